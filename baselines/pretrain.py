@@ -1,0 +1,54 @@
+"""Continued pre-training: the control that spends a method's compute on more supervised data instead of on rewards."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from htgrpo.interface import Method, RolloutGroup, Update
+from htgrpo.learner import Iteration, Setup
+from htgrpo.options import require
+from htgrpo.pretraining import masked_backward, masked_batch
+from htgrpo.rng import generator
+
+
+@dataclass(frozen=True)
+class Pretrain(Method):
+    """Options of the control: optimiser steps per iteration, and pictures per step."""
+
+    steps: int = 4
+    batch: int = 64
+
+    def __post_init__(self):
+        require(self.steps >= 1, "pretrain.steps", self.steps, "it must be at least 1")
+        require(self.batch >= 1, "pretrain.batch", self.batch, "it must be at least 1")
+
+    def learner(self, setup: Setup) -> "PretrainLearner":
+        return PretrainLearner(self, setup)
+
+    def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        """None: the control never sees a rollout."""
+        return []
+
+
+class PretrainLearner:
+    """Supervised steps on fresh scenes of the training combinations."""
+
+    def __init__(self, method: Pretrain, setup: Setup):
+        self.method, self.setup = method, setup
+
+    def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
+        """`steps` optimiser steps; a step costs three forwards per picture, as every training step does."""
+        on_phase("update")
+        started = time.perf_counter()
+        processes, rank = self.setup.accelerator.num_processes, self.setup.accelerator.process_index
+        losses, norms = [], []
+        for step in range(self.method.steps):
+            g = generator(self.setup.config.seed, "pretrain", number, step, rank)
+            batch = masked_batch(self.setup.policy, self.method.batch, g)
+            losses.append(masked_backward(self.setup.policy, *batch, scale=1.0 / processes))
+            norms.append(self.setup.optimiser_step())
+        mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
+        forwards = {"train": 3 * self.method.steps * self.method.batch}
+        return Iteration(mean, forwards, {"update": time.perf_counter() - started})

@@ -1,0 +1,75 @@
+"""TraceGRPO: TraceRL (arXiv 2509.06949) carried to images. A token is judged under what the rollout had revealed before it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update
+from htgrpo.options import require
+
+
+@dataclass(frozen=True)
+class Trace(Method):
+    """Options of TraceGRPO.
+
+    shrink: this many consecutive reveal steps form one trace group, judged under what was revealed before the group.
+    norm: "token" gives every token 1/(G N), HT-GRPO's reading of this family; "group" gives every trace group the same part, as the
+    published code does. visit: "every" judges all trace groups at each of the K updates, as HT-GRPO's text describes;
+    "once" spreads the (image, trace group) rows over the K updates, as TraceRL visits each row once.
+    kl_norm: "share" follows the policy term; "sum" is the published code's sum over tokens divided by rows only.
+    """
+
+    updates_per_rollout: int = 8
+    shrink: int = 1
+    norm: Literal["token", "group"] = "token"
+    visit: Literal["every", "once"] = "every"
+    kl_norm: Literal["share", "sum"] = "share"
+    kl_ref: Literal["ref", "old"] = "ref"
+
+    def __post_init__(self):
+        require(self.updates_per_rollout >= 1, "trace.updates_per_rollout", self.updates_per_rollout, "it must be at least 1")
+        require(self.shrink >= 1, "trace.shrink", self.shrink, "it must be at least 1")
+
+    def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        trace = self.trace_groups(group.reveal_step)
+        contexts, row = _rows(group.codes, trace)
+        count = self.updates_per_rollout
+        if self.visit == "every":
+            return [self._update(contexts, row, torch.ones_like(row, dtype=torch.bool))] * count
+        parts = torch.randperm(len(contexts), generator=generator).tensor_split(count)
+        require(len(contexts) >= count, "trace.updates_per_rollout", count,
+                f"the rollouts have only {len(contexts)} trace rows to spread over them; use fewer updates or a smaller shrink")
+        return [self._update(contexts, row, torch.isin(row, part)) for part in parts]
+
+    def trace_groups(self, reveal_step: Tensor) -> Tensor:
+        """int64 [G, N]: 0-based trace group of every token; the s-th block of `shrink` distinct steps of an image is group s."""
+        groups = torch.empty_like(reveal_step)
+        for index, steps in enumerate(reveal_step):
+            groups[index] = torch.unique(steps, return_inverse=True)[1] // self.shrink
+        return groups
+
+    def _update(self, contexts: Tensor, row: Tensor, mask: Tensor) -> Update:
+        visited = torch.unique(row[mask])
+        if self.norm == "token":
+            share = mask / mask.sum().double()
+        else:
+            owner = torch.empty(len(contexts), dtype=torch.long)
+            owner[row] = torch.arange(len(row))[:, None].expand_as(row)
+            per_image = torch.bincount(owner[visited], minlength=len(row)).double()
+            size = torch.bincount(row.flatten(), minlength=len(contexts)).double()
+            share = mask / size[row] / per_image.clamp_min(1.0)[:, None] / (per_image > 0).sum()
+        kl_share = None if self.kl_norm == "share" else mask / float(len(visited))
+        return Update(contexts, row, share, torch.ones_like(share), kl_share)
+
+
+def _rows(codes: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
+    """One context row per (image, trace group): contexts int64 [rows, N] and row int64 [G, N]."""
+    contexts, row, used = [], torch.empty_like(codes), 0
+    for g, (image, group) in enumerate(zip(codes, trace, strict=True)):
+        for value in range(int(group.max()) + 1):
+            contexts.append(torch.where(group < value, image, HIDDEN))
+        row[g] = group + used
+        used += int(group.max()) + 1
+    return torch.stack(contexts), row

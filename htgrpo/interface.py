@@ -1,0 +1,126 @@
+"""The shared interface: a method turns one group of rollouts into K updates, and says nothing about models or optimisers.
+
+The paper's appendix B observes that policy-gradient methods for masked image tokens differ in three choices only: the
+context a token is judged under, the support that receives gradient, and the weight of a token. `Update` is that, literally.
+
+Shapes: G images of one prompt (a group), N image slots in raster order, U context rows.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+HIDDEN = -1
+"""The code of a slot the policy does not see."""
+
+
+@dataclass(frozen=True)
+class RolloutGroup:
+    """G images sampled for one prompt, and what is known about them.
+
+    prompt: token ids of the prompt, everything that stands before the image block.  grid: (rows, columns), N = rows x columns.
+    codes: int64 [G, N], 0..codebook-1.  reveal_step: int64 [G, N], 0-based denoising step at which a slot left the mask for good.
+    rank: int64 [G, N], a permutation of 1..N per image, 1 = revealed first.  reward: float [G], NaN where it failed.
+    entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it was not recorded.
+    """
+
+    prompt: tuple[int, ...]
+    grid: tuple[int, int]
+    codes: Tensor
+    reveal_step: Tensor
+    rank: Tensor
+    reward: Tensor
+    entropy: Tensor | None = None
+
+    @property
+    def valid(self) -> Tensor:
+        """bool [G]: images with a finite reward."""
+        return torch.isfinite(self.reward)
+
+    def kept(self) -> "RolloutGroup":
+        """The group without its invalid images."""
+        keep = self.valid
+        entropy = None if self.entropy is None else self.entropy[keep]
+        return replace(
+            self, codes=self.codes[keep], reveal_step=self.reveal_step[keep], rank=self.rank[keep],
+            reward=self.reward[keep], entropy=entropy,
+        )
+
+    def advantage(self, ddof: int = 1, delta: float = 1e-5) -> Tensor:
+        """float64 [G]: (reward - mean) / (std + delta) over the group (GRPO); needs at least two finite rewards.
+
+        Where all rewards are equal the advantages are exactly zero: a mean of equal numbers may differ from them by
+        rounding, and delta would blow that rounding up into a signal.
+        """
+        reward = self.reward.double()
+        if torch.equal(reward, reward[:1].expand_as(reward)):
+            return torch.zeros_like(reward)
+        return (reward - reward.mean()) / (reward.std(correction=ddof) + delta)
+
+
+@dataclass(frozen=True)
+class Update:
+    """One inner-loop gradient step on one group.
+
+    contexts: int64 [U, N], image codes shown to the policy, HIDDEN where nothing is shown.
+    row:      int64 [G, N], which context row judges token (g, i).
+    share:    float [G, N] >= 0, the token's absolute part of the group's loss; support = share > 0. It carries every
+              normalisation, the engine never normalises again.
+    weight:   float [G, N], multiplies the advantage only.
+    kl_share: float [G, N] >= 0, the token's part of the KL penalty; default `share`.
+    unit:     int64 [G, N] or None. Supported tokens of one unit share one ratio exp(mean log-ratio); default: every token alone.
+    """
+
+    contexts: Tensor
+    row: Tensor
+    share: Tensor
+    weight: Tensor
+    kl_share: Tensor | None = None
+    unit: Tensor | None = None
+
+
+class Method(ABC):
+    """A policy-gradient method. Subclasses are dataclasses whose fields are the method's options.
+
+    kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts (TraceRL).
+    """
+
+    kl_ref: str = "ref"
+
+    @abstractmethod
+    def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        """All K updates of one group, drawn before the first optimiser step. K must not depend on the group."""
+
+    def learner(self, setup):
+        """What turns one iteration into optimiser steps; the default samples rollouts and runs `updates` (see trainer.Setup)."""
+        from htgrpo.learner import GroupLearner
+
+        return GroupLearner(self, setup)
+
+
+def rollout_mean(mask: Tensor) -> Tensor:
+    """float64 [G, N]: shares 1 / (G |M_g|), every image counts equally. Rows of `mask` must not be empty."""
+    mask = mask.double()
+    return mask / mask.sum(1, keepdim=True) / mask.shape[0]
+
+
+def token_mean(mask: Tensor) -> Tensor:
+    """float64 [G, N]: shares 1 / sum|M_g|, every token counts equally. `mask` may hold counts (MaskGRPO's summed masks)."""
+    mask = mask.double()
+    return mask / mask.sum()
+
+
+NORMS = {"rollout_mean": rollout_mean, "token_mean": token_mean}
+
+
+def uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """float64 uniforms in [0, 1) from the passed generator."""
+    return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+
+def at_least_one(mask: Tensor, score: Tensor) -> Tensor:
+    """`mask` [.., N] with the slot of smallest `score` added to rows that are empty, so that no mean is over nothing."""
+    lowest = torch.zeros_like(mask).scatter_(-1, score.argmin(-1, keepdim=True), True)
+    return torch.where(mask.any(-1, keepdim=True), mask, lowest)

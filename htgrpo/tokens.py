@@ -1,0 +1,115 @@
+"""Log-probabilities of image codes under contexts: rows are packed, the head runs on the slots and columns that are asked for."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from htgrpo.interface import RolloutGroup
+from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.policy import Policy, pack
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """M tokens of one group, sorted by the context row that judges them.
+
+    contexts: int64 [U, N]. row, slot, code: int64 [M]. start: int64 [U + 1], tokens of row u are start[u]:start[u + 1].
+    cuts: row indices between which a batch may be split (tokens that share a ratio stay together).
+    """
+
+    group: RolloutGroup
+    contexts: Tensor
+    row: Tensor
+    slot: Tensor
+    code: Tensor
+    start: Tensor
+    cuts: list[int]
+
+
+def sort_tokens(group: RolloutGroup, contexts: Tensor, row: Tensor, slot: Tensor, code: Tensor,
+                unit: Tensor | None = None) -> tuple[Tokens, Tensor]:
+    """Tokens in row order, and the order itself: int64 [M], sorted[j] = given[order[j]]. `unit` int64 [M] ties rows together."""
+    cuts = list(range(len(contexts) + 1))
+    if unit is not None:
+        component = _components(row, unit, len(contexts))
+        rearranged = component.argsort(stable=True)
+        contexts, row, component = contexts[rearranged], rearranged.argsort()[row], component[rearranged]
+        cuts = [0, *(component.diff().nonzero()[:, 0] + 1).tolist(), len(contexts)]
+    order = row.argsort(stable=True)
+    start = torch.searchsorted(row[order], torch.arange(len(contexts) + 1))
+    return Tokens(group, contexts, row[order], slot[order], code[order], start, cuts), order
+
+
+def _components(row: Tensor, unit: Tensor, rows: int) -> Tensor:
+    """int64 [rows]: rows that share a unit, directly or through others, get one number."""
+    size = rows + int(unit.max()) + 1
+    edges = coo_matrix(([1] * len(row), (row.numpy(), (unit + rows).numpy())), shape=(size, size))
+    labels = connected_components(edges, directed=False)[1][:rows]
+    return torch.unique(torch.as_tensor(labels, dtype=torch.long), return_inverse=True)[1]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows first:last of `tokens`, which come as number `index` of a list."""
+
+    index: int
+    tokens: Tokens
+    first: int
+    last: int
+
+    @property
+    def span(self) -> slice:
+        """The tokens of these rows."""
+        return slice(int(self.tokens.start[self.first]), int(self.tokens.start[self.last]))
+
+
+def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iterator[list[Piece]]:
+    """All rows of all groups in batches of at most `tokens_per_forward` packed tokens (one indivisible part may exceed it)."""
+    batch: list[Piece] = []
+    used = 0
+    for index, tokens in enumerate(work):
+        length = len(tokens.group.prompt) + len(policy.backbone.image_block(tokens.group.grid))
+        for first, last in zip(tokens.cuts, tokens.cuts[1:], strict=False):
+            cost = (last - first) * length
+            if batch and used + cost > tokens_per_forward:
+                yield batch
+                batch, used = [], 0
+            if batch and batch[-1].index == index:
+                batch[-1] = Piece(index, tokens, batch[-1].first, last)
+            else:
+                batch.append(Piece(index, tokens, first, last))
+            used += cost
+    if batch:
+        yield batch
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Tokens of a batch, judged. log_prob: [M] in fp32 or fp64. log_table: [P, C], log-probabilities over all codes at the
+    distinct (row, slot) pairs. pair: int64 [M], the pair of every token."""
+
+    log_prob: Tensor
+    log_table: Tensor
+    pair: Tensor
+
+
+def judge(policy: Policy, net: LLaDA, batch: list[Piece]) -> Judged:
+    """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays fp64)."""
+    packs, at, offset = [], [], 0
+    for piece in batch:
+        tokens, span = piece.tokens, piece.span
+        packed, slots = pack(policy, [tokens.group.prompt] * (piece.last - piece.first),
+                             tokens.contexts[piece.first : piece.last], tokens.group.grid)
+        packs.append(packed)
+        at.append(slots[tokens.row[span] - piece.first, tokens.slot[span]] + offset)
+        offset += len(packed.ids)
+    joined = type(packs[0])(torch.cat([p.ids for p in packs]), sum((p.lengths for p in packs), ()))
+    positions, pair = torch.unique(torch.cat(at), return_inverse=True)
+    logits = net(joined, positions, policy.backbone.image_columns)
+    log_table = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
+    code = torch.cat([piece.tokens.code[piece.span] for piece in batch]).to(log_table.device)
+    return Judged(log_table[pair, code], log_table, pair)
