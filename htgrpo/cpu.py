@@ -1,0 +1,29 @@
+"""What pays on a CPU, found by measuring (docs/speed.md)."""
+
+import ctypes
+import sys
+
+import torch
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+
+
+def tune(threads: int | None = None) -> None:
+    """Sets this process up for tensor work on a CPU: `threads` of compute, and freed memory kept instead of handed back.
+
+    glibc returns every large block to the system and faults it in again at the next use, which costs a tenth of a small
+    policy's training step. Elsewhere than on Linux with glibc the allocator is left alone.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if sys.platform.startswith("linux"):
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "mallopt"):
+            for setting, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 64 << 20)):
+                libc.mallopt(setting, value)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16); elsewhere they are far slower than fp32."""
+    abilities = torch.cpu.get_capabilities()
+    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))

@@ -1,0 +1,164 @@
+"""The LLaDA network (Llama-style pre-norm block, full bidirectional attention, untied head) as a plain module.
+
+Key names are the published ones (`model.transformer.…`), and so is the order of casts: root-mean-square norm in fp32, cast back,
+then the weight; rotary embedding of q and k in fp32, cast back. Sequences of unequal length come packed one after another, and
+attention runs within each, so pads are never computed and no mask exists.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of the network: width, layers, heads, feed-forward width, rows of embedding and head; rotary base."""
+
+    d_model: int
+    n_layers: int
+    n_heads: int
+    mlp_hidden_size: int
+    embedding_size: int
+    rope_theta: float = 500_000.0
+    rms_norm_eps: float = 1e-5
+
+    def parameters(self) -> int:
+        """Number of weights, embedding and head included."""
+        block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size + 2 * self.d_model
+        return self.n_layers * block + self.d_model + 2 * self.embedding_size * self.d_model
+
+    def forward_flops(self, length: int, slots: int, columns: int) -> float:
+        """Floating-point operations of one forward of one sequence with the head on `slots` x `columns` (methods.md 8.1)."""
+        block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size
+        attention = 4.0 * self.n_layers * self.d_model * length**2
+        return 2.0 * self.n_layers * block * length + attention + 2.0 * slots * self.d_model * columns
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Sequences one after another. ids: int64 [T]. lengths: length of every sequence, in order, sum T."""
+
+    ids: Tensor
+    lengths: tuple[int, ...]
+
+    def runs(self) -> list[tuple[int, int]]:
+        """(count, length) of consecutive sequences of equal length."""
+        runs: list[tuple[int, int]] = []
+        for length in self.lengths:
+            if runs and runs[-1][1] == length:
+                runs[-1] = (runs[-1][0] + 1, length)
+            else:
+                runs.append((1, length))
+        return runs
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm in fp32 (fp64 stays fp64), cast to the input's dtype before the weight is applied."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x if x.dtype == torch.float64 else x.float()
+        return self.weight * F.rms_norm(wide, wide.shape[-1:], eps=self.eps).to(x.dtype)
+
+
+class Block(nn.Module):
+    """h += attn_out(attention(norm(h))); h += ff_out(silu(ff_proj(n)) * up_proj(n))."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        d, m = size.d_model, size.mlp_hidden_size
+        self.n_heads = size.n_heads
+        self.attn_norm = RMSNorm(d, size.rms_norm_eps)
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(d, d, bias=False) for _ in range(3))
+        self.attn_out = nn.Linear(d, d, bias=False)
+        self.ff_norm = RMSNorm(d, size.rms_norm_eps)
+        self.ff_proj, self.up_proj = nn.Linear(d, m, bias=False), nn.Linear(d, m, bias=False)
+        self.ff_out = nn.Linear(m, d, bias=False)
+
+    def forward(self, h: Tensor, runs: list[tuple[int, int]], rope: tuple[Tensor, Tensor]) -> Tensor:
+        n = self.attn_norm(h)
+        q, k = rotate(self._heads(self.q_proj(n)), rope), rotate(self._heads(self.k_proj(n)), rope)
+        h = h + self.attn_out(attention(q, k, self._heads(self.v_proj(n)), runs))
+        n = self.ff_norm(h)
+        return h + self.ff_out(F.silu(self.ff_proj(n)) * self.up_proj(n))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.view(len(x), self.n_heads, -1)
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's dtype."""
+    cos, sin = rope
+    wide = x.to(cos.dtype)
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> Tensor:
+    """Full attention within every packed sequence. q, k, v: [T, heads, head_dim] -> [T, heads * head_dim]."""
+    outputs, start = [], 0
+    for count, length in runs:
+        stop = start + count * length
+        part = [x[start:stop].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v)]
+        mixed = F.scaled_dot_product_attention(*part)
+        outputs.append(mixed.transpose(1, 2).reshape(count * length, -1))
+        start = stop
+    return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+
+class LLaDA(nn.Module):
+    """The network. `forward` applies the head only where it is asked to."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.size = size
+        transformer = nn.Module()
+        transformer.wte = nn.Embedding(size.embedding_size, size.d_model)
+        transformer.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layers))
+        transformer.ln_f = RMSNorm(size.d_model, size.rms_norm_eps)
+        transformer.ff_out = nn.Linear(size.d_model, size.embedding_size, bias=False)
+        self.model = nn.Module()
+        self.model.transformer = transformer
+
+    def forward(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
+        """Logits [P, columns] in the weights' dtype at packed positions `at` (int64 [P]; default: everywhere).
+
+        `columns` selects rows of the head: logits of the image codes are `columns=backbone.image_columns`.
+        """
+        net = self.model.transformer
+        runs = packed.runs()
+        h = net.wte(packed.ids)
+        rope = self.rope(runs, h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
+        for block in net.blocks:
+            h = block(h, runs, rope)
+        h = net.ln_f(h if at is None else h[at])
+        return F.linear(h, net.ff_out.weight[columns])
+
+    def rope(self, runs: list[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and sin [T, 1, head_dim] of the packed positions; every sequence starts at position 0."""
+        half = self.size.d_model // self.size.n_heads // 2
+        frequency = self.size.rope_theta ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
+        longest = max(length for _, length in runs)
+        angle = torch.outer(torch.arange(longest, device=device, dtype=torch.float32), frequency)
+        angle = torch.cat((angle, angle), dim=-1).to(dtype)
+        parts = [angle[:length].repeat(count, 1) for count, length in runs]
+        angle = torch.cat(parts)[:, None, :]
+        return angle.cos(), angle.sin()
+
+
+def initialise(net: LLaDA, generator: torch.Generator) -> None:
+    """Fresh weights for a small policy: normal with std 1/sqrt(fan-in), residual outputs scaled down by sqrt(2 layers)."""
+    with torch.no_grad():
+        for name, weight in net.named_parameters():
+            if weight.ndim == 1:
+                continue
+            std = 1.0 if "wte" in name else weight.shape[1] ** -0.5
+            if name.endswith(("attn_out.weight", "ff_out.weight")) and "blocks" in name:
+                std /= (2 * net.size.n_layers) ** 0.5
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std)

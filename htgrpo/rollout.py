@@ -1,0 +1,131 @@
+"""Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from htgrpo.interface import HIDDEN
+from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.policy import Policy, pack
+from htgrpo.rng import generator
+from htgrpo.samplers import Draws, Sampler
+
+TOKENS_PER_FORWARD = 6144
+"""Packed tokens of one forward; on a CPU larger batches only leave the cache (docs/speed.md)."""
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided distribution
+    each code was drawn from; forwards: sequences pushed through the network."""
+
+    codes: Tensor
+    reveal_step: Tensor
+    rank: Tensor
+    entropy: Tensor
+    forwards: int
+
+
+def generate(
+    policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guidance: float,
+    grid: tuple[int, int] | None = None, tokens_per_forward: int = TOKENS_PER_FORWARD,
+    on_images: Callable[[int], None] | None = None,
+) -> Rollouts:
+    """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images are
+    batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without guidance."""
+    grid = grid or policy.backbone.grid
+    parts = []
+    for start, stop in _chunks(policy, prompts, grid, guidance, tokens_per_forward):
+        parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guidance, grid))
+        if on_images:
+            on_images(stop)
+    joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")]
+    return Rollouts(*joined, sum(part.forwards for part in parts))
+
+
+def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guidance: float,
+            limit: int) -> Iterator[tuple[int, int]]:
+    block = len(policy.backbone.image_block(grid))
+    other = block + len(policy.prompt("")) if guidance else 0
+    start, used = 0, 0
+    for index, prompt in enumerate(prompts):
+        tokens = len(prompt) + block + other
+        if index > start and used + tokens > limit:
+            yield start, index
+            start, used = index, 0
+        used += tokens
+    yield start, len(prompts)
+
+
+@torch.inference_mode()
+def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guidance: float,
+                    grid: tuple[int, int]) -> Rollouts:
+    count, slots = len(prompts), grid[0] * grid[1]
+    device = policy.device
+    draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots).to(device)
+    codes = torch.full((count, slots), HIDDEN, device=device)
+    reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
+    entropy = torch.zeros(count, slots, device=device)
+    forwards = 0
+    for step in range(sampler.steps):
+        hidden = codes == HIDDEN
+        candidates = sampler.candidates(step, hidden, draws)
+        if not candidates.any():
+            continue
+        logits, used = _guided_logits(policy, prompts, codes, candidates, guidance, grid)
+        forwards += used
+        drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates])
+        confidence = torch.full((count, slots), -torch.inf, device=device)
+        confidence[candidates] = log_prob
+        keep = sampler.keep(step, candidates, confidence, draws)
+        kept = keep[candidates]
+        codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
+    rank = ranks(reveal_step, draws.tie)
+    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards)
+
+
+def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guidance: float,
+                   grid: tuple[int, int]) -> tuple[Tensor, int]:
+    """fp32 [P, C] at the `wanted` slots (row-major), and the sequences that were run. Equal sequences (all images of one
+    prompt, and all unconditional ones, before anything is revealed) are run once."""
+    rows = list(prompts) + ([policy.prompt("")] * len(prompts) if guidance else [])
+    repeat = 2 if guidance else 1
+    codes, wanted = codes.repeat(repeat, 1), wanted.repeat(repeat, 1)
+    image, slot = wanted.nonzero(as_tuple=True)
+    source = torch.arange(len(rows), device=codes.device)
+    if (codes == HIDDEN).all():
+        first: dict[tuple[int, ...], int] = {}
+        source = torch.tensor([first.setdefault(row, len(first)) for row in rows], device=codes.device)
+        rows, codes = list(first), codes[: len(first)]
+    packed, slots = pack(policy, rows, codes, grid)
+    at, back = torch.unique(slots[source[image], slot], return_inverse=True)
+    logits = policy.net(packed, at, policy.backbone.image_columns)[back].float()
+    if guidance:
+        conditional, unconditional = logits.chunk(2)
+        logits = conditional + guidance * (conditional - unconditional)
+    return logits, len(rows)
+
+
+def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes by inverse CDF, their log-probabilities and the entropy of each row; logits fp32 [P, C], uniforms [P]."""
+    log_probs = logits.log_softmax(-1)
+    probs = log_probs.exp()
+    cdf = probs.cumsum(-1)
+    target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
+    drawn = torch.searchsorted(cdf, target, right=True).clamp_max(logits.shape[1] - 1)
+    return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * log_probs).sum(-1)
+
+
+def ranks(reveal_step: Tensor, tie: Tensor) -> Tensor:
+    """int64 [B, N], a permutation of 1..N per image: by reveal step, slots of one step in the order of `tie` in [0, 1)."""
+    return (reveal_step + tie.to(torch.float64)).argsort(dim=1).argsort(dim=1) + 1
+
+
+def rollout_net(net: LLaDA, dtype: torch.dtype) -> LLaDA:
+    """A frozen copy of `net` in `dtype` for sampling."""
+    copy = LLaDA(net.size).to(next(net.parameters()).device, dtype)
+    copy.requires_grad_(False)
+    copy.load_state_dict(net.state_dict())
+    return copy

@@ -1,0 +1,110 @@
+"""Samplers: which slots are drawn at a denoising step and which of them stay.
+
+All draws come in as uniforms, one per slot and step, made from each image's own generator, so a sampler is a pure function
+and a batch is just several images side by side. Shapes: B images, N slots, T steps.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from htgrpo.options import require
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Uniforms in [0, 1). code: float64 [B, T, N], picks codes by inverse CDF. order: float64 [B, T, N], the sampler's own
+    choices. tie: float64 [B, N], orders slots revealed in one step."""
+
+    code: Tensor
+    order: Tensor
+    tie: Tensor
+
+    @staticmethod
+    def make(generators: list[torch.Generator], steps: int, slots: int) -> "Draws":
+        """Draws of as many images as generators; an image's draws depend on its generator only."""
+        uniforms = torch.stack([torch.rand(2 * steps + 1, slots, generator=g, dtype=torch.float64) for g in generators])
+        return Draws(uniforms[:, :steps], uniforms[:, steps:-1], uniforms[:, -1])
+
+    def to(self, device: torch.device) -> "Draws":
+        """The same draws on `device`."""
+        return Draws(self.code.to(device), self.order.to(device), self.tie.to(device))
+
+
+def cosine(t: float) -> float:
+    """Share of slots still masked at time t in [0, 1] (both backbones' default schedule)."""
+    return math.cos(math.pi * t / 2.0) if t < 1.0 else 0.0
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """The loop's view of a sampler. Subclasses say which slots are drawn at a step, and which of those stay."""
+
+    steps: int = 8
+
+    def __post_init__(self):
+        require(self.steps >= 1, "steps", self.steps, "it must be at least 1")
+
+    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
+        """bool [B, N]: hidden slots whose code is drawn at `step`; the head runs on these only."""
+        raise NotImplementedError
+
+    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
+        """bool [B, N]: candidates that stay revealed. log_prob: float [B, N] of the drawn codes, -inf elsewhere."""
+        return candidates
+
+
+@dataclass(frozen=True)
+class RandomOrder(Sampler):
+    """A fixed number of slots per step in a random order; floor(N cos) slots stay masked."""
+
+    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
+        slots = hidden.shape[1]
+        position = draws.order[:, 0].argsort(dim=1).argsort(dim=1)
+        return hidden & (position < slots - math.floor(slots * cosine((step + 1) / self.steps)))
+
+
+@dataclass(frozen=True)
+class Emerge(Sampler):
+    """MaskGRPO's sampler: every masked slot stays masked with probability cos(next)/cos(now), independent of the rest."""
+
+    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
+        stay = cosine((step + 1) / self.steps) / cosine(step / self.steps)
+        return hidden & (draws.order[:, step] >= stay)
+
+
+@dataclass(frozen=True)
+class MaskGIT(Sampler):
+    """Draw every masked slot, keep the most confident: log p + temperature x Gumbel noise.
+
+    anneal: "compound" multiplies the temperature by 1 - t in place at each step, as MMaDA's code does (at T = 15: 0.93, 0.81,
+    0.65, …); "linear" is temperature x (1 - t), as intended there.
+    """
+
+    temperature: float = 1.0
+    anneal: Literal["compound", "linear"] = "compound"
+
+    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
+        return hidden
+
+    def temperatures(self) -> list[float]:
+        """The temperature of every step."""
+        temperatures, now = [], self.temperature
+        for step in range(self.steps):
+            left = 1.0 - (step + 1) / self.steps
+            now = now * left if self.anneal == "compound" else self.temperature * left
+            temperatures.append(now)
+        return temperatures
+
+    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
+        if step == self.steps - 1:
+            return candidates
+        unknown = candidates.sum(1, keepdim=True)
+        masked = math.floor(candidates.shape[1] * cosine((step + 1) / self.steps))
+        remask = (unknown - 1).clamp_max(masked).clamp_min(1)
+        gumbel = -(-draws.order[:, step].clamp_min(1e-20).log()).clamp_min(1e-20).log()
+        confidence = torch.where(candidates, log_prob + self.temperatures()[step] * gumbel, torch.inf)
+        return candidates & (confidence >= confidence.sort(dim=1)[0].gather(1, remask.clamp_max(candidates.shape[1] - 1)))
