@@ -1,0 +1,1 @@
+"""The benchmark runner: train, generate, score, report, compare."""

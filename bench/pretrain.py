@@ -1,0 +1,81 @@
+"""Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+
+    python -m bench.pretrain --out runs/policy                 # remakes the shipped policy
+    python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from bench.cli import run_main
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--out", type=Path, required=True, help="folder for the policy; its log goes to pretrain.jsonl beside the weights")
+    p.add_argument("--steps", type=int, default=14000, help="optimiser steps (default 14000)")
+    p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
+    p.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW, warm-up 50 steps, then cosine (default 2e-3)")
+    p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
+    p.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
+    p.add_argument("--keep-every", type=int, default=0, help="also keep OUT-stepN every so many steps (default: only the last)")
+    p.add_argument("--threads", type=int, default=1, help="compute threads (default 1); another number changes the last bits")
+    for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
+        p.add_argument(f"--{name}", type=int, default=value, help=f"size of the network (default {value})")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Pre-trains and writes the policy."""
+    args = parser().parse_args(argv)
+    import json
+    import math
+    from copy import deepcopy
+
+    import torch
+    from rich.progress import track
+
+    from htgrpo import cpu
+    from htgrpo.files import atomic_dir
+    from htgrpo.options import require
+    from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
+    from htgrpo.rng import generator
+
+    for name in ("steps", "batch", "lr", "threads"):
+        require(getattr(args, name) > 0, f"--{name}", getattr(args, name), "it must be greater than 0")
+    cpu.tune(args.threads)
+    size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
+    policy = new_policy(size, generator(args.seed, "weights"))
+    average = deepcopy(policy.net).requires_grad_(False)
+    optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
+    log, started = [], time.perf_counter()
+    from rich.console import Console
+
+    for step in track(range(1, args.steps + 1), "pre-training", console=Console(stderr=True)):
+        rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = masked_backward(policy, *masked_batch(policy, args.batch, generator(args.seed, "pretraining", step)))
+        torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        decay = min(args.ema, step / (step + 10))
+        with torch.no_grad():
+            for kept, now in zip(average.parameters(), policy.net.parameters(), strict=True):
+                kept.lerp_(now, 1.0 - decay)
+        if step % 50 == 0 or step == args.steps:
+            log.append({"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)})
+        if step == args.steps or (args.keep_every and step % args.keep_every == 0):
+            out = args.out if step == args.steps else args.out.with_name(f"{args.out.name}-step{step}")
+            settings = {"command": "python -m bench.pretrain", **{k: v for k, v in vars(args).items() if k != "out"}}
+            with atomic_dir(out) as folder:
+                policy.with_net(average).write(folder)
+                (folder / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [settings, *log]))
+    print(f"policy written to {args.out} (last loss {loss:.4f})")
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main)

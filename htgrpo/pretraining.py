@@ -1,0 +1,85 @@
+"""Masked-token pre-training on the embedded world: cross-entropy of the hidden codes, as MMaDA's text-to-image stage does it."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from htgrpo.interface import HIDDEN
+from htgrpo.policies.backbone import Backbone
+from htgrpo.policies.llada import LLaDA, Size, initialise
+from htgrpo.policies.policy import Policy, pack
+from htgrpo.policies.tokenizer import word_tokenizer
+from htgrpo.world.codec import PatchCodec, encode_scene
+from htgrpo.world.prompts import words
+from htgrpo.world.scenes import training_scenes
+from htgrpo.world.vocabulary import GRID, LATTICE
+
+PROMPT_DROP = 0.1
+"""Share of pictures trained without their prompt, so that guidance has an unconditional policy (MMaDA's rate)."""
+ROWS = 32
+FULLY_MASKED = 0.08
+"""Share of pictures that are hidden altogether; the mask rate of the others follows the cosine schedule."""
+
+
+@dataclass(frozen=True)
+class TinySize:
+    """Sizes of an embedded policy."""
+
+    d_model: int = 64
+    n_layers: int = 4
+    n_heads: int = 4
+    mlp_hidden_size: int = 256
+    max_text: int = 64
+
+
+def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
+    """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at the
+    principal axes of the patches they stand for (codes that look alike start alike)."""
+    codec, tokenizer = PatchCodec.build(), word_tokenizer(words())
+    ids = {name: tokenizer.token_to_id(name) for name in
+           ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")}
+    bos, eos, pad, task, start, end, mask = ids.values()
+    offset = tokenizer.get_vocab_size()
+    backbone = Backbone("embedded", bos, eos, pad, task, start, end, mask, offset, len(codec), size.max_text, LATTICE, (GRID, GRID))
+    rows = math.ceil((offset + len(codec)) / 8) * 8
+    net = LLaDA(Size(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, rows))
+    initialise(net, generator)
+    axes = codec.pca(size.d_model)
+    axes = axes / axes.std()
+    with torch.no_grad():
+        net.model.transformer.wte.weight[backbone.image_columns] = axes + 0.3 * net.model.transformer.wte.weight[
+            backbone.image_columns]
+        net.model.transformer.ff_out.weight[backbone.image_columns] += axes * size.d_model**-0.5
+    return Policy(net, backbone, tokenizer, codec)
+
+
+def masked_batch(policy: Policy, count: int, generator: torch.Generator) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
+    """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
+    wanted, scenes = training_scenes(count, generator)
+    drop = torch.rand(count, generator=generator) < PROMPT_DROP
+    prompts = [policy.prompt("" if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
+    order = sorted(range(count), key=lambda i: len(prompts[i]))
+    codes = torch.stack([torch.as_tensor(encode_scene(scenes[i])) for i in order])
+    rate = torch.cos(torch.rand(count, generator=generator) * math.pi / 2)
+    rate[torch.rand(count, generator=generator) < FULLY_MASKED] = 1.0
+    draw = torch.rand(codes.shape, generator=generator)
+    mask = (draw < rate[:, None]) | (draw == draw.min(1, keepdim=True)[0])
+    return [prompts[i] for i in order], codes, mask
+
+
+def masked_backward(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor, scale: float = 1.0) -> float:
+    """Accumulates the gradient of `scale` x the mean cross-entropy in nats of the hidden codes over the image columns, in
+    parts of ROWS pictures (what a CPU's cache holds), and returns that mean."""
+    total = 0.0
+    for first in range(0, len(codes), ROWS):
+        part = slice(first, first + ROWS)
+        packed, slots = pack(policy, prompts[part], torch.where(mask[part], HIDDEN, codes[part]), policy.backbone.grid)
+        logits = policy.net(packed, slots[mask[part].to(slots.device)], policy.backbone.image_columns)
+        wanted = codes[part][mask[part]].to(logits.device)
+        loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / int(mask.sum())
+        (scale * loss).backward()
+        total += float(loss.detach())
+    return total

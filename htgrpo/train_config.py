@@ -1,0 +1,97 @@
+"""Every setting of a training run, in one frozen record. Imports no torch, so that command lines start at once."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from htgrpo.errors import UserError
+from htgrpo.options import require
+from htgrpo.registry import METHODS, SAMPLERS
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: `amount` iterations, or `amount` forward-equivalents (rollouts and pre-training counted too)."""
+
+    kind: Literal["iterations", "forwards"]
+    amount: int
+
+    def done(self, iterations: int, forwards: int, last: int) -> bool:
+        """Whether to stop, given the forwards so far and those of the last iteration. A forwards budget ends at the
+        iteration that comes nearest to it, and every budget runs at least one iteration."""
+        if self.kind == "iterations":
+            return iterations >= self.amount
+        return iterations > 0 and forwards + last / 2 > self.amount
+
+    def fraction(self, iterations: int, forwards: int) -> float:
+        """Part of the budget that is spent, 0..1."""
+        return min(1.0, (iterations if self.kind == "iterations" else forwards) / self.amount)
+
+
+def parse_budget(text: str) -> Budget:
+    """`iterations:N` or `forwards:N` with N >= 1; raises UserError otherwise."""
+    kind, _, amount = str(text).partition(":")
+    amount = amount.replace("_", "")
+    if kind not in ("iterations", "forwards") or not amount.isdigit() or int(amount) < 1:
+        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, "
+                        "such as iterations:50 or forwards:100000")
+    return Budget(kind, int(amount))
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training run.
+
+    method, method_options: a registered method and its options.  seed: of everything random.
+    budget: iterations:N or forwards:N.  prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in
+    `steps` steps with `guidance` (0 = none), in `rollout_dtype`.  rewards: name=weight pairs, comma-separated.
+    lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
+    clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
+    pads: "attend" keeps upstream's attended pads.  save_every: iterations between checkpoints.
+    """
+
+    method: str = "ht"
+    method_options: dict = field(default_factory=dict)
+    seed: int = 0
+    budget: str = "iterations:50"
+    group_size: int = 9
+    prompts_per_iteration: int = 6
+    sampler: str = "random"
+    steps: int = 8
+    guidance: float = 2.0
+    rollout_dtype: Literal["float32", "bfloat16", "float64"] = "bfloat16"
+    rewards: str = "objects=1,attributes=1,relations=1,tidiness=1"
+    normalise_rewards: bool = False
+    lr: float = 1e-4
+    warmup: int = 0
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.99
+    max_grad_norm: float = 1.0
+    clip: float = 0.2
+    beta: float = 0.02
+    kl: Literal["k3", "exact"] = "k3"
+    ddof: int = 1
+    delta: float = 1e-5
+    dedup: Literal["all", "rollout", "none"] = "all"
+    interleave: bool = False
+    pads: Literal["strip", "attend"] = "strip"
+    tokens_per_forward: int = 6144
+    save_every: int = 10
+
+    def validate(self) -> "TrainConfig":
+        """Itself, or a UserError naming the first setting that cannot work."""
+        METHODS.check(self.method)
+        SAMPLERS.check(self.sampler)
+        parse_budget(self.budget)
+        require(self.group_size >= 2, "group_size", self.group_size,
+                "a group needs at least 2 images: the advantage compares images of one prompt")
+        for name in ("prompts_per_iteration", "steps", "tokens_per_forward", "save_every"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        for name in ("lr", "max_grad_norm", "clip", "delta"):
+            require(getattr(self, name) > 0, name, getattr(self, name), "it must be greater than 0")
+        for name in ("guidance", "warmup", "weight_decay", "beta"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), "it must not be negative")
+        require(self.ddof in (0, 1), "ddof", self.ddof, "it must be 0 (population) or 1 (sample)")
+        for name in ("beta1", "beta2"):
+            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")
+        return self
