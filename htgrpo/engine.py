@@ -54,9 +54,10 @@ class Step:
 
 @dataclass
 class Totals:
-    """What an iteration reports: forwards by phase, seconds by phase, and sums over tokens."""
+    """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over tokens."""
 
     forwards: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
+    heads: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
     seconds: dict[str, float] = field(default_factory=lambda: {"old": 0.0, "ref": 0.0, "update": 0.0})
     sums: dict[str, float] = field(default_factory=dict)
 
@@ -64,6 +65,11 @@ class Totals:
         """Adds to the sums."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def count(self, phase: str, forwards: int, heads: int) -> None:
+        """Counts work of one phase."""
+        self.forwards[phase] += forwards
+        self.heads[phase] += heads
 
     def metrics(self) -> dict[str, float]:
         """Means over the tokens that carried loss, and over the steps."""
@@ -105,8 +111,7 @@ class Engine:
         plans = [self._plan_group(group, updates) for group, updates in zip(groups, drawn, strict=True)]
         unions = [union for union, _ in plans]
         started = time.perf_counter()
-        old, _, _ = self._evaluate(self.policy.net, unions, tables=False)
-        totals.forwards["old"] += sum(len(union.contexts) for union in unions)
+        old, _, _ = self._evaluate(self.policy.net, unions, totals, "old")
         totals.seconds["old"] += time.perf_counter() - started
         ref, tables, pairs = old, None, None
         if self.config.beta == 0.0:
@@ -114,8 +119,7 @@ class Engine:
         elif method.kl_ref == "ref" or self.config.kl == "exact":
             started = time.perf_counter()
             net = self.reference if method.kl_ref == "ref" else self.policy.net
-            ref, tables, pairs = self._evaluate(net, unions, tables=self.config.kl == "exact")
-            totals.forwards["ref"] += sum(len(union.contexts) for union in unions)
+            ref, tables, pairs = self._evaluate(net, unions, totals, "ref", tables=self.config.kl == "exact")
             totals.seconds["ref"] += time.perf_counter() - started
         steps: list[list[Step]] = [[] for _ in drawn[0]]
         for index, (_, parts) in enumerate(plans):
@@ -182,12 +186,14 @@ class Engine:
         return distinct[:, 2:].contiguous(), back[torch.cat(rows)]
 
     @torch.no_grad()
-    def _evaluate(self, net: LLaDA, unions: list[Tokens], tables: bool) -> tuple[list[Tensor], list | None, list | None]:
+    def _evaluate(self, net: LLaDA, unions: list[Tokens], totals: Totals, phase: str,
+                  tables: bool = False) -> tuple[list[Tensor], list | None, list | None]:
         """Log-probabilities [M] of every union's tokens; with `tables` also all codes' at the distinct pairs, per union."""
         log_probs = [[] for _ in unions]
         table_parts, pairs, held = [[] for _ in unions], [[] for _ in unions], [0] * len(unions)
         for batch in batches(self.policy, unions, self.config.tokens_per_forward):
             judged = judge(self.policy, net, batch)
+            totals.count(phase, sum(piece.last - piece.first for piece in batch), len(judged.log_table))
             offset = 0
             for piece in batch:
                 count = piece.span.stop - piece.span.start
@@ -209,7 +215,7 @@ class Engine:
             judged = judge(self.policy, self.policy.net, batch)
             loss = self.loss(judged, work, batch, totals) / total_groups
             loss.backward()
-            totals.forwards["train"] += 3 * sum(piece.last - piece.first for piece in batch)
+            totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))
             totals.add(loss=float(loss.detach()))
 
     def loss(self, judged: Judged, work: list[Step], batch: list[Piece], totals: Totals) -> Tensor:

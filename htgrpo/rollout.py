@@ -19,13 +19,14 @@ TOKENS_PER_FORWARD = 6144
 @dataclass(frozen=True)
 class Rollouts:
     """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided distribution
-    each code was drawn from; forwards: sequences pushed through the network."""
+    each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on."""
 
     codes: Tensor
     reveal_step: Tensor
     rank: Tensor
     entropy: Tensor
     forwards: int
+    heads: int
 
 
 def generate(
@@ -42,7 +43,7 @@ def generate(
         if on_images:
             on_images(stop)
     joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")]
-    return Rollouts(*joined, sum(part.forwards for part in parts))
+    return Rollouts(*joined, sum(part.forwards for part in parts), sum(part.heads for part in parts))
 
 
 def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guidance: float,
@@ -68,14 +69,14 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
     codes = torch.full((count, slots), HIDDEN, device=device)
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
     entropy = torch.zeros(count, slots, device=device)
-    forwards = 0
+    forwards = heads = 0
     for step in range(sampler.steps):
         hidden = codes == HIDDEN
         candidates = sampler.candidates(step, hidden, draws)
         if not candidates.any():
             continue
-        logits, used = _guided_logits(policy, prompts, codes, candidates, guidance, grid)
-        forwards += used
+        logits, rows, ran = _guided_logits(policy, prompts, codes, candidates, guidance, grid)
+        forwards, heads = forwards + rows, heads + ran
         drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates])
         confidence = torch.full((count, slots), -torch.inf, device=device)
         confidence[candidates] = log_prob
@@ -83,12 +84,12 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
         kept = keep[candidates]
         codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
     rank = ranks(reveal_step, draws.tie)
-    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards)
+    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
 
 
 def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guidance: float,
-                   grid: tuple[int, int]) -> tuple[Tensor, int]:
-    """fp32 [P, C] at the `wanted` slots (row-major), and the sequences that were run. Equal sequences (all images of one
+                   grid: tuple[int, int]) -> tuple[Tensor, int, int]:
+    """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on. Equal sequences (all images of one
     prompt, and all unconditional ones, before anything is revealed) are run once."""
     rows = list(prompts) + ([policy.prompt("")] * len(prompts) if guidance else [])
     repeat = 2 if guidance else 1
@@ -105,7 +106,7 @@ def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor
     if guidance:
         conditional, unconditional = logits.chunk(2)
         logits = conditional + guidance * (conditional - unconditional)
-    return logits, len(rows)
+    return logits, len(rows), len(at)
 
 
 def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:

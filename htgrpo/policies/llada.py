@@ -95,9 +95,9 @@ class Block(nn.Module):
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's dtype."""
     cos, sin = rope
-    wide = x.to(cos.dtype)
-    first, second = wide.chunk(2, dim=-1)
-    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(x.dtype)
+    first, second = x.to(cos.dtype).chunk(2, dim=-1)
+    turned = (torch.addcmul(first * cos, second, sin, value=-1.0), torch.addcmul(second * cos, first, sin))
+    return torch.cat(turned, dim=-1).to(x.dtype)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> Tensor:
@@ -141,15 +141,13 @@ class LLaDA(nn.Module):
         return F.linear(h, net.ff_out.weight[columns])
 
     def rope(self, runs: list[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin [T, 1, head_dim] of the packed positions; every sequence starts at position 0."""
+        """cos and sin [T, 1, head_dim / 2] of the packed positions; every sequence starts at position 0."""
         half = self.size.d_model // self.size.n_heads // 2
         frequency = self.size.rope_theta ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
         longest = max(length for _, length in runs)
         angle = torch.outer(torch.arange(longest, device=device, dtype=torch.float32), frequency)
-        angle = torch.cat((angle, angle), dim=-1).to(dtype)
-        parts = [angle[:length].repeat(count, 1) for count, length in runs]
-        angle = torch.cat(parts)[:, None, :]
-        return angle.cos(), angle.sin()
+        cos, sin = angle.to(dtype).cos(), angle.to(dtype).sin()
+        return tuple(torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :] for part in (cos, sin))
 
 
 def initialise(net: LLaDA, generator: torch.Generator) -> None:

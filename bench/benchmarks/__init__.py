@@ -1,0 +1,1 @@
+"""Benchmarks: prompts, and the rule that turns findings on a picture into a verdict."""

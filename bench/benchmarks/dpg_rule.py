@@ -1,0 +1,184 @@
+"""DPG-Bench's rules, apart from the model that answers the questions.
+
+Restated from github TencentQQGYLab/ELLA @ 3c228f1dc6c4, dpg_bench/ (Apache-2.0; paper arXiv 2403.05135). Pure
+functions; the embedded world and the real benchmark both score through them. Two modes:
+
+upstream  as published: the loader loses the table's first row, an item with a missing parent is left out, and the
+          category report reads only each item's last image, before zeroing.
+fixed     every row counts, and the category report reads all images, after zeroing.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from htgrpo.errors import UserError, suggest
+
+MODES = ("upstream", "fixed")
+SCALE = 100.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question. id: proposition id (from 1); parents: ids whose "no" makes this one "no"; label: the `tuple`
+    column.
+    """
+
+    id: int
+    text: str
+    parents: tuple[int, ...]
+    label: str
+
+    @property
+    def detailed(self) -> str:
+        """The L2 category: the label up to its bracket, e.g. "attribute - color"."""
+        return self.label.split("(")[0].strip()
+
+    @property
+    def category(self) -> str:
+        """The L1 category: the detailed one up to its first dash, e.g. "attribute"."""
+        return self.detailed.split("-")[0].strip()
+
+
+class MissingParent(Exception):
+    """A question names a parent that its item does not have (upstream's loader causes this for one item)."""
+
+
+def _check_mode(mode: str) -> None:
+    if mode not in MODES:
+        raise suggest(mode, MODES, "DPG-Bench mode")
+
+
+def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Question]]:
+    """Questions by item, in table order, from rows with the columns of dpg_bench.csv (item_id, proposition_id,
+    dependency, tuple, question_natural_language).
+
+    In `upstream` mode the first row is lost, as in the published loader. In `fixed` mode every parent must exist.
+    Raises UserError for a missing column, a malformed number, an unknown mode, or (fixed) a missing parent.
+    """
+    _check_mode(mode)
+    items: dict[str, list[Question]] = {}
+    for number, row in enumerate(rows):
+        if mode == "upstream" and number == 0:
+            continue
+        try:
+            parents = tuple(int(part) for part in str(row["dependency"]).split(",") if int(part))
+            question = Question(int(row["proposition_id"]), row["question_natural_language"], parents, row["tuple"])
+            items.setdefault(str(row["item_id"]), []).append(question)
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"row {number} of the DPG-Bench table cannot be read ({error}): it needs item_id, proposition_id "
+                "(a number), dependency (numbers with commas, 0 = none), tuple and question_natural_language; "
+                "take upstream's dpg_bench.csv"
+            ) from error
+    if mode == "fixed":
+        for item, questions in items.items():
+            missing = {parent for q in questions for parent in q.parents} - {q.id for q in questions}
+            if missing:
+                raise UserError(
+                    f"item {item!r} of the DPG-Bench table depends on questions it does not have ({sorted(missing)}): "
+                    "take upstream's whole dpg_bench.csv"
+                )
+    return items
+
+
+def answer_score(answer: str) -> float:
+    """1.0 for exactly "yes", else 0.0; case and blanks count."""
+    return 1.0 if answer == "yes" else 0.0
+
+
+def zero_dependents(questions: Sequence[Question], scores: Mapping[int, float]) -> dict[int, float]:
+    """Scores by question id after zeroing: in table order, a question with a parent whose score is 0 *by then* becomes
+    0.
+
+    So a zero cascades down where parents precede their children, and does not where they follow. Raises MissingParent.
+    """
+    result = dict(scores)
+    for question in questions:
+        for parent in question.parents:
+            if parent == 0:
+                continue
+            if parent not in result:
+                raise MissingParent(f"question {question.id} depends on {parent}, which its item does not have")
+            if result[parent] == 0:
+                result[question.id] = 0.0
+                break
+    return result
+
+
+def crop_score(questions: Sequence[Question], scores: Mapping[int, float]) -> float:
+    """One image's score in 0..1: the mean over its questions after zeroing. Raises MissingParent; UserError without
+    questions.
+    """
+    if not questions:
+        raise UserError("a DPG-Bench item has no questions, so it has no score: take upstream's whole dpg_bench.csv")
+    zeroed = zero_dependents(questions, scores)
+    return sum(zeroed[question.id] for question in questions) / len(questions)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One prompt's questions and, for each of its images in order, the raw scores by question id."""
+
+    questions: Sequence[Question]
+    images: Sequence[Mapping[int, float]]
+
+
+def item_score(item: Item) -> float:
+    """The mean over the item's images, in 0..1. Raises MissingParent."""
+    return sum(crop_score(item.questions, scores) for scores in item.images) / len(item.images)
+
+
+def _scored(items: Mapping[str, Item], mode: str) -> tuple[dict[str, float], list[str]]:
+    """(scores of the items that have one, names of those that failed); only `upstream` may leave an item out."""
+    _check_mode(mode)
+    scores, failed = {}, []
+    for name, item in items.items():
+        try:
+            scores[name] = item_score(item)
+        except MissingParent:
+            if mode == "fixed":
+                raise
+            failed.append(name)
+    return scores, failed
+
+
+def benchmark_score(items: Mapping[str, Item], mode: str) -> tuple[float, list[str]]:
+    """(score in 0..100: the mean over items that have one; names of the items left out). Raises UserError when none
+    has.
+    """
+    scores, failed = _scored(items, mode)
+    if not scores:
+        raise UserError("DPG-Bench has no judged item to aggregate: generate and score some first")
+    return SCALE * sum(scores.values()) / len(scores), failed
+
+
+def category_report(
+    items: Mapping[str, Item], mode: str, level: Callable[[Question], str] = lambda question: question.category
+) -> dict[str, float]:
+    """Per category (L1; pass `lambda q: q.detailed` for L2) 100 x the mean over all its questions, pooled over items.
+    """
+    scores, _ = _scored(items, mode)
+    pooled: dict[str, list[float]] = {}
+    for name in scores:
+        item = items[name]
+        if mode == "upstream":
+            images = [item.images[-1]]
+        else:
+            images = [zero_dependents(item.questions, image) for image in item.images]
+        for image in images:
+            for question in item.questions:
+                pooled.setdefault(level(question), []).append(image[question.id])
+    return {category: SCALE * sum(values) / len(values) for category, values in pooled.items()}
+
+
+def crop_boxes(resolution: int, count: int = 4) -> list[tuple[int, int, int, int]]:
+    """The first `count` of the four squares (x1, y1, x2, y2) of a 2 x 2 grid picture: row by row. Raises UserError
+    outside 1..4.
+    """
+    if not 1 <= count <= 4 or resolution < 1:
+        raise UserError(
+            f"{count} crops of {resolution} px were asked for: "
+            "a DPG-Bench grid has 1 to 4 square images of at least 1 px"
+        )
+    corners = [(0, 0), (resolution, 0), (0, resolution), (resolution, resolution)]
+    return [(x, y, x + resolution, y + resolution) for x, y in corners[:count]]

@@ -1,0 +1,75 @@
+"""DPG-Bench in the embedded world: dense prompts, a question graph each, answered from the exact detector's findings.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from bench.benchmarks.base import Benchmark
+from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
+from bench.benchmarks.embedded_geneval import DETECTOR
+from bench.benchmarks.geneval_rule import relative_position
+from htgrpo.errors import UserError
+from htgrpo.prompts import Prompt
+from htgrpo.world.detector import Detection, detect
+from htgrpo.world.prompts import split_prompts
+from htgrpo.world.vocabulary import shape_of
+
+
+def answer(check: dict, found: Sequence[Detection]) -> str:
+    """"yes" or "no" to one machine-readable question about the objects found, best first.
+
+    A shape, fill or colour is there when any object shows it; a relation is asked of the best object of each shape,
+    under GenEval's position rule. Raises UserError for an unknown kind of question.
+    """
+    kind = check["kind"]
+    if kind == "count":
+        yes = len(found) == check["count"]
+    elif kind == "relation":
+        subject, target = (
+            next((item for item in found if shape_of(item.cls) == check[role]), None) for role in ("subject", "target")
+        )
+        yes = bool(subject and target) and check["relation"] in relative_position(subject.box, target.box)
+    elif kind in ("shape", "fill", "colour"):
+        same = [item for item in found if shape_of(item.cls) == check["shape"]]
+        yes = any(
+            kind == "shape" or (item.cls.split()[0] if kind == "fill" else item.colour) == check[kind] for item in same
+        )
+    else:
+        raise UserError(
+            f"a question of kind {kind!r} cannot be answered: accepted count, relation, shape, fill, colour"
+        )
+    return "yes" if yes else "no"
+
+
+def questions_of(spec: dict) -> list[Question]:
+    """The question graph of a dense specification."""
+    return [Question(q["id"], q["question"], tuple(q["parents"]), q["tuple"]) for q in spec["questions"]]
+
+
+class EmbeddedDPG(Benchmark):
+    """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
+    """
+
+    name, title, world, version = "dpg", "DPG-Bench (embedded world)", "embedded", "1"
+    categories, aggregate, scale = ("dense",), "item_mean", SCALE
+
+    def prompts(self, split: str) -> list[Prompt]:
+        return split_prompts(split, "dense")
+
+    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
+        self.check_batch(images, prompts)
+        records = []
+        for found, prompt in zip(detect(images), prompts, strict=True):
+            questions = questions_of(prompt.spec)
+            raw = {q["id"]: answer_score(answer(q["check"], found)) for q in prompt.spec["questions"]}
+            zeroed = zero_dependents(questions, raw)
+            evidence = [
+                {"id": q.id, "category": q.category, "answer": int(raw[q.id]), "score": zeroed[q.id]} for q in questions
+            ]
+            seen = [[item.cls, item.colour, *item.box, item.score] for item in found]
+            records.append({"score": crop_score(questions, raw), "evidence": {"questions": evidence, "found": seen}})
+        return records
+
+    def scorer_identity(self) -> dict:
+        return dict(DETECTOR)

@@ -1,0 +1,33 @@
+"""The policies `bench.speed` measures."""
+
+import torch
+
+from htgrpo.policies.policy import Policy, load_policy
+from htgrpo.rng import generator
+
+MID_TEXT = 64
+
+
+def policy_of(size: str, prompts: int) -> tuple[Policy, list[tuple[int, ...]]]:
+    """A policy and `prompts` prompts (ids before the image block): "embedded" ships with us, "mid" is random."""
+    if size == "embedded":
+        from htgrpo.world.prompts import split_prompts
+
+        policy = load_policy()
+        listed = split_prompts("train")
+        return policy, [policy.prompt(listed[i * len(listed) // prompts].text) for i in range(prompts)]
+    return mid_policy(), [tuple(range(100 + i, 100 + i + MID_TEXT)) for i in range(prompts)]
+
+
+def mid_policy() -> Policy:
+    """Random weights in the MMaDA layout: d 256, 8 layers, 8 heads, mlp 768, 8192 codes at the published ids, 256 slots."""
+    from htgrpo.policies.backbone import Backbone
+    from htgrpo.policies.llada import LLaDA, Size, initialise
+    from htgrpo.policies.tokenizer import word_tokenizer
+
+    backbone = Backbone("mid", bos=126080, eos=126081, pad=126093, task=126088, image_start=126084, image_end=126085, mask=126336,
+                        image_offset=126349, codebook_size=8192, max_text=MID_TEXT + 1, patch=16, grid=(16, 16))
+    net = LLaDA(Size(256, 8, 8, 768, 134656))
+    with torch.no_grad():
+        initialise(net, generator("mid"))
+    return Policy(net, backbone, word_tokenizer(["a"]), codec=None, random_weights=True)

@@ -1,0 +1,169 @@
+"""Measures seconds and forwards of every phase and method, side by side in one run, against this machine's matrix-multiply peak.
+
+    python -m bench.speed                                   # the embedded policy
+    python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
+    python -m bench.speed --size mid --methods mask --dedup none
+
+Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.cli import run_main
+
+SIZES = {
+    "embedded": {"group": 9, "steps": 8, "guidance": 2.0, "prompts": 6},
+    "mid": {"group": 9, "steps": 12, "guidance": 3.5, "prompts": 1},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured phase. share: of the measured matrix-multiply peak, 0..1, on the FLOPs that are needed."""
+
+    name: str
+    phase: str
+    forwards: int
+    seconds: float
+    gflop: float
+    share: float
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--size", choices=sorted(SIZES), default="embedded", help="the policy to measure (default embedded)")
+    p.add_argument("--methods", default="ht,mask,uni,trace", help="comma-separated methods (default ht,mask,uni,trace)")
+    p.add_argument("--dedup", default="all", help="comma-separated of all, rollout, none: which equal contexts are shared (default all)")
+    p.add_argument("--prompts", type=int, help="prompt groups in the iteration (default 6 embedded, 1 mid)")
+    p.add_argument("--threads", type=int, default=0, help="compute threads (default: all cores)")
+    p.add_argument("--repeats", type=int, default=1, help="repeat and keep the fastest of each phase (default 1)")
+    p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    p.add_argument("--out", type=Path, help="also write the JSON object to this file")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measures and prints."""
+    args = parser().parse_args(argv)
+    import os
+
+    from htgrpo import cpu
+    from htgrpo.options import convert, require
+    from htgrpo.registry import METHODS
+
+    methods = [METHODS.check(name) for name in args.methods.split(",")]
+    from typing import Literal
+    dedups = [convert(name, Literal["all", "rollout", "none"], "--dedup") for name in args.dedup.split(",")]
+    require(args.repeats >= 1, "--repeats", args.repeats, "it must be at least 1")
+    require(args.prompts is None or args.prompts >= 1, "--prompts", args.prompts, "it must be at least 1")
+    threads = args.threads or len(os.sched_getaffinity(0))
+    cpu.tune(threads)
+    rows = measure(args.size, methods, dedups, args.prompts or SIZES[args.size]["prompts"], args.repeats)
+    result = {"size": args.size, "threads": threads, "peak_gflops": round(matmul_peak(), 1), "rows": [asdict(r) for r in rows]}
+    if args.out:
+        from htgrpo.files import atomic_json
+        atomic_json(args.out, result)
+    print(json.dumps(result) if args.json else render(result))
+    return 0
+
+
+def matmul_peak(dtype: str = "float32", size: int = 1536, repeats: int = 4) -> float:
+    """GFLOP/s of a square matrix product on this machine: the best of a few."""
+    import torch
+
+    a = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).to(getattr(torch, dtype))
+    best = float("inf")
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - started)
+    return 2.0 * size**3 / best / 1e9
+
+
+def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repeats: int) -> list[Row]:
+    """One rollout, then one update cycle (old, reference, K updates) of every method and way of sharing contexts."""
+    from copy import deepcopy
+
+    import torch
+
+    from bench.sizes import policy_of
+    from htgrpo.engine import Engine, EngineConfig
+    from htgrpo.interface import RolloutGroup
+    from htgrpo.registry import METHODS
+    from htgrpo.rng import generator
+    from htgrpo.rollout import generate
+    from htgrpo.samplers import RandomOrder
+
+    setting = SIZES[size]
+    policy, texts = policy_of(size, prompts)
+    count, grid = setting["group"], policy.backbone.grid
+    owners = [text for text in texts for _ in range(count)]
+    keys = [("speed", i) for i in range(len(owners))]
+    peak = matmul_peak()
+    length = sum(len(text) for text in texts) / len(texts) + len(policy.backbone.image_block(grid))
+    bare = len(policy.prompt("")) + len(policy.backbone.image_block(grid)) if size == "embedded" else 3 + grid[0] * grid[1] + 2
+
+    def row(name: str, phase: str, forwards: int, heads: int, seconds: float, mean_length: float) -> Row:
+        net = policy.net.size
+        gflop = (forwards * net.forward_flops(mean_length, 0, 0) + 2.0 * heads * net.d_model * policy.backbone.codebook_size) / 1e9
+        return Row(name, phase, forwards, round(seconds, 3), round(gflop, 1), round(gflop / seconds / peak, 3) if seconds else 0.0)
+
+    rows, rollouts, best = [], None, float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        rollouts = generate(policy, owners, keys, RandomOrder(setting["steps"]), setting["guidance"])
+        best = min(best, time.perf_counter() - started)
+    rows.append(row("(all)", "rollout", rollouts.forwards, rollouts.heads, best, (length + bare) / 2))
+    groups = []
+    for index, text in enumerate(texts):
+        part = slice(index * count, (index + 1) * count)
+        reward = torch.rand(count, generator=generator("speed", "reward", index), dtype=torch.float64)
+        groups.append(RolloutGroup(text, grid, rollouts.codes[part], rollouts.reveal_step[part], rollouts.rank[part], reward))
+    reference = deepcopy(policy.net).requires_grad_(False)
+    start = deepcopy(policy.net.state_dict())
+    for name in methods:
+        for dedup in dedups:
+            fastest: dict[str, Row] = {}
+            for _ in range(repeats):
+                policy.net.load_state_dict(start)
+                optimizer = torch.optim.AdamW(policy.net.parameters(), lr=1e-5, weight_decay=0.0, fused=True)
+
+                def step(optimizer=optimizer) -> float:
+                    norm = torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                    return float(norm)
+
+                engine = Engine(policy, reference, EngineConfig(dedup=dedup))
+                totals = engine.run(groups, METHODS.get(name)(), [generator("speed", name, i) for i in range(len(groups))], step)
+                for phase, counter in (("old", "old"), ("ref", "ref"), ("update", "train")):
+                    got = row(f"{name} ({dedup})", phase, totals.forwards[counter], totals.heads[counter],
+                              totals.seconds[phase], length)
+                    if phase not in fastest or got.seconds < fastest[phase].seconds:
+                        fastest[phase] = got
+            rows.extend(fastest.values())
+    return rows
+
+
+def render(result: dict) -> str:
+    """The table a person reads."""
+    lines = [f"size {result['size']}, {result['threads']} threads, matrix-multiply peak {result['peak_gflops']} GFLOP/s (fp32)", "",
+             f"{'method':18} {'phase':8} {'forwards':>9} {'seconds':>9} {'GFLOP':>9} {'of peak':>8}"]
+    names = list(dict.fromkeys(row["name"] for row in result["rows"]))
+    for name in names:
+        rows = [row for row in result["rows"] if row["name"] == name]
+        for r in rows:
+            lines.append(f"{r['name']:18} {r['phase']:8} {r['forwards']:9} {r['seconds']:9.3f} {r['gflop']:9.1f} {r['share']:8.0%}")
+        if len(rows) > 1:
+            total = sum(r["seconds"] for r in rows)
+            lines.append(f"{name:18} {'= cycle':8} {sum(r['forwards'] for r in rows):9} {total:9.3f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""The embedded world: small pictures whose contents are known exactly, so that every verdict on them is exact too."""

@@ -1,0 +1,126 @@
+"""The prompts of the embedded world: listed splits, and an endless supply of training prompts that keeps clear of them.
+
+Validation and held-out combinations never occur in a training prompt, neither whole nor as a part of a longer one.
+"""
+
+import json
+import re
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+
+import torch
+
+from htgrpo.errors import UserError, suggest
+from htgrpo.prompts import Prompt, prompt_set_sha256
+from htgrpo.world.combinations import (
+    CATEGORIES,
+    NUMBERS,
+    Combination,
+    draw_combination,
+    facts,
+    key,
+    spec_of,
+    text_of,
+)
+from htgrpo.world.draws import Draws
+from htgrpo.world.vocabulary import COLOUR_NAMES, FILLS, RELATIONS, SHAPES, plural
+
+SPLITS = ("train", "validation", "heldout")
+SPLITS_FILE = files("htgrpo.world") / "assets" / "splits.json"
+
+
+def tokenise(text: str) -> list[str]:
+    """The words of a text in lower case; commas and full stops are words of their own."""
+    return re.findall(r"[.,]|[^\s.,]+", text.lower())
+
+
+def words() -> list[str]:
+    """Every word a prompt of this world can contain, sorted."""
+    fixed = ["a", "photo", "of", "and", ","]
+    relations = [word for relation in RELATIONS for word in relation.split()]
+    shapes = [*SHAPES, *(plural(shape) for shape in SHAPES)]
+    return sorted({*fixed, *relations, *shapes, *NUMBERS.values(), *FILLS, *COLOUR_NAMES})
+
+
+def make_prompt(combination: Combination, identity: str | None = None) -> Prompt:
+    """The prompt of a combination; without `identity` the id is made from the text."""
+    text = text_of(combination)
+    identity = identity or f"{combination.category}-{sha256(text.encode()).hexdigest()[:12]}"
+    return Prompt(identity, text, combination.category, spec_of(combination))
+
+
+def listed_prompts(split: str, combinations: list[Combination]) -> list[Prompt]:
+    """Prompts with ids "<category>-<split>-<number>", numbered from 000 within each category."""
+    seen: dict[str, int] = {}
+    prompts = []
+    for combination in combinations:
+        number = seen.setdefault(combination.category, 0)
+        seen[combination.category] += 1
+        prompts.append(make_prompt(combination, f"{combination.category}-{split}-{number:03d}"))
+    return prompts
+
+
+def _read(entry: list) -> Combination:
+    category, objects, count, relations = entry
+    return Combination(category, tuple(map(tuple, objects)), count, tuple(map(tuple, relations)))
+
+
+@cache
+def split_combinations() -> dict[str, list[Combination]]:
+    """The recorded combinations of every split, in order."""
+    recorded = json.loads(SPLITS_FILE.read_text(encoding="utf-8"))
+    return {split: [_read(entry) for entry in recorded["splits"][split]["combinations"]] for split in SPLITS}
+
+
+@cache
+def splits() -> dict[str, list[Prompt]]:
+    """The listed prompts by split name. Raises UserError when the file does not give the prompts it was recorded with.
+    """
+    recorded = json.loads(SPLITS_FILE.read_text(encoding="utf-8"))["splits"]
+    result = {}
+    for split, combinations in split_combinations().items():
+        result[split] = listed_prompts(split, combinations)
+        found, expected = prompt_set_sha256(result[split]), recorded[split]["sha256"]
+        if found != expected:
+            raise UserError(
+                f"the embedded {split} prompts have sha256 {found[:12]} and not the recorded {expected[:12]}: "
+                "splits.json or the code that words prompts was changed; re-install the package"
+            )
+    return result
+
+
+def split_prompts(split: str, category: str | None = None) -> list[Prompt]:
+    """The prompts of one split, of one category or of all. Raises UserError for unknown names."""
+    if split not in SPLITS:
+        raise suggest(split, SPLITS, "split")
+    if category is not None and category not in CATEGORIES:
+        raise suggest(category, CATEGORIES, "category")
+    return [prompt for prompt in splits()[split] if category in (None, prompt.category)]
+
+
+@cache
+def reserved() -> frozenset[tuple]:
+    """The keys of all validation and held-out combinations."""
+    recorded = split_combinations()
+    return frozenset(key(combination) for split in ("validation", "heldout") for combination in recorded[split])
+
+
+def draw_training_combination(category: str, draws: Draws, excluded: frozenset[tuple]) -> Combination:
+    """A random combination of `category` that states none of the `excluded` keys."""
+    while True:
+        combination = draw_combination(category, draws)
+        if excluded.isdisjoint(facts(combination)):
+            return combination
+
+
+def draw_training_prompt(draws: Draws, categories: tuple[str, ...] = CATEGORIES) -> Prompt:
+    """`random_training_prompt` from a running supply of draws."""
+    return make_prompt(draw_training_combination(draws.choice(categories), draws, reserved()))
+
+
+def random_training_prompt(generator: torch.Generator, categories: tuple[str, ...] = CATEGORIES) -> Prompt:
+    """A random prompt of one of `categories` (name one twice to draw it twice as often) that states no reserved
+    combination.
+    """
+    return draw_training_prompt(Draws(generator), categories)

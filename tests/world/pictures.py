@@ -1,0 +1,17 @@
+"""Pictures for the tests of the embedded world."""
+
+import numpy as np
+import torch
+
+from htgrpo.rng import generator
+from htgrpo.world.scenes import render, sample_scene
+
+
+def pictures(scenes):
+    """float32 [n, 3, 64, 64] in 0..1."""
+    return torch.from_numpy(np.stack([render(scene) for scene in scenes])).permute(0, 3, 1, 2).float() / 255
+
+
+def clean(prompts, *seed):
+    """A correct picture for each prompt, float32 [n, 3, 64, 64] in 0..1."""
+    return pictures([sample_scene(prompt.spec, generator("scene", prompt.id, *seed)) for prompt in prompts])
