@@ -1,0 +1,222 @@
+"""Arranges verdicts into blocks: one benchmark, one generation setting, one milestone, methods x seeds x prompts."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from reports.load import BASE, FINAL, Run
+
+BUDGETS = {"forwards": "at equal forwards", "iterations": "after the same number of iterations"}
+
+
+@dataclass
+class MethodScores:
+    """Scores of one method in one block.
+
+    seeds: training seeds ([None] where there is none). scores: float [S, P], mean over the samples of a prompt in
+    displayed units, NaN where no image was judged. hits, asked: float [S, P, Q] answered and asked questions by
+    question category (Q may be 0).
+    """
+
+    name: str
+    seeds: list
+    scores: np.ndarray
+    hits: np.ndarray
+    asked: np.ndarray
+    judged: int
+    expected: int
+    iterations: list[int]
+    forwards: list[float]
+    random_weights: bool
+    policies: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected image was judged."""
+        return self.judged == self.expected
+
+    @property
+    def coverage(self) -> str:
+        """Judged of expected images, for example "47/48"."""
+        return f"{self.judged}/{self.expected}"
+
+
+@dataclass
+class Block:
+    """One comparison on equal terms.
+
+    prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`.
+    """
+
+    benchmark: str
+    setting: str
+    milestone: str
+    meta: dict
+    prompts: list[str]
+    category: np.ndarray
+    categories: list[str]
+    question_categories: list[str]
+    methods: list[MethodScores]
+    budget: str = ""
+    binary: bool = False
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def scale(self) -> float:
+        """Displayed value of a perfect score."""
+        return float(self.meta["scale"])
+
+    @property
+    def when(self) -> str:
+        """The milestone in words, for example "at equal forwards (12000)"."""
+        if self.milestone == FINAL:
+            kind, _, amount = self.budget.partition(":")
+            return f"{BUDGETS[kind]} ({amount})" if kind in BUDGETS and amount else "at the training budget"
+        iterations = sorted({i for m in self.methods if m.name != BASE for i in m.iterations})
+        where = f" ({', '.join(map(str, iterations))})" if iterations else ""
+        return f"at {self.milestone.replace('_', ' ')}{where}"
+
+    @property
+    def label(self) -> str:
+        """Benchmark title, milestone and setting in words."""
+        return f"{self.meta['title']}, {self.when}, setting {self.setting}"
+
+    @property
+    def key(self) -> str:
+        """benchmark/setting/milestone."""
+        return f"{self.benchmark}/{self.setting}/{self.milestone}"
+
+    def usable(self, allow_incomplete: bool) -> list[MethodScores]:
+        """Methods that may have a headline."""
+        return [m for m in self.methods if m.judged and (m.complete or allow_incomplete)]
+
+
+def make_blocks(run: Run) -> list[Block]:
+    """All blocks: benchmarks in config order, then settings ("main" first), then milestones ("final" first)."""
+    metas = run.metas
+    order = list(dict.fromkeys([*run.config.get("benchmarks", []), *metas["benchmark"]]))
+    blocks = []
+    for benchmark in order:
+        of_benchmark = metas[metas["benchmark"] == benchmark]
+        settings = list(dict.fromkeys(["main", *run.config.get("settings", {}), *of_benchmark["setting"]]))
+        for setting in settings:
+            group = of_benchmark[of_benchmark["setting"] == setting]
+            milestones = list(dict.fromkeys([FINAL, *group["milestone"]]))
+            blocks += [
+                _make_block(run, group, milestone) for milestone in milestones if (group["milestone"] == milestone).any()
+            ]
+    return blocks
+
+
+def _at_milestone(group: pd.DataFrame, milestone: str) -> pd.DataFrame:
+    """The policies of a milestone.
+
+    The starting policy belongs to all; a final checkpoint that stands at the very iteration of another milestone (the
+    slowest method's last one) is that milestone's checkpoint too.
+    """
+    own = group[group["milestone"] == milestone]
+    if milestone == FINAL:
+        return own
+    trained = own[own["method"] != BASE]
+    iterations = set(trained["iteration"])
+    taken = set(zip(own["method"], own["seed"].astype(str), strict=True))
+    rest = group[(group["milestone"] == FINAL) & ((group["method"] == BASE) | group["iteration"].isin(iterations))]
+    free = [(m, s) not in taken for m, s in zip(rest["method"], rest["seed"].astype(str), strict=True)]
+    return pd.concat([own, rest[np.array(free, dtype=bool)]])
+
+
+def _make_block(run: Run, group: pd.DataFrame, milestone: str) -> Block:
+    chosen = _at_milestone(group, milestone)
+    meta = chosen["meta"].iloc[0]
+    records = run.records
+    records = records[
+        (records["benchmark"] == meta["benchmark"])
+        & (records["setting"] == chosen["setting"].iloc[0])
+        & records["policy"].isin(chosen["policy"])
+    ]
+    table = records.drop_duplicates("prompt_id").set_index("prompt_id")["category"]
+    categories = [c for c in meta["categories"] if c in set(table)]
+    categories += sorted(set(table) - set(categories))
+    prompts = sorted(table.index, key=lambda prompt: (categories.index(table[prompt]), str(prompt)))
+    questions = list(dict.fromkeys(q["category"] for e in records["evidence"] for q in asked_questions(e)))
+    block = Block(
+        meta["benchmark"],
+        chosen["setting"].iloc[0],
+        milestone,
+        meta,
+        prompts,
+        np.array([categories.index(table[p]) for p in prompts], dtype=int),
+        categories,
+        sorted(questions),
+        [],
+        budget=str(run.config.get("budget") or ""),
+    )
+    for method in run.methods:
+        part = chosen[chosen["method"] == method]
+        if len(part):
+            block.methods.append(_method_scores(part, records, block, _unscored_seeds(run, part, milestone)))
+        elif milestone == FINAL and (method == BASE or method in run.config.get("methods", [])):
+            block.missing.append(method)
+    values = records["score"].dropna()
+    block.binary = bool(len(values)) and bool(values.isin([0.0, 1.0]).all())
+    return block
+
+
+def _unscored_seeds(run: Run, part: pd.DataFrame, milestone: str) -> int:
+    """How many trained seeds of a method have no verdicts at all at the training budget."""
+    if milestone != FINAL or not len(run.metrics):
+        return 0
+    trained = set(run.metrics.loc[run.metrics["method"] == part["method"].iloc[0], "seed"].astype(str))
+    return len(trained - {_seed_text(seed) for seed in part["seed"]}) if _seeded(part) else 0
+
+
+def _seeded(part: pd.DataFrame) -> bool:
+    return not part["seed"].isna().any()
+
+
+def _seed_text(seed: object) -> str:
+    return str(int(seed)) if isinstance(seed, float) else str(seed)
+
+
+def asked_questions(evidence: object) -> list[dict]:
+    """The questions of a question-graph benchmark in one record's evidence ({"id", "category", "answer", "score"});
+    empty otherwise.
+    """
+    found = evidence.get("questions", []) if isinstance(evidence, dict) else evidence
+    return [q for q in found if isinstance(q, dict) and "category" in q and "score" in q] if isinstance(found, list) else []
+
+
+def _method_scores(part: pd.DataFrame, records: pd.DataFrame, block: Block, unscored: int) -> MethodScores:
+    part = part.sort_values("seed", key=lambda column: column.map(lambda seed: -1 if pd.isna(seed) else int(seed)))
+    position = {prompt: i for i, prompt in enumerate(block.prompts)}
+    kinds = {name: i for i, name in enumerate(block.question_categories)}
+    scores = np.full((len(part), len(position)), np.nan)
+    hits = np.zeros((len(part), len(position), len(kinds)))
+    asked = np.zeros_like(hits)
+    judged = 0
+    for row, policy in enumerate(part["policy"]):
+        ok = records[(records["policy"] == policy) & (records["status"] == "ok")]
+        judged += len(ok)
+        for prompt, mean in ok.groupby("prompt_id")["score"].mean().items():
+            scores[row, position[prompt]] = mean * block.scale
+        for prompt, evidence in zip(ok["prompt_id"], ok["evidence"], strict=True) if kinds else ():
+            for question in asked_questions(evidence):
+                place = row, position[prompt], kinds[question["category"]]
+                hits[place] += float(question["score"]) * block.scale
+                asked[place] += 1
+    expected = int(part["expected"].sum()) + unscored * int(part["expected"].iloc[0])
+    seeds = [None if pd.isna(seed) else int(seed) for seed in part["seed"]]
+    return MethodScores(
+        part["method"].iloc[0],
+        seeds,
+        scores,
+        hits,
+        asked,
+        judged,
+        expected,
+        [int(value) if pd.notna(value) else 0 for value in part["iteration"]],
+        [float(value) if pd.notna(value) else 0.0 for value in part["forwards"]],
+        bool(part["random_weights"].any()),
+        list(part["policy"]),
+    )

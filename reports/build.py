@@ -1,0 +1,108 @@
+"""Makes RUN/report from the files of a run: tables, figures, one page. Same files in, same bytes out."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from htgrpo.errors import UserError
+from htgrpo.files import atomic_dir, atomic_write_text, sha256_file
+from reports.load import load_run
+
+STAMP = "inputs.json"
+INPUTS = ("config.json", "verdicts/*/*/*.json*", "train/*/seed*/metrics.jsonl", "train/*/seed*/timing.jsonl")
+
+
+@dataclass(frozen=True)
+class Report:
+    """terminal: text for standard output.
+
+    files: what lies in RUN/report. fresh: False when nothing had changed since the last time.
+    """
+
+    terminal: str
+    files: list[Path]
+    fresh: bool
+
+
+def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
+    """Builds RUN/report, replacing the old one at once, or returns it when neither the run nor the code of the report
+    changed.
+
+    allow_incomplete: print headlines over the images that exist where some failed or are missing. Raises UserError when
+    `run_dir` is no run, when its files are damaged or disagree, or when the folder cannot be written.
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise UserError(f"{str(run_dir)!r} is not a folder: give the run folder that bench.compare wrote to")
+    folder = run_dir / "report"
+    stamp = _stamp(run_dir, allow_incomplete)
+    old = _unchanged(folder, stamp)
+    if old is not None:
+        return old
+    terminal, contents = _contents(run_dir, allow_incomplete)
+    contents["terminal.txt"] = terminal.encode()
+    with atomic_dir(folder) as temporary:
+        for name, data in contents.items():
+            (temporary / name).write_bytes(data)
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
+        atomic_write_text(temporary / STAMP, json.dumps({"inputs": stamp, "files": hashes}, indent=2) + "\n")
+    return Report(terminal, sorted(folder / name for name in contents), True)
+
+
+def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
+    """The text for the terminal and every file of the report by name."""
+    # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
+    from reports import contact, costs, exports, figures, html, style, tables
+    from reports.analysis import analyse
+    from reports.blocks import make_blocks
+    from reports.load import FINAL
+
+    run = load_run(run_dir)
+    results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
+    spent = costs.costs(run)
+    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
+    drawn = {f"curves_{axis}": figures.learning_curves(run, axis) for axis in figures.AXES} if len(run.metrics) else {}
+    drawn["differences"] = figures.forest(results, run.methods)
+    sheets = {}
+    for i, result in enumerate(mains):
+        suffix = f"_{_safe(result.block.benchmark)}" if i else ""
+        drawn[f"categories{suffix}"] = figures.category_bars(result, run.methods)
+        sheets[f"contact_sheet{suffix}"] = contact.contact_sheet(run, result)
+    contents = {}
+    for name, figure in {**drawn, **sheets}.items():
+        if figure is not None:
+            rendered = style.rendered(figure, pdf=name in drawn)
+            contents.update({f"{name}.{kind}": data for kind, data in rendered.items()})
+    pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
+    contents["table.md"] = tables.markdown(run.title, results, spent).encode()
+    contents["table.csv"] = exports.to_csv(results, spent).encode()
+    contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()
+    contents["index.html"] = html.page(run, results, spent, pictures).encode()
+    return tables.terminal(run.title, results, spent, str(run_dir / "report" / "index.html")), contents
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def _stamp(run_dir: Path, allow_incomplete: bool) -> str:
+    """Hash of everything the report is made from: the run's files, the report's own code, and where it is printed to
+    be.
+    """
+    digest = hashlib.sha256(f"{allow_incomplete} {run_dir}".encode())
+    code = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("templates/*")])
+    for path in [*code, *sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))]:
+        digest.update(f"{path.name} {path.parent.name} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _unchanged(folder: Path, stamp: str) -> Report | None:
+    """The report in `folder` when it was made from the same inputs and none of its files was touched since."""
+    try:
+        seal = json.loads((folder / STAMP).read_text("utf-8"))
+        if seal["inputs"] != stamp or any(sha256_file(folder / name) != value for name, value in seal["files"].items()):
+            return None
+        return Report((folder / "terminal.txt").read_text("utf-8"), sorted(folder / name for name in seal["files"]), False)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None

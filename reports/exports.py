@@ -1,0 +1,179 @@
+"""The same numbers for machines (CSV, one row per number) and for papers (LaTeX with booktabs)."""
+
+import csv
+import io
+import math
+
+from reports.analysis import Pair, Result, verdict
+from reports.costs import Cost
+from reports.sentences import claim_label
+from reports.stats import MIN_SEEDS, Interval
+from reports.text import NONE, decimals
+
+FIELDS = [
+    "kind",
+    "claim",
+    "benchmark",
+    "setting",
+    "milestone",
+    "method",
+    "minus",
+    "column",
+    "estimate",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "verdict",
+    "prompts",
+    "seeds",
+    "coverage",
+    "note",
+]
+
+
+def to_csv(results: list[Result], costs: list[Cost]) -> str:
+    """One row per score, difference, coverage or cost; numbers at full precision, empty where there is none.
+
+    kind: score | difference | coverage | cost. claim: checkpoints | methods. column: headline, a category, or the name
+    of a cost.
+    """
+    rows: list[dict] = []
+    for result in results:
+        rows += _scores(result) + [row for pair in result.pairs for row in _pair(pair, result)]
+    for cost in costs:
+        for name in ("iterations", "forwards", "seconds", "memory", "reward", "kl", "clip"):
+            row = {"kind": "cost", "method": cost.method, "column": name, "seeds": cost.seeds}
+            rows.append({**row, "estimate": _exact(getattr(cost, name))})
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
+
+
+def _exact(value: float) -> str:
+    return f"{value:.10g}" if math.isfinite(value) else ""
+
+
+def _numbers(interval: Interval) -> dict[str, str]:
+    values = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "p": interval.p}
+    return {**{key: _exact(value) for key, value in values.items()}, "note": interval.note}
+
+
+def _where(result: Result) -> dict[str, object]:
+    block = result.block
+    return {
+        "benchmark": block.benchmark,
+        "setting": block.setting,
+        "milestone": block.milestone,
+        "prompts": result.prompts_used,
+    }
+
+
+def _scores(result: Result) -> list[dict]:
+    rows = []
+    for method in result.block.methods:
+        where = {**_where(result), "method": method.name, "seeds": len(method.seeds), "coverage": method.coverage}
+        score = result.scores.get(method.name)
+        if score is None:
+            rows.append({**where, "kind": "coverage", "note": result.withheld.get(method.name, "")})
+            continue
+        rows.append({**where, "kind": "score", "claim": "checkpoints", "column": "headline", **_numbers(score.headline)})
+        if len(method.seeds) >= MIN_SEEDS:
+            rows.append({**where, "kind": "score", "claim": "methods", "column": "headline", **_numbers(score.method_level)})
+        for name, cell in score.columns.items():
+            rows.append({**where, "kind": "score", "claim": "checkpoints", "column": name, **_numbers(cell)})
+    return rows
+
+
+def _pair(pair: Pair, result: Result) -> list[dict]:
+    where = {**_where(result), "kind": "difference", "method": pair.a, "minus": pair.b, "seeds": pair.seeds}
+    rows = []
+    for claim in ("checkpoints", "methods") if pair.seeds >= MIN_SEEDS else ("checkpoints",):
+        cells = {**where, "claim": claim, "column": "headline", **_numbers(pair.interval(claim))}
+        rows.append({**cells, "p_holm": _exact(pair.holm(claim)), "verdict": verdict(pair, claim, result.sign)})
+    for name, cell in pair.columns.items():
+        rows.append({**where, "claim": "checkpoints", "column": name, **_numbers(cell)})
+    return rows
+
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "−": r"$-$",
+    "≈": r"$\approx$",
+    "–": "--",
+    "·": r"$\cdot$",
+    "…": r"\ldots{}",
+}
+
+
+def escape(text: str) -> str:
+    """`text` with every character LaTeX would read as a command made literal."""
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def to_latex(title: str, results: list[Result], costs: list[Cost]) -> str:
+    """One booktabs table per block and one of costs; best headline bold, those not told apart from it marked."""
+    head = f"% {title}. Needs \\usepackage{{booktabs}}." if title else "% Needs \\usepackage{booktabs}."
+    tables = [_latex_scores(title, result) for result in results if result.scores]
+    return "\n\n".join([head, *tables, *([_latex_costs(costs)] if costs else [])]) + "\n"
+
+
+def _latex_scores(title: str, result: Result) -> str:
+    columns, rows = list(result.columns), []
+    for name, score in result.scores.items():
+        value = _latex_cell(score.headline, result.block.scale)
+        if name == result.best:
+            value = rf"\textbf{{{value}}}"
+        elif name in result.tied:
+            value += r"$^{\approx}$"
+        cells = [_latex_cell(score.columns[c], result.block.scale) for c in columns]
+        rows.append([escape(name), value, *cells])
+    random = " Random weights." if any(m.random_weights for m in result.block.methods) else ""
+    caption = (
+        f"{escape(result.block.label)}. {escape(title)}. Half widths of 95\\,\\% intervals over prompts (these "
+        "checkpoints). Bold: best; "
+        rf"$\approx$: not told apart from the best ({escape(claim_label(result))}).{random}"
+    )
+    return _latex_table(caption, ["method", "score", *map(escape, columns)], rows)
+
+
+def _latex_cell(interval: Interval, scale: float) -> str:
+    if not math.isfinite(interval.estimate):
+        return escape(NONE)
+    value = f"{interval.estimate:.{decimals(scale)}f}"
+    if not interval.known:
+        return value
+    return rf"{value}{{\scriptsize$\,\pm\,${(interval.high - interval.low) / 2:.{decimals(scale)}f}}}"
+
+
+def _latex_costs(costs: list[Cost]) -> str:
+    header = ["method", "seeds", "iterations", "forwards", "seconds", "peak MB", "reward", "KL", "clip fraction"]
+    rows = []
+    for c in costs:
+        counts = [f"{v:.0f}" if math.isfinite(v) else "--" for v in (c.iterations, c.forwards, c.seconds, c.memory)]
+        ends = [f"{v:.3f}" if math.isfinite(v) else "--" for v in (c.reward, c.kl, c.clip)]
+        rows.append([escape(c.method), str(c.seeds), *counts, *ends])
+    return _latex_table("Cost and end of training, means over training seeds.", header, rows)
+
+
+def _latex_table(caption: str, header: list[str], rows: list[list[str]]) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+    ]
+    lines += [" & ".join(header) + r" \\", r"\midrule", *(" & ".join(row) + r" \\" for row in rows)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"])

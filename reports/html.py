@@ -1,0 +1,119 @@
+"""index.html: the whole report in one file that needs no network."""
+
+import base64
+from pathlib import Path
+
+import jinja2
+
+from reports import sentences, tables
+from reports.analysis import Result, verdict
+from reports.costs import Cost
+from reports.load import FINAL, Run
+from reports.stats import MIN_SEEDS
+from reports.style import colours
+from reports.text import CHECKPOINTS_ONLY, amount, bounds, number, probability
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes]) -> str:
+    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
+    return environment.get_template("report.html.j2").render(
+        title=run.title,
+        config=run.config,
+        blocks=[_block(r, colours(run.methods)) for r in mains],
+        others=[_block(r, colours(run.methods)) for r in results if r not in mains],
+        sentences=sentences.pair_sentences(results),
+        orders=[line for result in results for line in tables.order_lines(result)],
+        costs=[_cost(cost, colours(run.methods)) for cost in costs],
+        pictures={name: base64.b64encode(data).decode() for name, data in sorted(pictures.items())},
+        method_note=tables.METHOD_NOTE.replace("*", ""),
+        cost_note=tables.COST_NOTE,
+        no_method_claim=tables.NO_METHOD_CLAIM,
+        random=any(m.random_weights for r in results for m in r.block.methods),
+        identities=_identities(run),
+    )
+
+
+def _block(result: Result, palette: dict[str, str]) -> dict:
+    scale = result.block.scale
+    rows = []
+    for name, score in result.scores.items():
+        cells = [score.columns[c] for c in result.columns]
+        rows.append(
+            {
+                "name": tables.shown_name(result, name),
+                "colour": palette.get(name, "#888"),
+                "seeds": tables.seeds_text(result, name),
+                "score": number(score.headline.estimate, scale),
+                "interval": bounds(score.headline, scale),
+                "methods": bounds(score.method_level, scale),
+                "mark": tables.mark(result, name),
+                "cells": [(number(c.estimate, scale), bounds(c, scale)) for c in cells],
+            }
+        )
+    claims = [("These checkpoints", "checkpoints")]
+    if any(pair.seeds >= MIN_SEEDS for pair in result.pairs):
+        claims.append(("These methods", "methods"))
+    return {
+        "label": result.block.label,
+        "title": result.block.meta["title"],
+        "when": result.block.when,
+        "setting": result.block.setting,
+        "protocol": tables.protocol(result),
+        "columns": [c.removeprefix("questions: ").replace("_", " ") for c in result.columns],
+        "rows": rows,
+        "withheld": result.withheld,
+        "note": tables.score_note(result),
+        "claims": [(title, _pairs(result, level)) for title, level in claims] if result.pairs else [],
+        "methods_claimed": len(claims) == 2,
+        "claim_label": sentences.claim_label(result),
+    }
+
+
+def _pairs(result: Result, level: str) -> list[dict]:
+    scale, rows = result.block.scale, []
+    for pair in result.pairs:
+        if level == "methods" and pair.seeds < MIN_SEEDS:
+            rows.append({"name": f"{pair.a} − {pair.b}", "value": "–", "interval": "–", "p": "–", "verdict": CHECKPOINTS_ONLY})
+            continue
+        interval = pair.interval(level)
+        rows.append(
+            {
+                "name": f"{pair.a} − {pair.b}",
+                "value": number(interval.estimate, scale, True),
+                "interval": bounds(interval, scale, True),
+                "p": probability(pair.holm(level)),
+                "verdict": verdict(pair, level, result.sign),
+            }
+        )
+    return rows
+
+
+def _cost(cost: Cost, palette: dict[str, str]) -> dict:
+    values = [amount(v) for v in (cost.iterations, cost.forwards, cost.seconds, cost.memory)]
+    ends = [amount(cost.reward, 3), amount(cost.kl, 4), amount(cost.clip, 3)]
+    return {"name": cost.method, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *values, *ends]}
+
+
+def _identities(run: Run) -> list[dict]:
+    """What was scored with what: one line per scored policy."""
+    rows = []
+    for meta in run.metas["meta"]:
+        scorer, policy = meta["scorer"], meta["policy"]
+        rows.append(
+            {
+                "benchmark": f"{meta['benchmark']} v{meta['version']}",
+                "policy": policy["name"],
+                "identity": str(meta.get("identity", ""))[:12],
+                "prompts": str(meta["prompt_set_sha256"])[:12],
+                "setting": ", ".join(f"{k} {v}" for k, v in meta["setting"].items()),
+                "scorer": " ".join(str(scorer[k]) for k in ("name", "version", "weights_revision") if scorer.get(k)),
+            }
+        )
+    return rows

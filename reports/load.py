@@ -1,0 +1,200 @@
+"""Reads a run directory into pandas frames and refuses, in one sentence, what cannot be compared honestly."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from htgrpo.errors import UserError
+from htgrpo.files import read_jsonl
+
+BASE = "base"  # the run's starting policy: no training, no seed
+FINAL = "final"
+META_KEYS = (
+    "benchmark",
+    "version",
+    "title",
+    "aggregate",
+    "scale",
+    "higher_is_better",
+    "categories",
+    "setting",
+    "scorer",
+    "prompt_set_sha256",
+    "expected_images",
+    "policy",
+)
+POLICY_KEYS = ("name", "method", "train_seed", "iteration", "forwards", "milestone")
+RECORD_KEYS = ("prompt_id", "sample", "category", "prompt", "status", "score")
+STATES = ("ok", "failed", "skipped")
+SAME_WITHIN_BENCHMARK = ("version", "aggregate", "scale", "higher_is_better", "scorer")
+
+
+@dataclass
+class Run:
+    """What a run directory says.
+
+    config: config.json. metas: one row per scored policy (benchmark, setting, policy, method, seed, iteration,
+    forwards, milestone, expected, random_weights, meta). records: one row per image (benchmark, setting, policy,
+    prompt_id, sample, category, prompt, status, score, evidence, image). metrics, timing: one row per training
+    iteration, with method and seed.
+    """
+
+    root: Path
+    config: dict[str, Any]
+    metas: pd.DataFrame
+    records: pd.DataFrame
+    metrics: pd.DataFrame
+    timing: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """What kind of run this is, for example "embedded world"."""
+        return str(self.config.get("title", ""))
+
+    @property
+    def methods(self) -> list[str]:
+        """Every method, the starting policy first, then config order, then whatever else was scored or trained."""
+        seen = list(self.config.get("methods", [])) + sorted(set(self.metas["method"]))
+        if len(self.metrics):
+            seen += sorted(set(self.metrics["method"]))
+        return list(dict.fromkeys([BASE, *seen])) if BASE in seen else list(dict.fromkeys(seen))
+
+
+def load_run(run_dir: Path) -> Run:
+    """Reads `run_dir`. Raises UserError when it is no run, has no verdicts, or its files are damaged or disagree."""
+    root = Path(run_dir)
+    if not (root / "config.json").is_file():
+        raise UserError(f"{str(run_dir)!r} holds no config.json: give the folder that bench.compare or bench.train wrote to")
+    config = _read_json(root / "config.json")
+    paths = sorted((root / "verdicts").glob("*/*/*.meta.json"))
+    if not paths:
+        raise UserError(f"{str(run_dir)!r} holds no verdicts: score the images first with python -m bench.score")
+    metas, frames = [], []
+    for path in paths:
+        meta = _read_meta(path)
+        metas.append(_meta_row(path, meta))
+        frames.append(_read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta))
+    frame = pd.DataFrame(metas)
+    _check_comparable(frame)
+    records = pd.concat([part for part in frames if len(part)] or frames[:1], ignore_index=True)
+    return Run(root, config, frame, records, _read_training(root, "metrics.jsonl"), _read_training(root, "timing.jsonl"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not JSON ({error}): delete it and run the stage that makes it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{str(path)!r} holds a {type(value).__name__}, not an object: run the stage that makes it again")
+    return value
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    meta = _read_json(path)
+    missing = [key for key in META_KEYS if key not in meta]
+    policy = meta.get("policy")
+    missing += [f"policy.{key}" for key in POLICY_KEYS if not isinstance(policy, dict) or key not in policy]
+    if missing:
+        raise UserError(f"{str(path)!r} lacks {', '.join(missing)}: score this policy again with python -m bench.score")
+    if meta["aggregate"] not in ("category_mean", "item_mean"):
+        raise UserError(f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean")
+    return meta
+
+
+def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    policy = meta["policy"]
+    return {
+        "benchmark": meta["benchmark"],
+        "setting": path.parent.name,
+        "policy": policy["name"],
+        "method": policy["method"],
+        "seed": policy["train_seed"],
+        "iteration": policy["iteration"],
+        "forwards": policy["forwards"],
+        "milestone": policy["milestone"],
+        "expected": int(meta["expected_images"]),
+        "random_weights": bool(policy.get("random_weights", False)),
+        "meta": meta,
+    }
+
+
+def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score")
+    rows = read_jsonl(path)
+    seen = set()
+    for row in rows:
+        where = f"a record of {str(path)!r}"
+        missing = [key for key in RECORD_KEYS if key not in row]
+        if missing:
+            raise UserError(f"{where} lacks {', '.join(missing)}: score this policy again with python -m bench.score")
+        key = (row["prompt_id"], row["sample"])
+        if row["status"] not in STATES:
+            raise UserError(f"{where} {key} has status {row['status']!r}: accepted are {', '.join(STATES)}")
+        if key in seen:
+            raise UserError(f"{str(path)!r} holds {key} twice: delete the file and score this policy again")
+        seen.add(key)
+        score = row["score"]
+        number = isinstance(score, (int, float)) and math.isfinite(score)
+        if row["status"] == "ok" and not number:
+            raise UserError(f"{where} {key} is ok but its score is {score!r}: score this policy again")
+        row["score"] = float(score) if row["status"] == "ok" else float("nan")
+        row.setdefault("evidence", {})
+        row.setdefault("image", "")
+        row.update(benchmark=meta["benchmark"], setting=setting, policy=meta["policy"]["name"])
+    if len(rows) > meta["expected_images"]:
+        raise UserError(
+            f"{str(path)!r} holds {len(rows)} images where {meta['expected_images']} are expected: "
+            "delete the file and score this policy again"
+        )
+    columns = ["benchmark", "setting", "policy", *RECORD_KEYS, "evidence", "image"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _check_comparable(metas: pd.DataFrame) -> None:
+    """Policies of one benchmark must share its rule, its scorer and its prompts, and those of one setting the setting
+    too.
+    """
+    for name, group in metas.groupby("benchmark", sort=False):
+        for key in SAME_WITHIN_BENCHMARK:
+            _check_same(group, key, f"benchmark {name!r}")
+        for setting, part in group.groupby("setting", sort=False):
+            for key in ("prompt_set_sha256", "expected_images", "setting"):
+                _check_same(part, key, f"benchmark {name!r}, setting {setting!r}")
+
+
+def _check_same(group: pd.DataFrame, key: str, where: str) -> None:
+    values: dict[str, str] = {}
+    for policy, meta in zip(group["policy"], group["meta"], strict=True):
+        values.setdefault(json.dumps(meta[key], sort_keys=True), policy)
+    if len(values) > 1:
+        (one, first), (two, second) = list(values.items())[:2]
+        raise UserError(
+            f"{where}: {first!r} and {second!r} were scored with different {key} ({one[:60]} and {two[:60]}) and "
+            "cannot be compared; score both again with the same settings"
+        )
+
+
+def _read_training(root: Path, name: str) -> pd.DataFrame:
+    """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
+    frames = []
+    for path in sorted((root / "train").glob(f"*/seed*/{name}")):
+        rows = read_jsonl(path)
+        if not rows:
+            continue
+        frame = pd.DataFrame(rows)
+        if "iteration" not in frame:
+            raise UserError(
+                f"{str(path)!r} has records without an iteration: train this method again with python -m bench.train"
+            )
+        frame = frame.drop_duplicates("iteration", keep="last")
+        seed = path.parent.name.removeprefix("seed")
+        frame.insert(0, "method", path.parent.parent.name)
+        frame.insert(1, "seed", int(seed) if seed.isdigit() else seed)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=["method", "seed", "iteration"])

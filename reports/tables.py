@@ -1,0 +1,250 @@
+"""The report as Markdown: short for the terminal (80 columns), whole for table.md."""
+
+from reports import sentences
+from reports.analysis import Pair, Result, verdict
+from reports.costs import Cost
+from reports.load import FINAL
+from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
+from reports.text import (
+    CHECKPOINTS_ONLY,
+    NONE,
+    amount,
+    bounds,
+    half_width,
+    number,
+    probability,
+    split_columns,
+    table,
+    wrap,
+)
+from reports.text import (
+    short as cut,
+)
+
+BEST, TIED = "*", "≈"
+NO_METHOD_CLAIM = f"Fewer than {MIN_SEEDS} training seeds: {CHECKPOINTS_ONLY}."
+
+
+def terminal(title: str, results: list[Result], costs: list[Cost], folder: str) -> str:
+    """What is printed to the terminal: main blocks with differences, a line or two per other block, and the cost."""
+    parts = [f"# Comparison ({title})" if title else "# Comparison"]
+    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
+    for result in mains:
+        parts.append(f"## {result.block.meta['title']}")
+        parts.append(wrap(f"{_capital(result.block.when)}, setting main, {protocol(result)}."))
+        parts += _coverage(result, wrap)
+        if result.scores:
+            parts += [_headline_table(result), *_short_categories(result), wrap(score_note(result))]
+        if result.pairs:
+            parts += [_short_pairs(result), wrap(_claim_note(result))]
+    rest = [r for r in results if r not in mains]
+    if rest:
+        parts.append("## Does the order survive?")
+        lines = [line for result in [*mains, *rest] for line in order_lines(result)]
+        parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
+    if costs:
+        parts += ["## Cost and end of training (mean over seeds)", *cost_tables(costs, short=True)]
+    parts.append(f"Everything, with pictures: {folder}")
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(title: str, results: list[Result], costs: list[Cost]) -> str:
+    """table.md: every block with every interval, both kinds of claim, the sentences and the cost."""
+    parts = [f"# Comparison ({title})" if title else "# Comparison", METHOD_NOTE]
+    for result in results:
+        parts += [f"## {result.block.label}", f"{_capital(protocol(result))}.", *_coverage(result)]
+        if result.scores:
+            parts += [full_scores(result), score_note(result)]
+        if result.pairs:
+            parts += [f"### Differences: these checkpoints ({result.block.meta['title']}, {result.block.when})"]
+            parts += [pair_table(result, "checkpoints"), "### Differences: these methods"]
+            parts += [pair_table(result, "methods")] if any(p.seeds >= MIN_SEEDS for p in result.pairs) else [NO_METHOD_CLAIM]
+            parts += (
+                ["### Differences by category (these checkpoints, unadjusted)", category_pair_table(result)]
+                if result.columns
+                else []
+            )
+    found = sentences.pair_sentences(results)
+    if found:
+        parts += ["## In words", "\n".join(f"- {_capital(line)}" for result in results for line in order_lines(result))]
+        parts.append("\n".join(f"- {line}" for line in found))
+    if costs:
+        parts += ["## Cost and end of training", *cost_tables(costs, short=False), COST_NOTE]
+    return "\n\n".join(parts) + "\n"
+
+
+METHOD_NOTE = (
+    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts "
+    "resampled within their category (bootstrap). *These methods*: training seeds and prompts both vary (crossed "
+    "variance, Student's t below 10 seeds). Adjusted p: Holm over all pairs of one benchmark's headline. A category with fewer "
+    f"than {MIN_PROMPTS} prompts has no interval."
+)
+COST_NOTE = (
+    "Means over training seeds. Reward, KL and clip fraction are means over the last tenth of the iterations; a dash "
+    "means that the run does not record the value. KL is measured in each method's own contexts and is not comparable "
+    "between methods."
+)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def protocol(result: Result) -> str:
+    block = result.block
+    scorer, setting = block.meta["scorer"], block.meta["setting"]
+    settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in ("sampler", "steps", "guidance", "samples"))
+    rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
+    random = " RANDOM WEIGHTS." if any(m.random_weights for m in block.methods) else ""
+    return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}{random}"
+
+
+def _coverage(result: Result, wrapper=str) -> list[str]:
+    return [wrapper(f"**Coverage:** {name}: {reason}.") for name, reason in result.withheld.items()]
+
+
+def mark(result: Result, name: str) -> str:
+    """ "*" for the best headline, "≈" for one not told apart from it."""
+    return BEST if name == result.best else TIED if name in result.tied else ""
+
+
+def shown_name(result: Result, name: str) -> str:
+    random = any(m.random_weights for m in result.block.methods if m.name == name)
+    return f"{name} (random weights)" if random else name
+
+
+def seeds_text(result: Result, name: str) -> str:
+    method = next(m for m in result.block.methods if m.name == name)
+    return NONE if method.seeds == [None] else str(len(method.seeds))
+
+
+def _headline_table(result: Result) -> str:
+    scale, rows = result.block.scale, []
+    for name, score in result.scores.items():
+        base = result.pair(name, "base")
+        gain = NONE
+        if base:
+            base = base if base.a == name else base.flipped()
+            gain = f"{number(base.checkpoints.estimate, scale, True)} {bounds(base.checkpoints, scale, True)}"
+        value = number(score.headline.estimate, scale)
+        rows.append(
+            [
+                cut(shown_name(result, name)),
+                seeds_text(result, name),
+                value,
+                bounds(score.headline, scale),
+                gain,
+                mark(result, name),
+            ]
+        )
+    return table(["method", "seeds", "score", "95% interval", "minus base", ""], rows)
+
+
+def _short_categories(result: Result) -> list[str]:
+    """Categories as rows, methods as columns, score and half width."""
+    scale, names = result.block.scale, list(result.scores)
+    rows = []
+    for column in result.columns:
+        cells = [result.scores[name].columns[column] for name in names]
+        rows.append([column, *(f"{number(c.estimate, scale)}{half_width(c, scale)}" for c in cells)])
+    return split_columns(["category", *map(cut, names)], rows) if rows else []
+
+
+def score_note(result: Result) -> str:
+    notes = [f"{BEST} best; {TIED} not told apart from it: {sentences.claim_label(result)}."]
+    notes.append("Intervals in this table: these checkpoints (prompts resampled, mean over the training seeds).")
+    lacking = [c for c in result.columns if any(not s.columns[c].known for s in result.scores.values())]
+    if lacking:
+        notes.append(f"No interval (fewer than {MIN_PROMPTS} prompts, or all equal): {', '.join(lacking)}.")
+    if result.prompts_used < len(result.block.prompts):
+        notes.append(f"Only the {result.prompts_used} of {len(result.block.prompts)} prompts that every method has are used.")
+    return " ".join(notes)
+
+
+def full_scores(result: Result) -> str:
+    """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
+    scale = result.block.scale
+    header = ["method", "seeds", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
+    rows = []
+    for name, score in result.scores.items():
+        each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
+        cells = [f"{number(c.estimate, scale)} {bounds(c, scale)}" for c in (score.columns[k] for k in result.columns)]
+        headline = f"{number(score.headline.estimate, scale)} {bounds(score.headline, scale)}"
+        rows.append(
+            [
+                shown_name(result, name),
+                seeds_text(result, name),
+                headline,
+                bounds(score.method_level, scale),
+                each,
+                *cells,
+                mark(result, name),
+            ]
+        )
+    return table(header, rows)
+
+
+def pair_row(pair: Pair, result: Result, level: str) -> list[str]:
+    """Name, seeds, difference, interval, adjusted p and verdict of one pair at one level of claim."""
+    interval, scale = pair.interval(level), result.block.scale
+    if level == "methods" and pair.seeds < MIN_SEEDS:
+        return [f"{pair.a} − {pair.b}", str(pair.seeds), NONE, NONE, NONE, CHECKPOINTS_ONLY]
+    difference = number(interval.estimate, scale, True)
+    adjusted = probability(pair.holm(level))
+    return [
+        f"{pair.a} − {pair.b}",
+        str(pair.seeds or NONE),
+        difference,
+        bounds(interval, scale, True),
+        adjusted,
+        verdict(pair, level, result.sign),
+    ]
+
+
+def pair_table(result: Result, level: str) -> str:
+    """All pairs of the headline at one level of claim ("checkpoints" or "methods")."""
+    header = ["difference", "seeds", "value", "95% interval", "adjusted p", "verdict"]
+    return table(header, [pair_row(pair, result, level) for pair in result.pairs])
+
+
+def _short_pairs(result: Result) -> str:
+    rows = []
+    for pair in result.pairs:
+        row = pair_row(pair, result, result.level)
+        rows.append([f"{cut(pair.a, 12)} − {cut(pair.b, 12)}", *row[2:]])
+    return table(["difference", "value", "95% interval", "Holm p", "verdict"], rows)
+
+
+def _claim_note(result: Result) -> str:
+    if result.level == "methods":
+        return f"Claim about {sentences.claim_label(result)}; the claim about these checkpoints is in table.md."
+    return f"Claim about {CHECKPOINTS_ONLY}: fewer than {MIN_SEEDS} common training seeds."
+
+
+def category_pair_table(result: Result) -> str:
+    """Difference and interval of every pair in every category."""
+    scale = result.block.scale
+    rows = []
+    for pair in result.pairs:
+        cells = (pair.columns[c] for c in result.columns)
+        rows.append([f"{pair.a} − {pair.b}", *(f"{number(c.estimate, scale, True)} {bounds(c, scale, True)}" for c in cells)])
+    return table(["difference", *result.columns], rows)
+
+
+def order_lines(result: Result) -> list[str]:
+    if not result.scores:
+        return [f"{result.block.label}: no headline (coverage)."]
+    line = f"{result.block.label}: {sentences.order(result)} ({sentences.claim_label(result)})."
+    return [f"{line} {_capital(sentences.resolution(result))}."] if result.pairs else [line]
+
+
+def cost_tables(costs: list[Cost], short: bool) -> list[str]:
+    """Cost beside the end of training; `short` fits 80 columns."""
+    names = ["iterations", "forwards", "train seconds", "peak memory MB", "final reward", "final KL", "clip fraction"]
+    brief = ["iter.", "forwards", "seconds", "MB", "reward", "KL", "clipped"]
+    rows = []
+    for c in costs:
+        counts = [amount(c.iterations), amount(c.forwards), amount(c.seconds), amount(c.memory)]
+        ends = [amount(c.reward, 3), amount(c.kl, 4), amount(c.clip, 3)]
+        rows.append([cut(c.method, 16), *counts, *ends] if short else [c.method, str(c.seeds), *counts, *ends])
+    return split_columns(["method", *brief], rows) if short else [table(["method", "seeds", *names], rows)]

@@ -1,0 +1,48 @@
+"""Damaged or mixed run directories end in one sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from htgrpo.errors import UserError
+from reports.build import build
+from tests.reports.synthetic import write_run
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (lambda root: (root / "config.json").unlink(), "holds no config.json"),
+        (lambda root: (root / "config.json").write_text("{"), "is not JSON"),
+        (lambda root: [p.unlink() for p in root.glob("verdicts/*/*/*.meta.json")], "holds no verdicts"),
+        (lambda root: (root / "verdicts/geneval/main/base.jsonl").unlink(), "is missing beside its meta file"),
+        (lambda root: _edit(root, "base.jsonl", '"score": 1.0', '"score": NaN'), "is ok but its score is nan"),
+        (lambda root: _edit(root, "base.jsonl", '"status": "ok"', '"status": "fine"'), "status 'fine'"),
+        (lambda root: _edit(root, "base.jsonl", '"sample": 1', '"sample": 0'), "twice"),
+        (
+            lambda root: _edit(root, "base.meta.json", '"version": "1", "title"', '"version": "2", "title"'),
+            "different version",
+        ),
+        (lambda root: _edit(root, "base.meta.json", '"scale": 1,', ""), "lacks scale"),
+        (lambda root: _edit(root, "base.meta.json", "category_mean", "median"), "aggregate 'median'"),
+    ],
+)
+def test_damage_is_one_sentence(tmp_path, damage, sentence):
+    root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=3, images=False, iterations=3)
+    damage(root)
+    with pytest.raises(UserError, match=sentence) as error:
+        build(root)
+    assert "\n" not in error.value.message
+    assert not (root / "report").exists()
+
+
+def _edit(root: Path, name: str, old: str, new: str) -> None:
+    path = root / "verdicts" / "geneval" / "main" / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_folder_that_is_not_there():
+    with pytest.raises(UserError, match="not a folder"):
+        build(Path("no-such-run"))
