@@ -51,16 +51,10 @@ class Trace(Method):
         return groups
 
     def _update(self, contexts: Tensor, row: Tensor, mask: Tensor) -> Update:
-        visited = torch.unique(row[mask])
-        if self.norm == "token":
-            share = mask / mask.sum().double()
-        else:
-            owner = torch.empty(len(contexts), dtype=torch.long)
-            owner[row] = torch.arange(len(row))[:, None].expand_as(row)
-            per_image = torch.bincount(owner[visited], minlength=len(row)).double()
-            size = torch.bincount(row.flatten(), minlength=len(contexts)).double()
-            share = mask / size[row] / per_image.clamp_min(1.0)[:, None] / (per_image > 0).sum()
-        kl_share = None if self.kl_norm == "share" else mask / float(len(visited))
+        rows = len(torch.unique(row[mask]))
+        size = torch.bincount(row.flatten(), minlength=len(contexts))
+        share = mask.double() / mask.sum() if self.norm == "token" else mask.double() / size[row] / rows
+        kl_share = None if self.kl_norm == "share" else mask.double() / rows
         return Update(contexts, row, share, torch.ones_like(share), kl_share)
 
 

@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--out", type=Path, required=True, help="folder for the policy; its log goes to pretrain.jsonl beside the weights")
-    p.add_argument("--steps", type=int, default=14000, help="optimiser steps (default 14000)")
+    p.add_argument("--steps", type=int, default=2500, help="optimiser steps (default 2500)")
     p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
     p.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW, warm-up 50 steps, then cosine (default 2e-3)")
     p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_dir
@@ -50,22 +51,38 @@ def save(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, progress: 
 def resume(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
     """Loads the newest checkpoint of `run` that has trainer state into policy and optimizer; a fresh Progress if there is
     none. Raises UserError when it was made with other settings or cannot be read."""
+    for left in (run / "checkpoints").glob(".step_*"):  # of a process that was killed while saving
+        shutil.rmtree(left, ignore_errors=True)
     states = [folder for folder in saved(run) if (folder / STATE / "state.json").is_file()]
     if not states:
         return Progress()
     newest = states[-1]
     try:
         state = json.loads((newest / STATE / "state.json").read_text())
-        tensors = load_file(newest / STATE / "optimizer.safetensors")
+        found, progress = state.pop("identity"), Progress(**state)
+        moments = _moments(optimizer, load_file(newest / STATE / "optimizer.safetensors")) if found == identity else {}
     except Exception as error:  # safetensors raises its own untyped errors for damaged files
-        raise UserError(f"the trainer state in {str(newest)!r} is damaged ({error}): delete that folder to go on from the "
-                        "checkpoint before it, or the training folder to start again") from error
-    if state.pop("identity") != identity:
+        raise UserError(f"the trainer state in {str(newest)!r} is damaged ({error}): delete the training folder to start "
+                        "again") from error
+    if found != identity:
         raise UserError(f"{str(run)!r} holds a training run of other settings: use another --out, or delete that folder")
     load_weights(policy.net, newest / WEIGHTS)
-    packed: dict[int, dict[str, torch.Tensor]] = {}
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return progress
+
+
+def _moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    """The optimiser's state by number of the weight. Raises ValueError where it does not fit the optimiser's weights."""
+    moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
-        packed.setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict({"state": packed, "param_groups": optimizer.state_dict()["param_groups"]})
-    return Progress(**state)
+        moments.setdefault(int(index), {})[name] = value
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    trained = {index for index, weight in enumerate(weights) if weight.requires_grad}
+    if moments and moments.keys() != trained:
+        raise ValueError(f"it has the state of {len(moments)} weights, the network trains {len(trained)}")
+    for index, state in moments.items():
+        for name, value in state.items():
+            if value.ndim and value.shape != weights[index].shape:
+                raise ValueError(f"{name} of weight {index} has shape {list(value.shape)}, not {list(weights[index].shape)}")
+    return moments

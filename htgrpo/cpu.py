@@ -23,7 +23,15 @@ def tune(threads: int | None = None) -> None:
                 libc.mallopt(setting, value)
 
 
+def sampling_dtype(name: str, device: str | torch.device = "cpu") -> torch.dtype:
+    """The dtype images are sampled in: `name`, or for "auto" bfloat16 where `device` multiplies it in hardware, else float32."""
+    if name != "auto":
+        return getattr(torch, name)
+    return torch.bfloat16 if torch.device(device).type != "cpu" or fast_bfloat16() else torch.float32
+
+
 def fast_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16); elsewhere they are far slower than fp32."""
+    """Whether this CPU multiplies bfloat16 matrices in hardware (AMX or AVX-512 BF16). Elsewhere they are emulated: on an
+    AVX2 machine a product ran at 0.9 GFLOP/s against 72 in fp32."""
     abilities = torch.cpu.get_capabilities()
     return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))

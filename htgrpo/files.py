@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from htgrpo.errors import UserError
 
@@ -107,12 +107,31 @@ def atomic_dir(path: Path) -> Iterator[Path]:
 
 
 def append_jsonl(path: Path, record: dict) -> None:
-    """Adds one record as one line with a single write. Raises UserError, and ValueError for NaN or infinity."""
+    """Adds one record as one line with a single write, after mending what a killed writer may have left. One writer at a time.
+
+    Raises UserError, and ValueError for NaN or infinity.
+    """
     line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
     make_folder(path.parent)
-    with explained(path), open(path, "ab") as stream:
+    with explained(path), open(path, "ab+") as stream:
+        _mend(stream)
         stream.write(line.encode("utf-8"))
         stream.flush()
+
+
+def _mend(stream: BinaryIO) -> None:
+    """Drops a torn last line, or ends it where only its line break is missing."""
+    size = stream.seek(0, os.SEEK_END)
+    if size == 0 or (stream.seek(size - 1), stream.read(1))[1] == b"\n":
+        return
+    stream.seek(0)
+    data = stream.read()
+    start = data.rfind(b"\n") + 1
+    try:
+        json.loads(data[start:])
+        stream.write(b"\n")
+    except ValueError:
+        stream.truncate(start)
 
 
 def read_jsonl(path: Path) -> list[dict]:

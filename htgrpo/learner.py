@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from htgrpo.cpu import sampling_dtype
 from htgrpo.engine import Engine, EngineConfig
 from htgrpo.errors import UserError
 from htgrpo.interface import Method, RolloutGroup
@@ -28,7 +29,8 @@ PATIENCE = 20
 
 @dataclass
 class Setup:
-    """What a learner works with. `reference` is a frozen copy of the policy's first weights."""
+    """What a learner works with. `reference` is a frozen copy of the policy's first weights; flat_iterations: iterations without
+    any spread of rewards that ended the run so far."""
 
     policy: Policy
     reference: LLaDA
@@ -37,6 +39,7 @@ class Setup:
     reward: WeightedReward
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
+    flat_iterations: int = 0
 
     def optimiser_step(self) -> float:
         """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are already
@@ -70,8 +73,9 @@ class GroupLearner:
         self.sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
         engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
         self.engine = Engine(setup.policy, setup.reference, engine)
-        self.sampling = setup.policy.with_net(rollout_net(setup.policy.net, getattr(torch, config.rollout_dtype)))
-        self.flat_iterations = 0
+        dtype = sampling_dtype(config.rollout_dtype, setup.policy.device)
+        self.sampling = setup.policy.with_net(rollout_net(setup.policy.net, dtype))
+        self.flat_iterations = setup.flat_iterations
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
         """Runs iteration `number` (1-based): everything random in it is keyed by (seed, number)."""
@@ -133,11 +137,12 @@ class GroupLearner:
                             "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group")
 
     def _describe(self, rollouts: Rollouts, rewards: RewardBatch, groups: list[RolloutGroup]) -> dict[str, Any]:
-        finite = torch.isfinite(rewards.total)
-        spreads = [float(group.reward.std()) for group in groups]
+        config, finite = self.setup.config, torch.isfinite(rewards.total)
+        spreads = [float(g.reward.std()) if float(g.reward.max()) > float(g.reward.min()) else 0.0 for g in groups]
+        advantages = [g.advantage(config.ddof, config.delta).abs() for g in groups]
         metrics: dict[str, Any] = {
             "reward_mean": _mean(rewards.total[finite]), "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
-            "advantage_abs": _mean(torch.cat([g.advantage().abs() for g in groups]) if groups else torch.zeros(0)),
+            "advantage_abs": _mean(torch.cat(advantages) if groups else torch.zeros(0)),
             "entropy": _mean(rollouts.entropy), "entropy_by_rank": _entropy_by_rank(rollouts),
             "groups": len(groups), "groups_without_spread": sum(spread == 0.0 for spread in spreads),
             "images_dropped": int((~finite).sum()),

@@ -35,7 +35,9 @@ def convert(value: Any, kind: Any, name: str) -> Any:
     if kind in (int, float):
         try:
             number = kind(value)
-        except (TypeError, ValueError):
+            if kind is int and isinstance(value, float) and value != number:
+                raise ValueError("a fraction")
+        except (TypeError, ValueError, OverflowError):
             raise UserError(f"{name} is {value!r}, but it takes {'a whole' if kind is int else 'a'} number") from None
         if number != number or number in (float("inf"), float("-inf")):
             raise UserError(f"{name} is {value!r}, but it takes a finite number")

@@ -13,6 +13,7 @@ from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy, pack
 from htgrpo.policies.tokenizer import word_tokenizer
 from htgrpo.world.codec import PatchCodec, encode_scene
+from htgrpo.world.noise import RATE
 from htgrpo.world.prompts import words
 from htgrpo.world.scenes import training_scenes
 from htgrpo.world.vocabulary import GRID, LATTICE
@@ -58,7 +59,7 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
 
 def masked_batch(policy: Policy, count: int, generator: torch.Generator) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
     """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
-    wanted, scenes = training_scenes(count, generator)
+    wanted, scenes = training_scenes(count, generator, noise=RATE)
     drop = torch.rand(count, generator=generator) < PROMPT_DROP
     prompts = [policy.prompt("" if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
     order = sorted(range(count), key=lambda i: len(prompts[i]))

@@ -50,9 +50,12 @@ def find_reward(name: str) -> RewardFunction:
         return REWARDS.get(name)
     module, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"reward {name!r} cannot be imported ({error}): give an importable module:function") from error
+    if not callable(function):
+        raise UserError(f"reward {name!r} is {function!r}, which is not a function: give an importable module:function")
+    return function
 
 
 class WeightedReward:

@@ -115,7 +115,8 @@ def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     probs = log_probs.exp()
     cdf = probs.cumsum(-1)
     target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
-    drawn = torch.searchsorted(cdf, target, right=True).clamp_max(logits.shape[1] - 1)
+    last = (cdf < cdf[:, -1:]).sum(-1, keepdim=True)  # a uniform may round to 1: never go beyond the last code with any mass
+    drawn = torch.searchsorted(cdf, target, right=True).minimum(last)
     return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * log_probs).sum(-1)
 
 

@@ -1,10 +1,10 @@
 """Every setting of a training run, in one frozen record. Imports no torch, so that command lines start at once."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_type_hints
 
 from htgrpo.errors import UserError
-from htgrpo.options import require
+from htgrpo.options import convert, require
 from htgrpo.registry import METHODS, SAMPLERS
 
 
@@ -31,7 +31,7 @@ def parse_budget(text: str) -> Budget:
     """`iterations:N` or `forwards:N` with N >= 1; raises UserError otherwise."""
     kind, _, amount = str(text).partition(":")
     amount = amount.replace("_", "")
-    if kind not in ("iterations", "forwards") or not amount.isdigit() or int(amount) < 1:
+    if kind not in ("iterations", "forwards") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
         raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, "
                         "such as iterations:50 or forwards:100000")
     return Budget(kind, int(amount))
@@ -43,7 +43,7 @@ class TrainConfig:
 
     method, method_options: a registered method and its options.  seed: of everything random.
     budget: iterations:N or forwards:N.  prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in
-    `steps` steps with `guidance` (0 = none), in `rollout_dtype`.  rewards: name=weight pairs, comma-separated.
+    `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
     pads: "attend" keeps upstream's attended pads.  save_every: iterations between checkpoints.
@@ -58,7 +58,7 @@ class TrainConfig:
     sampler: str = "random"
     steps: int = 8
     guidance: float = 2.0
-    rollout_dtype: Literal["float32", "bfloat16", "float64"] = "bfloat16"
+    rollout_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     rewards: str = "objects=1,attributes=1,relations=1,tidiness=1"
     normalise_rewards: bool = False
     lr: float = 1e-4
@@ -80,6 +80,8 @@ class TrainConfig:
 
     def validate(self) -> "TrainConfig":
         """Itself, or a UserError naming the first setting that cannot work."""
+        for name, kind in get_type_hints(type(self)).items():
+            convert(getattr(self, name), kind, name)
         METHODS.check(self.method)
         SAMPLERS.check(self.sampler)
         parse_budget(self.budget)

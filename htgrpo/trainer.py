@@ -64,7 +64,7 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
     progress = checkpoints.resume(out, policy, optimizer, identity)
     _rewind(out, progress.iteration)
     reward = WeightedReward(config.rewards, config.normalise_rewards)
-    learner = method.learner(Setup(policy, reference, config, prompts, reward, optimizer, accelerator))
+    learner = method.learner(Setup(policy, reference, config, prompts, reward, optimizer, accelerator, _flat_iterations(out)))
     if report_to:
         accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
     budget = parse_budget(config.budget)
@@ -115,6 +115,13 @@ def _rewind(out: Path, iteration: int) -> None:
                 raise UserError(f"{str(out / name)!r} has fewer lines than the checkpoint has iterations ({iteration}): it was "
                                 "edited; delete the training folder to start again")
             atomic_write_text(out / name, "".join(kept))
+
+
+def _flat_iterations(out: Path) -> int:
+    """How many of the newest logged iterations in a row had no spread of rewards, so that a restart does not count anew."""
+    lines = read_jsonl(out / METRICS) if (out / METRICS).exists() else []
+    flat = [line.get("groups") == line.get("groups_without_spread") for line in lines]
+    return (flat[::-1] + [False]).index(False)
 
 
 def peak_memory_mb() -> float:

@@ -67,6 +67,24 @@ class RMSNorm(nn.Module):
         return self.weight * F.rms_norm(wide, wide.shape[-1:], eps=self.eps).to(x.dtype)
 
 
+class Linear(nn.Linear):
+    """A linear map without bias. Its weights are zero until they are loaded or initialised: the library's default would draw
+    from the global generator."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, bias=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
+class Embedding(nn.Embedding):
+    """An embedding whose rows are zero until they are loaded or initialised."""
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+
+
 class Block(nn.Module):
     """h += attn_out(attention(norm(h))); h += ff_out(silu(ff_proj(n)) * up_proj(n))."""
 
@@ -75,11 +93,11 @@ class Block(nn.Module):
         d, m = size.d_model, size.mlp_hidden_size
         self.n_heads = size.n_heads
         self.attn_norm = RMSNorm(d, size.rms_norm_eps)
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(d, d, bias=False) for _ in range(3))
-        self.attn_out = nn.Linear(d, d, bias=False)
+        self.q_proj, self.k_proj, self.v_proj = (Linear(d, d) for _ in range(3))
+        self.attn_out = Linear(d, d)
         self.ff_norm = RMSNorm(d, size.rms_norm_eps)
-        self.ff_proj, self.up_proj = nn.Linear(d, m, bias=False), nn.Linear(d, m, bias=False)
-        self.ff_out = nn.Linear(m, d, bias=False)
+        self.ff_proj, self.up_proj = Linear(d, m), Linear(d, m)
+        self.ff_out = Linear(m, d)
 
     def forward(self, h: Tensor, runs: list[tuple[int, int]], rope: tuple[Tensor, Tensor]) -> Tensor:
         n = self.attn_norm(h)
@@ -119,10 +137,10 @@ class LLaDA(nn.Module):
         super().__init__()
         self.size = size
         transformer = nn.Module()
-        transformer.wte = nn.Embedding(size.embedding_size, size.d_model)
+        transformer.wte = Embedding(size.embedding_size, size.d_model)
         transformer.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layers))
         transformer.ln_f = RMSNorm(size.d_model, size.rms_norm_eps)
-        transformer.ff_out = nn.Linear(size.d_model, size.embedding_size, bias=False)
+        transformer.ff_out = Linear(size.d_model, size.embedding_size)
         self.model = nn.Module()
         self.model.transformer = transformer
 

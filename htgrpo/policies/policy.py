@@ -99,11 +99,16 @@ def load_policy(name: str = EMBEDDED, device: str = "cpu") -> Policy:
         raise UserError(f"{str(folder / CONFIG)!r} is not a policy configuration ({error}): use an undamaged checkpoint") from error
     net = LLaDA(size)
     load_weights(net, folder / WEIGHTS)
-    codec = PatchCodec.load(folder / CODEBOOK)
+    try:
+        codec, tokenizer = PatchCodec.load(folder / CODEBOOK), words.load(folder / TOKENIZER)
+    except UserError:
+        raise
+    except Exception as error:  # both libraries raise untyped errors for damaged files
+        raise UserError(f"the codebook or the tokenizer in {str(folder)!r} cannot be read ({error}): use an undamaged "
+                        "checkpoint") from error
     if len(codec.codebook) != backbone.codebook_size:
         raise UserError(f"the codebook of {name!r} has {len(codec.codebook)} codes, but its config says {backbone.codebook_size}: "
                         "use an undamaged checkpoint")
-    tokenizer = words.load(folder / TOKENIZER)
     return Policy(net.to(device), backbone, tokenizer, codec, sha256_file(folder / WEIGHTS), config.get("random_weights", False))
 
 

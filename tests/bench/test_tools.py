@@ -1,0 +1,91 @@
+"""bench.pretrain, bench.tune and bench.speed do what their help says, at sizes that take seconds."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from bench import pretrain, speed, tune
+from htgrpo.errors import UserError
+from htgrpo.interface import HIDDEN
+from htgrpo.policies import load_policy
+from htgrpo.policies.policy import pack
+from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
+from htgrpo.registry import METHODS
+from htgrpo.rng import generator
+
+SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
+
+
+def test_pretraining_is_repeatable_and_its_policy_loads(tmp_path):
+    for name in ("a", "b"):
+        assert pretrain.main(["--out", str(tmp_path / name), "--steps", "3", "--keep-every", "2", *SMALL]) == 0
+    first, second = (load_policy(str(tmp_path / name)) for name in ("a", "b"))
+    assert first.sha256 == second.sha256 != load_policy(str(tmp_path / "a-step2")).sha256
+    header, *log = [json.loads(line) for line in (tmp_path / "a" / "pretrain.jsonl").read_text().splitlines()]
+    assert header["steps"] == 3 and header["seed"] == 0 and log[-1]["step"] == 3
+
+
+def test_the_shipped_policy_names_the_command_that_made_it():
+    from bench.weights import folder_of
+
+    header = json.loads((folder_of("embedded") / "pretrain.jsonl").read_text().splitlines()[0])
+    args = pretrain.parser().parse_args(["--out", "x"])
+    shipped = {name: header[name] for name in ("steps", "batch", "lr", "ema", "seed", "threads", "d_model", "n_layers")}
+    assert shipped == {name: getattr(args, name) for name in shipped}, "bench.pretrain's defaults must remake the shipped policy"
+    assert sum(file.stat().st_size for file in folder_of("embedded").rglob("*") if file.is_file()) <= 8 * 2**20
+
+
+def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
+    policy = new_policy(TinySize(16, 1, 2, 16), generator("tools"))
+    batch = masked_batch(policy, 6, generator("tools", "batch"))
+    monkeypatch.setattr("htgrpo.pretraining.ROWS", 4)
+    loss = masked_backward(policy, *batch)
+    prompts, codes, mask = batch
+    packed, slots = pack(policy, prompts, torch.where(mask, HIDDEN, codes), policy.backbone.grid)
+    logits = policy.net(packed, columns=policy.backbone.image_columns)[slots]
+    naive = -logits.log_softmax(-1).gather(2, codes[..., None])[..., 0][mask].mean()
+    assert loss == pytest.approx(float(naive.detach()), rel=1e-5)
+    got = [w.grad.clone() for w in policy.net.parameters()]
+    policy.net.zero_grad()
+    naive.backward()
+    for ours, theirs in zip(got, (w.grad for w in policy.net.parameters()), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_every_method_gets_the_same_tries():
+    grid = json.loads(tune.GRID.read_text())
+    assert set(grid["methods"]) == set(METHODS.names())
+    for method in grid["methods"]:
+        tries = tune.tries_of(grid, [method])
+        assert len(tries) == 4 and len({one.name for one in tries}) == 4 and sum(one.chosen for one in tries) == 1
+        assert [round(math.log10(one.lr / grid["lr"]), 3) for one in tries[:3]] == [-0.523, 0.0, 0.477]
+        METHODS.get(method)(**tries[3].options)
+
+
+def test_a_try_is_kept_and_never_repeated(tmp_path):
+    policy = tmp_path / "policy"
+    new_policy(TinySize(16, 1, 2, 16), generator("tools")).save(policy)
+    settings = {"group_size": 2, "prompts_per_iteration": 2, "steps": 2, "budget": "iterations:1"}
+    one = tune.Try("ht", 1e-4, {}, False)
+    first = tune.run_try(one, settings, str(policy), tmp_path, 0, 1)
+    stamp = (tmp_path / "tries" / one.name / "result.json").stat().st_mtime_ns
+    assert tune.run_try(one, settings, str(policy), tmp_path, 0, 1) == first
+    assert (tmp_path / "tries" / one.name / "result.json").stat().st_mtime_ns == stamp
+    assert set(first["categories"]) == {"single_object", "two_object", "counting", "colors", "position", "color_attr"}
+    assert '| ht | 0.0001 |' in tune.render([first], {"geneval": 0.0, "reward": 0.0}, settings)
+
+
+def test_speed_counts_the_forwards_of_the_formula(capsys):
+    assert speed.main(["--methods", "ht,mask", "--dedup", "all,none", "--prompts", "1", "--threads", "1", "--json"]) == 0
+    rows = {(r["name"], r["phase"]): r for r in json.loads(capsys.readouterr().out)["rows"]}
+    assert [rows["ht (all)", phase]["forwards"] for phase in ("old", "ref", "update")] == [1, 1, 24]
+    assert [rows["mask (none)", phase]["forwards"] for phase in ("old", "ref", "update")] == [72, 72, 216]
+    assert all(0 < row["share"] < 2 and row["seconds"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("argv, what", [(["--methods", "hat"], "hat"), (["--dedup", "most"], "most"), (["--prompts", "0"], "prompts")])
+def test_speed_explains_bad_input(argv, what):
+    with pytest.raises(UserError, match=what):
+        speed.main(argv)
