@@ -17,11 +17,12 @@ from htgrpo.rng import generator
 class Pretrain(Method):
     """Options of the control: optimiser steps per iteration, and pictures per step."""
 
-    updates: int = 4
+    updates_per_iteration: int = 4
     batch: int = 64
 
     def __post_init__(self):
-        require(self.updates >= 1, "pretrain.updates", self.updates, "it must be at least 1")
+        require(self.updates_per_iteration >= 1, "pretrain.updates_per_iteration", self.updates_per_iteration,
+                "it must be at least 1")
         require(self.batch >= 1, "pretrain.batch", self.batch, "it must be at least 1")
 
     def learner(self, setup: Setup) -> "PretrainLearner":
@@ -39,16 +40,16 @@ class PretrainLearner:
         self.method, self.setup = method, setup
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
-        """`updates` optimiser steps; a step costs three forwards per picture, as every training step does."""
+        """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step does."""
         on_phase("update")
         started = time.perf_counter()
         processes, rank = self.setup.accelerator.num_processes, self.setup.accelerator.process_index
         losses, norms = [], []
-        for step in range(self.method.updates):
+        for step in range(self.method.updates_per_iteration):
             g = generator(self.setup.config.seed, "pretrain", number, step, rank)
             batch = masked_batch(self.setup.policy, self.method.batch, g)
             losses.append(masked_backward(self.setup.policy, *batch, scale=1.0 / processes))
             norms.append(self.setup.optimiser_step())
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
-        forwards = {"train": 3 * self.method.updates * self.method.batch}
+        forwards = {"train": 3 * self.method.updates_per_iteration * self.method.batch}
         return Iteration(mean, forwards, {"update": time.perf_counter() - started})

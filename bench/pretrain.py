@@ -14,10 +14,10 @@ from bench.cli import run_main
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder for the policy; its log goes to pretrain.jsonl beside the weights")
-    p.add_argument("--steps", type=int, default=2500, help="optimiser steps (default 2500)")
+    p.add_argument("--out", type=Path, required=True, help="folder for the policy and its log, pretrain.jsonl")
+    p.add_argument("--steps", type=int, default=4500, help="optimiser steps (default 4500)")
     p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
-    p.add_argument("--lr", type=float, default=2e-3, help="peak learning rate of AdamW, warm-up 50 steps, then cosine (default 2e-3)")
+    p.add_argument("--lr", type=float, default=2e-3, help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
     p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
     p.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     p.add_argument("--keep-every", type=int, default=0, help="also keep OUT-stepN every so many steps (default: only the last)")

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--size", choices=sorted(SIZES), default="embedded", help="the policy to measure (default embedded)")
     p.add_argument("--methods", default="ht,mask,uni,trace", help="comma-separated methods (default ht,mask,uni,trace)")
-    p.add_argument("--dedup", default="all", help="comma-separated of all, rollout, none: which equal contexts are shared (default all)")
+    p.add_argument("--dedup", default="all", help="of all, rollout, none: which equal contexts are shared (default all)")
     p.add_argument("--prompts", type=int, help="prompt groups in the iteration (default 6 embedded, 1 mid)")
     p.add_argument("--threads", type=int, default=0, help="compute threads (default: all cores)")
     p.add_argument("--repeats", type=int, default=1, help="repeat and keep the fastest of each phase (default 1)")

@@ -160,8 +160,9 @@ def run_base(policy_name: str, settings: dict, samples: int) -> dict:
 
 def render(results: list[dict], base: dict, settings: dict) -> str:
     """Every try, the best of each method marked."""
-    lines = [f"Budget {settings['budget']} per try; validation split, base GenEval {base['geneval']:.3f}, reward {base['reward']:.3f}.",
-             "", "| method | lr | own choice | iterations | forwards | seconds | GenEval | reward | |",
+    start = f"base GenEval {base['geneval']:.3f}, reward {base['reward']:.3f}"
+    lines = [f"Budget {settings['budget']} per try; validation split, {start}.", "",
+             "| method | lr | own choice | iterations | forwards | seconds | GenEval | reward | |",
              "|---|---|---|---|---|---|---|---|---|"]
     for r in results:
         best = r is max((x for x in results if x["method"] == r["method"]), key=lambda x: x["geneval"])

@@ -89,8 +89,10 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
 
 def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guidance: float,
                    grid: tuple[int, int]) -> tuple[Tensor, int, int]:
-    """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on. Equal sequences (all images of one
-    prompt, and all unconditional ones, before anything is revealed) are run once."""
+    """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on.
+
+    Equal sequences (all images of one prompt, and all unconditional ones, before anything is revealed) are run once.
+    """
     rows = list(prompts) + ([policy.prompt("")] * len(prompts) if guidance else [])
     repeat = 2 if guidance else 1
     codes, wanted = codes.repeat(repeat, 1), wanted.repeat(repeat, 1)

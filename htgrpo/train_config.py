@@ -43,7 +43,8 @@ class TrainConfig:
 
     method, method_options: a registered method and its options.  seed: of everything random.
     budget: iterations:N or forwards:N.  prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in
-    `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware has it).  rewards: name=weight pairs, comma-separated.
+    `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware
+    has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
     pads: "attend" keeps upstream's attended pads.  save_every: iterations between checkpoints.

@@ -19,8 +19,8 @@ COLOUR = {"red": "purple", "purple": "red", "blue": "black", "black": "blue", "y
 def misread(spec: dict, draws: Draws, rate: float = RATE) -> dict:
     """A specification of what the picture shows, given what its caption says: facts swapped independently at `rate`.
 
-    Counts move by one within 1..4, fills, colours and stated positions go to their counterpart. Relations of dense prompts stay: not
-    every set of swapped ones fits on the lattice.
+    Counts move by one within 1..4, fills, colours and stated positions go to their counterpart. Relations of dense prompts
+    stay: not every set of swapped ones fits on the lattice.
     """
     include = [_misread_clause(clause, spec["tag"], draws, rate) for clause in spec["include"]]
     return {**spec, "include": include}

@@ -1,0 +1,44 @@
+"""`python -m bench`: the list of commands."""
+
+import argparse
+
+from bench.cli import run_main
+
+COMMANDS = {
+    "compare": "train methods, generate, score and report: the main job",
+    "train": "train one method from a policy",
+    "generate": "make the pictures that a benchmark judges",
+    "score": "judge pictures by the benchmark's own rule",
+    "report": "tables, figures and one HTML page from a run",
+    "tune": "try settings of every method on the validation prompts",
+    "speed": "measure seconds and forwards of every method",
+    "pretrain": "make the embedded policy from random weights",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the list, or runs a command given as the first word."""
+    listing = "\n".join(f"  python -m bench.{name:<9} {line}" for name, line in COMMANDS.items())
+    p = argparse.ArgumentParser(
+        prog="python -m bench",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?",
+        epilog=f"commands (each explains itself with --help):\n{listing}",
+    )
+    p.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
+    p.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
+    args = p.parse_args(argv)
+    if args.command is None:
+        p.print_help()
+        return 0
+    from importlib import import_module
+
+    from htgrpo.errors import suggest
+
+    if args.command not in COMMANDS:
+        raise suggest(args.command, COMMANDS, "command")
+    return import_module(f"bench.{args.command}").main(args.arguments)
+
+
+if __name__ == "__main__":
+    run_main(main)

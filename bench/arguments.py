@@ -1,0 +1,135 @@
+"""Flags that several commands share. Their help is meant to teach: what a thing is, what it takes, an example."""
+
+import argparse
+from pathlib import Path
+
+from bench.presets import PRESETS
+from bench.request import SPLITS
+from htgrpo.registry import BENCHMARKS, METHODS
+
+
+def new_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser whose description keeps its lines."""
+    return argparse.ArgumentParser(
+        prog=f"python -m bench.{command}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_start(p: argparse.ArgumentParser) -> None:
+    """The weights everything starts from."""
+    p.add_argument(
+        "--policy",
+        metavar="NAME_OR_PATH",
+        help="starting weights: 'embedded' (default, ships with the package) or a checkpoint folder",
+    )
+
+
+def add_checkpoints(p: argparse.ArgumentParser) -> None:
+    """Weights that are scored as they are."""
+    p.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="METHOD=PATH",
+        help="score the weights in PATH as METHOD instead of training it; repeat it for more methods, or for more "
+        "training seeds of one; without METHOD= the path is taken as --policy",
+    )
+
+
+def add_benchmarks(p: argparse.ArgumentParser) -> None:
+    """What the policies are scored on."""
+    p.add_argument(
+        "--benchmarks",
+        metavar="NAMES",
+        help=f"comma-separated benchmarks: {', '.join(BENCHMARKS.names())} (default: all of the preset)",
+    )
+    p.add_argument("--limit", type=int, metavar="N", help="use the first N prompts of each benchmark, categories taking turns")
+    p.add_argument(
+        "--subset",
+        action="append",
+        default=[],
+        metavar="NAME:N",
+        help="use N prompts of one benchmark, drawn evenly over its categories by the hash of their ids, e.g. geneval:60; "
+        "repeatable; which ones is recorded in config.json",
+    )
+    p.add_argument(
+        "--split",
+        default="heldout",
+        metavar="|".join(SPLITS),
+        help="prompts to score on (default heldout); validation is for tuning",
+    )
+
+
+def add_training(p: argparse.ArgumentParser) -> None:
+    """How methods are trained."""
+    p.add_argument(
+        "--budget",
+        metavar="KIND:N",
+        help="when a training ends: forwards:N (equal compute: sequences through the network, a training step counting "
+        "three; rollouts included) or iterations:N (default: the preset's)",
+    )
+    p.add_argument(
+        "--reward",
+        metavar="SPEC",
+        help="weighted sum of rewards, e.g. objects=1,attributes=0.5 or my_module:my_reward=1 (a TRL-style callable)",
+    )
+    p.add_argument("--report-to", metavar="TRACKER", help="also log to tensorboard, wandb or trackio (default: none)")
+
+
+def add_overrides(p: argparse.ArgumentParser, common: bool = True) -> None:
+    """Single settings."""
+    p.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting; repeatable. lr=1e-4 for all methods, ht.lr=3e-4 for one, ht.alpha=0.5 an option of a method, "
+        "main.samples=2 the generation setting 'main'"
+        if common
+        else "change how pictures are made, e.g. main.steps=12 or main.samples=2; repeatable",
+    )
+
+
+def add_preset(p: argparse.ArgumentParser) -> None:
+    """Defaults of everything else."""
+    p.add_argument(
+        "--preset",
+        default="quick",
+        metavar="|".join(PRESETS),
+        help="quick (default): one training seed, minutes. full: four seeds, five methods, two samplers, with and without "
+        "guidance, equal compute and equal iterations; under an hour on two cores",
+    )
+
+
+def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
+    """How work is run; none of it changes which run it is."""
+    p.add_argument(
+        "--device", default="auto", metavar="auto|cpu|cuda", help="where networks run (default auto: cuda where there is one)"
+    )
+    if jobs:
+        p.add_argument(
+            "--jobs",
+            type=int,
+            metavar="N",
+            help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
+        )
+    p.add_argument("--dry-run", action="store_true", help="print the plan and the expected time, and write nothing")
+    add_json(p)
+
+
+def add_json(p: argparse.ArgumentParser) -> None:
+    """Output for machines."""
+    p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
+
+
+def add_out(p: argparse.ArgumentParser, default: str) -> None:
+    """The run's folder."""
+    p.add_argument("--out", type=Path, metavar="RUN", help=f"folder of the run (default: {default})")
+
+
+def method_names() -> str:
+    """All registered methods, for help texts."""
+    return ", ".join(METHODS.names())

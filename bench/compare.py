@@ -1,0 +1,80 @@
+"""Compares training methods: trains each from the same policy, generates on held-out prompts, scores, and reports."""
+
+import argparse
+from pathlib import Path
+
+from bench import arguments
+from bench.cli import run_main
+
+DESCRIPTION = """\
+Which method trains the policy better, on which benchmark, and is the difference real?
+
+Trains every method from the same weights at the same budget, makes pictures for held-out prompts with the same noise for all,
+scores them by the benchmark's own rule and prints a comparison with intervals. The untrained policy ('base') always takes part.
+It is bench.train, bench.generate, bench.score and bench.report in one; what a run has already is never done again, so an
+interrupted command goes on where it was, and methods, seeds and benchmarks can be added later.
+
+examples:
+  python -m bench.compare --methods mask,trace,ht            a few minutes on a laptop
+  python -m bench.compare --preset full                      the whole study
+  python -m bench.compare --methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20
+  python -m bench.compare --checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040
+  python -m bench.compare --methods ht,uni --seeds 3 --dry-run
+
+exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = arguments.new_parser("compare", DESCRIPTION)
+    p.add_argument(
+        "--methods",
+        metavar="NAMES",
+        help=f"comma-separated methods to train: {arguments.method_names()} (default: the preset's, quick: mask,trace,ht)",
+    )
+    p.add_argument(
+        "--seeds", metavar="N|LIST", help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)"
+    )
+    arguments.add_preset(p)
+    arguments.add_start(p)
+    arguments.add_checkpoints(p)
+    arguments.add_training(p)
+    arguments.add_overrides(p)
+    arguments.add_benchmarks(p)
+    arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
+    arguments.add_running(p)
+    p.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="print headlines over the pictures that were scored even where some are missing",
+    )
+    p.add_argument("--overwrite", action="store_true", help="throw the run in RUN away and start it again")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compares; returns the exit code."""
+    args = parser().parse_args(argv)
+    from bench.pipeline import Options, execute, say
+    from bench.request import from_arguments
+    from bench.work import GENERATE, REPORT, SCORE, TRAIN
+
+    parsed = from_arguments(args)
+    for remark in parsed.remarks:
+        say(remark)
+    options = Options(
+        (TRAIN, GENERATE, SCORE, REPORT),
+        args.device,
+        args.jobs,
+        args.report_to,
+        args.dry_run,
+        args.json,
+        args.overwrite,
+        args.allow_incomplete,
+    )
+    return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
+
+
+if __name__ == "__main__":
+    run_main(main)

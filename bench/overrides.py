@@ -1,0 +1,74 @@
+"""`--set`: settings of training and of generation from the command line. Imports no torch."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.presets import Setting
+from htgrpo.errors import UserError, suggest
+from htgrpo.options import build
+from htgrpo.train_config import TrainConfig
+
+FLAGS = {"method": "--methods", "seed": "--seeds", "budget": "--budget", "method_options": "--set METHOD.OPTION=VALUE"}
+"""Fields of TrainConfig that have a flag of their own."""
+FIELDS = tuple(f.name for f in dataclasses.fields(TrainConfig) if f.name not in FLAGS)
+
+
+@dataclass
+class Overrides:
+    """What --set asked for: for all methods, for one method (settings and options alike), for one generation setting."""
+
+    common: dict[str, Any] = field(default_factory=dict)
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -> Overrides:
+    """Reads KEY=VALUE, METHOD.KEY=VALUE and SETTING.KEY=VALUE. Raises UserError for a form or a name that is unknown;
+    options of a method are checked later, when the method is loaded."""
+    result = Overrides()
+    for text in texts:
+        key, equals, value = text.partition("=")
+        owner, dot, name = key.rpartition(".")
+        if not equals or not name or (dot and not owner):
+            raise UserError(
+                f"--set {text!r} is not understood: write KEY=VALUE or METHOD.OPTION=VALUE, such as lr=1e-4 or ht.alpha=0.5"
+            )
+        if owner in settings:
+            names = [f.name for f in dataclasses.fields(Setting)]
+            if name not in names:
+                raise suggest(name, names, f"key of the generation setting {owner}")
+            result.settings.setdefault(owner, {})[name] = value
+        elif name in FLAGS:
+            raise UserError(f"--set {text!r} names a setting with a flag of its own: use {FLAGS[name]}")
+        elif not owner:
+            if name not in FIELDS:
+                raise suggest(name, FIELDS, "training setting (options of a method are written METHOD.OPTION)")
+            result.common[name] = value
+        elif owner in methods:
+            result.methods.setdefault(owner, {})[name] = value if name in FIELDS else literal(value)
+        else:
+            raise suggest(owner, [*methods, *settings], "method or generation setting in --set")
+    return result
+
+
+def literal(text: str) -> Any:
+    """A number, true, false or null where `text` is one (so that 0.5 and 0.50 are the same setting), else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (int, float, bool, type(None))) else text
+
+
+def resolve(method: str, budget: str, layers: list[dict[str, Any]]) -> TrainConfig:
+    """The TrainConfig (seed 0) of `method`; later layers win; keys that TrainConfig lacks are options of the method.
+
+    Raises UserError for values that cannot be.
+    """
+    merged = {name: value for layer in layers for name, value in layer.items()}
+    options = {name: value for name, value in merged.items() if name not in FIELDS}
+    known = {name: value for name, value in merged.items() if name in FIELDS}
+    config = build(TrainConfig, {**known, "method": method, "budget": budget, "method_options": options}, method)
+    return config.validate()

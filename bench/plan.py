@@ -1,0 +1,237 @@
+"""The plan of a run: which jobs are left, what is there already, how long it should take."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from bench import estimate
+from bench.images import is_generated
+from bench.presets import MAIN
+from bench.request import BASE, Request
+from bench.rundir import RunDir
+from bench.selection import Selection, select
+from bench.verdicts import is_scored
+from bench.weights import inspect
+from bench.work import EQUAL_ITERATIONS, FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
+from htgrpo.errors import UserError
+from htgrpo.files import read_jsonl
+from htgrpo.prompts import Prompt
+
+if TYPE_CHECKING:
+    from bench.benchmarks.base import Benchmark
+
+
+@dataclass(frozen=True)
+class Context:
+    """A request with what it names loaded: benchmarks, prompts, and how it is run."""
+
+    run: RunDir
+    request: Request
+    stages: tuple[str, ...]
+    benchmarks: "dict[str, Benchmark]"
+    selections: dict[str, Selection]
+    train_prompts: list[Prompt]
+    device: str
+    threads: int
+    report_to: str | None = None
+
+    def evaluations(self, settings: list[str] | None = None) -> tuple[Evaluation, ...]:
+        """Every benchmark under the named settings, or under all, with the dtype that "auto" means here."""
+        from htgrpo.cpu import sampling_dtype
+
+        def resolved(values: dict) -> dict:
+            return {**values, "dtype": str(sampling_dtype(values["dtype"], self.device)).removeprefix("torch.")}
+
+        return tuple(
+            Evaluation(name, setting, resolved(self.request.settings[setting]), selection.prompts, selection.sha256)
+            for name, selection in self.selections.items()
+            for setting in (settings or self.request.settings)
+        )
+
+    def job(self, name: str, **details) -> Job:
+        """A job of this run."""
+        return Job(name, self.run, self.request.policy, self.stages, self.device, self.threads, report_to=self.report_to, **details)
+
+
+def load_context(
+    run: RunDir, request: Request, stages: tuple[str, ...], device: str, threads: int, report_to: str | None = None
+) -> Context:
+    """Loads benchmarks and prompts, and checks what can be checked before any work. Raises UserError."""
+    from htgrpo.registry import BENCHMARKS
+    from htgrpo.rewards import WeightedReward
+    from htgrpo.trainer import make_method
+    from htgrpo.world.prompts import split_prompts
+
+    benchmarks = {name: BENCHMARKS.get(name)() for name in request.benchmarks}
+    selections = {
+        name: select(name, benchmark.prompts(request.split), request.limit, request.subset.get(name))
+        for name, benchmark in benchmarks.items()
+    }
+    for method in request.methods:
+        config = request.config(method, 0)
+        make_method(config)
+        WeightedReward(config.rewards)
+    return Context(run, request, stages, benchmarks, selections, split_prompts("train"), device, threads, report_to)
+
+
+def training_of(context: Context, method: str, seed: int) -> Training:
+    """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other settings."""
+    from htgrpo.checkpoints import STATE, saved
+    from htgrpo.train_config import parse_budget
+    from htgrpo.trainer import train_identity
+
+    folder, config = context.run.train(method, seed), context.request.config(method, seed)
+    states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
+    if not states:
+        return Training(False, 0, 0, None)
+    try:
+        state = json.loads((states[-1] / STATE / "state.json").read_text("utf-8"))
+        identity, iteration, forwards, last = (state[key] for key in ("identity", "iteration", "forwards", "last"))
+    except (ValueError, KeyError):
+        return Training(False, 0, 0, None)  # the trainer explains what is wrong with it
+    policy = SimpleNamespace(sha256=context.request.policy_sha256)
+    if identity != train_identity(config, policy, context.train_prompts):
+        raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
+    return Training(parse_budget(config.budget).done(iteration, forwards, last), iteration, forwards, states[-1])
+
+
+def final_target(method: str, seed: int, training: Training) -> Target:
+    """The policy at the end of a training."""
+    weights = inspect(str(training.folder))
+    return Target(
+        f"{method}-seed{seed}",
+        method,
+        seed,
+        FINAL,
+        weights.source,
+        weights.sha256,
+        weights.random_weights,
+        training.iteration,
+        training.forwards,
+    )
+
+
+def jobs(context: Context) -> list[Job]:
+    """The jobs of a run that still have something to do, those of the equal-iterations milestone excepted."""
+    request, found = context.request, []
+    if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
+        weights = inspect(request.policy)
+        base = Target(BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0)
+        found.append(_scoring_job(context, BASE, [base]))
+        for label, items in request.checkpoints.items():
+            targets = []
+            for item in items:
+                weights = inspect(item["path"])
+                targets.append(
+                    Target(
+                        f"{label}-seed{item['seed']}",
+                        label,
+                        item["seed"],
+                        FINAL,
+                        item["path"],
+                        weights.sha256,
+                        weights.random_weights,
+                        item["iteration"],
+                        item["forwards"],
+                    )
+                )
+            found.append(_scoring_job(context, label, targets))
+    for method in request.methods:
+        for seed in request.seeds:
+            found.append(_training_job(context, method, seed))
+    return [job for job in found if job is not None]
+
+
+def _training_job(context: Context, method: str, seed: int) -> Job | None:
+    name, training = f"{method} seed {seed}", training_of(context, method, seed)
+    config, folder = context.request.config(method, seed), context.run.train(method, seed)
+    if TRAIN not in context.stages:
+        if training.folder is None:
+            raise UserError(f"{name} has not been trained: run python -m bench.train first, or leave it out")
+        return _scoring_job(context, name, [final_target(method, seed, training)])
+    scored = GENERATE in context.stages
+    if training.done:
+        return _scoring_job(context, name, [final_target(method, seed, training)]) if scored else None
+    evaluations = context.evaluations() if scored else ()
+    where = f", goes on from iteration {training.iteration}" if training.iteration else ""
+    notes = (f"train {name}, {config.budget}{where}", *(_note(e, f"{method}-seed{seed}") for e in evaluations))
+    return context.job(
+        name,
+        config=config,
+        evaluations=evaluations,
+        prompts=tuple(context.train_prompts),
+        notes=notes,
+        train_seconds=estimate.train_seconds(config, training.forwards) if folder else 0.0,
+        evaluate_seconds=sum(estimate.evaluate_seconds(e) for e in evaluations),
+    )
+
+
+def _scoring_job(context: Context, name: str, targets: list[Target], settings: list[str] | None = None) -> Job | None:
+    """A job that generates and scores what is missing of `targets`; None when nothing is."""
+    seconds, notes = 0.0, []
+    for target in targets:
+        for e in context.evaluations(settings):
+            made = is_generated(context.run.images(target.name, e.benchmark, e.setting), e, target.sha256)
+            judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
+            if not judged if SCORE in context.stages else not made:
+                seconds += estimate.evaluate_seconds(e, made or GENERATE not in context.stages)
+                notes.append(_note(e, target.name))
+    if not notes:
+        return None
+    return context.job(
+        name, targets=tuple(targets), evaluations=context.evaluations(settings), notes=tuple(notes), evaluate_seconds=seconds
+    )
+
+
+def _note(evaluation: Evaluation, policy: str) -> str:
+    return f"{policy}: {len(evaluation.items)} pictures for {evaluation.benchmark} ({evaluation.setting})"
+
+
+def milestone_jobs(context: Context, dry: bool = False) -> list[Job]:
+    """Jobs for the equal-iterations milestone, one per method, once trainings are done. Verdicts of an earlier milestone, from
+    when the run had fewer methods, are removed unless `dry`."""
+    finished = _finished_with_rollouts(context)
+    iteration = _common_iteration(list(finished)) if context.request.equal_iterations else None
+    for path in [] if dry else context.run.root.glob("verdicts/*/*/*@*.json*"):
+        if not path.name.split("@")[-1].startswith(f"{iteration}."):
+            path.unlink()
+    by_method: dict[str, list[Target]] = {}
+    for final in finished if iteration is not None else []:
+        weights = inspect(str(Path(final.source).parent / f"step_{iteration:06d}"))
+        if final.iteration != iteration:  # the slowest method's final policy is scored already
+            target = replace(
+                final,
+                name=f"{final.name}@{iteration}",
+                milestone=EQUAL_ITERATIONS,
+                source=weights.source,
+                sha256=weights.sha256,
+                iteration=iteration,
+                forwards=weights.forwards,
+            )
+            by_method.setdefault(final.method, []).append(target)
+    found = [_scoring_job(context, f"{m} at iteration {iteration}", targets, [MAIN]) for m, targets in by_method.items()]
+    return [job for job in found if job is not None]
+
+
+def _finished_with_rollouts(context: Context) -> list[Target]:
+    """The final policies of finished trainings that sampled rollouts; an iteration of anything else is not comparable."""
+    found = []
+    for method in context.request.methods:
+        for seed in context.request.seeds:
+            training = training_of(context, method, seed)
+            log = context.run.train(method, seed) / "metrics.jsonl"
+            if training.done and log.is_file() and any("forwards_rollout" in record for record in read_jsonl(log)):
+                found.append(final_target(method, seed, training))
+    return found
+
+
+def _common_iteration(finals: list[Target]) -> int | None:
+    """The last iteration at which all of these have a checkpoint; None when there is none, or fewer than two methods."""
+    from htgrpo.checkpoints import saved
+
+    if len({final.method for final in finals}) < 2:
+        return None
+    steps = [{int(folder.name.removeprefix("step_")) for folder in saved(Path(f.source).parent.parent)} for f in finals]
+    return max(set.intersection(*steps), default=None)

@@ -1,0 +1,218 @@
+"""What a command was asked to do, with every default filled in. Torch-free: an unchanged run is recognised without it."""
+
+import argparse
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from bench.overrides import Overrides, parse_overrides, resolve
+from bench.presets import MAIN, PRESETS, Setting, preset, tuned
+from bench.weights import EMBEDDED, check_same_shape, inspect
+from htgrpo.errors import UserError, suggest
+from htgrpo.files import sha256_json
+from htgrpo.options import build
+from htgrpo.registry import BENCHMARKS, METHODS
+from htgrpo.train_config import TrainConfig, parse_budget
+
+BASE = "base"
+SPLITS = ("heldout", "validation")
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run. methods x seeds are trained from `policy` and scored on `benchmarks` under `settings`, beside `checkpoints`.
+
+    train: resolved TrainConfig by method, without the seed. checkpoints: label -> [{"path", "sha256", "seed", "iteration",
+    "forwards"}], scored as they are. limit, subset, split: which prompts. equal_iterations: also score, for methods that sample
+    rollouts, the last iteration at which all of them have a checkpoint.
+    """
+
+    preset: str
+    methods: list[str]
+    seeds: list[int]
+    policy: str
+    policy_sha256: str
+    budget: str
+    benchmarks: list[str]
+    split: str
+    limit: int | None
+    subset: dict[str, int]
+    settings: dict[str, dict]
+    train: dict[str, dict]
+    checkpoints: dict[str, list[dict]]
+    equal_iterations: bool
+
+    def config(self, method: str, seed: int) -> TrainConfig:
+        """The settings of one training."""
+        return TrainConfig(**{**self.train[method], "seed": seed})
+
+    @staticmethod
+    def read(config: dict[str, Any], where: str) -> "Request":
+        """The request recorded in a run's config.json. Raises UserError when that is not a whole one."""
+        missing = [f.name for f in fields(Request) if f.name not in config]
+        if missing:
+            raise UserError(f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder")
+        return Request(**{f.name: config[f.name] for f in fields(Request)})
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A request, the folder it goes to when --out is not given, and remarks for the user."""
+
+    request: Request
+    name: str
+    remarks: list[str]
+
+
+def from_arguments(args: argparse.Namespace) -> Parsed:
+    """Reads the flags of bench.arguments. Raises UserError for the first one that cannot be."""
+    if args.preset not in PRESETS:
+        raise suggest(args.preset, PRESETS, "preset")
+    defaults = preset(args.preset)
+    named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
+    methods = _methods(args.methods, defaults["methods"], named)
+    overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
+    if args.reward:
+        overrides.common["rewards"] = args.reward
+    budget = args.budget if args.budget is not None else defaults["budget"]
+    parse_budget(budget)
+    if args.split not in SPLITS:
+        raise suggest(args.split, SPLITS, "split")
+    benchmarks = [BENCHMARKS.check(name) for name in _names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
+    train = {m: resolve(m, budget, _layers(m, defaults, overrides)) for m in methods}
+    settings = {
+        name: _setting(name, {**values, **overrides.settings.get(name, {})}) for name, values in defaults["settings"].items()
+    }
+    weights = inspect(policy)
+    request = Request(
+        args.preset,
+        methods,
+        parse_seeds(args.seeds, defaults["seeds"]),
+        weights.source,
+        weights.sha256,
+        budget,
+        benchmarks,
+        args.split,
+        _positive(args.limit, "--limit"),
+        _subset(args.subset, benchmarks),
+        settings,
+        {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
+        {label: _given(sources, policy) for label, sources in named.items()},
+        bool(defaults["equal_iterations"]),
+    )
+    return Parsed(request, f"{args.preset}-{_identity(request, defaults, overrides)[:8]}", remarks)
+
+
+def parse_seeds(text: str | None, default: int) -> list[int]:
+    """`4` -> 0..3; `0,2,5` (or `7,`) -> those. Raises UserError for anything else."""
+    if text is None:
+        return list(range(default))
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdigit() for part in parts) or ("," not in text and int(parts[0]) < 1):
+        raise UserError(f"--seeds is {text!r}, but it takes a count of at least 1, such as 4, or a list such as 0,1,2")
+    return sorted({int(part) for part in parts}) if "," in text else list(range(int(parts[0])))
+
+
+def _names(text: str | None, flag: str) -> list[str]:
+    if text is None:
+        return []
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names:
+        raise UserError(f"{flag} is {text!r}, but it takes names separated by commas")
+    return names
+
+
+def _methods(text: str | None, default: list[str], named: dict[str, list[str]]) -> list[str]:
+    """The methods to train. Labels with checkpoints are not trained; `base` always takes part."""
+    names = _names(text, "--methods") or ([] if named else default)
+    for name in names:
+        if name not in named and name != BASE and name not in METHODS.names():
+            raise suggest(name, [*METHODS.names(), BASE], "method")
+    return [name for name in names if name != BASE and name not in named]
+
+
+def _named_checkpoints(texts: list[str], policy: str | None) -> tuple[dict[str, list[str]], str, list[str]]:
+    """METHOD=PATH by label, the policy, and remarks; a bare path is the policy."""
+    named: dict[str, list[str]] = {}
+    bare = []
+    for text in texts:
+        label, equals, path = text.partition("=")
+        if not equals or "/" in label:
+            bare.append(text)
+            continue
+        if not LABEL.fullmatch(label) or label == BASE or not path:
+            raise UserError(
+                f"--checkpoint {text!r} is not understood: write METHOD=PATH, with a METHOD of letters, digits, '_' and '.' "
+                "that is not 'base'"
+            )
+        named.setdefault(label, []).append(path)
+    if len(bare) > 1 or (bare and policy is not None):
+        raise UserError(f"--checkpoint {bare[-1]!r} names no method, and the policy is given already: write METHOD=PATH")
+    remarks = [f"--checkpoint {path} names no method: taken as --policy {path}" for path in bare]
+    return named, policy or (bare[0] if bare else EMBEDDED), remarks
+
+
+def _given(sources: list[str], policy: str) -> list[dict]:
+    """Checkpoints of one label. Their training seeds are read from their paths (…/seed3/…) when those tell them apart, else
+    counted from 0."""
+    found = [inspect(source) for source in sources]
+    seeds = [re.findall(r"/seed(\d+)/", weights.source) for weights in found]
+    numbers = [int(seed[-1]) for seed in seeds if seed]
+    if len(set(numbers)) < len(found):
+        numbers = list(range(len(found)))
+    for source in sources:
+        check_same_shape(source, policy)
+    return [
+        {"path": w.source, "sha256": w.sha256, "seed": seed, "iteration": w.iteration, "forwards": w.forwards}
+        for w, seed in zip(found, numbers, strict=True)
+    ]
+
+
+def _layers(method: str, defaults: dict, overrides: Overrides) -> list[dict]:
+    return [defaults["train"], tuned(method), overrides.common, overrides.methods.get(method, {})]
+
+
+def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    return asdict(build(Setting, values, name).validate(name))
+
+
+def _positive(value: int | None, flag: str) -> int | None:
+    if value is not None and value < 1:
+        raise UserError(f"{flag} is {value}, but it takes a whole number of at least 1")
+    return value
+
+
+def _subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:
+    """NAME:N by benchmark."""
+    result = {}
+    for text in texts:
+        name, _, count = text.partition(":")
+        if not count.isdigit() or int(count) < 1:
+            raise UserError(f"--subset is {text!r}, but it takes NAME:N with N of at least 1, such as geneval:60")
+        if name not in benchmarks:
+            raise suggest(name, benchmarks, "benchmark of this run in --subset")
+        result[name] = int(count)
+    return result
+
+
+def _identity(request: Request, defaults: dict, overrides: Overrides) -> str:
+    """Hex identity of what defines a run; methods, seeds and benchmarks may be added later and do not count."""
+    methods = {m: {**tuned(m), **overrides.methods.get(m, {})} for m in sorted({*METHODS.names(), *overrides.methods})}
+    common = {**defaults["train"], **overrides.common}
+    checkpoints = {label: [given["sha256"] for given in items] for label, items in request.checkpoints.items()}
+    return sha256_json(
+        [
+            request.preset,
+            request.policy_sha256,
+            request.budget,
+            request.split,
+            request.limit,
+            request.subset,
+            request.settings,
+            resolve("ht", request.budget, [common]).__dict__,
+            {m: v for m, v in methods.items() if v},
+            checkpoints,
+            MAIN,
+        ]
+    )

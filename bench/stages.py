@@ -1,0 +1,56 @@
+"""bench.generate and bench.score: one stage, on a run that exists or on weights named on the command line."""
+
+import argparse
+from pathlib import Path
+
+from bench import arguments
+
+
+def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The command line of a stage."""
+    p = arguments.new_parser(command, description)
+    p.add_argument(
+        "run", nargs="?", type=Path, metavar="RUN", help="a run folder: its own policies, benchmarks and settings are used"
+    )
+    arguments.add_start(p)
+    arguments.add_checkpoints(p)
+    arguments.add_benchmarks(p)
+    arguments.add_overrides(p, common=False)
+    arguments.add_preset(p)
+    arguments.add_out(p, "RUN")
+    arguments.add_running(p)
+    p.set_defaults(methods="base", seeds=None, budget=None, reward=None)
+    return p
+
+
+def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> int:
+    """Runs `stages`. Raises UserError when both or neither of a run and weights are named."""
+    from bench.pipeline import Options, execute, say
+    from bench.request import from_arguments
+    from bench.rundir import RunDir
+    from bench.weights import inspect
+    from htgrpo.errors import UserError
+
+    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json)
+    if args.run is None:
+        if args.out is None:
+            raise UserError("no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out")
+        parsed = from_arguments(args)
+        for remark in parsed.remarks:
+            say(remark)
+        return execute(parsed.request, args.out, options)
+    own = ("policy", "checkpoint", "benchmarks", "limit", "subset", "split", "set", "preset", "out")
+    given = [name for name in own if getattr(args, name) != parser.get_default(name)]
+    if given:
+        raise UserError(f"--{given[0]} cannot be given with the run {str(args.run)!r}, which has its own: leave one of them out")
+    request = RunDir(args.run).request()
+    known = [
+        (request.policy, request.policy_sha256),
+        *((i["path"], i["sha256"]) for items in request.checkpoints.values() for i in items),
+    ]
+    for source, sha256 in known:
+        if inspect(source).sha256 != sha256:
+            raise UserError(
+                f"the weights {source!r} are not those that {str(args.run)!r} was made with: restore them, or start a new run"
+            )
+    return execute(request, args.run, options)

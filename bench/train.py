@@ -1,0 +1,65 @@
+"""Trains one method."""
+
+import argparse
+from pathlib import Path
+
+from bench import arguments
+from bench.cli import run_main
+
+DESCRIPTION = """\
+Trains one method with one seed, into RUN/train/METHOD/seedN: metrics.jsonl, timing.jsonl, checkpoints that any loader can read.
+A training that was interrupted goes on from its newest checkpoint and repeats the lost iterations bit for bit (on a CPU).
+
+examples:
+  python -m bench.train --method ht --out runs/mine
+  python -m bench.train --method ht --seed 1 --budget iterations:100 --set lr=3e-5 --set ht.alpha=0.5 --out runs/mine
+  accelerate launch -m bench.train --method ht --out runs/mine           several GPUs
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = arguments.new_parser("train", DESCRIPTION)
+    p.add_argument("--method", required=True, metavar="NAME", help=f"the method: {arguments.method_names()}")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="training seed (default 0)")
+    arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
+    arguments.add_start(p)
+    arguments.add_training(p)
+    arguments.add_overrides(p)
+    arguments.add_preset(p)
+    arguments.add_running(p, jobs=False)
+    p.add_argument("--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)")
+    p.add_argument("--overwrite", action="store_true", help="throw this training away and start it again")
+    p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Trains; returns the exit code."""
+    args = parser().parse_args(argv)
+    from bench.pipeline import Options, execute
+    from bench.request import from_arguments
+    from bench.work import TRAIN
+    from htgrpo.errors import UserError
+    from htgrpo.registry import METHODS
+
+    if args.seed < 0:
+        raise UserError(f"--seed is {args.seed}, but it takes a whole number of at least 0")
+    args.methods, args.seeds = METHODS.check(args.method), f"{args.seed},"
+    parsed = from_arguments(args)
+    options = Options(
+        (TRAIN,),
+        args.device,
+        None,
+        args.report_to,
+        args.dry_run,
+        args.json,
+        args.overwrite,
+        in_process=True,
+        resume=args.resume,
+    )
+    return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,87 @@
+"""The units of work a run is made of: plain records that a worker process can be given. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.rundir import RunDir
+from htgrpo.files import sha256_json
+from htgrpo.prompts import Prompt
+from htgrpo.train_config import TrainConfig
+
+FINAL, EQUAL_ITERATIONS = "final", "equal_iterations"
+GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One benchmark under one generation setting. values: the fields of presets.Setting."""
+
+    benchmark: str
+    setting: str
+    values: dict
+    prompts: tuple[Prompt, ...]
+    prompts_sha256: str
+
+    @property
+    def items(self) -> list[tuple[Prompt, int]]:
+        """(prompt, sample) of every picture, in order."""
+        return [(prompt, sample) for prompt in self.prompts for sample in range(self.values["samples"])]
+
+    def generation_identity(self, policy_sha256: str) -> str:
+        """Hex identity of the pictures a policy makes here."""
+        return sha256_json([policy_sha256, self.benchmark, self.values, self.prompts_sha256])
+
+
+@dataclass(frozen=True)
+class Target:
+    """A policy to score. name: in file names; source: "embedded" or a checkpoint folder; seed, iteration, forwards: of its
+    training, None where there was none or it is not known."""
+
+    name: str
+    method: str
+    seed: int | None
+    milestone: str
+    source: str
+    sha256: str
+    random_weights: bool
+    iteration: int | None
+    forwards: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one worker process does: train (where config is given), then generate and score.
+
+    targets: policies that exist already; with a config the trained policy is the only one. stages: of train, generate, score.
+    train_seconds, evaluate_seconds: expected. notes: the plan in words.
+    """
+
+    name: str
+    run: RunDir
+    policy: str
+    stages: tuple[str, ...]
+    device: str
+    threads: int
+    config: TrainConfig | None = None
+    targets: tuple[Target, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+    prompts: tuple[Prompt, ...] = ()
+    report_to: str | None = None
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Expected seconds of all of it."""
+        return self.train_seconds + self.evaluate_seconds
+
+
+@dataclass(frozen=True)
+class Training:
+    """How far a training has come. folder: its newest checkpoint, None before the first."""
+
+    done: bool
+    iteration: int
+    forwards: int
+    folder: Path | None

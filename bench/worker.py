@@ -1,0 +1,152 @@
+"""What a worker process does: one job, with its progress told to the parent as lines of JSON."""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from bench.work import FINAL, GENERATE, SCORE, TRAIN, Job, Target
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.files import atomic_write_text
+
+Emit = Callable[[dict[str, Any]], None]
+"""Takes {"done": part of the job 0..1, "text": what it is at}."""
+
+
+def run_in_process(job: Job, connection: Connection) -> None:
+    """The main function of a worker: sends events, and last {"end": "ok"|"failed", "sentence", "missing"}.
+
+    Ctrl-C is the parent's to handle; SIGTERM, or the parent's death, ends the job as an exception would, so that what is half
+    written is removed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+    def emit(event: dict[str, Any]) -> None:
+        connection.send_bytes(json.dumps(event).encode())
+
+    try:
+        missing = perform(job, emit)
+        emit({"end": "ok", "missing": missing})
+    except KeyboardInterrupt:
+        os._exit(EXIT_INCOMPLETE)
+    except BaseException as error:
+        emit({"end": "failed", "sentence": explain(job, error)})
+    os._exit(0)  # skips the slow tear-down of libraries; everything written is on disk
+
+
+def _stop(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _watch_parent() -> None:
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def explain(job: Job, error: BaseException) -> str:
+    """One sentence about `error`; the traceback of an unexpected one goes to logs/ of the run."""
+    if isinstance(error, UserError):
+        return error.message
+    if "No space left on device" in str(error) or "os error 28" in str(error):
+        return f"cannot write below {str(job.run.root)!r}: the disk is full; free some space and run the same command again"
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return "memory ran out: use fewer --jobs, or a smaller --set group_size or tokens_per_forward"
+    path = job.run.root / "logs" / f"{job.name.replace(' ', '-')}.txt"
+    with contextlib.suppress(Exception):
+        atomic_write_text(path, "".join(traceback.format_exception(error)))
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]} (the details are in {path})"
+
+
+def perform(job: Job, emit: Emit) -> list[str]:
+    """Trains, generates and scores; returns a sentence for every set of pictures without full coverage."""
+    from htgrpo import cpu
+    from htgrpo.policies.policy import load_policy
+    from htgrpo.registry import BENCHMARKS
+
+    cpu.tune(job.threads)
+    emit({"done": 0.0, "text": "starting"})
+    targets = list(job.targets)
+    share = job.train_seconds / max(job.seconds, 1e-9) if job.config else 0.0
+    if job.config and TRAIN in job.stages:
+        targets = [_train(job, share, emit)]
+    steps = [(target, evaluation) for target in targets for evaluation in job.evaluations]
+    missing, loaded = [], (None, None)
+    for index, (target, evaluation) in enumerate(steps):
+        folder = job.run.images(target.name, evaluation.benchmark, evaluation.setting)
+        benchmark = BENCHMARKS.get(evaluation.benchmark)()
+        where = f"{target.name} {evaluation.benchmark}/{evaluation.setting}"
+
+        def tell(part: float, text: str, index: int = index, where: str = where) -> None:
+            emit({"done": share + (1 - share) * (index + part) / len(steps), "text": f"{text} {where}"})
+
+        if _already(job, target, evaluation, benchmark):
+            continue
+        if GENERATE in job.stages:
+            from bench.images import generate
+
+            if loaded[0] != target.source:
+                loaded = (target.source, load_policy(target.source, job.device))
+            tell(0.0, "generate")
+            generate(loaded[1], evaluation, folder, lambda part, tell=tell: tell(0.8 * part, "generate"))
+        if SCORE in job.stages:
+            from bench.verdicts import score
+
+            tell(0.8, "score")
+            coverage = score(job.run, target, evaluation, benchmark, lambda part, tell=tell: tell(0.8 + 0.2 * part, "score"))
+            if coverage.missing:
+                missing.append(f"{where}: {coverage.missing} of {coverage.expected} pictures have no verdict ({coverage.reason})")
+    return missing
+
+
+def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
+    """Whether a scoring job finds its verdicts there already."""
+    from bench.verdicts import is_scored
+
+    return SCORE in job.stages and is_scored(job.run, target, evaluation, benchmark)
+
+
+def _train(job: Job, share: float, emit: Emit) -> Target:
+    """Trains job.config to the end of its budget and returns the final policy."""
+    from bench.weights import inspect
+    from htgrpo.checkpoints import saved
+    from htgrpo.policies.policy import load_policy
+    from htgrpo.trainer import train
+
+    config = job.config
+    last = {"reward": ""}
+
+    def on_progress(event: dict[str, Any]) -> None:
+        value = event.get("reward_mean")
+        if value is not None:
+            last["reward"] = f", reward {value:.3f}"
+        elif event.get("loss") is not None:
+            last["reward"] = f", loss {event['loss']:.3f}"
+        phase = "" if event["phase"] == "done" else f" {event['phase']}"
+        emit({"done": share * event["fraction"], "text": f"train iteration {event['iteration']}{phase}{last['reward']}"})
+
+    out = job.run.train(config.method, config.seed)
+    progress = train(load_policy(job.policy, job.device), config, list(job.prompts), out, job.report_to, on_progress)
+    weights = inspect(str(saved(out)[-1]))
+    return Target(
+        f"{config.method}-seed{config.seed}",
+        config.method,
+        config.seed,
+        FINAL,
+        weights.source,
+        weights.sha256,
+        weights.random_weights,
+        progress.iteration,
+        progress.forwards,
+    )

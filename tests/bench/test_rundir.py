@@ -1,0 +1,201 @@
+"""Run directories, requests and plans: what defines a run, what may be added, what is left to do."""
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from bench import compare, estimate
+from bench.complete import is_complete
+from bench.images import BATCH, generate, identity_of, manifest, whole_pictures
+from bench.overrides import literal, parse_overrides, resolve
+from bench.presets import PRESETS, preset, read, tuned
+from bench.request import Request, from_arguments, parse_seeds
+from bench.rundir import RunDir, refuse_difference
+from bench.selection import select
+from bench.work import Evaluation
+from htgrpo.errors import UserError
+from htgrpo.prompts import Prompt, prompt_set_sha256
+from htgrpo.registry import BENCHMARKS, METHODS
+from tests.bench.tiny_runs import arguments, records
+
+PROMPTS = [Prompt(f"{category}-{i}", f"a photo of {category} {i}", category, {}) for category in ("a", "b") for i in range(5)]
+
+
+def parsed(policy: Path, *flags: str):
+    return from_arguments(compare.parser().parse_args(["--policy", str(policy), *flags]))
+
+
+def test_presets_are_valid_and_methods_tuned_by_name(policy):
+    from htgrpo.trainer import make_method
+
+    for name in PRESETS:
+        request = parsed(policy, "--preset", name).request
+        for method in request.methods:
+            make_method(request.config(method, 0))
+        assert set(preset(name)["benchmarks"]) <= set(BENCHMARKS.names()) and "main" in request.settings
+    assert set(read("methods")) <= set(METHODS.names()) and tuned("somebody elses") == {}
+    full = parsed(policy, "--preset", "full").request
+    assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "pretrain"} and full.equal_iterations
+    assert full.settings["unguided"]["guidance"] == 0
+    assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
+
+
+def test_the_folder_name_follows_what_defines_a_run(policy):
+    name = parsed(policy).name
+    assert name.startswith("quick-") and len(name) == len("quick-") + 8
+    for same in (["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "dpg"], ["--jobs", "1"], ["--methods", "base"]):
+        assert parsed(policy, *same).name == name
+    others = (
+        ["--budget", "iterations:3"],
+        ["--set", "lr=1e-3"],
+        ["--set", "trace.lr=1e-3"],
+        ["--set", "ht.alpha=0.5"],
+        ["--limit", "9"],
+        ["--subset", "dpg:9"],
+        ["--split", "validation"],
+        ["--preset", "full"],
+        ["--set", "main.seed=1"],
+        ["--reward", "objects=1"],
+        ["--checkpoint", f"x={policy}"],
+    )
+    assert len({name, *(parsed(policy, *flags).name for flags in others)}) == len(others) + 1
+    assert parsed(policy, "--set", "ht.alpha=0.5").name == parsed(policy, "--set", "ht.alpha=0.50").name
+
+
+def test_overrides_go_where_they_belong(policy):
+    request = parsed(
+        policy,
+        "--methods",
+        "ht,mask",
+        "--set",
+        "lr=3e-4",
+        "--set",
+        "mask.lr=1e-5",
+        "--set",
+        "ht.alpha=0.4",
+        "--set",
+        "main.samples=2",
+        "--reward",
+        "objects=2",
+        "--budget",
+        "iterations:7",
+    ).request
+    assert (request.train["ht"]["lr"], request.train["mask"]["lr"]) == (3e-4, 1e-5)
+    assert request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
+    assert request.settings["main"]["samples"] == 2 and request.train["ht"]["rewards"] == "objects=2"
+    assert request.config("ht", 5).seed == 5 and request.config("ht", 5).budget == "iterations:7"
+    assert [literal(text) for text in ("0.50", "true", "null", "2:4:2", "[1]")] == [0.5, True, None, "2:4:2", "[1]"]
+    assert resolve("ht", "iterations:1", [{"lr": 1.0}, {"lr": 2.0}]).lr == 2.0
+    with pytest.raises(UserError, match="not understood"):
+        parse_overrides([".x=1"], ["ht"], ["main"])
+
+
+def test_seeds():
+    assert parse_seeds(None, 2) == [0, 1] and parse_seeds("3", 1) == [0, 1, 2] and parse_seeds("5,", 1) == [5]
+    assert parse_seeds("2,0,2", 1) == [0, 2]
+
+
+def test_methods_and_checkpoints_share_names(policy):
+    request = parsed(policy, "--checkpoint", f"ht={policy}", "--checkpoint", f"ht={policy}").request
+    assert request.methods == [] and [item["seed"] for item in request.checkpoints["ht"]] == [0, 1]
+    assert parsed(policy, "--methods", "base,ht,mask,ht", "--checkpoint", f"ht={policy}").request.methods == ["mask"]
+    bare = from_arguments(compare.parser().parse_args(["--checkpoint", str(policy)]))
+    assert bare.request.policy == str(policy.resolve()) and "taken as --policy" in bare.remarks[0]
+    assert bare.request.methods == ["mask", "trace", "ht"]
+
+
+def test_selections_spread_over_categories():
+    whole = select("x", PROMPTS, None, None)
+    assert list(whole.prompts) == PROMPTS and whole.sha256 == prompt_set_sha256(PROMPTS)
+    first = select("x", PROMPTS, 5, None)
+    assert [p.id for p in first.prompts] == ["a-0", "a-1", "a-2", "b-0", "b-1"] and first.sha256 != whole.sha256
+    drawn = select("x", PROMPTS, None, 4)
+    assert [p.category for p in drawn.prompts] == ["a", "a", "b", "b"]
+    assert drawn == select("x", PROMPTS, None, 4) and {p.id for p in drawn.prompts} != {"a-0", "a-1", "b-0", "b-1"}
+    assert len(select("x", PROMPTS, 99, None).prompts) == 10
+
+
+def test_a_request_survives_config_json_and_differences_are_named(policy, finished, tmp_path):
+    config = RunDir(finished).config()
+    request = Request.read(config, "config.json")
+    assert asdict(request) == {key: config[key] for key in asdict(request)}
+    refuse_difference(finished, config, request, config["prompt_sets"])
+    refuse_difference(finished, config, replace(request, methods=["uni"], seeds=[9], benchmarks=["dpg"], train={}))
+    with pytest.raises(UserError, match="prompt_sets.dpg = .* says 'other'"):
+        refuse_difference(finished, config, request, {"dpg": "other"})
+    with pytest.raises(UserError, match="subset.dpg = None.* says 3"):
+        refuse_difference(finished, config, replace(request, subset={"dpg": 3}))
+
+
+def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
+    run = RunDir(tmp_path)
+    (tmp_path / "train/ht/.step_000001.abc").mkdir(parents=True)
+    (tmp_path / "train/ht/.step_000001.abc/.x").write_text("")
+    (tmp_path / ".config.json.abc").write_text("")
+    with run.locked():
+        run.sweep()
+        assert sorted(p.name for p in tmp_path.rglob("*")) == [".lock", "ht", "train"]
+
+
+def test_completion_notices_what_is_gone(policy, finished, tmp_path):
+    stages = ("train", "generate", "score", "report")
+    for part in ("verdicts/dpg/main/base.jsonl", "images/base/dpg/main", "train/ht/seed0/checkpoints", None):
+        run = RunDir(Path(shutil.copytree(finished, tmp_path / str(part).replace("/", "_"))))
+        request = run.request()
+        if part and (run.root / part).is_dir():
+            shutil.rmtree(run.root / part)
+        elif part:
+            (run.root / part).write_text("")
+        # Without damage the run is recognised, unless the code changed since it was made.
+        assert (
+            not is_complete(run, request, stages)
+            if part
+            else is_complete(run, request, stages) == is_complete(RunDir(finished), request, stages)
+        )
+
+
+def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path):
+    """Pictures of an interrupted folder equal those of an uninterrupted one, torn manifest or not."""
+    from htgrpo.policies.policy import load_policy
+
+    prompts = tuple(BENCHMARKS.get("dpg")().prompts("heldout")[:5])
+    values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4}
+    evaluation = Evaluation("dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
+    net = load_policy(str(policy))
+    seen = []
+    generate(net, evaluation, tmp_path / "whole", seen.append)
+    assert len(evaluation.items) > BATCH and seen == [BATCH / len(evaluation.items), 1.0]
+    cut = Path(shutil.copytree(tmp_path / "whole", tmp_path / "cut"))
+    lines = (cut / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (cut / "manifest.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
+    for line in records(tmp_path / "whole/manifest.jsonl")[3:]:
+        (cut / line["file"]).unlink()
+    generate(net, evaluation, cut, seen.append)
+    assert (cut / "manifest.jsonl").read_bytes() == (tmp_path / "whole/manifest.jsonl").read_bytes()
+    assert len(whole_pictures(cut, evaluation)) == len(manifest(cut)) == len(evaluation.items)
+    other = replace(evaluation, values={**values, "seed": 1, "samples": 1})
+    generate(net, other, cut, seen.append)  # another identity replaces the pictures
+    assert identity_of(cut) == other.generation_identity(net.sha256) and len(list(cut.glob("*.png"))) == 5
+
+
+def test_expected_time_grows_with_the_work(policy):
+    request = parsed(policy, "--methods", "ht", "--budget", "forwards:1000").request
+    config = request.config("ht", 0)
+    assert estimate.train_seconds(config) == pytest.approx(2 * estimate.train_seconds(config, spent=500))
+    more = replace(config, budget="iterations:10")
+    assert estimate.train_seconds(replace(more, group_size=18)) == pytest.approx(2 * estimate.train_seconds(more))
+    assert estimate.wall_seconds([100, 60, 50], 2) < estimate.wall_seconds([100, 60, 50], 1)
+    assert [estimate.in_words(s) for s in (40, 360, 7200)] == ["40 s", "6 min", "2.0 h"]
+
+
+def test_help_of_a_command_names_the_methods(capsys):
+    with pytest.raises(SystemExit):
+        compare.main(["--help"])
+    text = capsys.readouterr().out
+    assert "ht.alpha=0.5" in text and "mask" in text and "--checkpoint METHOD=PATH" in text
+
+
+def test_arguments_helper_is_a_valid_command(policy, tmp_path):
+    assert from_arguments(compare.parser().parse_args(arguments(policy, tmp_path))).request.limit == 7

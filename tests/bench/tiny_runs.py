@@ -1,0 +1,70 @@
+"""Runs small enough for tests: a random policy of one layer, pictures in two steps, a few prompts."""
+
+import json
+from pathlib import Path
+
+from bench import compare
+from bench.cli import run_main
+from htgrpo.errors import EXIT_OK
+from htgrpo.pretraining import TinySize, new_policy
+from htgrpo.rng import generator
+
+SMALL = [
+    "--set",
+    "group_size=2",
+    "--set",
+    "prompts_per_iteration=2",
+    "--set",
+    "steps=2",
+    "--set",
+    "pretrain.updates_per_iteration=1",
+    "--set",
+    "pretrain.batch=4",
+    "--set",
+    "main.steps=2",
+    "--set",
+    "main.samples=1",
+    "--limit",
+    "7",
+]
+
+
+def save_policy(folder: Path, d_model: int = 16) -> Path:
+    """A random policy of the embedded world."""
+    size = TinySize(d_model=d_model, n_layers=1, n_heads=2, mlp_hidden_size=32)
+    new_policy(size, generator("tiny policy", d_model)).save(folder)
+    return folder
+
+
+def arguments(policy: Path, out: Path, *more: str, budget: str = "iterations:2", jobs: int = 0) -> list[str]:
+    """A command line of bench.compare for a tiny run, without worker processes unless asked for."""
+    return ["--policy", str(policy), "--out", str(out), "--budget", budget, "--jobs", str(jobs), *SMALL, *more]
+
+
+def run_compare(policy: Path, out: Path, *more: str, expect: int = EXIT_OK, **how) -> None:
+    """Runs bench.compare in this process and checks its exit code."""
+    assert compare.main(arguments(policy, out, *more, **how)) == expect
+
+
+def leave(main, argv: list[str]) -> int:
+    """The exit code a command leaves with, through the error handling that all commands share."""
+    try:
+        run_main(lambda: main(argv))
+    except SystemExit as done:
+        return int(done.code)
+    raise AssertionError("the command did not exit")
+
+
+def records(path: Path) -> list[dict]:
+    """The records of a JSON-lines file."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def tree(root: Path) -> dict[str, tuple[int, int]]:
+    """Size and modification time of every file below `root`."""
+    return {str(p.relative_to(root)): (p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
+
+
+def fail(prompts, completions, specs, **_):
+    """A reward that breaks."""
+    raise RuntimeError("the scorer fell over")

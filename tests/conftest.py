@@ -1,0 +1,32 @@
+"""Every test runs offline, on one thread and deterministically; tests that need real weights ask for `assets`."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
+    os.environ[name] = "1"
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(autouse=True)
+def one_deterministic_thread():
+    """Torch on one thread and with deterministic kernels, where a test has imported it (the report's tests do not)."""
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+        torch.set_deterministic_debug_mode("error")
+    yield
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The folder of real weights and benchmark data that HTGRPO_ASSETS names; the test is skipped without it."""
+    folder = os.environ.get("HTGRPO_ASSETS")
+    if not folder:
+        pytest.skip("HTGRPO_ASSETS is not set: it names the folder that holds the published weights")
+    return Path(folder)

@@ -1,0 +1,205 @@
+"""Checkpoints: a policy folder and the trainer's state, and one sentence for each way in which they can be wrong."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from htgrpo import checkpoints
+from htgrpo.checkpoints import Progress
+from htgrpo.errors import UserError
+from htgrpo.policies import load_policy
+from htgrpo.policies.policy import load_weights
+from tests.htgrpo.tiny import tiny_policy
+
+
+def optimizer_of(policy, steps=0):
+    """AdamW on the policy, with `steps` taken along random gradients."""
+    optimizer = torch.optim.AdamW(policy.net.parameters(), lr=0.01, betas=(0.9, 0.99))
+    for step in range(steps):
+        g = torch.Generator().manual_seed(step)
+        for weight in policy.net.parameters():
+            weight.grad = torch.randn(weight.shape, generator=g).to(weight.dtype)
+        optimizer.step()
+    return optimizer
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with one checkpoint at iteration 7."""
+    policy = tiny_policy(8, dtype=torch.float32)
+    checkpoints.save(tmp_path, policy, optimizer_of(policy, 3), Progress(7, 100, 15, 2.5), "id")
+    return tmp_path
+
+
+def resume(run, policy=None, identity="id"):
+    policy = policy or tiny_policy(9, dtype=torch.float32)
+    return checkpoints.resume(run, policy, optimizer_of(policy), identity)
+
+
+def refused(run, message, **given):
+    with pytest.raises(UserError, match=message) as error:
+        resume(run, **given)
+    assert "\n" not in str(error.value)
+
+
+def folder(run):
+    return run / "checkpoints" / "step_000007"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_saved_and_resumed_is_bit_identical(dtype, tmp_path):
+    """Weights, moments and step counts; the next step is then the same as without the interruption."""
+    policy, other = tiny_policy(8, dtype=dtype), tiny_policy(9, dtype=dtype)
+    optimizer = optimizer_of(policy, 3)
+    checkpoints.save(tmp_path, policy, optimizer, Progress(7, 100, 15, 2.5), "id")
+    fresh = torch.optim.AdamW(other.net.parameters(), lr=0.01, betas=(0.9, 0.99))
+    assert checkpoints.resume(tmp_path, other, fresh, "id") == Progress(7, 100, 15, 2.5)
+    for net, opt in ((policy.net, optimizer), (other.net, fresh)):
+        for weight in net.parameters():
+            weight.grad = torch.full_like(weight, 0.3)
+        opt.step()
+    for a, b in zip(policy.net.parameters(), other.net.parameters(), strict=True):
+        assert a.dtype == b.dtype == dtype and torch.equal(a, b)
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(optimizer.state[a][name], fresh.state[b][name])
+
+
+def test_a_checkpoint_is_a_policy_any_loader_reads(run):
+    """Published key names in safetensors; the trainer's own files stay apart."""
+    names = {p.relative_to(folder(run)).as_posix() for p in folder(run).rglob("*") if p.is_file()}
+    assert names == {"model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors",
+                     "trainer_state/optimizer.safetensors", "trainer_state/state.json"}
+    loaded = load_policy(str(folder(run)))
+    state = load_file(folder(run) / "model.safetensors")
+    assert state.keys() == loaded.net.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in loaded.net.state_dict().items())
+    assert loaded.prompt("red circle") == tiny_policy().prompt("red circle")
+    assert loaded.backbone == tiny_policy().backbone and len(loaded.sha256) == 64
+
+
+def test_nothing_saved_means_a_fresh_start(tmp_path):
+    assert resume(tmp_path) == Progress() == resume(tmp_path / "none")
+
+
+def test_the_newest_is_taken_and_older_state_dropped(run):
+    policy = tiny_policy(5, dtype=torch.float32)
+    checkpoints.save(run, policy, optimizer_of(policy, 1), Progress(12, 200, 15, 3.0), "id")
+    assert [p.name for p in checkpoints.saved(run)] == ["step_000007", "step_000012"]
+    assert not (folder(run) / "trainer_state").exists() and (folder(run) / "model.safetensors").exists()
+    assert resume(run).iteration == 12
+
+
+def test_beyond_a_million_iterations_the_order_is_numeric(tmp_path):
+    for name in ("step_1000000", "step_999999", "step_x", ".step_000001.tmp"):
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+    assert [p.name for p in checkpoints.saved(tmp_path)] == ["step_999999", "step_1000000"]
+
+
+def test_other_settings_are_refused(run):
+    refused(run, "holds a training run of other settings", identity="another")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trainer_state/optimizer.safetensors", "trainer_state/state.json"])
+@pytest.mark.parametrize("keep", [0, 1, 20, 0.5])
+def test_cut_off_files_are_refused(name, keep, run):
+    path = folder(run) / name
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
+    refused(run, "is damaged|cannot be read as safetensors")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "trainer_state/optimizer.safetensors"])
+def test_missing_files_are_refused(name, run):
+    (folder(run) / name).unlink()
+    refused(run, "is damaged|cannot be read as safetensors")
+
+
+@pytest.mark.parametrize("state", ["[]", "{}", '{"identity": "id"}', '{"identity": "id", "iteration": 1, "more": 2}'])
+def test_a_state_of_another_shape_is_refused(state, run):
+    (folder(run) / "trainer_state" / "state.json").write_text(state)
+    if state == '{"identity": "id"}':
+        state = json.loads(state)
+        assert resume(run) == Progress(), "defaults"
+    else:
+        refused(run, "is damaged")
+
+
+def damage_weights(run, change):
+    state = load_file(folder(run) / "model.safetensors")
+    change(state)
+    save_file(state, folder(run) / "model.safetensors")
+
+
+def test_weights_of_another_shape_are_refused(run):
+    name = "model.transformer.ln_f.weight"
+    damage_weights(run, lambda state: state.update({name: torch.ones(9)}))
+    refused(run, rf"'{name}' in .*model.safetensors' has shape \[9\].*says \[8\]")
+    with pytest.raises(UserError, match=r"has shape \[9\]"):
+        load_policy(str(folder(run)))
+
+
+def test_missing_and_unexpected_keys_are_refused(run):
+    name = "model.transformer.blocks.0.up_proj.weight"
+    damage_weights(run, lambda state: state.pop(name))
+    refused(run, f"lacks key '{name}'")
+    damage_weights(run, lambda state: state.update({name: torch.ones(12, 8), "lm_head.weight": torch.ones(1)}))
+    with pytest.raises(UserError, match="has the unexpected key 'lm_head.weight'"):
+        load_weights(tiny_policy().net, folder(run) / "model.safetensors")
+
+
+def test_an_optimiser_of_another_network_is_refused(run):
+    path = folder(run) / "trainer_state" / "optimizer.safetensors"
+    state = load_file(path)
+    save_file({**state, "0.exp_avg": torch.ones(2, 2)}, path)
+    refused(run, "is damaged")
+    save_file({k: v for k, v in state.items() if not k.startswith("3.")}, path)
+    refused(run, "is damaged")
+    save_file({**state, "nonsense": torch.ones(1)}, path)
+    refused(run, "is damaged")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors"])
+def test_a_policy_folder_without_a_part_is_refused(name, run):
+    (folder(run) / name).unlink()
+    with pytest.raises(UserError, match=f"has no {name}"):
+        load_policy(str(folder(run)))
+
+
+def test_a_policy_that_is_none_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        load_policy(str(tmp_path / "nowhere"))
+    for text in ("{", "{}", '{"size": {}, "backbone": {}}'):
+        (folder(run) / "config.json").write_text(text)
+        with pytest.raises(UserError, match="is not a policy configuration"):
+            load_policy(str(folder(run)))
+
+
+@pytest.mark.parametrize(("name", "data"), [
+    ("tokenizer.json", b"{}"), ("tokenizer.json", b"\xff"), ("vq/codebook.safetensors", b"junk"),
+])
+def test_damaged_parts_of_a_policy_are_refused(name, data, run):
+    (folder(run) / name).write_bytes(data)
+    with pytest.raises(UserError) as error:
+        load_policy(str(folder(run)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_codebook_of_another_size_is_refused(run):
+    save_file({"codebook": torch.rand(7, 8, 8, 3)}, folder(run) / "vq" / "codebook.safetensors")
+    with pytest.raises(UserError, match="has 7 codes, but its config says 6"):
+        load_policy(str(folder(run)))
+
+
+def test_a_saved_policy_round_trips(tmp_path):
+    policy = tiny_policy(4, dtype=torch.float32)
+    policy.save(tmp_path / "policy")
+    again = load_policy(str(tmp_path / "policy"))
+    assert all(torch.equal(a, b) for a, b in zip(policy.net.parameters(), again.net.parameters(), strict=True))
+    assert torch.equal(policy.codec.codebook, again.codec.codebook)
+    assert again.prompt("red zebra") == policy.prompt("red zebra")
+    codes = torch.arange(6)[None]
+    assert again.decode(codes).shape == (1, 3, 16, 24) and torch.equal(again.decode(codes), policy.decode(codes))
+    shutil.rmtree(tmp_path / "policy")
