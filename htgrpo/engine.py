@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.interface import Method, RolloutGroup, Update
+from htgrpo.options import require
 from htgrpo.policies.llada import LLaDA
 from htgrpo.policies.policy import Policy
 from htgrpo.tokens import Judged, Piece, Tokens, batches, judge, sort_tokens
@@ -105,6 +106,7 @@ class Engine:
              totals: Totals) -> list[list[Step]]:
         """The steps of every update, old and reference evaluated at the weights as they are now."""
         drawn = [method.updates(group, g) for group, g in zip(groups, generators, strict=True)]
+        _check(drawn)
         if self.config.interleave:
             n = len(drawn)
             drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in enumerate(drawn)]
@@ -272,3 +274,14 @@ class Engine:
             mine = owner[example] == index
             reference[mine] = work[index].ref_table[rows[example[mine]]].to(reference.dtype)
         return (judged.log_table.exp() * (judged.log_table - reference)).sum(-1)[judged.pair]
+
+
+def _check(drawn: list[list[Update]]) -> None:
+    """Raises UserError where a method broke its contract: another number of updates, or shares that are not finite and >= 0."""
+    counts = {len(updates) for updates in drawn}
+    require(len(counts) == 1 and 0 not in counts, "the number of updates per group", sorted(counts),
+            "a method must give every group the same number, at least 1")
+    for update in (u for updates in drawn for u in updates):
+        share = update.share
+        require(bool((torch.isfinite(share) & (share >= 0)).all()), "a token's share", float(share.min()),
+                "a method's shares must be finite and not negative")
