@@ -121,7 +121,7 @@ def test_a_run_of_another_configuration_names_the_difference(policy, finished, t
         (["--limit", "9"], ["limit = 7", "9"]),
         (["--set", "ht.lr=0.5"], ["train.ht.lr = 0.0001", "0.5"]),
         (["--set", "ht.alpha=0.5"], ["train.ht.method_options.alpha = None", "0.5"]),
-        (["--set", "main.guidance=1"], ["settings.main.guidance = 2.0", "1.0"]),
+        (["--set", "main.guidance=1"], ["settings.main.guidance = 0.0", "1.0"]),
         (["--preset", "full"], ["preset = 'quick'", "'full'"]),
         (["--checkpoint", f"pretrain={policy}", "--methods", "ht"], ["'pretrain' both as a trained method and"]),
     ):

@@ -119,13 +119,13 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
 
 def test_the_full_preset_scores_other_settings_and_equal_iterations(policy, tmp_path, no_report):
     more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--benchmarks", "geneval", "--set", "save_every=1"]
-    for name in ("other_sampler", "unguided"):
+    for name in ("other_sampler", "guided"):
         more += ["--set", f"{name}.steps=2", "--set", f"{name}.samples=1"]
     run_compare(policy, tmp_path / "run", *more, budget="forwards:300")
     run = tmp_path / "run"
     last = {m: len(records(run / f"train/{m}/seed0/metrics.jsonl")) for m in ("ht", "mask", "pretrain")}
     assert last["mask"] < last["ht"] < last["pretrain"]
-    for setting in ("other_sampler", "unguided"):
+    for setting in ("other_sampler", "guided"):
         names = {path.name for path in run.glob(f"verdicts/geneval/{setting}/*.jsonl")}
         assert names == {"base.jsonl", "ht-seed0.jsonl", "mask-seed0.jsonl", "pretrain-seed0.jsonl"}
     milestones = [path.name for path in run.glob("verdicts/geneval/*/*@*.meta.json")]
