@@ -4,6 +4,7 @@ Everything random is keyed by (seed, iteration, …), so a resumed run needs no 
 one bit for bit on a CPU.
 """
 
+import math
 import resource
 import sys
 import time
@@ -93,6 +94,10 @@ def _iterate(learner, config: TrainConfig, optimizer: torch.optim.Optimizer, pro
     progress = Progress(number, progress.forwards + spent, spent, progress.seconds + seconds)
     counted = {"iteration": number, "forwards": spent, "forwards_total": progress.forwards}
     metrics = {**counted, **{f"forwards_{phase}": n for phase, n in forwards.items()}, **done.metrics, "lr": rate}
+    for name in ("loss", "grad_norm"):
+        if not math.isfinite(metrics.get(name, 0.0)):
+            raise UserError(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
+                            f"(now {rate:g}) or a larger beta, and start again in a new folder")
     if accelerator.is_main_process:
         append_jsonl(out / METRICS, metrics)
         append_jsonl(out / TIMING, {

@@ -8,7 +8,8 @@ from functools import cache
 
 import numpy as np
 
-# An 8 x 8 grid of patches cost 1.6 times the forwards and far more pre-training for the same tasks, hence 6 x 6.
+# 6 x 6 patches: with 8 x 8 a sequence is 1.5 times as long, and 45,000 pre-training pictures gave GenEval 0.08, where
+# 32,000 of these gave 0.25 (clean captions, same network).
 IMAGE, OBJECT, LATTICE = 48, 16, 8  # px
 GRID = IMAGE // LATTICE  # patches along one side of a picture
 CELLS = GRID - OBJECT // LATTICE + 1  # lattice positions of an object along one axis: 0 .. CELLS - 1

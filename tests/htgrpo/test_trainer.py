@@ -208,3 +208,10 @@ def test_spread_is_told_apart_from_rounding(tmp_path, monkeypatch):
     for size in (3, 6, 7, 9):
         line = run(tmp_path / str(size), rewards=f"{REWARD}constant", group_size=size, budget="iterations:1")[0]
         assert line["groups_without_spread"] == 2 and line["reward_std"] < 1e-12
+
+
+def test_divergence_stops_with_a_sentence_and_keeps_the_log_whole(tmp_path):
+    with pytest.raises(UserError, match="diverged; use a smaller lr"):
+        run(tmp_path / "run", lr=1e200)
+    log = tmp_path / "run" / "metrics.jsonl"
+    assert not log.exists() or all("NaN" not in line for line in log.read_text().splitlines())
