@@ -5,6 +5,7 @@ and a batch is just several images side by side. Shapes: B images, N slots, T st
 """
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +41,7 @@ def cosine(t: float) -> float:
 
 
 @dataclass(frozen=True)
-class Sampler:
+class Sampler(ABC):
     """The loop's view of a sampler. Subclasses say which slots are drawn at a step, and which of those stay."""
 
     steps: int = 8
@@ -48,9 +49,9 @@ class Sampler:
     def __post_init__(self):
         require(self.steps >= 1, "steps", self.steps, "it must be at least 1")
 
+    @abstractmethod
     def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
         """bool [B, N]: hidden slots whose code is drawn at `step`; the head runs on these only."""
-        raise NotImplementedError
 
     def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
         """bool [B, N]: candidates that stay revealed. log_prob: float [B, N] of the drawn codes, -inf elsewhere."""

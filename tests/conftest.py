@@ -28,5 +28,5 @@ def assets() -> Path:
     """The folder of real weights and benchmark data that HTGRPO_ASSETS names; the test is skipped without it."""
     folder = os.environ.get("HTGRPO_ASSETS")
     if not folder:
-        pytest.skip("HTGRPO_ASSETS is not set: it names the folder that holds the published weights")
+        pytest.skip("HTGRPO_ASSETS is not set: it names the folder that holds the official benchmark files")
     return Path(folder)
