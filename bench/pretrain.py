@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--out", type=Path, required=True, help="folder for the policy and its log, pretrain.jsonl")
-    p.add_argument("--steps", type=int, default=4500, help="optimiser steps (default 4500)")
+    p.add_argument("--steps", type=int, default=9000, help="optimiser steps (default 9000)")
     p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
     p.add_argument("--lr", type=float, default=2e-3, help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
     p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")

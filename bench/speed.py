@@ -3,6 +3,7 @@
     python -m bench.speed                                   # the embedded policy
     python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
     python -m bench.speed --size mid --methods mask --dedup none
+    python -m bench.speed --compile                         # does torch.compile pay for rollouts here?
 
 At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
 Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--prompts", type=int, help="prompt groups in the iteration (default 6 embedded, 1 mid)")
     p.add_argument("--threads", type=int, default=0, help="compute threads (default: all cores)")
     p.add_argument("--repeats", type=int, default=1, help="repeat and keep the fastest of each phase (default 1)")
+    p.add_argument("--compile", action="store_true",
+                   help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     p.add_argument("--out", type=Path, help="also write the JSON object to this file")
     return p
@@ -64,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     require(args.prompts is None or args.prompts >= 1, "--prompts", args.prompts, "it must be at least 1")
     threads = args.threads or len(os.sched_getaffinity(0))
     cpu.tune(threads)
-    rows = measure(args.size, methods, dedups, args.prompts or SIZES[args.size]["prompts"], args.repeats)
+    rows = measure(args.size, methods, dedups, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
     result = {"size": args.size, "threads": threads, "peak_gflops": round(matmul_peak(), 1), "rows": [asdict(r) for r in rows]}
     if args.out:
         from htgrpo.files import atomic_json
@@ -86,8 +89,9 @@ def matmul_peak(dtype: str = "float32", size: int = 1536, repeats: int = 4) -> f
     return 2.0 * size**3 / best / 1e9
 
 
-def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repeats: int) -> list[Row]:
-    """One rollout, then one update cycle (old, reference, K updates) of every method and way of sharing contexts."""
+def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repeats: int, compiled: bool = False) -> list[Row]:
+    """One rollout (and one by the compiled network), then one update cycle (old, reference, K updates) of every method and way
+    of sharing contexts."""
     from copy import deepcopy
 
     import torch
@@ -97,7 +101,7 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
     from htgrpo.interface import RolloutGroup
     from htgrpo.registry import METHODS
     from htgrpo.rng import generator
-    from htgrpo.rollout import generate
+    from htgrpo.rollout import Rollouts, generate
     from htgrpo.samplers import RandomOrder
 
     setting = SIZES[size]
@@ -107,7 +111,7 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
     keys = [("speed", i) for i in range(len(owners))]
     peak = matmul_peak()
     length = sum(len(text) for text in texts) / len(texts) + len(policy.backbone.image_block(grid))
-    bare = len(policy.prompt("")) + len(policy.backbone.image_block(grid)) if size == "embedded" else 3 + grid[0] * grid[1] + 2
+    bare = len(policy.unconditional()) + len(policy.backbone.image_block(grid)) if size == "embedded" else 3 + grid[0] * grid[1] + 2
 
     trained_head = policy.net.model.transformer.ff_out.weight.requires_grad
 
@@ -118,12 +122,19 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
         gflop = (forwards * net.forward_flops(mean_length, 0, 0) + head) / 1e9
         return Row(name, phase, forwards, round(seconds, 3), round(gflop, 1), round(gflop / seconds / peak, 3) if seconds else 0.0)
 
-    rows, rollouts, best = [], None, float("inf")
-    for _ in range(repeats):
+    def sample(sampled) -> tuple[Rollouts, float]:
         started = time.perf_counter()
-        rollouts = generate(policy, owners, keys, RandomOrder(setting["steps"]), setting["guidance"])
-        best = min(best, time.perf_counter() - started)
-    rows.append(row("(all)", "rollout", rollouts.forwards, rollouts.heads, best, (length + bare) / 2))
+        found = generate(sampled, owners, keys, RandomOrder(setting["steps"]), setting["guidance"])
+        return found, time.perf_counter() - started
+
+    rollouts, best = min((sample(policy) for _ in range(repeats)), key=lambda pair: pair[1])
+    rows = [row("(all)", "rollout", rollouts.forwards, rollouts.heads, best, (length + bare) / 2)]
+    if compiled:
+        network = policy.with_net(torch.compile(policy.net, dynamic=True))
+        compiling = sum(sample(network)[1] for _ in range(2))  # the second meets the shapes that the first made dynamic
+        best = min(sample(network)[1] for _ in range(repeats))
+        rows += [row("(all)", name, rollouts.forwards, rollouts.heads, seconds, (length + bare) / 2)
+                 for name, seconds in (("compiled", best), ("compiling", compiling - 2 * best))]
     groups = []
     for index, text in enumerate(texts):
         part = slice(index * count, (index + 1) * count)

@@ -11,7 +11,7 @@ from htgrpo.interface import HIDDEN
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy, pack
-from htgrpo.policies.tokenizer import word_tokenizer
+from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.noise import RATE
 from htgrpo.world.prompts import words
@@ -39,12 +39,13 @@ class TinySize:
 def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
     """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at the
     principal axes of the patches they stand for (codes that look alike start alike)."""
-    codec, tokenizer = PatchCodec.build(), word_tokenizer(words())
-    ids = {name: tokenizer.token_to_id(name) for name in
+    codec, tokenizer = PatchCodec.build(), WordTokenizer.of(words())
+    ids = {name: tokenizer.vocabulary[name] for name in
            ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")}
     bos, eos, pad, task, start, end, mask = ids.values()
-    offset = tokenizer.get_vocab_size()
-    backbone = Backbone("embedded", bos, eos, pad, task, start, end, mask, offset, len(codec), size.max_text, LATTICE, (GRID, GRID))
+    offset = len(tokenizer.vocabulary)
+    backbone = Backbone("embedded", (task, bos), (eos,), (start,), (), (end,), mask, offset, len(codec), size.max_text, LATTICE,
+                        (GRID, GRID), pad)
     rows = math.ceil((offset + len(codec)) / 8) * 8
     net = LLaDA(Size(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, rows))
     initialise(net, generator)
@@ -61,7 +62,8 @@ def masked_batch(policy: Policy, count: int, generator: torch.Generator) -> tupl
     """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
     wanted, scenes = training_scenes(count, generator, noise=RATE)
     drop = torch.rand(count, generator=generator) < PROMPT_DROP
-    prompts = [policy.prompt("" if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
+    none = policy.backbone.unconditional
+    prompts = [policy.prompt(none if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
     order = sorted(range(count), key=lambda i: len(prompts[i]))
     codes = torch.stack([torch.as_tensor(encode_scene(scenes[i])) for i in order])
     rate = torch.cos(torch.rand(count, generator=generator) * math.pi / 2)
@@ -80,7 +82,7 @@ def masked_backward(policy: Policy, prompts: list[tuple[int, ...]], codes: Tenso
         packed, slots = pack(policy, prompts[part], torch.where(mask[part], HIDDEN, codes[part]), policy.backbone.grid)
         logits = policy.net(packed, slots[mask[part].to(slots.device)], policy.backbone.image_columns)
         wanted = codes[part][mask[part]].to(logits.device)
-        loss = F.cross_entropy(logits.float(), wanted, reduction="sum") / int(mask.sum())
+        loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), wanted, reduction="sum") / int(mask.sum())
         (scale * loss).backward()
         total += float(loss.detach())
     return total

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from htgrpo.errors import UserError
@@ -109,17 +110,26 @@ def _measure_chunk(images: Tensor, iou: Tensor, area: Tensor) -> Tensor:
     return (labels != 0).sum((1, 2)).float()
 
 
+def world_sized(images: Tensor) -> Tensor:
+    """float32 [B, 3, 48, 48] on the CPU: images [B, 3, H, W] of another size are resized by area (each pixel is the mean of
+    those it covers), which keeps neither their detail nor, where H and W differ, their proportions. This is the only place
+    where pictures of other policies are made to fit this world.
+
+    Raises UserError for another shape.
+    """
+    if images.dim() != 4 or images.shape[1] != 3 or not (images.shape[2] and images.shape[3]):
+        raise UserError(f"images of shape {tuple(images.shape)} cannot be judged in the embedded world: they must be [B, 3, H, W]")
+    images = images.detach().to("cpu", torch.float32)
+    return images if tuple(images.shape[2:]) == (IMAGE, IMAGE) else F.interpolate(images, (IMAGE, IMAGE), mode="area")
+
+
 def measure(images: Tensor) -> Fits:
-    """All fits of images float [B, 3, 48, 48] in 0..1. An image's values do not depend on the others in its batch.
+    """All fits of images float [B, 3, H, W] in 0..1 (see `world_sized`). An image's values do not depend on the others in its
+    batch.
 
     Raises UserError for another shape or values that are not finite.
     """
-    if images.dim() != 4 or tuple(images.shape[1:]) != (3, IMAGE, IMAGE):
-        raise UserError(
-            f"images of shape {tuple(images.shape)} cannot be judged in the embedded world: "
-            f"they must be [B, 3, {IMAGE}, {IMAGE}]; take a policy of this world"
-        )
-    images = images.detach().to("cpu", torch.float32)
+    images = world_sized(images)
     if not torch.isfinite(images).all():
         raise UserError(
             "an image holds NaN or infinite pixels: values must lie in 0..1; look for the cause in the generation"
@@ -158,7 +168,5 @@ def pick_objects(fits: Fits, floor: float = FLOOR) -> list[list[Detection]]:
 
 
 def detect(images: Tensor) -> list[list[Detection]]:
-    """The objects of images float [B, 3, 48, 48] in 0..1, one list an image, best first. Raises UserError, see
-    `measure`.
-    """
+    """The objects of images float [B, 3, H, W] in 0..1, one list an image, best first. Raises UserError, see `measure`."""
     return pick_objects(measure(images)) if len(images) else []

@@ -9,7 +9,7 @@ the one it is easily confused with.
 from htgrpo.world.draws import Draws
 from htgrpo.world.vocabulary import INVERSE, shape_of
 
-RATE = 0.35
+RATE = 0.25
 """Probability that one fact of a caption (a fill, a colour, a count, a relation) is not true of its picture."""
 
 FILL = {"solid": "checked", "checked": "solid", "hollow": "striped", "striped": "hollow"}

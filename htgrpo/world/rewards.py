@@ -3,7 +3,7 @@
 They grade where the benchmarks decide: no threshold of GenEval's or DPG-Bench's rules occurs here. All four rest on one
 matching of the requested objects to windows of the picture. Each is called as TRL calls rewards:
 
-fn(prompts=[text], completions=float [B, 3, 48, 48] in 0..1, specs=[dict]) -> [float in 0..1 | None]
+fn(prompts=[text], completions=float [B, 3, H, W] in 0..1, specs=[dict]) -> [float in 0..1 | None]
 
 None means that the reward does not apply to the prompt, NaN that the picture holds values that are not finite.
 """
