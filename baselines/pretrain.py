@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from htgrpo.interface import Method, RolloutGroup, Update
 from htgrpo.learner import Iteration, Setup
@@ -43,13 +44,22 @@ class PretrainLearner:
         """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step does."""
         on_phase("update")
         started = time.perf_counter()
-        processes, rank = self.setup.accelerator.num_processes, self.setup.accelerator.process_index
         losses, norms = [], []
-        for step in range(self.method.updates_per_iteration):
-            g = generator(self.setup.config.seed, "pretrain", number, step, rank)
-            batch = masked_batch(self.setup.policy, self.method.batch, g)
-            losses.append(masked_backward(self.setup.policy, *batch, scale=1.0 / processes))
-            norms.append(self.setup.optimiser_step())
+        with self.setup.tuning.updating(number):
+            for step in range(self.method.updates_per_iteration):
+                g = generator(self.setup.config.seed, "pretrain", number, step)
+                losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
+                norms.append(self.setup.optimiser_step())
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
         forwards = {"train": 3 * self.method.updates_per_iteration * self.method.batch}
         return Iteration(mean, forwards, {"update": time.perf_counter() - started})
+
+    def _backward(self, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor) -> float:
+        """The loss of a batch that all ranks share; adds this rank's part of its gradient."""
+        ranks, part = self.setup.ranks, 0.0
+        mine = ranks.share(list(range(len(codes))))
+        with ranks.phase(self.setup.policy.net, learning=True):
+            if mine:
+                scale = int(mask[mine].sum()) / int(mask.sum())
+                part = scale * masked_backward(self.setup.policy, [prompts[i] for i in mine], codes[mine], mask[mine], scale)
+        return sum(ranks.gather(part))

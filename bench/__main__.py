@@ -12,13 +12,15 @@ COMMANDS = {
     "report": "tables, figures and one HTML page from a run",
     "tune": "try settings of every method on the validation prompts",
     "speed": "measure seconds and forwards of every method",
+    "export": "write a trained policy as one plain checkpoint that upstream code loads, adapters merged",
     "pretrain": "make the embedded policy from random weights",
+    "make_checkpoint": "make a random policy in a published backbone's layout, to try everything with",
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints the list, or runs a command given as the first word."""
-    listing = "\n".join(f"  python -m bench.{name:<9} {line}" for name, line in COMMANDS.items())
+    listing = "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items())
     p = argparse.ArgumentParser(
         prog="python -m bench",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,91 +1,113 @@
-"""Checkpoint folders looked at without torch: are they whole, which network do they hold, how long was it trained?"""
+"""Policy folders looked at without torch: are they whole, which network do they hold, how long was it trained?"""
 
-import json
 import re
+import zipfile
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.files import read_jsonl
+from htgrpo.model_files import ADAPTER, CONFIG, EMBEDDED, WEIGHTS, ModelFolder, NotInCache, open_model
+from htgrpo.registry import BACKBONES
 
-EMBEDDED = "embedded"
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+__all__ = ["CONFIG", "EMBEDDED", "WEIGHTS", "NotHere", "Weights", "check_same_shape", "folder_of", "inspect"]
 STEP = re.compile(r"step_(\d+)")
+SIZES = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "embedding_size")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A policy folder. source: "embedded" or an absolute path; iteration, forwards: of its training, None where unknown."""
+    """A policy. source: "embedded", an absolute path or a hub id; iteration, forwards: of its training, None where unknown;
+    backbone: its registered name, or what an embedded-format folder calls it; revision: commit of a hub snapshot, "" elsewhere;
+    resolution: size of its pictures where its folder says so, else ""."""
 
     source: str
     sha256: str
     random_weights: bool
     iteration: int | None
     forwards: int | None
+    backbone: str
+    revision: str = ""
+    resolution: str = ""
 
 
-def folder_of(source: str) -> Path:
-    """The folder of "embedded" or of a path."""
-    return Path(str(files("htgrpo") / "world" / "assets" / "policy")) if source == EMBEDDED else Path(source)
+class NotHere(UserError):
+    """A hub's model that is not on this machine. weights: what is known of it all the same; its sha256 is ""."""
+
+    def __init__(self, message: str, weights: Weights):
+        super().__init__(message)
+        self.weights = weights
+
+    def __reduce__(self):
+        return type(self), (self.message, self.weights)
 
 
-def inspect(source: str) -> Weights:
-    """What lies at `source`. Raises UserError unless it is a whole policy folder (the weights' header and length fit)."""
-    folder = folder_of(source)
-    config = _config(source, folder)
-    _check_whole(folder / WEIGHTS)
-    iteration, forwards = _progress(folder)
-    return Weights(
-        source if source == EMBEDDED else str(folder.resolve()),
-        sha256_file(folder / WEIGHTS),
-        bool(config.get("random_weights", False)),
-        iteration,
-        forwards,
-    )
+def folder_of(source: str, revision: str | None = None) -> Path:
+    """The folder of "embedded", of a path or of a hub id in the cache."""
+    return open_model(source, revision, download=False).path
 
 
-def check_same_shape(source: str, policy: str) -> None:
-    """Raises UserError when the network at `source` has another shape than the one at `policy`, which it is compared with."""
-    ours, theirs = (_config(name, folder_of(name)) for name in (source, policy))
-    for part in ("size", "backbone"):
-        a, b = (config.get(part) if isinstance(config.get(part), dict) else {} for config in (ours, theirs))
-        for key in [*a, *(key for key in b if key not in a)]:
-            if a.get(key) != b.get(key):
-                raise UserError(
-                    f"the checkpoint {source!r} has another shape than the policy {policy!r} ({key} {a.get(key)} and "
-                    f"{b.get(key)}): name the policy it was trained from with --policy"
-                )
+def inspect(source: str, backbone: str | None = None, revision: str | None = None) -> Weights:
+    """What lies at `source`. backbone: needed where the folder does not say it; with "embedded" it means that backbone's published
+    weights. Nothing is downloaded.
 
-
-def _config(source: str, folder: Path) -> dict[str, Any]:
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            what = f"has no {name}" if folder.is_dir() else "is not a folder"
-            raise UserError(
-                f"policy {source!r} {what}: give 'embedded' or a checkpoint folder such as "
-                "runs/NAME/train/METHOD/seed0/checkpoints/step_000040"
-            )
+    Raises NotHere for a hub id that is not in the cache, and UserError unless it is a whole policy (the weights' headers and
+    lengths fit; contents are hashed, except in the hub's cache, where large files are named by their hash).
+    """
+    if source == EMBEDDED and backbone not in (None, EMBEDDED):
+        source = BACKBONES.get(backbone).hub
     try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(folder / CONFIG)!r} is not JSON ({error}): use an undamaged checkpoint") from error
-    if not isinstance(config, dict):
-        raise UserError(f"{str(folder / CONFIG)!r} is not a policy configuration: use an undamaged checkpoint")
-    return config
+        model = open_model(source, revision, download=False)
+    except NotInCache as error:
+        if not backbone:
+            raise
+        raise NotHere(error.message, Weights(source, "", False, None, None, backbone, revision or "")) from error
+    for file in model.shards.files:
+        _check_whole(file)
+    name = model.backbone_or(backbone)
+    iteration, forwards = _progress(model.path)
+    resolution = str(model.sidecar.get("resolution", ""))
+    return Weights(model.name, model.sha256, model.random_weights, iteration, forwards, name, model.revision, resolution)
+
+
+def check_same_shape(source: str, policy: str, revision: str | None = None) -> None:
+    """Raises UserError when the network at `source` has another shape than the one at `policy` (a hub id: at `revision`), which it
+    is compared with."""
+    ours, theirs = _shape(open_model(source, download=False)), _shape(open_model(policy, revision, download=False))
+    for key in (key for key in ours if key in theirs):
+        if ours[key] != theirs[key]:
+            raise UserError(
+                f"the checkpoint {source!r} has another shape than the policy {policy!r} ({key} {ours[key]} and {theirs[key]}): "
+                "name the policy it was trained from with --policy"
+            )
+
+
+def _shape(model: ModelFolder) -> dict[str, Any]:
+    """Sizes and layout of a network, as far as its folder says; an adapter's are those of the network below it."""
+    if model.kind == ADAPTER:
+        return _shape(model.open_base(download=False))
+    if model.kind == EMBEDDED:
+        size, record = (value if isinstance(value, dict) else {} for value in (model.config["size"], model.config["backbone"]))
+        return {**size, **record}
+    named = {"name": model.backbone} if model.backbone else {}
+    return {key: model.config[key] for key in SIZES if model.config.get(key) is not None} | named
 
 
 def _check_whole(path: Path) -> None:
     from safetensors import safe_open
 
+    kind = "a file of tensors" if path.suffix == ".bin" else "safetensors"
     try:
+        if path.suffix == ".bin":
+            zipfile.ZipFile(path).close()
+            return
         with safe_open(path, framework="numpy") as stream:
             stream.keys()
     except Exception as error:  # safetensors raises its own untyped errors
         raise UserError(
-            f"{str(path)!r} cannot be read as safetensors ({error}): the file is damaged or cut off; copy it again or "
-            "use an earlier checkpoint"
+            f"{str(path)!r} cannot be read as {kind} ({error}): the file is damaged or cut off; copy it again or use an earlier "
+            "checkpoint"
         ) from error
 
 

@@ -1,4 +1,5 @@
-"""Training checkpoints: a policy folder any loader can read, with the trainer's state in a subfolder of its own."""
+"""Training checkpoints: a policy folder any loader can read, or adapters in peft's layout, with the trainer's state in a subfolder
+of its own."""
 
 import json
 import re
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_dir
-from htgrpo.policies.policy import WEIGHTS, Policy, load_weights
+from htgrpo.tuning import Tuning
 
 STATE = "trainer_state"
 
@@ -33,11 +34,11 @@ def saved(run: Path) -> list[Path]:
     return sorted(found, key=lambda p: int(p.name[5:]))
 
 
-def save(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, progress: Progress, identity: str) -> None:
+def save(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, progress: Progress, identity: str) -> None:
     """Writes checkpoints/step_N whole or not at all, then drops the trainer state of older ones."""
     older = saved(run)
     with atomic_dir(run / "checkpoints" / f"step_{progress.iteration:06d}") as folder:
-        policy.write(folder)
+        tuning.write(folder)
         (folder / STATE).mkdir()
         state = optimizer.state_dict()["state"]
         tensors = {f"{i}.{name}": value.detach().cpu().contiguous() for i, s in state.items() for name, value in s.items()}
@@ -48,8 +49,8 @@ def save(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, progress: 
             shutil.rmtree(folder / STATE, ignore_errors=True)
 
 
-def resume(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
-    """Loads the newest checkpoint of `run` that has trainer state into policy and optimizer; a fresh Progress if there is
+def resume(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
+    """Loads the newest checkpoint of `run` that has trainer state into tuning and optimizer; a fresh Progress if there is
     none. Raises UserError when it was made with other settings or cannot be read."""
     for left in (run / "checkpoints").glob(".step_*"):  # of a process that was killed while saving
         shutil.rmtree(left, ignore_errors=True)
@@ -66,7 +67,7 @@ def resume(run: Path, policy: Policy, optimizer: torch.optim.Optimizer, identity
                         "again") from error
     if found != identity:
         raise UserError(f"{str(run)!r} holds a training run of other settings: use another --out, or delete that folder")
-    load_weights(policy.net, newest / WEIGHTS)
+    tuning.load(newest)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return progress
 

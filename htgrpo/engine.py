@@ -6,7 +6,7 @@ their distinct contexts, before the weights move; then K optimiser steps, step k
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,9 +14,13 @@ from torch import Tensor
 
 from htgrpo.interface import Method, RolloutGroup, Update
 from htgrpo.options import require
-from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
+from htgrpo.ranks import ALONE, Ranks
 from htgrpo.tokens import Judged, Piece, Tokens, batches, judge, sort_tokens
+from htgrpo.totals import Totals
+
+SAME_NUMBER = "a method must give every group the same number, at least 1"
 
 
 @dataclass(frozen=True)
@@ -53,63 +57,42 @@ class Step:
     ref_pair: Tensor | None
 
 
-@dataclass
-class Totals:
-    """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over tokens."""
-
-    forwards: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
-    heads: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
-    seconds: dict[str, float] = field(default_factory=lambda: {"old": 0.0, "ref": 0.0, "update": 0.0})
-    sums: dict[str, float] = field(default_factory=dict)
-
-    def add(self, **values: float) -> None:
-        """Adds to the sums."""
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def count(self, phase: str, forwards: int, heads: int) -> None:
-        """Counts work of one phase."""
-        self.forwards[phase] += forwards
-        self.heads[phase] += heads
-
-    def metrics(self) -> dict[str, float]:
-        """Means over the tokens that carried loss, and over the steps."""
-        s = self.sums
-        tokens, steps = max(s.get("tokens", 0.0), 1.0), max(s.get("steps", 0.0), 1.0)
-        means = {"loss": s.get("loss", 0.0) / steps, "clip_fraction": s.get("clipped", 0.0) / tokens,
-                 "ratio_mean": s.get("ratio", 0.0) / tokens, "ratio_max": s.get("ratio_max", 0.0),
-                 "grad_norm": s.get("grad_norm", 0.0) / steps}
-        means.update({name: s[name] / tokens for name in ("kl", "kl_k3", "kl_exact") if name in s})
-        return means
-
-
 class Engine:
-    """Runs methods' updates on a policy. `reference` is a frozen network, or None when beta is 0."""
+    """Runs methods' updates on a policy. `reference` is called as the network is, with the weights before training (None when
+    beta is 0). Several `ranks` run it together, each with groups of its own or none."""
 
-    def __init__(self, policy: Policy, reference: LLaDA | None, config: EngineConfig):
-        self.policy, self.reference, self.config = policy, reference, config
+    def __init__(self, policy: Policy, reference: Network | None, config: EngineConfig, ranks: Ranks = ALONE):
+        self.policy, self.reference, self.config, self.ranks = policy, reference, config, ranks
 
     def run(self, groups: list[RolloutGroup], method: Method, generators: list[torch.Generator],
-            optimiser_step: Callable[[], float], total_groups: int | None = None) -> Totals:
-        """All K updates of `groups`. `optimiser_step` applies the accumulated gradients, clears them and returns their norm;
-        `total_groups` counts the groups of all ranks (default: these), over which the loss is a mean."""
-        totals = Totals()
-        steps = self.plan(groups, method, generators, totals)
-        for work in steps:
+            optimiser_step: Callable[[], float], total_groups: int | None = None, places: list[int] | None = None) -> Totals:
+        """All K updates of `groups`, and the totals of all ranks. `optimiser_step` applies the accumulated gradients, clears them
+        and returns their norm. The loss is a mean over the `total_groups` of all ranks, among which these have the `places`
+        (default: there are no others)."""
+        totals, total = Totals(), total_groups or len(groups)
+        steps = self.plan(groups, method, generators, totals, total, places)
+        for k in range(self._updates(len(steps))):
             started = time.perf_counter()
-            self.accumulate(work, total_groups or len(groups), totals)
+            self.accumulate(steps[k] if steps else [], total, totals)
             totals.add(grad_norm=optimiser_step(), steps=1.0)
             totals.seconds["update"] += time.perf_counter() - started
-        return totals
+        return totals.of_all(self.ranks)
 
-    def plan(self, groups: list[RolloutGroup], method: Method, generators: list[torch.Generator],
-             totals: Totals) -> list[list[Step]]:
-        """The steps of every update, old and reference evaluated at the weights as they are now."""
+    def _updates(self, own: int) -> int:
+        """K, which a rank without groups learns from the others."""
+        counts = {count for count in self.ranks.gather(own) if count}
+        require(len(counts) < 2, "the number of updates per group", sorted(counts), SAME_NUMBER)
+        return max(counts, default=0)
+
+    def plan(self, groups: list[RolloutGroup], method: Method, generators: list[torch.Generator], totals: Totals,
+             total_groups: int | None = None, places: list[int] | None = None) -> list[list[Step]]:
+        """The steps of every update, old and reference evaluated at the weights as they are now; none without groups."""
         drawn = [method.updates(group, g) for group, g in zip(groups, generators, strict=True)]
-        _check(drawn)
+        if drawn:
+            _check(drawn)
         if self.config.interleave:
-            n = len(drawn)
-            drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in enumerate(drawn)]
+            n, places = total_groups or len(drawn), places or range(len(drawn))
+            drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(places, drawn, strict=True)]
         plans = [self._plan_group(group, updates) for group, updates in zip(groups, drawn, strict=True)]
         unions = [union for union, _ in plans]
         started = time.perf_counter()
@@ -123,7 +106,7 @@ class Engine:
             net = self.reference if method.kl_ref == "ref" else self.policy.net
             ref, tables, pairs = self._evaluate(net, unions, totals, "ref", tables=self.config.kl == "exact")
             totals.seconds["ref"] += time.perf_counter() - started
-        steps: list[list[Step]] = [[] for _ in drawn[0]]
+        steps: list[list[Step]] = [[] for _ in (drawn[0] if drawn else [])]
         for index, (_, parts) in enumerate(plans):
             for k, part in enumerate(parts):
                 where = part.pop("where")
@@ -188,24 +171,25 @@ class Engine:
         return distinct[:, 2:].contiguous(), back[torch.cat(rows)]
 
     @torch.no_grad()
-    def _evaluate(self, net: LLaDA, unions: list[Tokens], totals: Totals, phase: str,
+    def _evaluate(self, net: Network, unions: list[Tokens], totals: Totals, phase: str,
                   tables: bool = False) -> tuple[list[Tensor], list | None, list | None]:
         """Log-probabilities [M] of every union's tokens; with `tables` also all codes' at the distinct pairs, per union."""
         log_probs = [[] for _ in unions]
         table_parts, pairs, held = [[] for _ in unions], [[] for _ in unions], [0] * len(unions)
-        for batch in batches(self.policy, unions, self.config.tokens_per_forward):
-            judged = judge(self.policy, net, batch)
-            totals.count(phase, sum(piece.last - piece.first for piece in batch), len(judged.log_table))
-            offset = 0
-            for piece in batch:
-                count = piece.span.stop - piece.span.start
-                log_probs[piece.index].append(judged.log_prob[offset : offset + count])
-                if tables:
-                    used, local = torch.unique(judged.pair[offset : offset + count], return_inverse=True)
-                    table_parts[piece.index].append(judged.log_table[used])
-                    pairs[piece.index].append(local + held[piece.index])
-                    held[piece.index] += len(used)
-                offset += count
+        with self.ranks.phase(net):
+            for batch in batches(self.policy, unions, self.config.tokens_per_forward):
+                judged = judge(self.policy, net, batch)
+                totals.count(phase, sum(piece.last - piece.first for piece in batch), len(judged.log_table))
+                offset = 0
+                for piece in batch:
+                    count = piece.span.stop - piece.span.start
+                    log_probs[piece.index].append(judged.log_prob[offset : offset + count])
+                    if tables:
+                        used, local = torch.unique(judged.pair[offset : offset + count], return_inverse=True)
+                        table_parts[piece.index].append(judged.log_table[used])
+                        pairs[piece.index].append(local + held[piece.index])
+                        held[piece.index] += len(used)
+                    offset += count
         joined = [torch.cat(parts) for parts in log_probs]
         if not tables:
             return joined, None, None
@@ -213,12 +197,13 @@ class Engine:
 
     def accumulate(self, work: list[Step], total_groups: int, totals: Totals) -> None:
         """Adds the gradient of one update's loss, the mean over `total_groups` groups, to the network's weights."""
-        for batch in batches(self.policy, [step.tokens for step in work], self.config.tokens_per_forward):
-            judged = judge(self.policy, self.policy.net, batch)
-            loss = self.loss(judged, work, batch, totals) / total_groups
-            loss.backward()
-            totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))
-            totals.add(loss=float(loss.detach()))
+        with self.ranks.phase(self.policy.net, learning=True):
+            for batch in batches(self.policy, [step.tokens for step in work], self.config.tokens_per_forward):
+                judged = judge(self.policy, self.policy.net, batch)
+                loss = self.loss(judged, work, batch, totals) / total_groups
+                loss.backward()
+                totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))
+                totals.add(loss=float(loss.detach()))
 
     def loss(self, judged: Judged, work: list[Step], batch: list[Piece], totals: Totals) -> Tensor:
         """Sum over the batch's tokens of -share min(r A, clip(r) A) + beta kl_share kl (paper, eq. of section 3.1)."""
@@ -279,8 +264,7 @@ class Engine:
 def _check(drawn: list[list[Update]]) -> None:
     """Raises UserError where a method broke its contract: another number of updates, or shares that are not finite and >= 0."""
     counts = {len(updates) for updates in drawn}
-    require(len(counts) == 1 and 0 not in counts, "the number of updates per group", sorted(counts),
-            "a method must give every group the same number, at least 1")
+    require(len(counts) == 1 and 0 not in counts, "the number of updates per group", sorted(counts), SAME_NUMBER)
     for update in (u for updates in drawn for u in updates):
         share = update.share
         require(bool((torch.isfinite(share) & (share >= 0)).all()), "a token's share", float(share.min()),

@@ -49,15 +49,20 @@ class RolloutGroup:
         )
 
     def advantage(self, ddof: int = 1, delta: float = 1e-5) -> Tensor:
-        """float64 [G]: (reward - mean) / (std + delta) over the group (GRPO); needs at least two finite rewards.
+        """float64 [G]: see `advantages`."""
+        return advantages(self.reward, ddof, delta)
 
-        Where all rewards are equal the advantages are exactly zero: a mean of equal numbers may differ from them by
-        rounding, and delta would blow that rounding up into a signal.
-        """
-        reward = self.reward.double()
-        if torch.equal(reward, reward[:1].expand_as(reward)):
-            return torch.zeros_like(reward)
-        return (reward - reward.mean()) / (reward.std(correction=ddof) + delta)
+
+def advantages(reward: Tensor, ddof: int = 1, delta: float = 1e-5) -> Tensor:
+    """float64 [G]: (reward - mean) / (std + delta) over a group's rewards (GRPO), at least two, all finite.
+
+    Where all rewards are equal the advantages are exactly zero: a mean of equal numbers may differ from them by
+    rounding, and delta would blow that rounding up into a signal.
+    """
+    reward = reward.double()
+    if torch.equal(reward, reward[:1].expand_as(reward)):
+        return torch.zeros_like(reward)
+    return (reward - reward.mean()) / (reward.std(correction=ddof) + delta)
 
 
 @dataclass(frozen=True)

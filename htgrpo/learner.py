@@ -1,4 +1,8 @@
-"""One iteration of reinforcement learning: sample groups, reward them, run the method's updates."""
+"""One iteration of reinforcement learning: sample groups, reward them, run the method's updates.
+
+Several ranks share the prompts of an iteration; a prompt's images stay on one rank. What is logged is computed by all ranks from
+the records of all images, in the order of the prompts, so that it does not depend on how many ranks there are.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,21 +10,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
-from htgrpo.cpu import sampling_dtype
 from htgrpo.engine import Engine, EngineConfig
 from htgrpo.errors import UserError
-from htgrpo.interface import Method, RolloutGroup
-from htgrpo.policies.llada import LLaDA
+from htgrpo.interface import Method, RolloutGroup, advantages
+from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
 from htgrpo.prompts import Prompt
+from htgrpo.ranks import ALONE, InStep, Ranks
 from htgrpo.registry import SAMPLERS
 from htgrpo.rewards import RewardBatch, WeightedReward
 from htgrpo.rng import generator
-from htgrpo.rollout import Rollouts, generate, rollout_net
+from htgrpo.rollout import Rollouts, generate
+from htgrpo.sharding import is_spread, whole_of
 from htgrpo.train_config import TrainConfig
+from htgrpo.tuning import Tuning
 
 RANK_BINS = 8
 PATIENCE = 20
@@ -29,35 +34,40 @@ PATIENCE = 20
 
 @dataclass
 class Setup:
-    """What a learner works with. `reference` is a frozen copy of the policy's first weights; flat_iterations: iterations without
-    any spread of rewards that ended the run so far."""
+    """What a learner works with. policy.net is called as LLaDA is, by all ranks in step where it is sharded. flat_iterations:
+    iterations without any spread of rewards that ended the run so far."""
 
     policy: Policy
-    reference: LLaDA
+    tuning: Tuning
     config: TrainConfig
     prompts: list[Prompt]
     reward: WeightedReward
     optimizer: torch.optim.Optimizer
-    accelerator: Accelerator
+    ranks: Ranks = ALONE
     flat_iterations: int = 0
+
+    def in_step(self, net: Network) -> Network:
+        """A network of the tuning, as all ranks may call it."""
+        return InStep(net, self.ranks) if isinstance(self.policy.net, InStep) else net
 
     def optimiser_step(self) -> float:
         """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are already
         divided by the number of groups of all ranks)."""
-        weights = [w for w in self.policy.net.parameters() if w.requires_grad]
-        if self.accelerator.num_processes > 1:
-            for weight in weights:
-                gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                weight.grad = self.accelerator.reduce(gradient, "sum")
+        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        if self.ranks.count > 1:
+            plain = [weight for weight in weights if not is_spread(weight)]  # the others' are summed already
+            for weight in plain:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self.ranks.add([weight.grad for weight in plain])
         norm = torch.nn.utils.clip_grad_norm_(weights, self.config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return float(whole_of(norm))
 
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration did: metrics for the log, forwards by phase, seconds by phase."""
+    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]
@@ -72,82 +82,116 @@ class GroupLearner:
         self.method, self.setup = method, setup
         self.sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
         engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
-        self.engine = Engine(setup.policy, setup.reference, engine)
-        dtype = sampling_dtype(config.rollout_dtype, setup.policy.device)
-        self.sampling = setup.policy.with_net(rollout_net(setup.policy.net, dtype))
+        reference = setup.in_step(setup.tuning.reference()) if config.beta else None
+        self.engine = Engine(setup.policy, reference, engine, setup.ranks)
         self.flat_iterations = setup.flat_iterations
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
         """Runs iteration `number` (1-based): everything random in it is keyed by (seed, number)."""
-        clock = _Clock()
-        prompts = draw_prompts(self.setup.prompts, self.setup.config.prompts_per_iteration,
-                               generator(self.setup.config.seed, "prompts", number))
-        ranks, rank = self.setup.accelerator.num_processes, self.setup.accelerator.process_index
-        prompts = prompts[rank::ranks]
+        clock, setup, config = _Clock(), self.setup, self.setup.config
+        drawn = draw_prompts(setup.prompts, config.prompts_per_iteration, generator(config.seed, "prompts", number))
+        mine = setup.ranks.share(list(range(len(drawn))))
         on_phase("rollout")
-        rollouts, owners = self._sample(prompts, number)
+        rollouts = self._sample([drawn[i] for i in mine], number)
         clock.lap("rollout")
         on_phase("reward")
-        rewards = self.setup.reward(owners, self.setup.policy.decode(rollouts.codes))
-        groups, keys = self._groups(prompts, rollouts, rewards)
+        images = _Images(setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward)
         clock.lap("reward")
-        self._insist_on_spread(groups)
+        self._insist_on_spread(images)
         on_phase("update")
-        generators = [generator(self.setup.config.seed, self.setup.config.method, number, key) for key in keys]
-        total = int(self.setup.accelerator.reduce(torch.tensor(len(groups)), "sum"))
-        forwards, metrics = {"rollout": rollouts.forwards}, {}
-        if groups:
-            totals = self.engine.run(groups, self.method, generators, self.setup.optimiser_step, total)
+        metrics, forwards = images.metrics(config), {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))}
+        kept = [i for i in mine if i in images.groups]
+        groups = [self._group(drawn[i], rollout, images.reward(i)) for i, rollout in zip(mine, rollouts, strict=True) if i in kept]
+        if images.groups:
+            generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
+            with setup.tuning.updating(number):
+                totals = self.engine.run(groups, self.method, generators, setup.optimiser_step, len(images.groups),
+                                         [images.groups.index(i) for i in kept])
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
-            metrics = totals.metrics()
-        return Iteration({**self._describe(rollouts, rewards, groups), **metrics}, forwards, clock.seconds)
+            metrics.update(totals.metrics())
+        return Iteration(metrics, forwards, clock.seconds)
 
-    def _sample(self, prompts: list[Prompt], number: int) -> tuple[Rollouts, list[Prompt]]:
-        config = self.setup.config
-        self.sampling.net.load_state_dict(self.setup.policy.net.state_dict())
-        owners = [prompt for prompt in prompts for _ in range(config.group_size)]
-        ids = [self.setup.policy.prompt(prompt.text, config.pads) for prompt in owners]
-        keys = [(config.seed, "rollout", number, p.id, i % config.group_size) for i, p in enumerate(owners)]
-        return generate(self.sampling, ids, keys, self.sampler, config.guidance), owners
+    def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
+        """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no forward."""
+        config, policy = self.setup.config, self.setup.policy
+        sampling = policy.with_net(self.setup.in_step(self.setup.tuning.sampling()))
+        found = []
+        with self.setup.ranks.phase(sampling.net):
+            for prompt in prompts:
+                ids = [policy.prompt(prompt.text, config.pads)] * config.group_size
+                keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
+                found.append(generate(sampling, ids, keys, self.sampler, config.guidance, pads=config.pads))
+        return found
 
-    def _groups(self, prompts: list[Prompt], rollouts: Rollouts, rewards: RewardBatch) -> tuple[list[RolloutGroup], list[str]]:
-        """Groups of at least two images with a finite reward, and their prompts' ids."""
+    def _records(self, prompts: list[Prompt], rollouts: list[Rollouts]) -> list[dict]:
+        """What the log needs to know of every prompt's images: what the rewards answered, and entropies in nats."""
+        if not prompts:
+            return []
         size = self.setup.config.group_size
-        groups, keys = [], []
-        for index, prompt in enumerate(prompts):
-            part = slice(index * size, (index + 1) * size)
-            group = RolloutGroup(
-                self.setup.policy.prompt(prompt.text, self.setup.config.pads), self.setup.policy.backbone.grid,
-                rollouts.codes[part], rollouts.reveal_step[part], rollouts.rank[part], rewards.total[part],
-                rollouts.entropy[part],
-            ).kept()
-            if len(group.codes) >= 2:
-                groups.append(group)
-                keys.append(prompt.id)
-        return groups, keys
+        owners = [prompt for prompt in prompts for _ in range(size)]
+        answers = self.setup.reward.answers(owners, self.setup.policy.decode(torch.cat([r.codes for r in rollouts])))
+        return [{"answers": {name: values[i * size : (i + 1) * size] for name, values in answers.items()},
+                 "entropy": float(rollout.entropy.double().mean()), "entropy_by_rank": _entropy_by_rank(rollout)}
+                for i, rollout in enumerate(rollouts)]
 
-    def _insist_on_spread(self, groups: list[RolloutGroup]) -> None:
+    def _group(self, prompt: Prompt, rollout: Rollouts, reward: Tensor) -> RolloutGroup:
+        """The images of a prompt with a finite reward."""
+        policy = self.setup.policy
+        ids = policy.prompt(prompt.text, self.setup.config.pads)
+        return RolloutGroup(ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward,
+                            rollout.entropy).kept()
+
+    def _insist_on_spread(self, images: "_Images") -> None:
         """Counts iterations in which no group had two different rewards; raises UserError after PATIENCE of them."""
-        spread = any(float(g.reward.max()) > float(g.reward.min()) for g in groups)
+        spread = any(images.spread(i) > 0.0 for i in images.groups)
         self.flat_iterations = 0 if spread else self.flat_iterations + 1
         if self.flat_iterations >= PATIENCE:
-            seen = "no finite reward" if not groups else f"the reward {float(groups[0].reward[0]):g} for every image of a group"
+            first = [float(images.finite(i)[0]) for i in images.groups[:1]]
+            seen = f"the reward {first[0]:g} for every image of a group" if first else "no finite reward"
             raise UserError(f"the last {PATIENCE} iterations gave {seen} with rewards={self.setup.config.rewards!r}: images of one "
                             "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group")
 
-    def _describe(self, rollouts: Rollouts, rewards: RewardBatch, groups: list[RolloutGroup]) -> dict[str, Any]:
-        config, finite = self.setup.config, torch.isfinite(rewards.total)
-        spreads = [float(g.reward.std()) if float(g.reward.max()) > float(g.reward.min()) else 0.0 for g in groups]
-        advantages = [g.advantage(config.ddof, config.delta).abs() for g in groups]
+
+class _Images:
+    """The images of an iteration, of all ranks, as their records tell of them. groups: numbers of the prompts that make a group,
+    with at least two images that have a finite reward."""
+
+    def __init__(self, records: list[dict], size: int, reward: WeightedReward):
+        self.records, self.size = records, size
+        names = records[0]["answers"]
+        answers = {name: [value for record in records for value in record["answers"][name]] for name in names}
+        self.rewards: RewardBatch = reward.combine(answers)
+        self.groups = [i for i in range(len(records)) if len(self.finite(i)) >= 2]
+
+    def reward(self, prompt: int) -> Tensor:
+        """float64 [G]: rewards of one prompt's images, NaN where they failed."""
+        return self.rewards.total[prompt * self.size : (prompt + 1) * self.size]
+
+    def finite(self, prompt: int) -> Tensor:
+        """The rewards of one prompt's images that are finite."""
+        reward = self.reward(prompt)
+        return reward[torch.isfinite(reward)]
+
+    def spread(self, prompt: int) -> float:
+        """The deviation of one group's rewards; exactly 0 where all are equal."""
+        reward = self.finite(prompt)
+        return float(reward.std()) if float(reward.max()) > float(reward.min()) else 0.0
+
+    def metrics(self, config: TrainConfig) -> dict[str, Any]:
+        """What is logged of them."""
+        total, spreads = self.rewards.total, [self.spread(i) for i in self.groups]
+        sizes = [advantages(self.finite(i), config.ddof, config.delta).abs() for i in self.groups]
+        by_rank = torch.tensor([record["entropy_by_rank"] for record in self.records], dtype=torch.float64)
         metrics: dict[str, Any] = {
-            "reward_mean": _mean(rewards.total[finite]), "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
-            "advantage_abs": _mean(torch.cat(advantages) if groups else torch.zeros(0)),
-            "entropy": _mean(rollouts.entropy), "entropy_by_rank": _entropy_by_rank(rollouts),
-            "groups": len(groups), "groups_without_spread": sum(spread == 0.0 for spread in spreads),
-            "images_dropped": int((~finite).sum()),
+            "reward_mean": _mean(total[torch.isfinite(total)]), "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
+            "advantage_abs": _mean(torch.cat(sizes) if sizes else torch.zeros(0)),
+            "entropy": _mean(torch.tensor([record["entropy"] for record in self.records], dtype=torch.float64)),
+            "entropy_by_rank": by_rank.mean(0).tolist(),
+            "groups": len(self.groups), "groups_without_spread": sum(spread == 0.0 for spread in spreads),
+            "images_dropped": int((~torch.isfinite(total)).sum()),
         }
-        for name, values in rewards.parts.items():
+        for name, values in self.rewards.parts.items():
             metrics[f"reward/{name}"] = _mean(values[torch.isfinite(values)])
         return metrics
 

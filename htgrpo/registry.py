@@ -52,7 +52,7 @@ class Registry:
 
 
 METHODS = Registry("method", "htgrpo.methods")
-POLICIES = Registry("policy", "htgrpo.policies")
+BACKBONES = Registry("backbone", "htgrpo.backbones")
 SAMPLERS = Registry("sampler", "htgrpo.samplers")
 REWARDS = Registry("reward", "htgrpo.rewards")
 BENCHMARKS = Registry("benchmark", "htgrpo.benchmarks")

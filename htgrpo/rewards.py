@@ -68,15 +68,27 @@ class WeightedReward:
 
     def __call__(self, prompts: list[Prompt], images: Tensor) -> RewardBatch:
         """Rewards of images float [B, 3, H, W] in [0, 1] for their prompts. Raises UserError on a wrong number of answers."""
-        parts, total = {}, torch.zeros(len(prompts), dtype=torch.float64)
-        applied = torch.zeros(len(prompts), dtype=torch.bool)
+        return self.combine(self.answers(prompts, images))
+
+    def answers(self, prompts: list[Prompt], images: Tensor) -> dict[str, list[float | None]]:
+        """What every reward says of every image, by name: a number, NaN (failed) or None (not applicable)."""
+        found = {}
         for name, function in self.functions.items():
             values = function(prompts=[p.text for p in prompts], completions=images, specs=[p.spec for p in prompts])
             if len(values) != len(prompts):
                 raise UserError(f"reward {name!r} answered {len(values)} values for {len(prompts)} images: "
                                 "it must answer one number or None per image")
+            found[name] = [None if value is None else float(value) for value in values]
+        return found
+
+    def combine(self, answers: dict[str, list[float | None]]) -> RewardBatch:
+        """The weighted sum of `answers`, those of all images of an iteration: they are what `normalise` scores against."""
+        count = len(next(iter(answers.values())))
+        parts, total = {}, torch.zeros(count, dtype=torch.float64)
+        applied = torch.zeros(count, dtype=torch.bool)
+        for name, values in answers.items():
             applies = torch.tensor([value is not None for value in values])
-            value = torch.tensor([math.nan if v is None else float(v) for v in values], dtype=torch.float64)
+            value = torch.tensor([math.nan if v is None else v for v in values], dtype=torch.float64)
             parts[name] = value
             if self.normalise:
                 value = _z_score(value)

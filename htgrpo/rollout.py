@@ -1,6 +1,7 @@
 """Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
 from htgrpo.policies.policy import Policy, pack
 from htgrpo.rng import generator
 from htgrpo.samplers import Draws, Sampler
@@ -19,7 +21,8 @@ TOKENS_PER_FORWARD = 6144
 @dataclass(frozen=True)
 class Rollouts:
     """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided distribution
-    each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on."""
+    each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on; cached: an ML-Cache was
+    used, so that this is no material for training."""
 
     codes: Tensor
     reveal_step: Tensor
@@ -27,29 +30,41 @@ class Rollouts:
     entropy: Tensor
     forwards: int
     heads: int
+    cached: bool = False
 
 
 def generate(
     policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guidance: float,
     grid: tuple[int, int] | None = None, tokens_per_forward: int = TOKENS_PER_FORWARD,
-    on_images: Callable[[int], None] | None = None,
+    on_images: Callable[[int], None] | None = None, pads: str = "strip",
+    cache: CacheConfig | None = None,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images are
-    batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without guidance."""
+    batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without guidance.
+    pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures only."""
     grid = grid or policy.backbone.grid
+    guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
-    for start, stop in _chunks(policy, prompts, grid, guidance, tokens_per_forward):
-        parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guidance, grid))
+    for start, stop in _chunks(policy, prompts, grid, guide, tokens_per_forward):
+        parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache))
         if on_images:
             on_images(stop)
     joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")]
-    return Rollouts(*joined, sum(part.forwards for part in parts), sum(part.heads for part in parts))
+    return Rollouts(*joined, sum(part.forwards for part in parts), sum(part.heads for part in parts), cache is not None)
 
 
-def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guidance: float,
+@dataclass(frozen=True)
+class Guide:
+    """Classifier-free guidance: its scale, and the ids before the image block of the unconditional prompt."""
+
+    scale: float
+    prompt: tuple[int, ...]
+
+
+def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None,
             limit: int) -> Iterator[tuple[int, int]]:
     block = len(policy.backbone.image_block(grid))
-    other = block + len(policy.prompt("")) if guidance else 0
+    other = block + len(guide.prompt) if guide else 0
     start, used = 0, 0
     for index, prompt in enumerate(prompts):
         tokens = len(prompt) + block + other
@@ -61,8 +76,8 @@ def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int
 
 
 @torch.inference_mode()
-def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guidance: float,
-                    grid: tuple[int, int]) -> Rollouts:
+def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guide: Guide | None,
+                    grid: tuple[int, int], cache: CacheConfig | None) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
     draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots).to(device)
@@ -70,14 +85,18 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
     entropy = torch.zeros(count, slots, device=device)
     forwards = heads = 0
+    cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps) if cache else None
     for step in range(sampler.steps):
         hidden = codes == HIDDEN
         candidates = sampler.candidates(step, hidden, draws)
         if not candidates.any():
             continue
-        logits, rows, ran = _guided_logits(policy, prompts, codes, candidates, guidance, grid)
+        if cached:
+            logits, rows, ran = cached(step, codes, candidates)
+        else:
+            logits, rows, ran = _guided_logits(policy, prompts, codes, candidates, guide, grid)
         forwards, heads = forwards + rows, heads + ran
-        drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates])
+        drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates], sampler.code_temperature)
         confidence = torch.full((count, slots), -torch.inf, device=device)
         confidence[candidates] = log_prob
         keep = sampler.keep(step, candidates, confidence, draws)
@@ -87,14 +106,14 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
     return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
 
 
-def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guidance: float,
+def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guide: Guide | None,
                    grid: tuple[int, int]) -> tuple[Tensor, int, int]:
     """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on.
 
     Equal sequences (all images of one prompt, and all unconditional ones, before anything is revealed) are run once.
     """
-    rows = list(prompts) + ([policy.prompt("")] * len(prompts) if guidance else [])
-    repeat = 2 if guidance else 1
+    rows = list(prompts) + ([guide.prompt] * len(prompts) if guide else [])
+    repeat = 2 if guide else 1
     codes, wanted = codes.repeat(repeat, 1), wanted.repeat(repeat, 1)
     image, slot = wanted.nonzero(as_tuple=True)
     source = torch.arange(len(rows), device=codes.device)
@@ -105,21 +124,26 @@ def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor
     packed, slots = pack(policy, rows, codes, grid)
     at, back = torch.unique(slots[source[image], slot], return_inverse=True)
     logits = policy.net(packed, at, policy.backbone.image_columns)[back].float()
-    if guidance:
+    if guide:
         conditional, unconditional = logits.chunk(2)
-        logits = conditional + guidance * (conditional - unconditional)
+        logits = conditional + guide.scale * (conditional - unconditional)
     return logits, len(rows), len(at)
 
 
-def _draw(logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Codes by inverse CDF, their log-probabilities and the entropy of each row; logits fp32 [P, C], uniforms [P]."""
+def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes by inverse CDF of softmax(logits / temperature), 0 being the likeliest code; their log-probabilities under
+    softmax(logits); the entropy of each row drawn from. logits fp32 [P, C], uniforms [P]."""
     log_probs = logits.log_softmax(-1)
-    probs = log_probs.exp()
+    if temperature == 0.0:
+        drawn = logits.argmax(-1, keepdim=True)
+        return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], logits.new_zeros(len(logits))
+    tempered = log_probs if temperature == 1.0 else (logits / temperature).log_softmax(-1)
+    probs = tempered.exp()
     cdf = probs.cumsum(-1)
     target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
     last = (cdf < cdf[:, -1:]).sum(-1, keepdim=True)  # a uniform may round to 1: never go beyond the last code with any mass
     drawn = torch.searchsorted(cdf, target, right=True).minimum(last)
-    return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * log_probs).sum(-1)
+    return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * tempered).sum(-1)
 
 
 def ranks(reveal_step: Tensor, tie: Tensor) -> Tensor:
@@ -128,8 +152,7 @@ def ranks(reveal_step: Tensor, tie: Tensor) -> Tensor:
 
 
 def rollout_net(net: LLaDA, dtype: torch.dtype) -> LLaDA:
-    """A frozen copy of `net` in `dtype` for sampling."""
-    copy = LLaDA(net.size).to(next(net.parameters()).device, dtype)
-    copy.requires_grad_(False)
-    copy.load_state_dict(net.state_dict())
-    return copy
+    """A frozen copy of `net`, adapters included, in `dtype` for sampling."""
+    copy = deepcopy(net).requires_grad_(False)
+    copy.zero_grad()
+    return copy.to(dtype)

@@ -40,6 +40,23 @@ def cosine(t: float) -> float:
     return math.cos(math.pi * t / 2.0) if t < 1.0 else 0.0
 
 
+def single_precision_mask(slots: int, t: float) -> int:
+    """floor(slots x cos(pi t / 2)) as MMaDA and Lumina-DiMOO compute it, in fp32: at t = 2/3 the cosine falls just short of a half
+    there, and an even number of slots keeps one slot fewer masked than floor(slots / 2)."""
+    return int((slots * torch.cos(torch.tensor(t, dtype=torch.float32) * math.pi * 0.5)).floor())
+
+
+def gumbel(uniforms: Tensor) -> Tensor:
+    """Standard Gumbel noise of uniforms in [0, 1), finite at both ends."""
+    return -(-uniforms.clamp_min(1e-20).log()).clamp_min(1e-20).log()
+
+
+def most_confident(candidates: Tensor, confidence: Tensor, remask: Tensor) -> Tensor:
+    """bool [B, N]: candidates without the `remask` (int64 [B, 1], below N) of lowest confidence in every row."""
+    ranked = torch.where(candidates, confidence, torch.inf)
+    return candidates & (ranked >= ranked.sort(dim=1)[0].gather(1, remask))
+
+
 @dataclass(frozen=True)
 class Sampler(ABC):
     """The loop's view of a sampler. Subclasses say which slots are drawn at a step, and which of those stay."""
@@ -48,6 +65,12 @@ class Sampler(ABC):
 
     def __post_init__(self):
         require(self.steps >= 1, "steps", self.steps, "it must be at least 1")
+
+    @property
+    def code_temperature(self) -> float:
+        """Codes are drawn from softmax(logits / code_temperature), 0 being the likeliest code; log-probabilities handed to `keep`
+        stay those of softmax(logits)."""
+        return 1.0
 
     @abstractmethod
     def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
@@ -100,12 +123,44 @@ class MaskGIT(Sampler):
             temperatures.append(now)
         return temperatures
 
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature >= 0.0, "temperature", self.temperature, "it must be 0 or more")
+
     def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
         if step == self.steps - 1:
             return candidates
-        unknown = candidates.sum(1, keepdim=True)
-        masked = math.floor(candidates.shape[1] * cosine((step + 1) / self.steps))
-        remask = (unknown - 1).clamp_max(masked).clamp_min(1)
-        gumbel = -(-draws.order[:, step].clamp_min(1e-20).log()).clamp_min(1e-20).log()
-        confidence = torch.where(candidates, log_prob + self.temperatures()[step] * gumbel, torch.inf)
-        return candidates & (confidence >= confidence.sort(dim=1)[0].gather(1, remask.clamp_max(candidates.shape[1] - 1)))
+        slots = candidates.shape[1]
+        masked = single_precision_mask(slots, (step + 1) / self.steps)
+        remask = (candidates.sum(1, keepdim=True) - 1).clamp_max(masked).clamp_min(1).clamp_max(slots - 1)
+        noise = self.temperatures()[step] * gumbel(draws.order[:, step])
+        return most_confident(candidates, log_prob + noise, remask)
+
+
+@dataclass(frozen=True)
+class Lumina(Sampler):
+    """Lumina-DiMOO's sampler: as MaskGIT, with one temperature for the draw and for the Gumbel noise on log p, constant over steps.
+
+    At least one masked slot is revealed at every step, so that with more steps than slots an image is finished early.
+    """
+
+    steps: int = 64
+    temperature: float = 1.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature >= 0.0, "temperature", self.temperature, "it must be 0 or more")
+
+    @property
+    def code_temperature(self) -> float:
+        return self.temperature
+
+    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
+        return hidden
+
+    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
+        if step == self.steps - 1:
+            return candidates
+        masked = max(1, single_precision_mask(candidates.shape[1], (step + 1) / self.steps))
+        remask = (candidates.sum(1, keepdim=True) - 1).clamp_max(masked).clamp_min(0)
+        return most_confident(candidates, log_prob + self.temperature * gumbel(draws.order[:, step]), remask)

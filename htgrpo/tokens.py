@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from htgrpo.interface import RolloutGroup
-from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy, pack
 
 
@@ -97,7 +97,7 @@ class Judged:
     pair: Tensor
 
 
-def judge(policy: Policy, net: LLaDA, batch: list[Piece]) -> Judged:
+def judge(policy: Policy, net: Network, batch: list[Piece]) -> Judged:
     """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays fp64)."""
     packs, at, offset = [], [], 0
     for piece in batch:

@@ -47,7 +47,10 @@ class TrainConfig:
     has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
-    pads: "attend" keeps upstream's attended pads.  save_every: iterations between checkpoints.
+    pads: "attend" keeps upstream's attended pads.  resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own.
+    tuning: all weights, or LoRA adapters (lora_rank, lora_alpha, lora_dropout) on the trunk's linear layers.  weights_dtype: of
+    the network ("auto": bfloat16 for published backbones where the hardware has it).  recompute: blocks' activations are
+    computed again in the backward pass instead of kept.  save_every: iterations between checkpoints.
     """
 
     method: str = "ht"
@@ -76,6 +79,13 @@ class TrainConfig:
     dedup: Literal["all", "rollout", "none"] = "all"
     interleave: bool = False
     pads: Literal["strip", "attend"] = "strip"
+    resolution: str = ""
+    tuning: Literal["full", "lora"] = "full"
+    lora_rank: int = 128
+    lora_alpha: float = 64.0
+    lora_dropout: float = 0.0
+    weights_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    recompute: bool = False
     tokens_per_forward: int = 6144
     save_every: int = 10
 
@@ -88,13 +98,13 @@ class TrainConfig:
         parse_budget(self.budget)
         require(self.group_size >= 2, "group_size", self.group_size,
                 "a group needs at least 2 images: the advantage compares images of one prompt")
-        for name in ("prompts_per_iteration", "steps", "tokens_per_forward", "save_every"):
+        for name in ("prompts_per_iteration", "steps", "tokens_per_forward", "save_every", "lora_rank"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("lr", "max_grad_norm", "clip", "delta"):
+        for name in ("lr", "max_grad_norm", "clip", "delta", "lora_alpha"):
             require(getattr(self, name) > 0, name, getattr(self, name), "it must be greater than 0")
         for name in ("guidance", "warmup", "weight_decay", "beta"):
             require(getattr(self, name) >= 0, name, getattr(self, name), "it must not be negative")
         require(self.ddof in (0, 1), "ddof", self.ddof, "it must be 0 (population) or 1 (sample)")
-        for name in ("beta1", "beta2"):
+        for name in ("beta1", "beta2", "lora_dropout"):
             require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")
         return self

@@ -1,23 +1,23 @@
 """The training loop: iterations until the budget is spent, a line of metrics each, checkpoints, resume.
 
 Everything random is keyed by (seed, iteration, …), so a resumed run needs no generator state and repeats the interrupted
-one bit for bit on a CPU.
+one bit for bit on a CPU. Several ranks (htgrpo.ranks) train together; the first one writes the files, which all read.
 """
 
+import contextlib
 import math
 import resource
 import sys
 import time
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 
-from htgrpo import checkpoints
+from htgrpo import checkpoints, sharding
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
 from htgrpo.files import append_jsonl, atomic_write_text, make_folder, read_jsonl, sha256_json
@@ -26,9 +26,11 @@ from htgrpo.learner import Setup
 from htgrpo.options import build
 from htgrpo.policies.policy import Policy
 from htgrpo.prompts import Prompt, prompt_set_sha256
+from htgrpo.ranks import InStep, Ranks
 from htgrpo.registry import METHODS
 from htgrpo.rewards import WeightedReward
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import Budget, TrainConfig, parse_budget
+from htgrpo.tuning import TUNINGS
 
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 TRACKERS = ("tensorboard", "wandb", "trackio")
@@ -50,65 +52,107 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
     """Trains `policy` in place until the budget is spent, writing metrics.jsonl, timing.jsonl and checkpoints into `out`.
 
     Goes on from the newest checkpoint in `out`. on_progress gets {"iteration", "fraction", "phase", "reward_mean"}.
-    Raises UserError for settings or folders that cannot work.
+    Raises UserError for settings or folders that cannot work; with several ranks all of them raise it.
     """
     config.validate()
     method = make_method(config)
     if not prompts:
         raise UserError("there are no training prompts: give a prompt set that is not empty")
-    accelerator = _accelerator(report_to, out)
+    accelerator = _accelerator(report_to, out, policy.device)
+    ranks = Ranks(accelerator)
+    with ranks.phase():
+        run = _start(policy, config, method, prompts, out, accelerator, ranks)
+        if report_to:
+            accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
+        while not run.done():
+            run.iterate(on_progress)
+            if run.done() or run.progress.iteration % config.save_every == 0:
+                run.save()
+        ranks.gather(None)  # the first rank may still be writing
+    for tracker in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
+        tracker.finish()
+    return run.progress
+
+
+def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
+           ranks: Ranks) -> "_Run":
+    """A run at its beginning, or where its newest checkpoint left it."""
     identity = train_identity(config, policy, prompts)
-    optimizer = torch.optim.AdamW(policy.net.parameters(), lr=config.lr, betas=(config.beta1, config.beta2),
+    tuning = TUNINGS[config.tuning](policy, config)
+    settings = sharding.plugin(accelerator)
+    if settings is not None:
+        for net in tuning.networks():
+            sharding.shard(net, settings, accelerator)
+    optimizer = torch.optim.AdamW(tuning.learning(), lr=config.lr, betas=(config.beta1, config.beta2),
                                   weight_decay=config.weight_decay)
-    reference = deepcopy(policy.net).requires_grad_(False)
-    make_folder(out)
-    progress = checkpoints.resume(out, policy, optimizer, identity)
-    _rewind(out, progress.iteration)
+    if settings is not None:
+        sharding.shard_loading(optimizer)
+        policy = policy.with_net(InStep(policy.net, ranks))
+    if ranks.is_main:
+        make_folder(out)
+    progress = checkpoints.resume(out, tuning, optimizer, identity)
+    if len(set(ranks.gather(progress.iteration))) > 1:
+        raise UserError(f"the machines of this launch see different checkpoints in {str(out)!r}: use a folder that they share")
+    if ranks.is_main:
+        _rewind(out, progress.iteration)
+    ranks.gather(None)  # from here on all may read what was rewound
     reward = WeightedReward(config.rewards, config.normalise_rewards)
-    learner = method.learner(Setup(policy, reference, config, prompts, reward, optimizer, accelerator, _flat_iterations(out)))
-    if report_to:
-        accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
-    budget = parse_budget(config.budget)
-    while not budget.done(progress.iteration, progress.forwards, progress.last):
-        progress = _iterate(learner, config, optimizer, progress, out, accelerator, budget, on_progress)
-        finished = budget.done(progress.iteration, progress.forwards, progress.last)
-        if accelerator.is_main_process and (finished or progress.iteration % config.save_every == 0):
-            checkpoints.save(out, policy, optimizer, progress, identity)
-    accelerator.end_training()
-    return progress
+    setup = Setup(policy, tuning, config, prompts, reward, optimizer, ranks, _flat_iterations(out))
+    return _Run(setup, method.learner(setup), parse_budget(config.budget), progress, out, identity, accelerator)
 
 
-def _iterate(learner, config: TrainConfig, optimizer: torch.optim.Optimizer, progress: Progress, out: Path,
-             accelerator: Accelerator, budget, on_progress: OnProgress) -> Progress:
-    """One iteration and its two log lines."""
-    number = progress.iteration + 1
-    rate = config.lr * min(1.0, number / max(1, config.warmup))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    fraction = budget.fraction(progress.iteration, progress.forwards)
-    started = time.perf_counter()
-    done = learner.iteration(number, lambda phase: on_progress({"iteration": number, "fraction": fraction, "phase": phase}))
-    seconds = time.perf_counter() - started
-    forwards = {phase: int(accelerator.reduce(torch.tensor(n), "sum")) for phase, n in done.forwards.items()}
-    spent = sum(forwards.values())
-    progress = Progress(number, progress.forwards + spent, spent, progress.seconds + seconds)
-    counted = {"iteration": number, "forwards": spent, "forwards_total": progress.forwards}
-    metrics = {**counted, **{f"forwards_{phase}": n for phase, n in forwards.items()}, **done.metrics, "lr": rate}
-    for name in ("loss", "grad_norm"):
-        if not math.isfinite(metrics.get(name, 0.0)):
-            raise UserError(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
-                            f"(now {rate:g}) or a larger beta, and start again in a new folder")
-    if accelerator.is_main_process:
-        append_jsonl(out / METRICS, metrics)
-        append_jsonl(out / TIMING, {
-            "iteration": number, "seconds_total": progress.seconds, "seconds": seconds, **done.seconds,
-            "other": seconds - sum(done.seconds.values()), "peak_memory_mb": peak_memory_mb(),
-        })
-    numbers = {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
-    accelerator.log(numbers, step=number)
-    on_progress({"iteration": number, "fraction": budget.fraction(number, progress.forwards), "phase": "done",
-                 "reward_mean": metrics.get("reward_mean"), "loss": metrics.get("loss")})
-    return progress
+@dataclass
+class _Run:
+    """A training under way."""
+
+    setup: Setup
+    learner: Any
+    budget: Budget
+    progress: Progress
+    out: Path
+    identity: str
+    accelerator: Accelerator
+
+    def done(self) -> bool:
+        """Whether the budget is spent."""
+        return self.budget.done(self.progress.iteration, self.progress.forwards, self.progress.last)
+
+    def iterate(self, on_progress: OnProgress) -> None:
+        """One iteration and its two log lines."""
+        config, before = self.setup.config, self.progress
+        number = before.iteration + 1
+        rate = config.lr * min(1.0, number / max(1, config.warmup))
+        for group in self.setup.optimizer.param_groups:
+            group["lr"] = rate
+        now = {"iteration": number, "fraction": self.budget.fraction(before.iteration, before.forwards)}
+        started = time.perf_counter()
+        done = self.learner.iteration(number, lambda phase: on_progress({**now, "phase": phase}))
+        seconds = time.perf_counter() - started
+        spent = sum(done.forwards.values())
+        self.progress = Progress(number, before.forwards + spent, spent, before.seconds + seconds)
+        counted = {"iteration": number, "forwards": spent, "forwards_total": self.progress.forwards}
+        metrics = {**counted, **{f"forwards_{phase}": n for phase, n in done.forwards.items()}, **done.metrics, "lr": rate}
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(metrics.get(name, 0.0)):
+                raise UserError(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
+                                f"(now {rate:g}) or a larger beta, and start again in a new folder")
+        if self.setup.ranks.is_main:
+            append_jsonl(self.out / METRICS, metrics)
+            append_jsonl(self.out / TIMING, {
+                "iteration": number, "seconds_total": self.progress.seconds, "seconds": seconds, **done.seconds,
+                "other": seconds - sum(done.seconds.values()), "peak_memory_mb": peak_memory_mb(),
+            })
+        self.accelerator.log({name: value for name, value in metrics.items() if isinstance(value, (int, float))}, step=number)
+        on_progress({"iteration": number, "fraction": self.budget.fraction(number, self.progress.forwards), "phase": "done",
+                     "reward_mean": metrics.get("reward_mean"), "loss": metrics.get("loss")})
+
+    def save(self) -> None:
+        """A checkpoint, written by the first rank. Weights that are spread are gathered by all."""
+        tuning, optimizer, ranks = self.setup.tuning, self.setup.optimizer, self.setup.ranks
+        spread = any(sharding.is_spread(weight) for group in optimizer.param_groups for weight in group["params"])
+        with sharding.whole(tuning.policy.net, optimizer, ranks.is_main) if spread else contextlib.nullcontext():
+            if ranks.is_main:
+                checkpoints.save(self.out, tuning, optimizer, self.progress, self.identity)
 
 
 def _rewind(out: Path, iteration: int) -> None:
@@ -136,13 +180,14 @@ def peak_memory_mb() -> float:
     return round(peak + (torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0), 1)
 
 
-def _accelerator(report_to: str | None, out: Path) -> Accelerator:
+def _accelerator(report_to: str | None, out: Path, device: torch.device) -> Accelerator:
+    cpu = device.type == "cpu"
     if report_to is None:
-        return Accelerator(cpu=not torch.cuda.is_available())
+        return Accelerator(cpu=cpu)
     if report_to not in TRACKERS:
         raise UserError(f"--report-to is {report_to!r}, but it takes one of {', '.join(TRACKERS)}")
     try:
-        accelerator = Accelerator(cpu=not torch.cuda.is_available(), log_with=report_to, project_dir=str(out / "tracker"))
+        accelerator = Accelerator(cpu=cpu, log_with=report_to, project_dir=str(out / "tracker"))
     except (ImportError, ValueError) as error:
         raise UserError(f"the tracker {report_to!r} is not installed ({error}): pip install {report_to}") from error
     if not accelerator.log_with:

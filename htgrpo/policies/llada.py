@@ -5,11 +5,13 @@ then the weight; rotary embedding of q and k in fp32, cast back. Sequences of un
 attention runs within each, so pads are never computed and no mask exists.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Size:
         block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size
         attention = 4.0 * self.n_layers * self.d_model * length**2
         return 2.0 * self.n_layers * block * length + attention + 2.0 * slots * self.d_model * columns
+
+
+Network = Callable[..., Tensor]
+"""What is called as LLaDA.forward is: the network, or a view of it (adapters off, ranks in step)."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +137,13 @@ def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> T
 
 
 class LLaDA(nn.Module):
-    """The network. `forward` applies the head only where it is asked to."""
+    """The network. `forward` applies the head only where it is asked to. With `recompute`, a backward pass computes the blocks'
+    activations again, block by block, from their inputs instead of having kept them."""
 
     def __init__(self, size: Size):
         super().__init__()
         self.size = size
+        self.recompute = False
         transformer = nn.Module()
         transformer.wte = Embedding(size.embedding_size, size.d_model)
         transformer.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layers))
@@ -154,7 +162,11 @@ class LLaDA(nn.Module):
         h = net.wte(packed.ids)
         rope = self.rope(runs, h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
         for block in net.blocks:
-            h = block(h, runs, rope)
+            if self.recompute and torch.is_grad_enabled():
+                # Only a block in training mode may draw (adapters with dropout), and must then draw the same again.
+                h = checkpoint(block, h, runs, rope, use_reentrant=False, preserve_rng_state=self.training)
+            else:
+                h = block(h, runs, rope)
         h = net.ln_f(h if at is None else h[at])
         return F.linear(h, net.ff_out.weight[columns])
 

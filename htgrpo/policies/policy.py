@@ -1,35 +1,48 @@
 """A policy: network, backbone record, tokenizer and image codec, loaded from and saved to one folder."""
 
-import json
-from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from htgrpo.errors import UserError
-from htgrpo.files import atomic_dir, sha256_file
-from htgrpo.policies import tokenizer as words
+from htgrpo.cpu import sampling_dtype
+from htgrpo.errors import UserError, suggest
+from htgrpo.files import atomic_dir
+from htgrpo.model_files import ADAPTER, EMBEDDED, ModelFolder, open_model
 from htgrpo.policies.backbone import Backbone
-from htgrpo.policies.llada import LLaDA, Packed, Size
+from htgrpo.policies.llada import LLaDA, Packed
+from htgrpo.policies.tokenizer import Tokenizer
+from htgrpo.registry import BACKBONES
 
-EMBEDDED = "embedded"
-WEIGHTS, CONFIG, TOKENIZER, CODEBOOK = "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors"
+DTYPES = ("auto", "float32", "bfloat16", "float64")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a policy comes from. name, revision: what load_policy takes to have it again (an absolute folder, a hub id and its
+    commit, "embedded"; "" for one that was made in memory). config: the published config.json, None in the embedded format.
+    codec: the published codec's subfolder of the policy's folder, or else its absolute folder or hub id."""
+
+    name: str = ""
+    revision: str = ""
+    config: dict[str, Any] | None = None
+    codec: str = ""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A masked image-token policy. `random_weights` labels a network that was never trained."""
+    """A masked image-token policy. `random_weights` labels a network that was never trained; sha256: identity of its weights
+    (see ModelFolder.sha256)."""
 
     net: LLaDA
     backbone: Backbone
-    tokenizer: Any
+    tokenizer: Tokenizer
     codec: Any
     sha256: str = ""
     random_weights: bool = False
+    source: Source = field(default_factory=Source)
 
     @property
     def device(self) -> torch.device:
@@ -37,8 +50,20 @@ class Policy:
         return next(self.net.parameters()).device
 
     def prompt(self, text: str, pads: str = "strip") -> tuple[int, ...]:
-        """Ids before the image block for `text`."""
-        return self.backbone.prompt(words.encode(self.tokenizer, text), pads)
+        """Ids before the image block for `text`, which may hold anything: special strings in it are ordinary text."""
+        return self.backbone.prompt(self.tokenizer.plain(text), self.tokenizer.encode, pads)
+
+    def unconditional(self, pads: str = "strip") -> tuple[int, ...]:
+        """Ids before the image block of the prompt that stands for none."""
+        return self.backbone.prompt(self.backbone.unconditional, self.tokenizer.encode, pads)
+
+    def grid_of(self, resolution: str) -> tuple[int, int]:
+        """(rows, columns) of pictures of `resolution` (see Backbone.grid_of); "" is the policy's own size."""
+        return self.backbone.grid_of(resolution)
+
+    def sized(self, resolution: str) -> "Policy":
+        """The same policy with `resolution` as its own picture size, at which it then samples, decodes and is saved."""
+        return replace(self, backbone=replace(self.backbone, grid=self.grid_of(resolution)))
 
     def decode(self, codes: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
         """Pictures of `codes` int64 [B, N]: float32 [B, 3, H, W], RGB in [0, 1]."""
@@ -49,15 +74,10 @@ class Policy:
         return replace(self, net=net)
 
     def write(self, folder: Path) -> None:
-        """Writes the policy's files into an existing `folder`."""
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.net.state_dict().items()}
-        save_file(weights, folder / WEIGHTS)
-        config = {"model_type": "llada", "size": asdict(self.net.size), "backbone": asdict(self.backbone),
-                  "random_weights": self.random_weights}
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        self.tokenizer.save(str(folder / TOKENIZER))
-        (folder / CODEBOOK).parent.mkdir(exist_ok=True)
-        self.codec.save((folder / CODEBOOK).parent)
+        """Writes the policy's files into an existing `folder`, in the format it came in."""
+        from htgrpo.policies import embedded, published
+
+        (embedded if self.source.config is None else published).write(self, folder)
 
     def save(self, folder: Path) -> None:
         """Writes the policy as a new `folder`, whole or not at all."""
@@ -79,52 +99,40 @@ def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tu
     return packed, slots.to(policy.device)
 
 
-def load_policy(name: str = EMBEDDED, device: str = "cpu") -> Policy:
-    """The policy in the folder `name`, or the shipped one for "embedded". Raises UserError for anything that is not one."""
-    from htgrpo.world.codec import PatchCodec
+def load_policy(name: str = EMBEDDED, device: str = "cpu", *, backbone: str | None = None, revision: str | None = None,
+                dtype: str = "auto") -> Policy:
+    """The policy `name`: "embedded", a folder in one of the formats of htgrpo.model_files, or a hub id at `revision`.
 
-    folder = Path(str(files("htgrpo") / "world" / "assets" / "policy")) if name == EMBEDDED else Path(name)
-    for part in (CONFIG, WEIGHTS, TOKENIZER, CODEBOOK):
-        if not (folder / part).is_file():
-            hint = "" if folder.is_dir() else f" (there is no folder {str(folder)!r})"
-            raise UserError(
-                f"policy {name!r} has no {part}{hint}: give 'embedded' or a checkpoint folder such as "
-                "runs/NAME/train/METHOD/seed0/checkpoints/step_000040"
-            )
-    try:
-        config = json.loads((folder / CONFIG).read_text())
-        size, record = Size(**config["size"]), config["backbone"]
-        backbone = Backbone(**{**record, "grid": tuple(record["grid"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(folder / CONFIG)!r} is not a policy configuration ({error}): use an undamaged checkpoint") from error
-    net = LLaDA(size)
-    load_weights(net, folder / WEIGHTS)
-    try:
-        codec, tokenizer = PatchCodec.load(folder / CODEBOOK), words.load(folder / TOKENIZER)
-    except UserError:
-        raise
-    except Exception as error:  # both libraries raise untyped errors for damaged files
-        raise UserError(f"the codebook or the tokenizer in {str(folder)!r} cannot be read ({error}): use an undamaged "
-                        "checkpoint") from error
-    if len(codec.codebook) != backbone.codebook_size:
-        raise UserError(f"the codebook of {name!r} has {len(codec.codebook)} codes, but its config says {backbone.codebook_size}: "
-                        "use an undamaged checkpoint")
-    return Policy(net.to(device), backbone, tokenizer, codec, sha256_file(folder / WEIGHTS), config.get("random_weights", False))
+    backbone: registered name, needed where no htgrpo.json says it; with "embedded" it means that backbone's published weights.
+    dtype: of the network; "auto" is float32 in the embedded format and for published weights bfloat16 where `device` multiplies
+    it in hardware, else float32. Raises UserError for anything that is no policy, or that disagrees with itself.
+    """
+    if dtype not in DTYPES:
+        raise suggest(dtype, DTYPES, "dtype of the weights")
+    if name == EMBEDDED and backbone not in (None, EMBEDDED):
+        name = BACKBONES.get(backbone).hub
+    return _load(open_model(name, revision), backbone, device, dtype)
 
 
-def load_weights(net: LLaDA, path: Path) -> None:
-    """Loads safetensors `path` into `net`, key by key. Raises UserError naming the first key or shape that disagrees."""
-    try:
-        state = load_file(path)
-    except Exception as error:  # safetensors raises its own untyped errors for damaged files
-        raise UserError(f"{str(path)!r} cannot be read as safetensors ({error}): the file is damaged or cut off; "
-                        "copy it again or use an earlier checkpoint") from error
-    wanted = net.state_dict()
-    for key in sorted(wanted.keys() ^ state.keys()):
-        raise UserError(f"{str(path)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
-                        "it does not hold this network")
-    for key, value in wanted.items():
-        if value.shape != state[key].shape:
-            raise UserError(f"{key!r} in {str(path)!r} has shape {list(state[key].shape)}, but the configuration beside it "
-                            f"says {list(value.shape)}: use a checkpoint of one training run")
-    net.load_state_dict(state)
+def _load(model: ModelFolder, backbone: str | None, device: str, dtype: str) -> Policy:
+    from htgrpo.policies import embedded, published
+
+    backbone = model.backbone_or(backbone)
+    if model.kind == ADAPTER:
+        return _with_adapter(_load(model.open_base(), backbone, device, dtype), model)
+    if model.kind == EMBEDDED:
+        return embedded.load(model, device, torch.float32 if dtype == "auto" else getattr(torch, dtype))
+    return published.load(model, BACKBONES.get(backbone), device, sampling_dtype(dtype, device))
+
+
+def _with_adapter(policy: Policy, model: ModelFolder) -> Policy:
+    """`policy` with the adapter in `model`, which must have been trained on these weights."""
+    from htgrpo.lora import apply_adapter
+
+    if policy.sha256 != model.base["sha256"]:
+        raise UserError(f"the weights of {policy.source.name!r} are not those that the adapter {model.name!r} was trained on "
+                        f"({policy.sha256[:12]}… and {model.base['sha256'][:12]}…): restore them, or take another checkpoint")
+    apply_adapter(policy.net, model.path)
+    policy = policy.sized(model.sidecar.get("resolution", ""))
+    return replace(policy, sha256=model.sha256, random_weights=policy.random_weights or model.random_weights,
+                   source=Source(model.name, model.revision, policy.source.config, policy.source.codec))

@@ -34,7 +34,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_codes():
     mask = torch.rand(count, 6, generator=g) < 0.5
     mask[:, 0] = True
     net = moved(policy.net, 0, 0.0).requires_grad_(True)
-    total = -sum(log_table(policy, net, prompts[i], torch.where(mask[i], HIDDEN, codes[i]).tolist())[s, codes[i, s]]
+    total = -sum(log_table(policy, net, prompts[i], torch.where(mask[i], HIDDEN, codes[i]).tolist(), (2, 3))[s, codes[i, s]]
                  for i, s in mask.nonzero().tolist()) / int(mask.sum())
     (0.5 * total).backward()
     found = masked_backward(policy, prompts, codes, mask, scale=0.5)
@@ -59,7 +59,7 @@ def test_a_new_policy_of_the_world(world):
     """Ids in order, code rows near the principal axes of their patches, the same for the same key."""
     b = world.backbone
     assert b.image_columns.stop <= world.net.size.embedding_size and b.codebook_size == len(world.codec)
-    assert max(b.bos, b.eos, b.pad, b.task, b.image_start, b.image_end, b.mask) < b.image_offset
+    assert max(*b.text_open, *b.text_close, *b.image_open, *b.image_close, b.pad, b.mask) < b.image_offset
     other = new_policy(SMALL, generator("world"))
     assert all(torch.equal(a, c) for a, c in zip(world.net.parameters(), other.net.parameters(), strict=True))
     rows = world.net.model.transformer.wte.weight[b.image_columns].detach()

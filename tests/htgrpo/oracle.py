@@ -33,9 +33,9 @@ def reference_rotate(x: Tensor, theta: float, dtype: torch.dtype) -> Tensor:
 
 
 def reference_logits(net: LLaDA, ids: list[int], theta: float = 500_000.0, causal: bool = False,
-                     rope_dtype: torch.dtype | None = None, fused: bool = False) -> Tensor:
+                     rope_dtype: torch.dtype | None = None, fused: bool = False, mask: list[bool] | None = None) -> Tensor:
     """Logits [S, V] of one sequence, with explicit attention, or the library's where its rounding in bf16 is wanted (`fused`).
-    theta, causal and rope_dtype are there to be set wrong."""
+    mask: upstream's pair mask, i attends to j where both are True. theta, causal and rope_dtype are there to be set wrong."""
     w = {name.removeprefix("model.transformer."): value for name, value in net.named_parameters()}
     size, h = net.size, w["wte.weight"][torch.tensor(ids)]
     wide = torch.float64 if h.dtype == torch.float64 else torch.float32
@@ -54,6 +54,9 @@ def reference_logits(net: LLaDA, ids: list[int], theta: float = 500_000.0, causa
             score = (qh.to(wide) @ kh.to(wide).T) / math.sqrt(head)
             if causal:
                 score = score.masked_fill(torch.ones_like(score).triu(1).bool(), -math.inf)
+            if mask is not None:
+                seen = torch.tensor(mask)
+                score = score.masked_fill(~(seen[:, None] & seen), torch.finfo(score.dtype).min)
             mixed.append((score.softmax(-1) @ v[:, part].to(wide)).to(h.dtype))
         h = h + torch.cat(mixed, 1) @ w[at + "attn_out.weight"].T
         n = reference_norm(h, w[at + "ff_norm.weight"], size.rms_norm_eps)
@@ -61,16 +64,21 @@ def reference_logits(net: LLaDA, ids: list[int], theta: float = 500_000.0, causa
     return reference_norm(h, w["ln_f.weight"], size.rms_norm_eps) @ w["ff_out.weight"].T
 
 
-def mmada_sequence(policy: Policy, prompt: tuple[int, ...], codes: list[int]) -> tuple[list[int], list[int]]:
+def sequence(policy: Policy, prompt: tuple[int, ...], codes: list[int], grid: tuple[int, int]) -> tuple[list[int], list[int]]:
     """Ids of the whole sequence and the positions of the image slots, HIDDEN codes as the mask id."""
-    b = policy.backbone
-    image = [b.mask if code == HIDDEN else b.image_offset + code for code in codes]
-    return [*prompt, b.image_start, *image, b.image_end], list(range(len(prompt) + 1, len(prompt) + 1 + len(codes)))
+    b, (rows, columns) = policy.backbone, grid
+    ids, slots = [*prompt, *b.image_open], []
+    for row in range(rows):
+        for code in codes[row * columns : (row + 1) * columns]:
+            slots.append(len(ids))
+            ids.append(b.mask if code == HIDDEN else b.image_offset + code)
+        ids.extend(b.row_close)
+    return [*ids, *b.image_close], slots
 
 
-def log_table(policy: Policy, net: LLaDA, prompt: tuple[int, ...], codes: list[int]) -> Tensor:
+def log_table(policy: Policy, net: LLaDA, prompt: tuple[int, ...], codes: list[int], grid: tuple[int, int]) -> Tensor:
     """Log-probabilities [N, codebook] of all slots given the visible `codes`: a softmax over the image columns only."""
-    ids, slots = mmada_sequence(policy, prompt, codes)
+    ids, slots = sequence(policy, prompt, codes, grid)
     return reference_logits(net, ids)[slots][:, policy.backbone.image_columns].log_softmax(-1)
 
 
@@ -114,9 +122,10 @@ def group_loss(policy: Policy, nets: tuple[LLaDA, LLaDA, LLaDA | None], group: R
     for t in terms:
         where = (t.image, t.context)
         if where not in tables:  # one forward of each network per (rollout, context)
-            current = log_table(policy, nets[0], group.prompt, list(t.context))
+            current = log_table(policy, nets[0], group.prompt, list(t.context), group.grid)
             with torch.no_grad():
-                tables[where] = [current, *(n and log_table(policy, n, group.prompt, list(t.context)) for n in nets[1:])]
+                tables[where] = [current, *(n and log_table(policy, n, group.prompt, list(t.context), group.grid)
+                                            for n in nets[1:])]
         code = int(group.codes[t.image, t.slot])
         if t.share > 0:
             new, old, _ = tables[where]

@@ -11,7 +11,9 @@ from htgrpo import checkpoints
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
 from htgrpo.policies import load_policy
-from htgrpo.policies.policy import load_weights
+from htgrpo.policies.weights import load_weights
+from htgrpo.train_config import TrainConfig
+from htgrpo.tuning import Full
 from tests.htgrpo.tiny import tiny_policy
 
 
@@ -26,17 +28,22 @@ def optimizer_of(policy, steps=0):
     return optimizer
 
 
+def full(policy):
+    """The tuning whose checkpoints these are."""
+    return Full(policy, TrainConfig(beta=0.0))
+
+
 @pytest.fixture
 def run(tmp_path):
     """A run with one checkpoint at iteration 7."""
     policy = tiny_policy(8, dtype=torch.float32)
-    checkpoints.save(tmp_path, policy, optimizer_of(policy, 3), Progress(7, 100, 15, 2.5), "id")
+    checkpoints.save(tmp_path, full(policy), optimizer_of(policy, 3), Progress(7, 100, 15, 2.5), "id")
     return tmp_path
 
 
 def resume(run, policy=None, identity="id"):
     policy = policy or tiny_policy(9, dtype=torch.float32)
-    return checkpoints.resume(run, policy, optimizer_of(policy), identity)
+    return checkpoints.resume(run, full(policy), optimizer_of(policy), identity)
 
 
 def refused(run, message, **given):
@@ -54,9 +61,9 @@ def test_saved_and_resumed_is_bit_identical(dtype, tmp_path):
     """Weights, moments and step counts; the next step is then the same as without the interruption."""
     policy, other = tiny_policy(8, dtype=dtype), tiny_policy(9, dtype=dtype)
     optimizer = optimizer_of(policy, 3)
-    checkpoints.save(tmp_path, policy, optimizer, Progress(7, 100, 15, 2.5), "id")
+    checkpoints.save(tmp_path, full(policy), optimizer, Progress(7, 100, 15, 2.5), "id")
     fresh = torch.optim.AdamW(other.net.parameters(), lr=0.01, betas=(0.9, 0.99))
-    assert checkpoints.resume(tmp_path, other, fresh, "id") == Progress(7, 100, 15, 2.5)
+    assert checkpoints.resume(tmp_path, full(other), fresh, "id") == Progress(7, 100, 15, 2.5)
     for net, opt in ((policy.net, optimizer), (other.net, fresh)):
         for weight in net.parameters():
             weight.grad = torch.full_like(weight, 0.3)
@@ -86,7 +93,7 @@ def test_nothing_saved_means_a_fresh_start(tmp_path):
 
 def test_the_newest_is_taken_and_older_state_dropped(run):
     policy = tiny_policy(5, dtype=torch.float32)
-    checkpoints.save(run, policy, optimizer_of(policy, 1), Progress(12, 200, 15, 3.0), "id")
+    checkpoints.save(run, full(policy), optimizer_of(policy, 1), Progress(12, 200, 15, 3.0), "id")
     assert [p.name for p in checkpoints.saved(run)] == ["step_000007", "step_000012"]
     assert not (folder(run) / "trainer_state").exists() and (folder(run) / "model.safetensors").exists()
     assert resume(run).iteration == 12
@@ -114,7 +121,7 @@ def test_cut_off_files_are_refused(name, keep, run):
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer_state/optimizer.safetensors"])
 def test_missing_files_are_refused(name, run):
     (folder(run) / name).unlink()
-    refused(run, "is damaged|cannot be read as safetensors")
+    refused(run, "is damaged|has no model.safetensors")
 
 
 @pytest.mark.parametrize("state", ["[]", "{}", '{"identity": "id"}', '{"identity": "id", "iteration": 1, "more": 2}'])
@@ -169,11 +176,11 @@ def test_a_policy_folder_without_a_part_is_refused(name, run):
 
 
 def test_a_policy_that_is_none_is_refused(run, tmp_path):
-    with pytest.raises(UserError, match="there is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         load_policy(str(tmp_path / "nowhere"))
-    for text in ("{", "{}", '{"size": {}, "backbone": {}}'):
+    for text in ("{", "[]", "{}", '{"size": {}, "backbone": {}}', '{"size": [], "backbone": []}', '{"size": 3, "backbone": null}'):
         (folder(run) / "config.json").write_text(text)
-        with pytest.raises(UserError, match="is not a policy configuration"):
+        with pytest.raises(UserError, match="is not a policy configuration|is not JSON"):
             load_policy(str(folder(run)))
 
 

@@ -11,6 +11,7 @@ from htgrpo.ht import HT
 from tests.htgrpo.formulas import ht_terms, scripted_terms, terms_of
 from tests.htgrpo.oracle import advantages, brute_force, log_table
 from tests.htgrpo.tiny import (
+    LAYOUTS,
     Scripted,
     flat_gradient,
     make_group,
@@ -59,10 +60,11 @@ def compare(policy, groups, method, formula, lr=0.1, **config):
     return seen
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("options", HTS, ids=str)
-def test_ht_equals_brute_force(options):
+def test_ht_equals_brute_force(options, layout):
     """Every stage, context, normalisation and credit; two prompts of different length and grid, one image without reward."""
-    policy = tiny_policy(1)
+    policy = tiny_policy(1, layout)
     seen = compare(policy, two_groups(policy, failed=(1,)), HTS[options], ht_terms, clip=0.05, beta=0.1)
     assert 0 < seen.clipped < seen.tokens
 
@@ -75,12 +77,13 @@ def test_ht_equals_brute_force_under_every_objective(objective):
     assert 0 < seen.clipped < seen.tokens
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("units", [False, True], ids=["tokens", "units"])
 @pytest.mark.parametrize("kl_ref", ["ref", "old"])
 @pytest.mark.parametrize("kl", ["k3", "exact"])
-def test_any_update_equals_brute_force(units, kl_ref, kl):
+def test_any_update_equals_brute_force(units, kl_ref, kl, layout):
     """Shared and repeated contexts, KL shares off the support, units across contexts, images and prompts of any kind."""
-    policy = tiny_policy(3)
+    policy = tiny_policy(3, layout)
     seen = compare(policy, two_groups(policy, failed=(2,)), Scripted(units=units, kl_ref=kl_ref), scripted_terms, lr=0.03,
                    kl=kl, beta=0.2, clip=0.03)
     assert 0 < seen.clipped < seen.tokens
@@ -132,7 +135,7 @@ def test_first_update_is_plain_policy_gradient():
     for group in groups:
         advantage = advantages(group.reward.tolist())
         for t in terms_of(method, ht_terms)(group)[0]:
-            table = log_table(policy, net, group.prompt, list(t.context))
+            table = log_table(policy, net, group.prompt, list(t.context), group.grid)
             objective += t.share * t.weight * advantage[t.image] * table[t.slot, int(group.codes[t.image, t.slot])] / len(groups)
     (-objective).backward()
     assert float((found[0] - flat_gradient(net)).abs().max()) < 1e-12

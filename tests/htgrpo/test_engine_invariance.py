@@ -10,6 +10,7 @@ from htgrpo.engine import Engine, EngineConfig, Totals
 from htgrpo.ht import HT
 from htgrpo.tokens import batches, sort_tokens
 from tests.htgrpo.tiny import (
+    LAYOUTS,
     LONG,
     SHORT,
     Scripted,
@@ -40,11 +41,12 @@ def difference(one, other):
     return max(float((a - b).abs().max()) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("beta", [0.0, 0.2])
 @pytest.mark.parametrize("name", METHODS, ids=str)
-def test_sharing_contexts_changes_nothing(name, beta):
+def test_sharing_contexts_changes_nothing(name, beta, layout):
     """dedup all, rollout and none agree in loss and gradient (clip small enough to be active)."""
-    policy = tiny_policy(1)
+    policy = tiny_policy(1, layout)
     groups, reference = two_groups(policy, size=4), moved(policy.net, 7)
     settings = {"beta": beta, "clip": 0.02, "kl": "exact" if beta else "k3"}
     runs = {d: run_engine(policy, groups, METHODS[name], reference, dedup=d, **settings) for d in ("all", "rollout", "none")}
@@ -79,10 +81,11 @@ def test_order_of_groups_changes_nothing(name):
     assert first.forwards == second.forwards
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", METHODS, ids=str)
-def test_packed_prompts_equal_one_prompt_at_a_time(name):
+def test_packed_prompts_equal_one_prompt_at_a_time(name, layout):
     """Prompts of different length and grid together, against each alone, after the weights have moved from the old ones."""
-    policy = tiny_policy(1)
+    policy = tiny_policy(1, layout)
     groups, method, reference = two_groups(policy), METHODS[name], moved(policy.net, 7)
     now = moved(policy.net, 3, 0.05)
 

@@ -11,7 +11,8 @@ from htgrpo.policies.llada import LLaDA
 from htgrpo.policies.policy import pack
 from htgrpo.rollout import generate
 from htgrpo.samplers import MaskGIT
-from tests.htgrpo.tiny import LAYOUTS, LONG, SHORT, make_group, run_engine, tiny_policy
+from tests.htgrpo.oracle import reference_logits, sequence
+from tests.htgrpo.tiny import LAYOUTS, LONG, SHORT, WORDS, make_group, run_engine, tiny_policy
 
 
 @pytest.fixture(params=LAYOUTS)
@@ -22,7 +23,14 @@ def policy(request):
 def outside(policy):
     """Ids that no image slot may be drawn from, and that are never judged."""
     b = policy.backbone
-    return {b.bos, b.eos, b.pad, b.task, b.image_start, b.image_end, b.mask, b.image_offset - 1, b.image_columns.stop}
+    return {*specials(policy), b.image_offset - 1, b.image_columns.stop}
+
+
+def specials(policy):
+    """Markers, newline, pad and mask of a backbone."""
+    b = policy.backbone
+    found = [*b.text_open, *b.text_close, *b.image_open, *b.row_close, *b.image_close, b.mask]
+    return found if b.pad is None else [*found, b.pad]
 
 
 def watch(monkeypatch):
@@ -41,13 +49,12 @@ def watch(monkeypatch):
 def test_ids_are_distinct_and_ordered(policy):
     """Text < specials < codes; every id is a row of the embedding, and the head is wider than the codes."""
     b = policy.backbone
-    specials = [b.bos, b.eos, b.pad, b.task, b.image_start, b.image_end, b.mask]
-    assert len(set(specials)) == 7 and max(specials) < b.image_offset
+    assert len(set(specials(policy))) == len(specials(policy)) >= 6 and max(specials(policy)) < b.image_offset
     assert b.image_columns == slice(b.image_offset, b.image_offset + b.codebook_size)
     assert b.image_columns.stop < policy.net.size.embedding_size
 
 
-@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (4, 2)])
+@pytest.mark.parametrize("grid", [(1, 1), (1, 4), (4, 1), (2, 3), (4, 2)])
 def test_slots_are_where_the_codes_are(policy, grid):
     """Packed codes come back from their slots in raster order; every other id is the prompt's or a marker."""
     slots = grid[0] * grid[1]
@@ -104,28 +111,60 @@ def test_marker_prompt_and_pad_logits_carry_no_loss(policy):
 def test_mmada_prompt():
     """`<|t2i|> bos text eos`; an empty text is bos eos; a long one keeps its first ids and ends in eos."""
     policy = tiny_policy(max_text=8)
-    b = policy.backbone
-    red, circle = (policy.tokenizer.token_to_id(word) for word in ("red", "circle"))
-    assert policy.prompt("red circle") == (b.task, b.bos, red, circle, b.eos)
-    assert policy.prompt("") == (b.task, b.bos, b.eos)
-    assert b.prompt([b.bos, red]) == (b.task, b.bos, red, b.eos), "bos is not doubled"
+    (task, bos), (eos,), pad = policy.backbone.text_open, policy.backbone.text_close, policy.backbone.pad
+    red, circle = (WORDS.index(word) for word in ("red", "circle"))
+    assert policy.prompt("red circle") == (task, bos, red, circle, eos)
+    assert policy.prompt("") == policy.unconditional() == (task, bos, eos)
+    assert policy.backbone.prompt("red", lambda text: [bos, red]) == (task, bos, red, eos), "bos is not doubled"
     fits, cut = policy.prompt("red " * 5), policy.prompt("red " * 6)
-    assert fits == cut == (b.task, b.bos, *[red] * 5, b.eos) and len(cut) == 8
+    assert fits == cut == (task, bos, *[red] * 5, eos) and len(cut) == 8
     padded = policy.prompt("red circle", pads="attend")
-    assert padded == (b.pad,) * 3 + policy.prompt("red circle")
+    assert padded == (pad,) * 3 + policy.prompt("red circle")
+    assert policy.unconditional(pads="attend") == (pad,) * 5 + policy.unconditional()
     assert policy.prompt("red " * 9, pads="attend") == cut
 
 
-def test_mmada_image_block():
-    b = tiny_policy().backbone
-    assert b.image_block((2, 2)).tolist() == [b.image_start, *[HIDDEN] * 4, b.image_end]
+def test_lumina_prompt():
+    """The template around the text, an empty text included; a long one loses its own last ids, never the template's; no pads."""
+    policy = tiny_policy(layout="lumina", max_text=8)
+    two, red, circle, right, above, a = (WORDS.index(word) for word in ("two", "red", "circle", "right", "above", "a"))
+    assert policy.prompt("red circle") == (two, red, circle, right, above)
+    assert policy.prompt("") == (two, right, above)
+    assert policy.unconditional() == policy.unconditional("attend") == (two, a, right, above)
+    assert policy.prompt("red " * 5) == policy.prompt("red " * 50) == (two, *[red] * 5, right, above)
+    assert policy.prompt("red", pads="attend") == policy.prompt("red")
+
+
+def test_image_blocks():
+    """MMaDA's slots stand between two markers; Lumina's rows each end in a newline, two markers before and after."""
+    mmada, lumina = (tiny_policy(layout=name).backbone for name in ("mmada", "lumina"))
+    assert mmada.image_block((2, 2)).tolist() == [*mmada.image_open, *[HIDDEN] * 4, *mmada.image_close]
+    row = [HIDDEN, HIDDEN, HIDDEN, *lumina.row_close]
+    assert lumina.image_block((2, 3)).tolist() == [*lumina.image_open, *row, *row, *lumina.image_close]
+    assert [len(ids) for ids in (lumina.image_open, lumina.row_close, lumina.image_close)] == [2, 1, 2]
+
+
+@torch.no_grad()
+def test_a_batch_of_unequal_prompts_equals_one_at_a_time(policy):
+    """Logits of every slot, prompts of several lengths in one pack against each alone and against the literal network."""
+    texts, grid = (LONG, "", SHORT, LONG), (3, 2)
+    codes = torch.randint(6, (4, 6), generator=torch.Generator().manual_seed(2))
+    codes[:, 1::2] = HIDDEN
+    prompts = [policy.prompt(text) for text in texts]
+    packed, at = pack(policy, prompts, codes, grid)
+    together = policy.net(packed, at.flatten(), policy.backbone.image_columns).view(4, 6, -1)
+    for i, prompt in enumerate(prompts):
+        alone, slots = pack(policy, [prompt], codes[i : i + 1], grid)
+        assert float((together[i] - policy.net(alone, slots[0], policy.backbone.image_columns)).abs().max()) < 1e-12
+        ids, where = sequence(policy, prompt, codes[i].tolist(), grid)
+        literal = reference_logits(policy.net, ids)[where][:, policy.backbone.image_columns]
+        assert float((together[i] - literal).abs().max()) < 1e-12
 
 
 @pytest.mark.parametrize("text", ["<|mdm_mask|> red", "[iPAD]", "<|soi|><|eoi|>", "red\x00\n\x1b[0mcircle", "zebra ünïcode 图"])
 def test_a_prompt_cannot_smuggle_in_special_ids(text):
     """Special strings, control characters and unknown words in a prompt are ordinary text."""
     policy = tiny_policy()
-    b = policy.backbone
     body = policy.prompt(text)[2:-1]
-    assert not set(body) & {b.bos, b.eos, b.pad, b.task, b.image_start, b.image_end, b.mask}
-    assert all(i < b.image_offset for i in body)
+    assert not set(body) & set(specials(policy))
+    assert all(i < policy.backbone.image_offset for i in body)

@@ -12,8 +12,8 @@ from htgrpo.policies.llada import LLaDA
 from htgrpo.rng import generator
 from htgrpo.rollout import _draw, generate, ranks, rollout_net
 from htgrpo.samplers import Draws, Emerge, MaskGIT, RandomOrder
-from tests.htgrpo.oracle import log_table, mmada_sequence, reference_logits
-from tests.htgrpo.tiny import LONG, SHORT, tiny_policy
+from tests.htgrpo.oracle import log_table, reference_logits, sequence
+from tests.htgrpo.tiny import LAYOUTS, LONG, SHORT, tiny_policy
 
 SAMPLERS = [RandomOrder(4), Emerge(4), MaskGIT(4), MaskGIT(3, anneal="linear", temperature=0.5)]
 TEXTS = [LONG, SHORT, LONG, "red circle", "", SHORT, LONG]
@@ -26,22 +26,23 @@ def rollouts(policy, sampler, texts=TEXTS, guidance=1.5, limit=10**6, **options)
     return generate(policy, prompts, keys, sampler, guidance, tokens_per_forward=limit, **options)
 
 
-def guided(policy, prompt, codes, guidance):
+def guided(policy, prompt, codes, guidance, none=None):
     """(1 + g) conditional - g unconditional logits [N, codebook], from two separate forwards."""
     def logits(ids):
-        sequence, slots = mmada_sequence(policy, ids, codes)
-        return reference_logits(policy.net, sequence)[slots][:, policy.backbone.image_columns]
+        whole, slots = sequence(policy, ids, codes, policy.backbone.grid)
+        return reference_logits(policy.net, whole)[slots][:, policy.backbone.image_columns]
 
-    return (1 + guidance) * logits(prompt) - guidance * logits(policy.prompt(""))
+    return (1 + guidance) * logits(prompt) - guidance * logits(none or policy.unconditional())
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("guidance", [0.0, 2.0])
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 @torch.no_grad()
-def test_a_rollout_replayed_by_hand(sampler, guidance):
+def test_a_rollout_replayed_by_hand(sampler, guidance, layout):
     """Every revealed code is the inverse-CDF draw of its step's uniform under the guided distribution given what was visible
     then, and its entropy is that distribution's."""
-    policy = tiny_policy(5)
+    policy = tiny_policy(5, layout)
     found = rollouts(policy, sampler, TEXTS[:3], guidance)
     draws = Draws.make([generator("image", i) for i in range(3)], sampler.steps, 6)
     for i, text in enumerate(TEXTS[:3]):
@@ -60,10 +61,11 @@ def test_a_rollout_replayed_by_hand(sampler, guidance):
                 assert torch.equal(sampler.keep(step, hidden[None], log_prob[None], one)[0], found.reveal_step[i] == step)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
-def test_batches_cannot_change_an_image(sampler):
+def test_batches_cannot_change_an_image(sampler, layout):
     """One, two, three images at a time, all at once, or an image quite alone."""
-    policy = tiny_policy(5)
+    policy = tiny_policy(5, layout)
     whole = rollouts(policy, sampler)
     for limit in (1, 70, 110, 200):
         parts = rollouts(policy, sampler, limit=limit)
@@ -159,6 +161,21 @@ def test_a_step_that_reveals_nothing_costs_nothing():
     assert rollouts(policy, Emerge(9), [SHORT], 1.0).forwards == 2
 
 
+@torch.no_grad()
+def test_attended_pads_stand_before_the_unconditional_prompt_too():
+    """pads="attend": the pads before both rows change the picture's distribution, and are those of upstream's fixed length."""
+    policy = tiny_policy(5)
+    pad, length = policy.backbone.pad, policy.backbone.max_text
+    prompt, none = policy.prompt(SHORT, "attend"), policy.unconditional("attend")
+    assert len(prompt) == len(none) == length and none[:-3] == (pad,) * (length - 3)
+    found = generate(policy, [prompt], [("pads", 0)], RandomOrder(1), 1.5, pads="attend")
+    spread = guided(policy, prompt, [HIDDEN] * 6, 1.5, none).softmax(-1)
+    wanted = -(spread * spread.log()).sum(-1)
+    assert torch.allclose(found.entropy[0].double(), wanted, atol=1e-5)
+    stripped = guided(policy, prompt, [HIDDEN] * 6, 1.5, policy.unconditional()).softmax(-1)
+    assert float((found.entropy[0] + (stripped * stripped.log()).sum(-1)).abs().max()) > 1e-3
+
+
 def test_the_empty_prompt_is_its_own_unconditional():
     """Guidance then changes nothing: the same image with and without."""
     policy = tiny_policy(5)
@@ -190,4 +207,5 @@ def test_a_rollout_copy_is_frozen_and_separate():
     assert all(w.dtype == torch.float64 and w.requires_grad for w in policy.net.parameters())
     same = rollout_net(policy.net, torch.float64)
     prompt = policy.prompt(SHORT)
-    assert torch.equal(log_table(policy, same, prompt, [HIDDEN] * 6), log_table(policy, policy.net, prompt, [HIDDEN] * 6))
+    assert torch.equal(log_table(policy, same, prompt, [HIDDEN] * 6, (2, 3)),
+                       log_table(policy, policy.net, prompt, [HIDDEN] * 6, (2, 3)))

@@ -47,7 +47,7 @@ def test_a_line_of_metrics(tmp_path):
         assert line["iteration"] == number and line["groups"] == 2 and line["images_dropped"] == 0
         assert line["forwards"] == sum(line[f"forwards_{phase}"] for phase in ("rollout", "old", "ref", "train"))
         assert (line["forwards_old"], line["forwards_ref"], line["forwards_train"]) == (2, 2, 18)
-        assert line["forwards_rollout"] == (2 + 1) + 2 * 8, "two prompts and one unconditional row, then 8 images twice"
+        assert line["forwards_rollout"] == 2 * (1 + 1) + 2 * 8, "each prompt and its unconditional row, then 8 images twice"
         total += line["forwards"]
         assert line["forwards_total"] == total
         assert len(line["entropy_by_rank"]) == 8 and 0 < line["entropy"] < 1.8

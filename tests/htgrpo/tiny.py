@@ -11,7 +11,7 @@ from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy
-from htgrpo.policies.tokenizer import word_tokenizer
+from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.rng import generator
 from htgrpo.rollout import ranks
 from htgrpo.world.codec import PatchCodec
@@ -23,10 +23,20 @@ LONG, SHORT = "a photo of two red circle left of a blue square", "blue square"
 def mmada_layout(vocabulary: dict[str, int], codebook: int, grid: tuple[int, int], max_text: int) -> Backbone:
     """The MMaDA record over `vocabulary`, with two unused ids between text and codes."""
     names = ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")
-    return Backbone("tiny", *(vocabulary[name] for name in names), len(vocabulary) + 2, codebook, max_text, 8, grid)
+    bos, eos, pad, task, start, end, mask = (vocabulary[name] for name in names)
+    return Backbone("tiny", (task, bos), (eos,), (start,), (), (end,), mask, len(vocabulary) + 2, codebook, max_text, 8, grid, pad)
 
 
-LAYOUTS = {"mmada": mmada_layout}
+def lumina_layout(vocabulary: dict[str, int], codebook: int, grid: tuple[int, int], max_text: int) -> Backbone:
+    """A record of Lumina-DiMOO's kind: a template around the prompt, two ids before and after the picture, a newline after every
+    row; the prompt that stands for none is a word of its own."""
+    names = ("<|startoftext|>", "<|soi|>", "<|t2i|>", "<|eoi|>", "<|endoftext|>", "<|mdm_mask|>")
+    answer, start, newline, end, close, mask = (vocabulary[name] for name in names)
+    return Backbone("tiny", (), (), (answer, start), (newline,), (end, close), mask, len(vocabulary) + 2, codebook, max_text, 8,
+                    grid, template="two {} right above", unconditional="a")
+
+
+LAYOUTS = {"mmada": mmada_layout, "lumina": lumina_layout}
 """Backbone records under test; a later backbone is one more entry."""
 
 
@@ -34,8 +44,8 @@ def tiny_policy(seed: int = 0, layout: str = "mmada", grid: tuple[int, int] = (2
                 layers: int = 1, max_text: int = 16, dtype: torch.dtype = torch.float64) -> Policy:
     """A random policy whose head has three columns beyond the codes."""
     g = generator("tiny", seed)
-    tokenizer = word_tokenizer(WORDS)
-    backbone = LAYOUTS[layout](tokenizer.get_vocab(), codebook, grid, max_text)
+    tokenizer = WordTokenizer.of(WORDS)
+    backbone = LAYOUTS[layout](tokenizer.vocabulary, codebook, grid, max_text)
     net = LLaDA(Size(d_model, layers, 2, 12, backbone.image_columns.stop + 3))
     initialise(net, g)
     with torch.no_grad():

@@ -10,7 +10,7 @@ from htgrpo.errors import UserError
 from htgrpo.rng import generator
 from htgrpo.world import rewards
 from htgrpo.world.codec import PatchCodec, encode_scene
-from htgrpo.world.detector import detect, measure
+from htgrpo.world.detector import detect, measure, world_sized
 from htgrpo.world.prompts import split_prompts
 from htgrpo.world.scenes import Object, Scene, sample_scene, training_scenes
 from htgrpo.world.vocabulary import BACKGROUND, GRID, IMAGE
@@ -49,11 +49,20 @@ def test_verdicts_and_rewards_do_not_depend_on_the_batch():
 
 def test_empty_and_wrong_batches():
     assert detect(torch.zeros(0, 3, IMAGE, IMAGE)) == []
-    for bad in (torch.zeros(1, 3, 32, 32), torch.zeros(3, IMAGE, IMAGE)):
-        with pytest.raises(UserError, match=str(IMAGE)):
+    for bad in (torch.zeros(1, 4, IMAGE, IMAGE), torch.zeros(3, IMAGE, IMAGE), torch.zeros(1, 3, 0, IMAGE)):
+        with pytest.raises(UserError, match="must be"):
             detect(bad)
     with pytest.raises(UserError, match="NaN"):
         detect(torch.full((1, 3, IMAGE, IMAGE), float("nan")))
+
+
+def test_pictures_of_another_size_are_judged_by_their_areas():
+    images = clean(split_prompts("heldout", "two_object")[:4])
+    twice = images.repeat_interleave(2, 2).repeat_interleave(4, 3)
+    assert detect(twice) == detect(images)
+    assert torch.equal(measure(twice).iou, measure(images).iou)
+    assert torch.allclose(world_sized(twice), images, atol=1e-6)
+    assert world_sized(twice[:, :, :33, :40]).shape == images.shape and torch.equal(world_sized(images), images)
 
 
 def test_a_damaged_object_scores_less_and_a_ruined_one_vanishes():

@@ -1,0 +1,66 @@
+"""Writes a trained policy as one plain checkpoint in the published layout, which this program and upstream code load.
+
+    python -m bench.export runs/NAME/train/ht/seed0/checkpoints/step_000040 --out exported
+    python -m bench.export CHECKPOINT --out exported --dtype float32
+
+Adapters (tuning=lora) are added to the weights they were trained on. A checkpoint of all weights is copied without the trainer's
+state. Weights of the embedded world keep that world's format.
+"""
+
+import argparse
+from pathlib import Path
+
+from bench.cli import run_main
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
+                                allow_abbrev=False)
+    p.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
+    p.add_argument("--out", type=Path, required=True, help="the new folder")
+    p.add_argument("--dtype", choices=DTYPES, help="of the weights (default: as those that training started from; in bfloat16 a "
+                   "small change\nby adapters is partly rounded away, and this command says how much of it)")
+    p.add_argument("--backbone", metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the folder."""
+    args = parser().parse_args(argv)
+    from htgrpo.errors import UserError
+
+    if args.out.exists():
+        raise UserError(f"--out is {str(args.out)!r}, which exists already: give a new folder, or delete that one")
+    from htgrpo.model_files import open_model
+
+    model = open_model(args.checkpoint)
+    from htgrpo import lora
+    from htgrpo.policies import load_policy
+
+    dtype = args.dtype or stored_dtype(model)
+    policy = load_policy(args.checkpoint, backbone=args.backbone, dtype=dtype)
+    adapters = sum(1 for _ in lora.adapted(policy.net))
+    lost = lora.merge(policy.net)
+    policy.save(args.out)
+    merged = f", {adapters} adapters merged, of whose change rounding lost {100 * lost:.2g} %" if adapters else ""
+    print(f"policy written to {args.out} ({dtype}{merged})")
+    return 0
+
+
+def stored_dtype(model) -> str:
+    """What the weights of a ModelFolder are stored in, or those below its adapter, as their configuration says."""
+    from htgrpo.model_files import ADAPTER, EMBEDDED, open_model
+
+    if model.kind == ADAPTER:
+        return stored_dtype(open_model(model.base["source"], model.base["revision"] or None))
+    if model.kind == EMBEDDED:
+        return "float32"
+    named = model.config.get("torch_dtype", model.config.get("dtype"))
+    return named if named in DTYPES else "bfloat16"
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,293 @@
+"""MAGVIT-v2, the image codec of MMaDA: a convolutional encoder and decoder around sign bits ("look-up free" codes).
+
+The published key names and sizes are those of `showlab/magvitv2`; the quantiser is that of Yu et al. 2023, "Language Model Beats
+Diffusion", the blocks are those of VQGAN (Esser et al. 2021). Inside, pictures lie in [-1, 1].
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from htgrpo.errors import UserError
+from htgrpo.policies.codec import ImageCodec, assign, initialise, read_tensors, write
+
+GROUPS, EPSILON, MOST_BITS = 32, 1e-6, 20
+WEIGHTS = ("pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin")
+"""The weight files that are looked for, in this order; `save` writes the first."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """`encoder` and `decoder`: (channels, residual blocks) of every level, level 0 at full resolution and each further one at
+    half of the last. `bits` per code; `channels` after the encoder's first convolution."""
+
+    bits: int
+    channels: int
+    encoder: tuple[tuple[int, int], ...]
+    decoder: tuple[tuple[int, int], ...]
+
+
+PUBLISHED = Size(13, 128, ((128, 4), (256, 3), (256, 4), (512, 3), (512, 4)), ((128, 4), (128, 4), (256, 3), (256, 4), (512, 3)))
+TINY = Size(13, 32, ((32, 1),) * 5, ((64, 1), *((32, 1),) * 4))
+"""The finest decoder level is wider: with one channel per group of its last norm, all pictures would have one mean colour."""
+
+
+class Conv(nn.Conv2d):
+    """A convolution whose weights are zero until they are loaded or initialised: the library's default would draw from the
+    global generator. Sides are kept, except with `stride` 2, which leaves padding to the caller."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0)
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.weight)
+        nn.init.zeros_(self.bias)
+
+
+class Norm(nn.GroupNorm):
+    """The library's group norm without its refusal of a single value per group, which a picture of one code has in a narrow
+    network."""
+
+    def __init__(self, channels: int):
+        super().__init__(GROUPS, channels, eps=EPSILON)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class Residual(nn.Module):
+    """shortcut(x) + conv2(swish(norm2(conv1(swish(norm1(x))))))."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.norm1, self.conv1 = Norm(inputs), Conv(inputs, outputs)
+        self.norm2, self.conv2 = Norm(outputs), Conv(outputs, outputs)
+        self.nin_shortcut = Conv(inputs, outputs, 1) if inputs != outputs else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        return (x if self.nin_shortcut is None else self.nin_shortcut(x)) + h
+
+
+class Attention(nn.Module):
+    """x + proj_out(attention over all places of the picture), one head."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = Norm(channels)
+        self.q, self.k, self.v, self.proj_out = (Conv(channels, channels, 1) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        n = self.norm(x)
+        q, k, v = (layer(n).flatten(2).transpose(1, 2)[:, None] for layer in (self.q, self.k, self.v))
+        mixed = F.scaled_dot_product_attention(q, k, v)[:, 0]
+        return x + self.proj_out(mixed.transpose(1, 2).reshape(x.shape))
+
+
+class Middle(nn.Module):
+    """Block, attention, block at the coarsest level."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.block_1, self.attn_1, self.block_2 = Residual(channels, channels), Attention(channels), Residual(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block_2(self.attn_1(self.block_1(x)))
+
+
+class Halve(nn.Module):
+    """Half the sides; the missing row and column of zeros are at the right and the bottom only."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = Conv(channels, channels, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Double(nn.Module):
+    """Twice the sides: every place repeated, then smoothed by a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = Conv(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Level(nn.Module):
+    """Residual blocks, then a change of resolution under the published name, if there is one."""
+
+    def __init__(self, inputs: int, channels: int, blocks: int, name: str, resample: type[nn.Module] | None):
+        super().__init__()
+        self.block = nn.ModuleList(Residual(inputs if i == 0 else channels, channels) for i in range(blocks))
+        self.name = name if resample else ""
+        if resample:
+            self.add_module(name, resample(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.block:
+            x = block(x)
+        return getattr(self, self.name)(x) if self.name else x
+
+
+class Encoder(nn.Module):
+    """Pictures [B, 3, H, W] in [-1, 1] -> latents [B, bits, H / patch, W / patch]."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.conv_in = Conv(3, size.channels)
+        self.down, width, last = nn.ModuleList(), size.channels, len(size.encoder) - 1
+        for number, (channels, blocks) in enumerate(size.encoder):
+            self.down.append(Level(width, channels, blocks, "downsample", Halve if number < last else None))
+            width = channels
+        self.mid, self.norm_out = Middle(width), Norm(width)
+        self.conv_out, self.quant_conv = Conv(width, size.bits), Conv(size.bits, size.bits, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.conv_in(images)
+        for level in self.down:
+            h = level(h)
+        return self.quant_conv(self.conv_out(F.silu(self.norm_out(self.mid(h)))))
+
+
+class Decoder(nn.Module):
+    """Sign bits [B, bits, h, w] -> pictures [B, 3, h * patch, w * patch], nominally in [-1, 1]."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        width = size.decoder[-1][0]
+        self.post_quant_conv, self.conv_in = Conv(size.bits, size.bits, 1), Conv(size.bits, width)
+        self.mid = Middle(width)
+        levels = []
+        for number, (channels, blocks) in reversed(list(enumerate(size.decoder))):
+            levels.append(Level(width, channels, blocks, "upsample", Double if number else None))
+            width = channels
+        self.up = nn.ModuleList(reversed(levels))
+        self.norm_out, self.conv_out = Norm(width), Conv(width, 3)
+
+    def forward(self, bits: Tensor) -> Tensor:
+        h = self.mid(self.conv_in(self.post_quant_conv(bits)))
+        for level in reversed(self.up):
+            h = level(h)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+
+class SignBits(nn.Module):
+    """The quantiser: bit j of a code, counted from the most significant, says whether channel j is above zero.
+
+    Buffers: `embedding` float [2**bits, bits], the +-1 pattern of every code, and `power_vals` int64 [bits], what a bit is worth.
+    """
+
+    def __init__(self, bits: int):
+        super().__init__()
+        powers, codes = 2 ** torch.arange(bits - 1, -1, -1), torch.arange(2**bits)
+        self.register_buffer("embedding", (codes[:, None] & powers != 0).float() * 2 - 1)
+        self.register_buffer("power_vals", powers)
+
+    def codes(self, latents: Tensor) -> Tensor:
+        """[B, bits, h, w] -> int64 [B, h, w]; zero counts as -1."""
+        return ((latents > 0) * self.power_vals[:, None, None]).sum(1)
+
+    def bits(self, codes: Tensor) -> Tensor:
+        """int64 [B, h, w] -> [B, bits, h, w] of -1 and +1."""
+        return self.embedding[codes].permute(0, 3, 1, 2)
+
+
+class Magvit(nn.Module):
+    """The whole network under the published key names. Draws nothing: its weights are zero until they are loaded."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.size = size
+        self.encoder, self.decoder, self.quantize = Encoder(size), Decoder(size), SignBits(size.bits)
+
+
+class MagvitCodec(ImageCodec):
+    """MAGVIT-v2 as an image codec: 2**bits codes, each for 2**(levels - 1) pixels a side (published: 8192, 16)."""
+
+    net: Magvit
+
+    def __init__(self, net: Magvit):
+        size = net.size
+        # doubling happens before a level's own blocks: the finest activation may have the width of the level above
+        widest = max(size.channels, size.encoder[0][0], *(channels for channels, _ in size.decoder[:2]))
+        super().__init__(net, 2**size.bits, 2 ** (len(size.encoder) - 1), widest)
+
+    @classmethod
+    def load(cls, folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Self:
+        """The codec whose weights lie in the local `folder` (one of WEIGHTS); all sizes are read from the tensors.
+
+        The quantiser's two tables may be absent. Raises UserError for a missing, unexpected or misshapen tensor.
+        """
+        path, state = read_tensors(folder, WEIGHTS)
+        size = read_size(state, path)
+        with torch.device("meta"):
+            net = Magvit(size)
+        for name, table in SignBits(size.bits).named_buffers(prefix="quantize"):
+            if name in state and not torch.equal(state[name].to(table.dtype), table):
+                raise UserError(f"{name!r} in {str(path)!r} is not the table of {size.bits} sign bits, most significant first: "
+                                "this file is of another quantiser; download the published one")
+            state[name] = table
+        assign(net, state, path, dtype, "MAGVIT-v2 of the other tensors' sizes")
+        return cls(net).to(device)
+
+    def save(self, folder: Path) -> Path:
+        """Writes "config.json" and "pytorch_model.safetensors" into `folder` and returns the path of the latter."""
+        return write(self.net, folder, WEIGHTS[0], json.dumps({"_class_name": "MAGVITv2"}, indent=2))
+
+    def _decode(self, codes: Tensor) -> Tensor:
+        return (self.net.decoder(self.net.quantize.bits(codes)) + 1) / 2
+
+    def _encode(self, images: Tensor) -> Tensor:
+        return self.net.quantize.codes(self.net.encoder(images * 2 - 1))
+
+
+def read_size(state: dict[str, Tensor], path: Path) -> Size:
+    """The sizes of the network in `state`, from its tensors alone. Raises UserError naming the tensor that says none."""
+
+    def channels(key: str) -> int:
+        if key not in state:
+            raise UserError(f"{str(path)!r} lacks key {key!r}: it does not hold MAGVIT-v2; download it again")
+        shape = list(state[key].shape)
+        if len(shape) != 4 or (shape[0] % GROUPS and "quant_conv" not in key) or not shape[0]:
+            raise UserError(f"{key!r} in {str(path)!r} has shape {shape}, but must be a convolution to a multiple of {GROUPS} "
+                            "channels: it does not hold MAGVIT-v2; download it again")
+        return shape[0]
+
+    def levels(side: str) -> tuple[tuple[int, int], ...]:
+        blocks: dict[int, int] = {}
+        for found in filter(None, (re.fullmatch(rf"{side}\.(\d+)\.block\.(\d+)\.conv1\.weight", key) for key in state)):
+            level, block = int(found[1]), int(found[2])
+            blocks[level] = max(blocks.get(level, 0), block + 1)
+        count = max(blocks, default=0) + 1
+        return tuple((channels(f"{side}.{level}.block.0.conv1.weight"), blocks.get(level, 0)) for level in range(count))
+
+    encoder, decoder = levels("encoder.down"), levels("decoder.up")
+    if len(encoder) != len(decoder):
+        raise UserError(f"{str(path)!r} has {len(encoder)} levels 'encoder.down' and {len(decoder)} levels 'decoder.up': they must "
+                        "be equally many; download it again")
+    bits = channels("decoder.post_quant_conv.weight")
+    if bits > MOST_BITS:
+        raise UserError(f"'decoder.post_quant_conv.weight' in {str(path)!r} says codes of {bits} bits: MAGVIT-v2 has 13, and more "
+                        f"than {MOST_BITS} cannot be used; download it again")
+    return Size(bits, channels("encoder.conv_in.weight"), encoder, decoder)
+
+
+def tiny_magvit(generator: torch.Generator, bits: int = 13) -> MagvitCodec:
+    """A random codec in the published layout with 2**bits codes of 16 x 16 pixels, as narrow as the norms allow.
+
+    Draws from `generator` only. Different codes give visibly different pictures.
+    """
+    net = Magvit(Size(bits, TINY.channels, TINY.encoder, TINY.decoder))
+    initialise(net, generator)
+    return MagvitCodec(net)

@@ -1,0 +1,71 @@
+"""Random checkpoints in the published layouts, made once, and copies of them to be damaged."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.make_checkpoint import make
+from htgrpo.errors import UserError
+from htgrpo.policies import load_policy
+
+BACKBONES = ("mmada", "lumina-dimoo")
+
+
+class Checkpoint:
+    """A folder made of hard links to a made checkpoint; only its own functions may change it."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def drop(self, name: str) -> None:
+        """Removes a file."""
+        (self.folder / name).unlink()
+
+    def put(self, name: str, data: bytes | str) -> None:
+        """Writes a file anew."""
+        (self.folder / name).unlink(missing_ok=True)
+        (self.folder / name).write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def edit(self, name: str, **changes) -> None:
+        """Changes fields of a JSON file; None takes a field out."""
+        value = json.loads((self.folder / name).read_text()) | changes
+        self.put(name, json.dumps({key: item for key, item in value.items() if item is not None}))
+
+    def load(self, **options):
+        """The policy, in fp64."""
+        return load_policy(str(self.folder), **{"dtype": "float64", **options})
+
+    def refused(self, message: str, **options) -> None:
+        """Asserts that loading raises one sentence that matches `message`."""
+        with pytest.raises(UserError, match=message) as error:
+            self.load(**options)
+        assert "\n" not in str(error.value)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> dict[str, Path]:
+    """The folder of a checkpoint of every backbone. Read only: copies are hard links."""
+    root = tmp_path_factory.mktemp("published")
+    for name in BACKBONES:
+        make(name, root / name, resolution="64x64" if name == "mmada" else "32x48")
+    return {name: root / name for name in BACKBONES}
+
+
+@pytest.fixture(scope="session")
+def loaded(made):
+    """The policies of `made` in fp64."""
+    return {name: load_policy(str(folder), dtype="float64") for name, folder in made.items()}
+
+
+@pytest.fixture
+def copy_of(made, tmp_path):
+    """Makes a Checkpoint of a backbone's name."""
+
+    def copy(name: str, to: str = "copy") -> Checkpoint:
+        shutil.copytree(made[name], tmp_path / to, copy_function=os.link)
+        return Checkpoint(tmp_path / to)
+
+    return copy
