@@ -12,6 +12,7 @@ from htgrpo.learner import Iteration, Setup
 from htgrpo.options import require
 from htgrpo.pretraining import masked_backward, masked_batch
 from htgrpo.rng import generator
+from htgrpo.world.codec import PatchCodec
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Pretrain(Method):
         require(self.batch >= 1, "pretrain.batch", self.batch, "it must be at least 1")
 
     def learner(self, setup: Setup) -> "PretrainLearner":
+        require(isinstance(setup.policy.codec, PatchCodec), "method", "pretrain",
+                f"its pictures are of the embedded world, and {setup.policy.backbone.name} has other image codes: leave it out")
         return PretrainLearner(self, setup)
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from bench.presets import PRESETS
+from bench.presets import PRESETS, gpus
 from bench.request import SPLITS
-from htgrpo.registry import BENCHMARKS, METHODS
+from bench.weights import EMBEDDED
+from htgrpo.registry import BACKBONES, BENCHMARKS, METHODS
 
 
 def new_parser(command: str, description: str) -> argparse.ArgumentParser:
@@ -23,7 +24,24 @@ def add_start(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--policy",
         metavar="NAME_OR_PATH",
-        help="starting weights: 'embedded' (default, ships with the package) or a checkpoint folder",
+        help="starting weights: 'embedded' (default, ships with the package), a checkpoint folder, a folder in the layout of a "
+        "published model, or the hub id of one, such as Gen-Verse/MMaDA-8B-MixCoT, which is looked up in the usual cache",
+    )
+    p.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help=f"model family of the weights: {', '.join([EMBEDDED, *BACKBONES.names()])} (default: what the policy's folder says). "
+        "It brings token ids, prompt layout, sampler and image decoder, and the settings of bench/presets/backbone_NAME.json; "
+        "without --policy it means the family's published weights",
+    )
+    p.add_argument(
+        "--revision", metavar="REV", help="commit, tag or branch of the hub id in --policy (default: the one in the cache, main)"
+    )
+    p.add_argument(
+        "--resolution",
+        metavar="HxW|N",
+        help="size of the pictures in pixels, in training and scoring, e.g. 512 or 768x1536 (HEIGHTxWIDTH), where the preset names "
+        "none (default: the policy's own)",
     )
 
 
@@ -117,6 +135,12 @@ def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )
     p.add_argument("--dry-run", action="store_true", help="print the plan and the expected time, and write nothing")
+    p.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help="with --dry-run on a published backbone: the card whose time and memory are estimated, of "
+        f"{', '.join(gpus()['gpus'])} (default: the one here, else {gpus()['default']})",
+    )
     add_json(p)
 
 

@@ -20,6 +20,8 @@ examples:
   python -m bench.compare --methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20
   python -m bench.compare --checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040
   python -m bench.compare --methods ht,uni --seeds 3 --dry-run
+  python -m bench.compare --backbone mmada --dry-run --gpu h100        what the 8B study costs, without its weights
+  python -m bench.compare --policy runs/tiny-mmada --budget iterations:2 --limit 12        on a random policy in MMaDA's layout
 
 exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
 """
@@ -72,6 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         args.json,
         args.overwrite,
         args.allow_incomplete,
+        gpu=args.gpu,
     )
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bench.request import Request
 from bench.rundir import RunDir
-from bench.weights import WEIGHTS
 from htgrpo.files import atomic_json, sha256_file, sha256_json
 
 FILE = "complete.json"
@@ -24,7 +23,7 @@ def code_identity() -> str:
         root = Path(str(files(package)))
         paths = sorted(p for kind in ("*.py", "*.json") for p in root.rglob(kind))
         hashes.update({f"{package}/{path.relative_to(root)}": sha256_file(path) for path in paths})
-    groups = [f"htgrpo.{kind}" for kind in ("methods", "policies", "samplers", "rewards", "benchmarks")]
+    groups = [f"htgrpo.{kind}" for kind in ("methods", "backbones", "samplers", "rewards", "benchmarks")]
     outside = sorted((e.group, e.name, e.value, e.dist.version if e.dist else "") for g in groups for e in entry_points(group=g))
     return sha256_json([hashes, outside])
 
@@ -60,7 +59,7 @@ def mark_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> Non
         {
             "stamps": sorted({*stamps, stamp(request, stages)}),
             "files": {run.relative(path): sha256_file(path) for path in sorted(done)},
-            "weights": sorted(run.relative(path) for path in run.root.glob(f"train/*/*/checkpoints/step_*/{WEIGHTS}")),
+            "weights": sorted(run.relative(path) for path in run.root.glob("train/*/*/checkpoints/step_*/*.safetensors")),
             "pictures": {run.relative(path): _pictures(path) for path in sorted(run.root.glob("images/*/*/*"))},
         },
     )

@@ -24,6 +24,11 @@ def evaluate_seconds(evaluation: Evaluation, generated: bool = False) -> float:
     return len(evaluation.items) * each
 
 
+def basis() -> str:
+    """What expected times rest on."""
+    return f"measured on {timing()['machine']}"
+
+
 def wall_seconds(jobs: list[float], at_once: int) -> float:
     """Expected seconds until the last of `jobs` (seconds each) ends when the longest start first, `at_once` together."""
     measured = timing()

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from htgrpo.policies.policy import Policy
+    from htgrpo.ranks import Ranks
 
 MANIFEST, META = "manifest.jsonl", "meta.json"
+PARTS = "manifest.rank*.jsonl"
+"""What the other processes of a launch have made so far; joined to the manifest in the end."""
 BATCH = 96
 """Pictures made together. Fixed, and a batch is made whole or again, so that going on cannot change a last bit."""
 
@@ -28,8 +31,8 @@ def file_name(prompt: Prompt, sample: int) -> str:
 
 def manifest(folder: Path) -> dict[tuple[str, int], dict]:
     """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made."""
-    path = folder / MANIFEST
-    return {(r["prompt_id"], r["sample"]): r for r in read_jsonl(path)} if path.is_file() else {}
+    files = [path for path in (folder / MANIFEST, *sorted(folder.glob(PARTS))) if path.is_file()]
+    return {(r["prompt_id"], r["sample"]): r for path in files for r in read_jsonl(path)}
 
 
 def identity_of(folder: Path) -> str | None:
@@ -57,19 +60,50 @@ def is_generated(folder: Path, evaluation: Evaluation, policy_sha256: str) -> bo
     return made and len(whole_pictures(folder, evaluation)) == len(evaluation.items)
 
 
-def generate(policy: "Policy", evaluation: Evaluation, folder: Path, on_progress: Callable[[float], None]) -> None:
+def generate(
+    policy: "Policy", evaluation: Evaluation, folder: Path, on_progress: Callable[[float], None], ranks: "Ranks | None" = None
+) -> None:
     """Makes the pictures that are missing in `folder`; those of another identity are thrown away first.
 
     A picture's noise is keyed by (setting's seed, "evaluate", benchmark, prompt, sample): the same for every policy, so that
-    scores are paired. on_progress gets the part done, 0..1. Raises UserError when the folder cannot be written.
+    scores are paired. Several `ranks` share the batches, and a batch is the same whoever makes it. on_progress gets the part
+    done, 0..1. Raises UserError when the folder cannot be written.
     """
     import torch
 
+    from htgrpo.ranks import ALONE
     from htgrpo.registry import SAMPLERS
     from htgrpo.rollout import generate as sample_images
     from htgrpo.rollout import rollout_net
 
-    values, identity = evaluation.values, evaluation.generation_identity(policy.sha256)
+    values, items, ranks = evaluation.values, evaluation.items, ranks or ALONE
+    todo = ranks.gather(_begin(folder, evaluation, policy.sha256) if ranks.is_main else None)[0]
+    if not todo:
+        return
+    policy, dtype = policy.sized(values["resolution"]), getattr(torch, values["dtype"])
+    fits = next(policy.net.parameters()).dtype == dtype  # a second copy of 8e9 weights would not fit beside the first
+    sampling = policy if fits else policy.with_net(rollout_net(policy.net, dtype))
+    sampler = SAMPLERS.get(values["sampler"])(steps=values["steps"])
+    notes = folder / (MANIFEST if ranks.is_main else PARTS.replace("*", str(ranks.index)))
+    mine = [items[first : first + BATCH] for first in ranks.share(todo)]
+    made = 0
+    for batch in mine:
+        ids = [policy.prompt(prompt.text) for prompt, _ in batch]
+        keys = [(values["seed"], "evaluate", evaluation.benchmark, prompt.id, sample) for prompt, sample in batch]
+        codes = sample_images(sampling, ids, keys, sampler, values["guidance"]).codes
+        for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
+            _save(folder, prompt, sample, image, notes)
+        made += len(batch)
+        on_progress(made / sum(map(len, mine)))
+    ranks.gather(None)
+    if ranks.is_main:
+        _join(folder, evaluation)
+    ranks.gather(None)  # nobody looks for pictures before all are in the manifest
+
+
+def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int]:
+    """Makes `folder` ready and returns where the batches begin that lack a picture."""
+    identity = evaluation.generation_identity(policy_sha256)
     if identity_of(folder) != identity:
         with explained(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -77,40 +111,34 @@ def generate(policy: "Policy", evaluation: Evaluation, folder: Path, on_progress
             folder / META,
             {
                 "identity": identity,
-                "policy_sha256": policy.sha256,
+                "policy_sha256": policy_sha256,
                 "benchmark": evaluation.benchmark,
-                "setting": values,
+                "setting": evaluation.values,
                 "prompt_set_sha256": evaluation.prompts_sha256,
                 "images": len(evaluation.items),
             },
         )
-    made = whole_pictures(folder, evaluation)
-    items = evaluation.items
-    if len(made) == len(items):
-        return
-    if (folder / MANIFEST).is_file():
-        _write_manifest(folder, list(manifest(folder).values()))  # without the torn last line of a killed command
-    sampling = policy.with_net(rollout_net(policy.net, getattr(torch, values["dtype"])))
-    sampler = SAMPLERS.get(values["sampler"])(steps=values["steps"])
-    for first in range(0, len(items), BATCH):
-        batch = items[first : first + BATCH]
-        if any((prompt.id, sample) not in made for prompt, sample in batch):
-            ids = [policy.prompt(prompt.text) for prompt, _ in batch]
-            keys = [(values["seed"], "evaluate", evaluation.benchmark, prompt.id, sample) for prompt, sample in batch]
-            codes = sample_images(sampling, ids, keys, sampler, values["guidance"]).codes
-            for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
-                _save(folder, prompt, sample, image)
-        on_progress(min(1.0, (first + BATCH) / len(items)))
+    _join(folder, evaluation)  # what a killed command has left, without a torn last line
+    made, items = whole_pictures(folder, evaluation), evaluation.items
+    starts = range(0, len(items), BATCH)
+    return [first for first in starts if any((p.id, sample) not in made for p, sample in items[first : first + BATCH])]
+
+
+def _join(folder: Path, evaluation: Evaluation) -> None:
+    """Writes all that was made into one manifest, in the order of the pictures."""
     records = manifest(folder)
-    _write_manifest(folder, [records[prompt.id, sample] for prompt, sample in items])
+    if records:
+        _write_manifest(folder, [records[p.id, sample] for p, sample in evaluation.items if (p.id, sample) in records])
+    for part in folder.glob(PARTS):
+        part.unlink()
 
 
 def _write_manifest(folder: Path, records: list[dict]) -> None:
     atomic_write_text(folder / MANIFEST, "".join(json.dumps(record) + "\n" for record in records))
 
 
-def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor") -> None:
-    """Writes one picture float [3, H, W] in 0..1 and then its record."""
+def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Path) -> None:
+    """Writes one picture float [3, H, W] in 0..1 and then its record, into the file `notes`."""
     import torch
     from PIL import Image
 
@@ -119,4 +147,4 @@ def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor") -> None:
     Image.fromarray(pixels).save(stream, format="PNG")
     path = folder / file_name(prompt, sample)
     atomic_write_bytes(path, stream.getvalue())
-    append_jsonl(folder / MANIFEST, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path)})
+    append_jsonl(notes, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path)})

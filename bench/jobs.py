@@ -8,10 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.work import Job
 from bench.worker import explain, perform, run_in_process
+
+if TYPE_CHECKING:
+    from htgrpo.ranks import Ranks
 
 PATIENCE = 10.0
 """Seconds a stopped worker may take to clean up before it is killed."""
@@ -61,13 +64,13 @@ def run_jobs(jobs: list[Job], at_once: int, on_event: Callable[[Job, dict[str, A
     return ended
 
 
-def run_here(jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None]) -> list[Ended]:
-    """Like run_jobs, but one after the other in this process."""
+def run_here(jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None], ranks: "Ranks | None" = None) -> list[Ended]:
+    """Like run_jobs, but one after the other in this process. Several `ranks` do every job together."""
     ended = []
     for job in jobs:
         sentence, missing = None, []
         try:
-            missing = perform(job, lambda event, job=job: on_event(job, event))
+            missing = perform(job, lambda event, job=job: on_event(job, event), ranks)
         except Exception as error:
             sentence = explain(job, error)
         on_event(job, {"end": "failed" if sentence else "ok", "sentence": sentence})

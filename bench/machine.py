@@ -1,10 +1,16 @@
 """What a run records about the machine and the software. Imports no torch."""
 
+import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from htgrpo.ranks import Ranks
 
 PACKAGES = ("htgrpo-bench", "torch", "accelerate", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "pillow")
 
@@ -56,3 +62,25 @@ def _git(folder: Path, *arguments: str) -> str:
 def is_main_process() -> bool:
     """Whether this is the first process of an `accelerate launch`, or the only one."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def processes(here: bool = False) -> int:
+    """How many processes this `accelerate launch` has, in all or on this machine; 1 outside one."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE" if here else "WORLD_SIZE", "1"))
+
+
+@contextlib.contextmanager
+def launch(cpu: bool) -> "Iterator[Ranks]":
+    """The processes of this launch, which end the block together, with the same error if there is one. cpu: use no GPU."""
+    from htgrpo.ranks import ALONE, Ranks
+
+    if processes() == 1:
+        yield ALONE
+        return
+    from accelerate import Accelerator
+
+    state = Accelerator(cpu=cpu).state
+    ranks = Ranks(state)
+    with ranks.phase():
+        yield ranks
+    state.destroy_process_group()

@@ -4,10 +4,10 @@ import contextlib
 import json
 import signal
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import estimate, machine
 from bench.complete import is_complete, mark_complete
@@ -15,37 +15,19 @@ from bench.jobs import Ended, run_here, run_jobs
 from bench.progress import make_progress
 from bench.request import Request
 from bench.rundir import RunDir, refuse_difference, write_config
+from bench.running import Options, check, device_of
 from bench.work import REPORT, SCORE, Job
-from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
+from htgrpo.registry import BACKBONES
 
-TRACKERS = ("tensorboard", "trackio", "wandb")
-DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a request is run; none of it changes a result.
-
-    jobs: worker processes, None = the default, 0 = none, all in this process. in_process: bench.train, of which several
-    processes of an `accelerate launch` may work together. resume: insist on a training to go on with.
-    """
-
-    stages: tuple[str, ...]
-    device: str = "auto"
-    jobs: int | None = None
-    report_to: str | None = None
-    dry_run: bool = False
-    as_json: bool = False
-    overwrite: bool = False
-    allow_incomplete: bool = False
-    in_process: bool = False
-    resume: bool = False
+if TYPE_CHECKING:
+    from htgrpo.ranks import Ranks
 
 
 def execute(request: Request, root: Path, options: Options) -> int:
     """Runs `request` in the folder `root`; returns the exit code. Raises UserError for what stops it as a whole."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
-    _check(options)
+    check(options)
     run = RunDir(root)
     if not options.overwrite:
         old = run.config()
@@ -53,91 +35,87 @@ def execute(request: Request, root: Path, options: Options) -> int:
             refuse_difference(root, old, request)
         if not options.dry_run and is_complete(run, request, options.stages):
             say(f"nothing to do: everything asked for is in {root} already")
-            return _finish(run, options, "unchanged", [])
+            return _finish(run, options, "unchanged", []) if machine.is_main_process() else EXIT_OK
     if options.dry_run:
-        return _dry_run(run, request, options)
-    main = machine.is_main_process()
-    with run.locked() if main else contextlib.nullcontext():
-        if options.overwrite and main:
-            run.clear() if not options.in_process else run.clear_trainings(request)
-        if main:
+        return _dry_run(run, request, options) if machine.is_main_process() else EXIT_OK
+    say("loading")
+    device = device_of(options)
+    with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
+        if ranks.is_main:
+            held.enter_context(run.locked())
+            if options.overwrite:
+                run.clear() if not options.in_process else run.clear_trainings(request)
             run.sweep()
-        ended = _work(run, request, options)
-        complete = not any(one.sentence or one.missing for one in ended)
-        if complete and main:
-            mark_complete(run, request, options.stages)
-        status = ("complete" if ended else "unchanged") if complete else "incomplete"
-        return _finish(run, options, status, ended)
+        ranks.gather(None)
+        ended = _work(run, request, options, device, ranks)
+        return max(ranks.gather(_close(run, request, options, ended) if ranks.is_main else EXIT_OK))
 
 
 def say(text: str) -> None:
-    """A line for the user, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the user, on standard error, from the first process of a launch."""
+    if machine.is_main_process():
+        print(text, file=sys.stderr, flush=True)
 
 
-def _check(options: Options) -> None:
-    if options.device not in DEVICES:
-        raise suggest(options.device, DEVICES, "device")
-    if options.jobs is not None and options.jobs < 0:
-        raise UserError(f"--jobs is {options.jobs}, but it takes a whole number of at least 0 (0: no worker processes)")
-    if options.report_to is not None:
-        from importlib.util import find_spec
-
-        if options.report_to not in TRACKERS:
-            raise suggest(options.report_to, TRACKERS, "tracker in --report-to")
-        if find_spec(options.report_to) is None:
-            raise UserError(f"the tracker {options.report_to!r} is not installed: pip install {options.report_to}")
-
-
-def prepare(run: RunDir, request: Request, options: Options):
+def prepare(run: RunDir, request: Request, options: Options, device: str):
     """The context of a request, and how many jobs run at once."""
-    say("loading")
-    import torch
-
     from bench.plan import load_context
 
-    there = torch.cuda.is_available()
-    if options.device == "cuda" and not there:
-        raise UserError("--device is 'cuda', but torch finds no CUDA device here: use --device cpu")
-    device = options.device if options.device != "auto" else "cuda" if there else "cpu"
-    default = machine.cores() if device == "cpu" and not options.in_process else 1
+    alone = options.in_process or machine.processes() > 1
+    many = device == "cpu" and not alone and request.backbone not in BACKBONES.names()
+    default = machine.cores() if many else 1
     at_once = default if options.jobs is None else max(1, options.jobs)
-    threads = max(1, machine.cores() // at_once)
-    return load_context(run, request, options.stages, device, threads, options.report_to), at_once
+    threads = max(1, machine.cores() // (at_once * machine.processes(here=True)))
+    how = (device, threads, options.report_to, options.gpu, options.dry_run)
+    return load_context(run, request, options.stages, *how), at_once
 
 
-def _work(run: RunDir, request: Request, options: Options) -> list[Ended]:
+def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks") -> list[Ended]:
     """Does all jobs, and then those of the equal-iterations milestone."""
     from bench import plan
 
-    context, at_once = prepare(run, request, options)
-    todo = plan.jobs(context)
+    context, at_once = prepare(run, request, options, device)
+    todo = _agreed(plan.jobs(context), run, ranks)
     if options.resume and not any(context.run.train(m, s).is_dir() for m in request.methods for s in request.seeds):
         raise UserError(
             f"--resume: {str(run.root)!r} holds no training of {request.methods[0]} with seed {request.seeds[0]} yet: "
             "leave --resume out to start one"
         )
-    joined = record(context, at_once) if machine.is_main_process() else request
-    ended = _run(run, todo, at_once, options)
+    if ranks.is_main:
+        record(context, at_once)
+    ranks.gather(None)
+    joined = run.request()
+    ended = _run(run, todo, at_once, options, ranks)
     if SCORE in options.stages and joined.equal_iterations:
         whole = plan.load_context(run, joined, options.stages, context.device, context.threads)
-        more = plan.milestone_jobs(whole)
-        ended += _run(run, more, at_once, options)
+        more = plan.milestone_jobs(whole) if ranks.is_main else []  # removes what an earlier milestone has left
+        ranks.gather(None)
+        more = _agreed(more if ranks.is_main else plan.milestone_jobs(whole, dry=True), run, ranks)
+        ended += _run(run, more, at_once, options, ranks)
         todo += more
     if not todo:
         say(f"nothing to do: everything asked for is in {run.root} already")
     return ended
 
 
+def _agreed(todo: list[Job], run: RunDir, ranks: "Ranks") -> list[Job]:
+    """`todo`, which all processes of a launch must have planned alike."""
+    plans = ranks.gather([[job.name, *job.notes] for job in todo])
+    if any(other != plans[0] for other in plans):
+        raise UserError(f"the machines of this launch see different files in {str(run.root)!r}: use a folder that they share")
+    return todo
+
+
 def record(context, at_once: int) -> Request:
     """Writes config.json and returns the request joined with what the run held before."""
-    titles = sorted({benchmark.world for benchmark in context.benchmarks.values()})
+    worlds = " and ".join(f"{world} world" for world in sorted({benchmark.world for benchmark in context.benchmarks.values()}))
+    published = context.request.backbone in BACKBONES.names()
     return write_config(
         context.run,
         context.request,
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "title": ", ".join(f"{title} world" for title in titles),
+            "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
             "versions": machine.versions(),
             "git_commit": machine.git_commit(),
             "prompt_sets": {name: selection.sha256 for name, selection in context.selections.items()},
@@ -151,36 +129,43 @@ def record(context, at_once: int) -> Request:
                 "cores": machine.cores(),
                 "threads_per_job": context.threads,
                 "jobs": at_once,
+                "processes": machine.processes(),
                 "device": context.device,
             },
         },
     )
 
 
-def _run(run: RunDir, todo: list[Job], at_once: int, options: Options) -> list[Ended]:
+def _run(run: RunDir, todo: list[Job], at_once: int, options: Options, ranks: "Ranks") -> list[Ended]:
     if not todo:
         return []
     expected = estimate.wall_seconds([job.seconds for job in todo], at_once)
     many = f"{len(todo)} jobs, {min(at_once, len(todo))} at a time" if len(todo) > 1 else "1 job"
     say(f"{run.root}: {many}, about {estimate.in_words(expected)}")
     with make_progress(todo, expected) as progress:
-        if options.in_process or options.jobs == 0:
-            return run_here(todo, progress.event)
+        if options.in_process or options.jobs == 0 or ranks.count > 1:
+            return run_here(todo, progress.event, ranks)
         return run_jobs(todo, at_once, progress.event)
 
 
 def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     """Prints what would be done. Writes nothing."""
     from bench import plan
-    from bench.presets import timing
 
-    context, at_once = prepare(replace_root(run, options), request, options)
+    say("loading")
+    context, at_once = prepare(replace_root(run, options), request, options, device_of(options))
     todo = plan.jobs(context)
     more = plan.milestone_jobs(context, dry=True) if SCORE in options.stages and request.equal_iterations else []
     seconds = estimate.wall_seconds([job.seconds for job in [*todo, *more]], at_once)
+    costs = None
+    if context.forecast:
+        from bench import forecast_table
+
+        costs = forecast_table.numbers(context.forecast, request, context.evaluations() if SCORE in options.stages else ())
     if options.as_json:
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in [*todo, *more]]
-        print(json.dumps({"run": str(run.root), "jobs": jobs, "at_once": at_once, "expected_seconds": round(seconds)}, indent=2))
+        planned = {"run": str(run.root), "jobs": jobs, "at_once": at_once, "expected_seconds": round(seconds)}
+        print(json.dumps({**planned, **({"forecast": costs} if costs else {})}, indent=2))
         return EXIT_OK
     lines = [f"Plan for {run.root} (nothing is written):"]
     for job in [*todo, *more]:
@@ -188,14 +173,27 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     if request.equal_iterations and not more and todo:
         lines.append("  afterwards: the last common checkpoint of the methods that sample rollouts (equal iterations)")
     lines.append(f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}")
-    lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: measured on {timing()['machine']})")
-    print("\n".join(lines if todo or more else [f"nothing to do: everything asked for is in {run.root} already"]))
+    lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: {context.clock.basis()})")
+    if not todo and not more:
+        lines = [f"nothing to do: everything asked for is in {run.root} already"]
+    elif costs:
+        lines += ["", *forecast_table.lines(costs)]
+    print("\n".join(lines))
     return EXIT_OK
 
 
 def replace_root(run: RunDir, options: Options) -> RunDir:
     """`run`, or for --overwrite an empty stand-in, so that a plan counts nothing that is there."""
     return replace(run, root=run.root / ".overwritten") if options.overwrite else run
+
+
+def _close(run: RunDir, request: Request, options: Options, ended: list[Ended]) -> int:
+    """Marks a run as complete where it is, and prints the report and what went wrong; returns the exit code."""
+    complete = not any(one.sentence or one.missing for one in ended)
+    if complete:
+        mark_complete(run, request, options.stages)
+    status = ("complete" if ended else "unchanged") if complete else "incomplete"
+    return _finish(run, options, status, ended)
 
 
 def _finish(run: RunDir, options: Options, status: str, ended: list[Ended]) -> int:
@@ -248,6 +246,8 @@ def execute_report(root: Path, options: Options) -> int:
     """Only the report of the run in `root`."""
     run = RunDir(root)
     run.request()
+    if not machine.is_main_process():
+        return EXIT_OK
     with run.locked():
         result = print_report(run, options.allow_incomplete, options.as_json)
     if options.as_json:

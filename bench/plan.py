@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import estimate
 from bench.images import is_generated
@@ -13,7 +13,7 @@ from bench.request import BASE, Request
 from bench.rundir import RunDir
 from bench.selection import Selection, select
 from bench.verdicts import is_scored
-from bench.weights import inspect
+from bench.weights import Weights, inspect
 from bench.work import EQUAL_ITERATIONS, FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
@@ -21,11 +21,13 @@ from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
+    from bench.forecast import Forecast
+    from bench.outline import Outline
 
 
 @dataclass(frozen=True)
 class Context:
-    """A request with what it names loaded: benchmarks, prompts, and how it is run."""
+    """A request with what it names loaded: benchmarks, prompts, and how it is run. forecast: of costs on published weights."""
 
     run: RunDir
     request: Request
@@ -33,16 +35,32 @@ class Context:
     benchmarks: "dict[str, Benchmark]"
     selections: dict[str, Selection]
     train_prompts: list[Prompt]
+    outline: "Outline"
     device: str
     threads: int
     report_to: str | None = None
+    forecast: "Forecast | None" = None
+
+    @property
+    def clock(self) -> Any:
+        """What expected seconds are asked of: the forecast where the weights are published ones, else what was measured once."""
+        return self.forecast or estimate
+
+    @property
+    def base(self) -> Weights:
+        """The starting weights. Those that are not here have no hash; only a plan gets so far with them."""
+        request = self.request
+        if not request.policy_sha256:
+            return Weights(request.policy, "", False, None, None, request.backbone, request.revision)
+        return inspect(request.policy, request.backbone, request.revision or None)
 
     def evaluations(self, settings: list[str] | None = None) -> tuple[Evaluation, ...]:
-        """Every benchmark under the named settings, or under all, with the dtype that "auto" means here."""
+        """Every benchmark under the named settings, or under all, with the dtype and resolution that their defaults mean here."""
         from htgrpo.cpu import sampling_dtype
 
         def resolved(values: dict) -> dict:
-            return {**values, "dtype": str(sampling_dtype(values["dtype"], self.device)).removeprefix("torch.")}
+            dtype = str(sampling_dtype(values["dtype"], self.device)).removeprefix("torch.")
+            return {**values, "dtype": dtype, "resolution": self.outline.resolution(values["resolution"])}
 
         return tuple(
             Evaluation(name, setting, resolved(self.request.settings[setting]), selection.prompts, selection.sha256)
@@ -52,14 +70,21 @@ class Context:
 
     def job(self, name: str, **details) -> Job:
         """A job of this run."""
-        return Job(name, self.run, self.request.policy, self.stages, self.device, self.threads, report_to=self.report_to, **details)
+        request = self.request
+        return Job(name, self.run, request.backbone, request.policy, request.revision, self.stages, self.device, self.threads,
+                   report_to=self.report_to, **details)
 
 
 def load_context(
-    run: RunDir, request: Request, stages: tuple[str, ...], device: str, threads: int, report_to: str | None = None
+    run: RunDir, request: Request, stages: tuple[str, ...], device: str, threads: int, report_to: str | None = None,
+    gpu: str | None = None, dry: bool = False,
 ) -> Context:
-    """Loads benchmarks and prompts, and checks what can be checked before any work. Raises UserError."""
-    from htgrpo.registry import BENCHMARKS
+    """Loads benchmarks and prompts, and checks what can be checked before any work. Raises UserError.
+
+    gpu: the card that costs are forecast for. dry: nothing will be run here, so that the forecast is for that card alone.
+    """
+    from bench.outline import outline_of
+    from htgrpo.registry import BACKBONES, BENCHMARKS
     from htgrpo.rewards import WeightedReward
     from htgrpo.trainer import make_method
     from htgrpo.world.prompts import split_prompts
@@ -73,7 +98,14 @@ def load_context(
         config = request.config(method, 0)
         make_method(config)
         WeightedReward(config.rewards)
-    return Context(run, request, stages, benchmarks, selections, split_prompts("train"), device, threads, report_to)
+    prompts, outline, forecast = split_prompts("train"), outline_of(request), None
+    for values in [*request.settings.values(), *request.train.values()]:
+        outline.resolution(values["resolution"])
+    if request.backbone in BACKBONES.names():
+        from bench.forecast import Card, Forecast
+
+        forecast = Forecast(outline, Card.find(gpu), prompts, "cuda" if dry else device)
+    return Context(run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast)
 
 
 def training_of(context: Context, method: str, seed: int) -> Training:
@@ -117,13 +149,13 @@ def jobs(context: Context) -> list[Job]:
     """The jobs of a run that still have something to do, those of the equal-iterations milestone excepted."""
     request, found = context.request, []
     if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
-        weights = inspect(request.policy)
-        base = Target(BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0)
+        weights = context.base
+        base = Target(BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0, request.revision)
         found.append(_scoring_job(context, BASE, [base]))
         for label, items in request.checkpoints.items():
             targets = []
             for item in items:
-                weights = inspect(item["path"])
+                weights = inspect(item["path"], request.backbone)
                 targets.append(
                     Target(
                         f"{label}-seed{item['seed']}",
@@ -146,7 +178,7 @@ def jobs(context: Context) -> list[Job]:
 
 def _training_job(context: Context, method: str, seed: int) -> Job | None:
     name, training = f"{method} seed {seed}", training_of(context, method, seed)
-    config, folder = context.request.config(method, seed), context.run.train(method, seed)
+    config = context.request.config(method, seed)
     if TRAIN not in context.stages:
         if training.folder is None:
             raise UserError(f"{name} has not been trained: run python -m bench.train first, or leave it out")
@@ -163,8 +195,8 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
         evaluations=evaluations,
         prompts=tuple(context.train_prompts),
         notes=notes,
-        train_seconds=estimate.train_seconds(config, training.forwards) if folder else 0.0,
-        evaluate_seconds=sum(estimate.evaluate_seconds(e) for e in evaluations),
+        train_seconds=context.clock.train_seconds(config, training.forwards),
+        evaluate_seconds=sum(context.clock.evaluate_seconds(e) for e in evaluations),
     )
 
 
@@ -176,7 +208,7 @@ def _scoring_job(context: Context, name: str, targets: list[Target], settings: l
             made = is_generated(context.run.images(target.name, e.benchmark, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
-                seconds += estimate.evaluate_seconds(e, made or GENERATE not in context.stages)
+                seconds += context.clock.evaluate_seconds(e, made or GENERATE not in context.stages)
                 notes.append(_note(e, target.name))
     if not notes:
         return None

@@ -1,4 +1,4 @@
-"""The presets: what `--preset quick|full` stands for, as data in bench/presets/*.json. Imports no torch."""
+"""The presets: what `--preset quick|full` stands for on each backbone, as data in bench/presets/*.json. Imports no torch."""
 
 import json
 from dataclasses import dataclass
@@ -18,11 +18,13 @@ MAIN = "main"
 @dataclass(frozen=True)
 class Setting:
     """How pictures to be scored are made. seed: of the noise, which all policies share. samples: pictures per prompt.
-    dtype "auto": bfloat16 where the hardware multiplies it."""
+    resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. dtype "auto": bfloat16 where the hardware
+    multiplies it."""
 
     sampler: str
     steps: int
     guidance: float
+    resolution: str
     dtype: Literal["auto", "float32", "bfloat16", "float64"]
     seed: int
     samples: int
@@ -46,14 +48,24 @@ def read(name: str) -> dict[str, Any]:
         raise UserError(f"bench/presets/{name}.json is not JSON ({error}): re-install the package") from error
 
 
-def preset(name: str) -> dict[str, Any]:
-    """A preset: methods, seeds, budget, benchmarks, equal_iterations, train (for all methods), settings (of generation)."""
-    return read(name)
+def preset(name: str, backbone: str) -> dict[str, Any]:
+    """A preset: methods, seeds, budget, benchmarks, equal_iterations, train (for all methods), settings (of generation).
+
+    What bench/presets/backbone_NAME.json says, for all presets and for this one, replaces the preset's own.
+    """
+    there = (files("bench") / "presets" / f"backbone_{backbone}.json").is_file()
+    own = read(f"backbone_{backbone}") if there else {}
+    return {**read(name), **own.get("all", {}), **own.get(name, {})}
 
 
-def tuned(method: str) -> dict[str, Any]:
-    """Training settings and options of `method` found by tuning on the validation prompts; empty for other people's methods."""
-    return read("methods").get(method, {})
+def tuned(method: str, backbone: str) -> dict[str, Any]:
+    """Training settings and options of `method` found by tuning on the validation prompts with `backbone`; empty if nobody did."""
+    return read("methods").get(backbone, {}).get(method, {})
+
+
+def gpus() -> dict[str, Any]:
+    """Published rates and memory of graphics cards, and what is assumed about their use."""
+    return read("gpus")
 
 
 def timing() -> dict[str, Any]:

@@ -5,6 +5,7 @@ import time
 from typing import Any, Protocol
 
 from bench.estimate import in_words
+from bench.machine import is_main_process
 from bench.work import Job
 
 QUIET = 15.0
@@ -22,8 +23,23 @@ class Progress(Protocol):
 
 
 def make_progress(jobs: list[Job], expected: float) -> Progress:
-    """Bars where standard error is a terminal, lines elsewhere. expected: seconds for all of it."""
+    """Bars where standard error is a terminal, lines elsewhere, by the first process of a launch. expected: seconds for all."""
+    if not is_main_process():
+        return Silent()
     return Bars(jobs) if sys.stderr.isatty() else Lines(jobs, expected)
+
+
+class Silent:
+    """Nothing: another process tells."""
+
+    def __enter__(self) -> "Silent":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def event(self, job: Job, event: dict[str, Any]) -> None:
+        pass
 
 
 class Lines:

@@ -7,11 +7,11 @@ from typing import Any
 
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
-from bench.weights import EMBEDDED, check_same_shape, inspect
+from bench.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
 from htgrpo.options import build
-from htgrpo.registry import BENCHMARKS, METHODS
+from htgrpo.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.train_config import TrainConfig, parse_budget
 
 BASE = "base"
@@ -23,15 +23,19 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 class Request:
     """A run. methods x seeds are trained from `policy` and scored on `benchmarks` under `settings`, beside `checkpoints`.
 
-    train: resolved TrainConfig by method, without the seed. checkpoints: label -> [{"path", "sha256", "seed", "iteration",
-    "forwards"}], scored as they are. limit, subset, split: which prompts. equal_iterations: also score, for methods that sample
-    rollouts, the last iteration at which all of them have a checkpoint.
+    policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: asked for of a hub id, "" for none; policy_sha256:
+    of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
+    checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
+    prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
+    checkpoint.
     """
 
     preset: str
     methods: list[str]
     seeds: list[int]
+    backbone: str
     policy: str
+    revision: str
     policy_sha256: str
     budget: str
     benchmarks: list[str]
@@ -69,8 +73,11 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     """Reads the flags of bench.arguments. Raises UserError for the first one that cannot be."""
     if args.preset not in PRESETS:
         raise suggest(args.preset, PRESETS, "preset")
-    defaults = preset(args.preset)
     named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
+    weights = _weights(args, policy)
+    defaults = preset(args.preset, weights.backbone)
+    resolution = args.resolution or weights.resolution or defaults.get("resolution", "")
+    defaults = {**defaults, "train": {"resolution": resolution, **defaults["train"]}}
     methods = _methods(args.methods, defaults["methods"], named)
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
@@ -80,16 +87,19 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     if args.split not in SPLITS:
         raise suggest(args.split, SPLITS, "split")
     benchmarks = [BENCHMARKS.check(name) for name in _names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
-    train = {m: resolve(m, budget, _layers(m, defaults, overrides)) for m in methods}
+    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
+    train = {m: resolve(m, budget, _layers(m, defaults, tunings, overrides)) for m in methods}
     settings = {
-        name: _setting(name, {**values, **overrides.settings.get(name, {})}) for name, values in defaults["settings"].items()
+        name: _setting(name, {**values, "resolution": values["resolution"] or resolution, **overrides.settings.get(name, {})})
+        for name, values in defaults["settings"].items()
     }
-    weights = inspect(policy)
     request = Request(
         args.preset,
         methods,
         parse_seeds(args.seeds, defaults["seeds"]),
+        weights.backbone,
         weights.source,
+        args.revision or "",
         weights.sha256,
         budget,
         benchmarks,
@@ -98,10 +108,22 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         _subset(args.subset, benchmarks),
         settings,
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
-        {label: _given(sources, policy) for label, sources in named.items()},
+        {label: _given(sources, weights) for label, sources in named.items()},
         bool(defaults["equal_iterations"]),
     )
-    return Parsed(request, f"{args.preset}-{_identity(request, defaults, overrides)[:8]}", remarks)
+    return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+
+
+def _weights(args: argparse.Namespace, policy: str) -> Weights:
+    """The starting weights. A plan may be made for published weights that are not on this machine."""
+    if args.backbone is not None and args.backbone not in (EMBEDDED, *BACKBONES.names()):
+        raise suggest(args.backbone, [EMBEDDED, *BACKBONES.names()], "backbone")
+    try:
+        return inspect(policy, args.backbone, args.revision)
+    except NotHere as absent:
+        if not args.dry_run:
+            raise
+        return absent.weights
 
 
 def parse_seeds(text: str | None, default: int) -> list[int]:
@@ -153,24 +175,24 @@ def _named_checkpoints(texts: list[str], policy: str | None) -> tuple[dict[str, 
     return named, policy or (bare[0] if bare else EMBEDDED), remarks
 
 
-def _given(sources: list[str], policy: str) -> list[dict]:
+def _given(sources: list[str], policy: Weights) -> list[dict]:
     """Checkpoints of one label. Their training seeds are read from their paths (…/seed3/…) when those tell them apart, else
     counted from 0."""
-    found = [inspect(source) for source in sources]
+    found = [inspect(source, policy.backbone) for source in sources]
     seeds = [re.findall(r"/seed(\d+)/", weights.source) for weights in found]
     numbers = [int(seed[-1]) for seed in seeds if seed]
     if len(set(numbers)) < len(found):
         numbers = list(range(len(found)))
     for source in sources:
-        check_same_shape(source, policy)
+        check_same_shape(source, policy.source)
     return [
         {"path": w.source, "sha256": w.sha256, "seed": seed, "iteration": w.iteration, "forwards": w.forwards}
         for w, seed in zip(found, numbers, strict=True)
     ]
 
 
-def _layers(method: str, defaults: dict, overrides: Overrides) -> list[dict]:
-    return [defaults["train"], tuned(method), overrides.common, overrides.methods.get(method, {})]
+def _layers(method: str, defaults: dict, tunings: dict[str, dict], overrides: Overrides) -> list[dict]:
+    return [defaults["train"], tunings[method], overrides.common, overrides.methods.get(method, {})]
 
 
 def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -196,15 +218,16 @@ def _subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:
     return result
 
 
-def _identity(request: Request, defaults: dict, overrides: Overrides) -> str:
+def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overrides: Overrides) -> str:
     """Hex identity of what defines a run; methods, seeds and benchmarks may be added later and do not count."""
-    methods = {m: {**tuned(m), **overrides.methods.get(m, {})} for m in sorted({*METHODS.names(), *overrides.methods})}
+    methods = {m: {**tunings.get(m, {}), **overrides.methods.get(m, {})} for m in sorted({*tunings, *overrides.methods})}
     common = {**defaults["train"], **overrides.common}
     checkpoints = {label: [given["sha256"] for given in items] for label, items in request.checkpoints.items()}
     return sha256_json(
         [
             request.preset,
-            request.policy_sha256,
+            request.backbone,
+            request.policy_sha256 or [request.policy, request.revision],
             request.budget,
             request.split,
             request.limit,

@@ -31,7 +31,7 @@ def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages:
     from bench.weights import inspect
     from htgrpo.errors import UserError
 
-    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json)
+    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu)
     if args.run is None:
         if args.out is None:
             raise UserError("no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out")
@@ -39,17 +39,18 @@ def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages:
         for remark in parsed.remarks:
             say(remark)
         return execute(parsed.request, args.out, options)
-    own = ("policy", "checkpoint", "benchmarks", "limit", "subset", "split", "set", "preset", "out")
+    start = ("policy", "backbone", "revision", "resolution", "checkpoint")
+    own = (*start, "benchmarks", "limit", "subset", "split", "set", "preset", "out")
     given = [name for name in own if getattr(args, name) != parser.get_default(name)]
     if given:
         raise UserError(f"--{given[0]} cannot be given with the run {str(args.run)!r}, which has its own: leave one of them out")
     request = RunDir(args.run).request()
     known = [
-        (request.policy, request.policy_sha256),
-        *((i["path"], i["sha256"]) for items in request.checkpoints.values() for i in items),
+        (request.policy, request.revision, request.policy_sha256),
+        *((i["path"], "", i["sha256"]) for items in request.checkpoints.values() for i in items),
     ]
-    for source, sha256 in known:
-        if inspect(source).sha256 != sha256:
+    for source, revision, sha256 in known:
+        if inspect(source, request.backbone, revision or None).sha256 != sha256:
             raise UserError(
                 f"the weights {source!r} are not those that {str(args.run)!r} was made with: restore them, or start a new run"
             )

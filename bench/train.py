@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         args.overwrite,
         in_process=True,
         resume=args.resume,
+        gpu=args.gpu,
     )
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.benchmarks.base import Benchmark
+    from htgrpo.ranks import Ranks
 
 BATCH = 128
 
@@ -68,21 +69,37 @@ def policy_record(run: RunDir, target: Target) -> dict:
 
 
 def score(
-    run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", on_progress: Callable[[float], None]
+    run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", on_progress: Callable[[float], None],
+    ranks: "Ranks | None" = None,
 ) -> Coverage:
-    """Judges all pictures of one policy and writes the verdict file and its meta file; on_progress gets the part done."""
+    """Judges all pictures of one policy and writes the verdict file and its meta file; on_progress gets the part done.
+
+    Several `ranks` share the batches, and the first one writes."""
+    from htgrpo.ranks import ALONE
+
+    ranks = ranks or ALONE
     folder = run.images(target.name, evaluation.benchmark, evaluation.setting)
     if identity_of(folder) != evaluation.generation_identity(target.sha256):
         raise UserError(
             f"there are no pictures of {target.name} for {evaluation.benchmark} ({evaluation.setting}) from its current "
             f"weights: make them with python -m bench.generate {run.root}"
         )
-    made, records = manifest(folder), []
+    made, judged = manifest(folder), []
     items = evaluation.items
-    for first in range(0, len(items), BATCH):
+    for first in ranks.share(list(range(0, len(items), BATCH))):
         batch = [_Picture.read(run, folder, made, prompt, sample) for prompt, sample in items[first : first + BATCH]]
-        records += _judge(benchmark, batch)
+        judged.append(_judge(benchmark, batch))
         on_progress(min(1.0, (first + BATCH) / len(items)))
+    records = [record for batch in ranks.together(judged) for record in batch]
+    if ranks.is_main:
+        _write(run, target, evaluation, benchmark, records)
+    ranks.gather(None)  # nobody looks for the file before it is there
+    bad = [record for record in records if record["status"] != "ok"]
+    return Coverage(len(bad), len(items), bad[0]["evidence"]["reason"] if bad else "")
+
+
+def _write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", records: list[dict]) -> None:
+    """Writes the verdict file and then its meta file."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)
     atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
@@ -100,12 +117,10 @@ def score(
             "setting": evaluation.values,
             "scorer": benchmark.scorer_identity(),
             "prompt_set_sha256": evaluation.prompts_sha256,
-            "expected_images": len(items),
+            "expected_images": len(records),
             "policy": policy_record(run, target),
         },
     )
-    bad = [record for record in records if record["status"] != "ok"]
-    return Coverage(len(bad), len(items), bad[0]["evidence"]["reason"] if bad else "")
 
 
 @dataclass

@@ -34,7 +34,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Target:
-    """A policy to score. name: in file names; source: "embedded" or a checkpoint folder; seed, iteration, forwards: of its
+    """A policy to score. name: in file names; source, revision: as in Request.policy; seed, iteration, forwards: of its
     training, None where there was none or it is not known."""
 
     name: str
@@ -46,19 +46,22 @@ class Target:
     random_weights: bool
     iteration: int | None
     forwards: int | None
+    revision: str = ""
 
 
 @dataclass(frozen=True)
 class Job:
     """What one worker process does: train (where config is given), then generate and score.
 
-    targets: policies that exist already; with a config the trained policy is the only one. stages: of train, generate, score.
-    train_seconds, evaluate_seconds: expected. notes: the plan in words.
+    backbone, policy, revision: as in Request. targets: policies that exist already; with a config the trained policy is the only
+    one. stages: of train, generate, score. train_seconds, evaluate_seconds: expected. notes: the plan in words.
     """
 
     name: str
     run: RunDir
+    backbone: str
     policy: str
+    revision: str
     stages: tuple[str, ...]
     device: str
     threads: int

@@ -8,11 +8,14 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.work import FINAL, GENERATE, SCORE, TRAIN, Job, Target
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.files import atomic_write_text
+
+if TYPE_CHECKING:
+    from htgrpo.ranks import Ranks
 
 Emit = Callable[[dict[str, Any]], None]
 """Takes {"done": part of the job 0..1, "text": what it is at}."""
@@ -69,10 +72,18 @@ def explain(job: Job, error: BaseException) -> str:
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]} (the details are in {path})"
 
 
-def perform(job: Job, emit: Emit) -> list[str]:
-    """Trains, generates and scores; returns a sentence for every set of pictures without full coverage."""
+def perform(job: Job, emit: Emit, ranks: "Ranks | None" = None) -> list[str]:
+    """Trains, generates and scores; returns a sentence for every set of pictures without full coverage. Several `ranks` do so
+    together."""
+    from htgrpo.ranks import ALONE
+
+    ranks = ranks or ALONE
+    with ranks.phase():
+        return _perform(job, emit, ranks)
+
+
+def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
     from htgrpo import cpu
-    from htgrpo.policies.policy import load_policy
     from htgrpo.registry import BENCHMARKS
 
     cpu.tune(job.threads)
@@ -97,17 +108,27 @@ def perform(job: Job, emit: Emit) -> list[str]:
             from bench.images import generate
 
             if loaded[0] != target.source:
-                loaded = (target.source, load_policy(target.source, job.device))
+                loaded = (None, None)  # lets go of the last policy before the next one is there
+                loaded = (target.source, _load(job, target.source, target.revision))
             tell(0.0, "generate")
-            generate(loaded[1], evaluation, folder, lambda part, tell=tell: tell(0.8 * part, "generate"))
+            generate(loaded[1], evaluation, folder, lambda part, tell=tell: tell(0.8 * part, "generate"), ranks)
         if SCORE in job.stages:
             from bench.verdicts import score
 
             tell(0.8, "score")
-            coverage = score(job.run, target, evaluation, benchmark, lambda part, tell=tell: tell(0.8 + 0.2 * part, "score"))
+            coverage = score(
+                job.run, target, evaluation, benchmark, lambda part, tell=tell: tell(0.8 + 0.2 * part, "score"), ranks
+            )
             if coverage.missing:
                 missing.append(f"{where}: {coverage.missing} of {coverage.expected} pictures have no verdict ({coverage.reason})")
     return missing
+
+
+def _load(job: Job, source: str, revision: str, dtype: str = "auto"):
+    """The policy at `source` on the job's device, its weights in `dtype`."""
+    from htgrpo.policies.policy import load_policy
+
+    return load_policy(source, job.device, backbone=job.backbone, revision=revision or None, dtype=dtype)
 
 
 def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
@@ -121,7 +142,6 @@ def _train(job: Job, share: float, emit: Emit) -> Target:
     """Trains job.config to the end of its budget and returns the final policy."""
     from bench.weights import inspect
     from htgrpo.checkpoints import saved
-    from htgrpo.policies.policy import load_policy
     from htgrpo.trainer import train
 
     config = job.config
@@ -137,7 +157,8 @@ def _train(job: Job, share: float, emit: Emit) -> Target:
         emit({"done": share * event["fraction"], "text": f"train iteration {event['iteration']}{phase}{last['reward']}"})
 
     out = job.run.train(config.method, config.seed)
-    progress = train(load_policy(job.policy, job.device), config, list(job.prompts), out, job.report_to, on_progress)
+    policy = _load(job, job.policy, job.revision, config.weights_dtype)
+    progress = train(policy, config, list(job.prompts), out, job.report_to, on_progress)
     weights = inspect(str(saved(out)[-1]))
     return Target(
         f"{config.method}-seed{config.seed}",

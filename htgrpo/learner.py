@@ -121,7 +121,8 @@ class GroupLearner:
             for prompt in prompts:
                 ids = [policy.prompt(prompt.text, config.pads)] * config.group_size
                 keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
-                found.append(generate(sampling, ids, keys, self.sampler, config.guidance, pads=config.pads))
+                found.append(generate(sampling, ids, keys, self.sampler, config.guidance,
+                                      tokens_per_forward=config.tokens_per_forward, pads=config.pads))
         return found
 
     def _records(self, prompts: list[Prompt], rollouts: list[Rollouts]) -> list[dict]:

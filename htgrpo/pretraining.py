@@ -82,7 +82,8 @@ def masked_backward(policy: Policy, prompts: list[tuple[int, ...]], codes: Tenso
         packed, slots = pack(policy, prompts[part], torch.where(mask[part], HIDDEN, codes[part]), policy.backbone.grid)
         logits = policy.net(packed, slots[mask[part].to(slots.device)], policy.backbone.image_columns)
         wanted = codes[part][mask[part]].to(logits.device)
-        loss = F.cross_entropy(logits if logits.dtype == torch.float64 else logits.float(), wanted, reduction="sum") / int(mask.sum())
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        loss = F.cross_entropy(wide, wanted, reduction="sum") / int(mask.sum())
         (scale * loss).backward()
         total += float(loss.detach())
     return total

@@ -55,6 +55,7 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
     Raises UserError for settings or folders that cannot work; with several ranks all of them raise it.
     """
     config.validate()
+    policy = policy.sized(config.resolution)
     method = make_method(config)
     if not prompts:
         raise UserError("there are no training prompts: give a prompt set that is not empty")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from reports.load import BASE, FINAL, Run
+from reports.load import BASE, FINAL, Run, labelled, titled, weights_note
 
 BUDGETS = {"forwards": "at equal forwards", "iterations": "after the same number of iterations"}
 
@@ -30,6 +30,16 @@ class MethodScores:
     forwards: list[float]
     random_weights: bool
     policies: list[str]
+
+    @property
+    def weights(self) -> str:
+        """The note on its weights: "random weights", "from random weights" or nothing."""
+        return weights_note(self.random_weights, trained=any(self.iterations))
+
+    @property
+    def label(self) -> str:
+        """The method's name with that note."""
+        return labelled(self.name, self.weights)
 
     @property
     def complete(self) -> bool:
@@ -68,6 +78,11 @@ class Block:
         return float(self.meta["scale"])
 
     @property
+    def title(self) -> str:
+        """The benchmark's title, with a word about random weights."""
+        return titled(self.meta["title"], (method.random_weights for method in self.methods))
+
+    @property
     def when(self) -> str:
         """The milestone in words, for example "at equal forwards (12000)"."""
         if self.milestone == FINAL:
@@ -79,8 +94,8 @@ class Block:
 
     @property
     def label(self) -> str:
-        """Benchmark title, milestone and setting in words."""
-        return f"{self.meta['title']}, {self.when}, setting {self.setting}"
+        """Title, milestone and setting in words."""
+        return f"{self.title}, {self.when}, setting {self.setting}"
 
     @property
     def key(self) -> str:

@@ -41,6 +41,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
     frame = run.records
     frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
     names = [method.name for method in block.methods]
+    notes = {method.name: method.weights for method in block.methods}
     tables = {method.name: _first_images(frame[frame["policy"] == method.policies[0]]) for method in block.methods}
     prompts = choose_prompts(result)
     pictures = {(n, p): _picture(run, tables[n], p) for n in names for p in prompts}
@@ -58,6 +59,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
         ax.axis("off")
         for i, name in enumerate(names):
             ax.text(-0.1, 1.22 * i + 0.5, short(name, 14), ha="right", va="center", fontweight="bold")
+            ax.text(-0.1, 1.22 * i + 0.66, notes[name], ha="right", va="center", fontsize=6.5, color=GREY)
             for j, prompt in enumerate(prompts):
                 score = tables[name].loc[prompt, "score"] if prompt in tables[name].index else float("nan")
                 _tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], float(score), block)

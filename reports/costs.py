@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.load import Run
+from reports.load import Run, labelled, titled, weights_note
 
 TAIL = 0.1  # training ends are means over this last part of the iterations
 
@@ -13,7 +13,7 @@ TAIL = 0.1  # training ends are means over this last part of the iterations
 @dataclass(frozen=True)
 class Cost:
     """Means over training seeds; NaN where a run does not record it. seconds: training wall time; memory: peak MB;
-    reward, kl, clip: means over the last tenth of the iterations (at least one)."""
+    reward, kl, clip: means over the last tenth of the iterations (at least one); weights: see load.weights_note."""
 
     method: str
     seeds: int
@@ -24,6 +24,12 @@ class Cost:
     reward: float
     kl: float
     clip: float
+    weights: str = ""
+
+    @property
+    def label(self) -> str:
+        """The method's name with the note on the weights it started from."""
+        return labelled(self.method, self.weights)
 
 
 def costs(run: Run) -> list[Cost]:
@@ -33,8 +39,14 @@ def costs(run: Run) -> list[Cost]:
         ends = [_seed_cost(run, method, seed) for seed in _seeds(run.metrics, method)]
         if ends:
             means = [_mean([end[i] for end in ends]) for i in range(len(ends[0]))]
-            out.append(Cost(method, len(ends), *means))
+            scored = run.metas[run.metas["method"] == method]
+            out.append(Cost(method, len(ends), *means, weights_note(bool(scored["random_weights"].any()), trained=True)))
     return out
+
+
+def costs_title(costs: list[Cost]) -> str:
+    """The heading of the tables of costs."""
+    return titled("Cost and end of training", (bool(cost.weights) for cost in costs))
 
 
 def _seeds(metrics: pd.DataFrame, method: str) -> list:

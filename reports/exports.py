@@ -5,9 +5,10 @@ import io
 import math
 
 from reports.analysis import Pair, Result, verdict
-from reports.costs import Cost
+from reports.costs import Cost, costs_title
 from reports.sentences import claim_label
 from reports.stats import MIN_SEEDS, Interval
+from reports.tables import shown_name
 from reports.text import NONE, decimals
 
 FIELDS = [
@@ -28,6 +29,7 @@ FIELDS = [
     "prompts",
     "seeds",
     "coverage",
+    "weights",
     "note",
 ]
 
@@ -43,7 +45,7 @@ def to_csv(results: list[Result], costs: list[Cost]) -> str:
         rows += _scores(result) + [row for pair in result.pairs for row in _pair(pair, result)]
     for cost in costs:
         for name in ("iterations", "forwards", "seconds", "memory", "reward", "kl", "clip"):
-            row = {"kind": "cost", "method": cost.method, "column": name, "seeds": cost.seeds}
+            row = {"kind": "cost", "method": cost.method, "column": name, "seeds": cost.seeds, "weights": cost.weights}
             rows.append({**row, "estimate": _exact(getattr(cost, name))})
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
@@ -74,7 +76,8 @@ def _where(result: Result) -> dict[str, object]:
 def _scores(result: Result) -> list[dict]:
     rows = []
     for method in result.block.methods:
-        where = {**_where(result), "method": method.name, "seeds": len(method.seeds), "coverage": method.coverage}
+        where = {**_where(result), "method": method.name, "seeds": len(method.seeds), "coverage": method.coverage,
+                 "weights": method.weights}
         score = result.scores.get(method.name)
         if score is None:
             rows.append({**where, "kind": "coverage", "note": result.withheld.get(method.name, "")})
@@ -138,12 +141,11 @@ def _latex_scores(title: str, result: Result) -> str:
         elif name in result.tied:
             value += r"$^{\approx}$"
         cells = [_latex_cell(score.columns[c], result.block.scale) for c in columns]
-        rows.append([escape(name), value, *cells])
-    random = " Random weights." if any(m.random_weights for m in result.block.methods) else ""
+        rows.append([escape(shown_name(result, name)), value, *cells])
     caption = (
         f"{escape(result.block.label)}. {escape(title)}. Half widths of 95\\,\\% intervals over prompts (these "
         "checkpoints). Bold: best; "
-        rf"$\approx$: not told apart from the best ({escape(claim_label(result))}).{random}"
+        rf"$\approx$: not told apart from the best ({escape(claim_label(result))})."
     )
     return _latex_table(caption, ["method", "score", *map(escape, columns)], rows)
 
@@ -163,8 +165,8 @@ def _latex_costs(costs: list[Cost]) -> str:
     for c in costs:
         counts = [f"{v:.0f}" if math.isfinite(v) else "--" for v in (c.iterations, c.forwards, c.seconds, c.memory)]
         ends = [f"{v:.3f}" if math.isfinite(v) else "--" for v in (c.reward, c.kl, c.clip)]
-        rows.append([escape(c.method), str(c.seeds), *counts, *ends])
-    return _latex_table("Cost and end of training, means over training seeds.", header, rows)
+        rows.append([escape(c.label), str(c.seeds), *counts, *ends])
+    return _latex_table(f"{costs_title(costs)}, means over training seeds.", header, rows)
 
 
 def _latex_table(caption: str, header: list[str], rows: list[list[str]]) -> str:

@@ -19,6 +19,8 @@ PANELS = {
     "clip_fraction": "Clipped tokens (fraction)",
     "entropy": "Rollout entropy (nats)",
 }
+LOGARITHMIC = ("kl",)
+"""Panels in which one bad iteration would flatten everything else."""
 AXES = {
     "iterations": ("iteration", "Iterations"),
     "forwards": ("forwards_total", "Forward passes"),
@@ -55,6 +57,8 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
             ]
             ax.set_title(PANELS[key])
             ax.margins(x=0.01)
+            if key in LOGARITHMIC and (frame[key] > 0).any():
+                ax.set_yscale("log", nonpositive="clip")
             ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             spread_labels(ax, ends)
         for ax in axes[-1]:
@@ -208,6 +212,6 @@ def _forest_panel(ax: Axes, result: Result, palette: dict[str, str]) -> None:
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)
     ax.set_ylim(-0.7, len(result.pairs) - 0.3)
-    ax.set_title(f"{result.block.meta['title']}\n{result.block.when}", fontsize=9.5)
+    ax.set_title(f"{result.block.title}\n{result.block.when}", fontsize=9.5)
     ax.set_xlabel("difference of the headline, 95% interval")
     ax.grid(False, axis="y")

@@ -35,7 +35,6 @@ def page(run: Run, results: list[Result], costs: list[Cost], pictures: dict[str,
         method_note=tables.METHOD_NOTE.replace("*", ""),
         cost_note=tables.COST_NOTE,
         no_method_claim=tables.NO_METHOD_CLAIM,
-        random=any(m.random_weights for r in results for m in r.block.methods),
         identities=_identities(run),
     )
 
@@ -62,7 +61,7 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
         claims.append(("These methods", "methods"))
     return {
         "label": result.block.label,
-        "title": result.block.meta["title"],
+        "title": result.block.title,
         "when": result.block.when,
         "setting": result.block.setting,
         "protocol": tables.protocol(result),
@@ -98,7 +97,7 @@ def _pairs(result: Result, level: str) -> list[dict]:
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:
     values = [amount(v) for v in (cost.iterations, cost.forwards, cost.seconds, cost.memory)]
     ends = [amount(cost.reward, 3), amount(cost.kl, 4), amount(cost.clip, 3)]
-    return {"name": cost.method, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *values, *ends]}
+    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *values, *ends]}
 
 
 def _identities(run: Run) -> list[dict]:

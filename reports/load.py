@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,8 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What kind of run this is, for example "embedded world"."""
-        return str(self.config.get("title", ""))
+        """What kind of run this is, for example "embedded world", and whether its policies have random weights."""
+        return titled(str(self.config.get("title", "")), self.metas["random_weights"])
 
     @property
     def methods(self) -> list[str]:
@@ -62,6 +63,24 @@ class Run:
         if len(self.metrics):
             seen += sorted(set(self.metrics["method"]))
         return list(dict.fromkeys([BASE, *seen])) if BASE in seen else list(dict.fromkeys(seen))
+
+
+def weights_note(random: bool, trained: bool) -> str:
+    """What must stand beside a policy whose weights are random, or were when its training began; nothing beside others."""
+    return "" if not random else "from random weights" if trained else "random weights"
+
+
+def labelled(name: str, note: str) -> str:
+    """A method's name with the note on its weights."""
+    return f"{name} ({note})" if note else name
+
+
+def titled(title: str, random: Iterable[bool]) -> str:
+    """`title`, which says so where policies with random weights (`random`, one flag each) are shown under it."""
+    flags = list(random)
+    if not any(flags):
+        return title
+    return ", ".join(filter(None, [title, "random weights" if all(flags) else "some policies with random weights"]))
 
 
 def load_run(run_dir: Path) -> Run:

@@ -49,7 +49,7 @@ def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
     word = verdict(pair, level, main.sign)
     value = f"{number(interval.estimate, scale, True)} {bounds(interval, scale, True)}"
     numbers = f"{value}, adjusted p {probability(pair.holm(level))}"
-    subject = f"{main.block.meta['title']}: {pair.a}"
+    subject = f"{main.block.title}: {pair.a}"
     if word == "better":
         found = f"{subject} is better than {pair.b} {main.block.when} ({numbers})"
     elif word == "unresolved":

@@ -85,9 +85,9 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
 
     Labels that would overlap are moved apart.
     """
-    low, high = ax.get_ylim()
-    left, right = ax.get_xlim()
-    points = sorted(((x - left) / (right - left), (y - low) / (high - low), text, colour) for x, y, text, colour in ends)
+    ax.autoscale_view()
+    to_axes = ax.transData + ax.transAxes.inverted()
+    points = sorted((*(float(part) for part in to_axes.transform((x, y))), text, colour) for x, y, text, colour in ends)
     while points:
         near = [point for point in points if point[0] - points[0][0] < 0.16]
         points = points[len(near) :]

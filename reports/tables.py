@@ -2,7 +2,7 @@
 
 from reports import sentences
 from reports.analysis import Pair, Result, verdict
-from reports.costs import Cost
+from reports.costs import Cost, costs_title
 from reports.load import FINAL
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
@@ -30,7 +30,7 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str) 
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
     mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
     for result in mains:
-        parts.append(f"## {result.block.meta['title']}")
+        parts.append(f"## {result.block.title}")
         parts.append(wrap(f"{_capital(result.block.when)}, setting main, {protocol(result)}."))
         parts += _coverage(result, wrap)
         if result.scores:
@@ -43,7 +43,7 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str) 
         lines = [line for result in [*mains, *rest] for line in order_lines(result)]
         parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
     if costs:
-        parts += ["## Cost and end of training (mean over seeds)", *cost_tables(costs, short=True)]
+        parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True)]
     parts.append(f"Everything, with pictures: {folder}")
     return "\n\n".join(parts) + "\n"
 
@@ -56,7 +56,7 @@ def markdown(title: str, results: list[Result], costs: list[Cost]) -> str:
         if result.scores:
             parts += [full_scores(result), score_note(result)]
         if result.pairs:
-            parts += [f"### Differences: these checkpoints ({result.block.meta['title']}, {result.block.when})"]
+            parts += [f"### Differences: these checkpoints ({result.block.title}, {result.block.when})"]
             parts += [pair_table(result, "checkpoints"), "### Differences: these methods"]
             parts += [pair_table(result, "methods")] if any(p.seeds >= MIN_SEEDS for p in result.pairs) else [NO_METHOD_CLAIM]
             parts += (
@@ -69,7 +69,7 @@ def markdown(title: str, results: list[Result], costs: list[Cost]) -> str:
         parts += ["## In words", "\n".join(f"- {_capital(line)}" for result in results for line in order_lines(result))]
         parts.append("\n".join(f"- {line}" for line in found))
     if costs:
-        parts += ["## Cost and end of training", *cost_tables(costs, short=False), COST_NOTE]
+        parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False), COST_NOTE]
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,10 +93,10 @@ def _capital(text: str) -> str:
 def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
-    settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in ("sampler", "steps", "guidance", "samples"))
+    named = ("sampler", "steps", "guidance", "resolution", "samples")
+    settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
-    random = " RANDOM WEIGHTS." if any(m.random_weights for m in block.methods) else ""
-    return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}{random}"
+    return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}"
 
 
 def _coverage(result: Result, wrapper=str) -> list[str]:
@@ -109,8 +109,8 @@ def mark(result: Result, name: str) -> str:
 
 
 def shown_name(result: Result, name: str) -> str:
-    random = any(m.random_weights for m in result.block.methods if m.name == name)
-    return f"{name} (random weights)" if random else name
+    """The name of a method in tables: it says so where its weights are random, or were when training began."""
+    return next(m for m in result.block.methods if m.name == name).label
 
 
 def seeds_text(result: Result, name: str) -> str:
@@ -129,7 +129,7 @@ def _headline_table(result: Result) -> str:
         value = number(score.headline.estimate, scale)
         rows.append(
             [
-                cut(shown_name(result, name)),
+                cut(shown_name(result, name), 36),
                 seeds_text(result, name),
                 value,
                 bounds(score.headline, scale),
@@ -246,5 +246,5 @@ def cost_tables(costs: list[Cost], short: bool) -> list[str]:
     for c in costs:
         counts = [amount(c.iterations), amount(c.forwards), amount(c.seconds), amount(c.memory)]
         ends = [amount(c.reward, 3), amount(c.kl, 4), amount(c.clip, 3)]
-        rows.append([cut(c.method, 16), *counts, *ends] if short else [c.method, str(c.seeds), *counts, *ends])
+        rows.append([cut(c.method, 16), *counts, *ends] if short else [c.label, str(c.seeds), *counts, *ends])
     return split_columns(["method", *brief], rows) if short else [table(["method", "seeds", *names], rows)]

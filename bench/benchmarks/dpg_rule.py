@@ -52,18 +52,19 @@ def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Q
     """Questions by item, in table order, from rows with the columns of dpg_bench.csv (item_id, proposition_id,
     dependency, tuple, question_natural_language).
 
-    In `upstream` mode the first row is lost, as in the published loader. In `fixed` mode every parent must exist.
+    In `upstream` mode the first row is lost, as in the published loader. In `fixed` mode every parent must exist. Where an item
+    repeats a proposition, the later row stands in the earlier one's place, as in the published loader.
     Raises UserError for a missing column, a malformed number, an unknown mode, or (fixed) a missing parent.
     """
     _check_mode(mode)
-    items: dict[str, list[Question]] = {}
+    items: dict[str, dict[int, Question]] = {}
     for number, row in enumerate(rows):
         if mode == "upstream" and number == 0:
             continue
         try:
             parents = tuple(int(part) for part in str(row["dependency"]).split(",") if int(part))
             question = Question(int(row["proposition_id"]), row["question_natural_language"], parents, row["tuple"])
-            items.setdefault(str(row["item_id"]), []).append(question)
+            items.setdefault(str(row["item_id"]), {})[question.id] = question
         except (KeyError, ValueError) as error:
             raise UserError(
                 f"row {number} of the DPG-Bench table cannot be read ({error}): it needs item_id, proposition_id "
@@ -72,13 +73,13 @@ def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Q
             ) from error
     if mode == "fixed":
         for item, questions in items.items():
-            missing = {parent for q in questions for parent in q.parents} - {q.id for q in questions}
+            missing = {parent for q in questions.values() for parent in q.parents} - questions.keys()
             if missing:
                 raise UserError(
                     f"item {item!r} of the DPG-Bench table depends on questions it does not have ({sorted(missing)}): "
                     "take upstream's whole dpg_bench.csv"
                 )
-    return items
+    return {item: list(questions.values()) for item, questions in items.items()}
 
 
 def answer_score(answer: str) -> float:

@@ -1,4 +1,6 @@
 """DPG-Bench in the embedded world: dense prompts, a question graph each, answered from the exact detector's findings.
+
+Pictures of any size are judged, as in embedded_geneval.
 """
 
 from collections.abc import Sequence
@@ -7,7 +9,7 @@ from torch import Tensor
 
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
-from bench.benchmarks.embedded_geneval import DETECTOR
+from bench.benchmarks.embedded_geneval import DETECTOR, resized
 from bench.benchmarks.geneval_rule import relative_position
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -68,7 +70,8 @@ class EmbeddedDPG(Benchmark):
                 {"id": q.id, "category": q.category, "answer": int(raw[q.id]), "score": zeroed[q.id]} for q in questions
             ]
             seen = [[item.cls, item.colour, *item.box, item.score] for item in found]
-            records.append({"score": crop_score(questions, raw), "evidence": {"questions": evidence, "found": seen}})
+            told = {"questions": evidence, "found": seen, **resized(images)}
+            records.append({"score": crop_score(questions, raw), "evidence": told})
         return records
 
     def scorer_identity(self) -> dict:

@@ -1,4 +1,9 @@
-"""GenEval in the embedded world: its categories, wording and decision rule, on the findings of the exact detector."""
+"""GenEval in the embedded world: its categories, wording and decision rule, on the findings of the exact detector.
+
+Pictures of any size are judged: the detector resizes those of another size than the world's by area (htgrpo/world/detector.py), and
+each verdict's evidence then says so. A policy that has never seen this world is judged like any other; its score says how well it
+draws this world's shapes, and is no score of GenEval itself.
+"""
 
 from torch import Tensor
 
@@ -7,8 +12,15 @@ from bench.benchmarks.geneval_rule import TASKS, judge
 from htgrpo.prompts import Prompt
 from htgrpo.world.detector import detect
 from htgrpo.world.prompts import split_prompts
+from htgrpo.world.vocabulary import IMAGE
 
 DETECTOR = {"name": "embedded detector", "version": "1", "weights_revision": None}
+
+
+def resized(images: Tensor) -> dict:
+    """What a verdict's evidence says about the size: {"resized_from": [H, W]} for pictures the detector had to resize."""
+    size = list(images.shape[2:])
+    return {} if size == [IMAGE, IMAGE] else {"resized_from": size}
 
 
 class EmbeddedGenEval(Benchmark):
@@ -26,7 +38,7 @@ class EmbeddedGenEval(Benchmark):
         for found, prompt in zip(detect(images), prompts, strict=True):
             verdict = judge(found, prompt.spec, lambda item: item.colour)
             colours = [[item.cls, item.colour] for item in found]
-            evidence = {"reason": verdict.reason, **verdict.evidence, "found": colours}
+            evidence = {"reason": verdict.reason, **verdict.evidence, "found": colours, **resized(images)}
             records.append({"score": float(verdict.correct), "evidence": evidence})
         return records
 

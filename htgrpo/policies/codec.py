@@ -182,7 +182,7 @@ def assign(net: nn.Module, state: dict[str, Tensor], path: Path, dtype: torch.dt
             raise UserError(f"{key!r} in {str(path)!r} is of type {state[key].dtype}: only floating-point weights can be used; "
                             "take the published file")
     net.load_state_dict(state, assign=True)
-    net.to(dtype)
+    nn.Module.to(net, dtype)  # diffusers' own warns of parts to keep in fp32 where there are none
 
 
 def write(net: nn.Module, folder: Path, weights: str, config: str) -> Path:

@@ -34,8 +34,9 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
         request = parsed(policy, "--preset", name).request
         for method in request.methods:
             make_method(request.config(method, 0))
-        assert set(preset(name)["benchmarks"]) <= set(BENCHMARKS.names()) and "main" in request.settings
-    assert set(read("methods")) <= set(METHODS.names()) and tuned("somebody elses") == {}
+        assert set(preset(name, "embedded")["benchmarks"]) <= set(BENCHMARKS.names()) and "main" in request.settings
+    assert all(set(found) <= set(METHODS.names()) for found in read("methods").values())
+    assert tuned("somebody elses", "embedded") == tuned("ht", "somebody elses") == {}
     full = parsed(policy, "--preset", "full").request
     assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "pretrain"} and full.equal_iterations
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
@@ -161,7 +162,8 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
     from htgrpo.policies.policy import load_policy
 
     prompts = tuple(BENCHMARKS.get("dpg")().prompts("heldout")[:5])
-    values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4}
+    values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,
+              "resolution": ""}
     evaluation = Evaluation("dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
     net = load_policy(str(policy))
     seen = []

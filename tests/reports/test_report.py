@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import exports, sentences, tables
+from reports import exports, html, sentences, tables
 from reports.analysis import analyse
 from reports.blocks import make_blocks
 from reports.build import build
@@ -235,7 +235,22 @@ def test_random_weights_are_labelled(tmp_path):
     meta["policy"]["random_weights"] = True
     path.write_text(json.dumps(meta))
     text, _ = quick(root)
-    assert "a (random weights)" in text and "RANDOM WEIGHTS" in text
+    title = "GenEval (embedded world), some policies with random weights"
+    assert "a (from random weights)" in text and f"## {title}" in text
+    assert text.splitlines()[0] == "# Comparison (embedded world, some policies with random weights)"
+    run = load_run(root)
+    results, spent = [analyse(block, resamples=200) for block in make_blocks(run)], costs(run)
+    rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, spent))))
+    assert {row["weights"] for row in rows if row["method"] == "a" and row["kind"] != "difference"} == {"from random weights"}
+    assert {row["weights"] for row in rows if row["method"] == "base"} == {""}
+    for written in (tables.markdown(run.title, results, spent), exports.to_latex(run.title, results, spent),
+                    html.page(run, results, spent, {})):
+        assert title in written and written.count("a (from random weights)") >= 2
+    base = root / "verdicts" / "geneval" / "main" / "base.meta.json"
+    meta = json.loads(base.read_text())
+    meta["policy"]["random_weights"] = True
+    base.write_text(json.dumps(meta))
+    assert "base (random weights)" in quick(root)[0] and load_run(root).title == "embedded world, random weights"
 
 
 def test_same_files_give_the_same_bytes_and_an_unchanged_run_is_not_redone(two_seeds):

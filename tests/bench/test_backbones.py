@@ -1,0 +1,208 @@
+"""The published backbones in every command, on random weights in their exact layouts, and what --dry-run says of the real ones."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from bench import compare, generate, make_checkpoint, score, train
+from htgrpo.compressibility import jpeg
+from htgrpo.errors import EXIT_OK
+from tests.bench.tiny_runs import leave, records, tree
+
+METHODS = ["mask", "trace", "ht", "uni"]
+SIZES = {"mmada": "64x64", "lumina-dimoo": "32x64"}
+SMALL = ["group_size=3", "prompts_per_iteration=2", "steps=3", "lora_rank=2", "main.steps=3", "main.samples=1", "uni.tuning=full"]
+SMALL = ["--budget", "iterations:1", "--limit", "6", "--jobs", "0", *(part for text in SMALL for part in ("--set", text))]
+
+
+def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
+    return ["--backbone", backbone, "--policy", str(policy), "--resolution", SIZES[backbone], "--out", str(out), *SMALL, *more]
+
+
+def print_quickly(run, allow_incomplete: bool, as_json: bool) -> dict:
+    """The report's text without its figures, which take seconds to draw."""
+    from reports import costs, tables
+    from reports.analysis import analyse
+    from reports.blocks import make_blocks
+    from reports.load import load_run
+
+    found = load_run(run.root)
+    results = [analyse(block, resamples=50) for block in make_blocks(found)]
+    print(tables.terminal(found.title, results, costs.costs(found), ""))
+    return {}
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory) -> dict[str, Path]:
+    """A random policy of each backbone; its own pictures have 64 x 64 pixels."""
+    folders = {name: tmp_path_factory.mktemp("policies") / name for name in SIZES}
+    for name, folder in folders.items():
+        make_checkpoint.make(name, folder)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def runs(policies, tmp_path_factory) -> dict[str, Path]:
+    """A finished run of each backbone. Do not change them."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.machine.cores", lambda: 1)
+        patch.setattr("bench.pipeline.print_report", print_quickly)
+        for name, policy in policies.items():
+            found[name] = tmp_path_factory.mktemp("runs") / name
+            assert compare.main(argv(name, policy, found[name], "--methods", ",".join(METHODS))) == EXIT_OK
+    return found
+
+
+@pytest.fixture(autouse=True)
+def quick_report(monkeypatch):
+    monkeypatch.setattr("bench.pipeline.print_report", print_quickly)
+
+
+@pytest.mark.parametrize("backbone", SIZES)
+def test_every_method_trains_on_a_published_backbone(backbone, policies, runs):
+    run, resolution = runs[backbone], SIZES[backbone]
+    config = json.loads((run / "config.json").read_text())
+    assert (config["backbone"], config["policy"], config["revision"]) == (backbone, str(policies[backbone].resolve()), "")
+    assert config["train"]["ht"]["resolution"] == config["settings"]["main"]["resolution"] == resolution
+    for method in METHODS:
+        (line,) = records(run / f"train/{method}/seed0/metrics.jsonl")
+        assert line["groups"] == 2 and line["groups_without_spread"] == 0 and line["reward_std"] > 0
+        assert line["reward_mean"] < 0 and line["grad_norm"] > 0
+        folder = run / f"train/{method}/seed0/checkpoints/step_000001"
+        sidecar = json.loads((folder / "htgrpo.json").read_text())
+        assert (sidecar["backbone"], sidecar["random_weights"], sidecar["resolution"]) == (backbone, True, resolution)
+        if method == "uni":  # all weights learn
+            assert not (folder / "adapter_config.json").exists()
+            before, after = (load_file(file) for file in (next(policies[backbone].glob("*.safetensors")),
+                                                          next(folder.glob("*.safetensors"))))
+            assert any(not torch.equal(before[key].to(after[key].dtype), after[key]) for key in before if key in after)
+        else:
+            adapters = load_file(folder / "adapter_model.safetensors")
+            moved = [bool(value.any()) for key, value in adapters.items() if ".lora_B." in key]
+            assert len(moved) == 14 and all(moved)
+
+
+@pytest.mark.parametrize("backbone", SIZES)
+def test_pictures_have_the_resolution_and_verdicts_say_so(backbone, runs):
+    run = runs[backbone]
+    height, width = map(int, SIZES[backbone].split("x"))
+    pictures = sorted(run.glob("images/*/*/main/*.png"))
+    assert len(pictures) == 5 * 12 and len({path.read_bytes() for path in pictures[:12]}) > 6
+    assert {Image.open(path).size for path in pictures} == {(width, height)}
+    for path in run.glob("verdicts/*/main/*.jsonl"):
+        verdicts = records(path)
+        assert len(verdicts) == 6 and all(v["evidence"]["resized_from"] == [height, width] for v in verdicts)
+        meta = json.loads(path.with_suffix(".meta.json").read_text())
+        assert meta["setting"]["resolution"] == SIZES[backbone] and meta["policy"]["random_weights"]
+
+
+@pytest.mark.parametrize("backbone", SIZES)
+def test_an_unchanged_run_is_kept_and_its_table_says_random_weights(backbone, policies, runs, capsys):
+    before = tree(runs[backbone])
+    again = argv(backbone, policies[backbone], runs[backbone], "--methods", ",".join(METHODS))
+    assert compare.main(again) == EXIT_OK
+    told = capsys.readouterr()
+    assert "nothing to do" in told.err and tree(runs[backbone]) == before
+    assert f"# Comparison ({backbone} on prompts and judges of the embedded world, random weights)" in told.out
+    for heading in ("## GenEval (embedded world), random weights", "## DPG-Bench (embedded world), random weights",
+                    "## Cost and end of training, random weights"):
+        assert heading in told.out
+    assert "| base (random weights) " in told.out
+    assert all(told.out.count(f"| {method} (from random weights) ") == 2 for method in METHODS)
+    assert generate.main([str(runs[backbone]), "--jobs", "0"]) == score.main([str(runs[backbone]), "--jobs", "0"]) == EXIT_OK
+    assert {k: v for k, v in tree(runs[backbone]).items() if k != "complete.json"}.items() <= before.items()
+
+
+def test_an_adapter_is_scored_as_it_was_in_its_run(policies, runs, tmp_path):
+    run = runs["mmada"]
+    trained = run / "train/ht/seed0/checkpoints/step_000001"
+    flags = ["--benchmarks", "dpg", "--checkpoint", f"ht={trained}", "--methods", "base"]
+    assert compare.main(argv("mmada", policies["mmada"], tmp_path / "run", *flags)) == EXIT_OK
+    one, two = (folder / "verdicts/dpg/main/ht-seed0.jsonl" for folder in (run, tmp_path / "run"))
+    assert one.read_text() == two.read_text()
+
+
+def test_jpeg_rewards_what_compresses():
+    noise = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    images = torch.cat([noise, torch.full((1, 3, 32, 48), 0.5), noise[:1]])
+    values = jpeg(["x"] * 4, images, specs=[{}] * 4)
+    assert values[0] == values[3] and max(values[:2]) < values[2] < 0 and values[1] != values[0]
+    assert jpeg(["x"], images[1:2]) == [values[1]]
+    images[1, 0, 0, 0] = math.nan
+    assert math.isnan(jpeg(["x"] * 4, images)[1])
+
+
+def planned(capsys, *flags: str) -> dict:
+    """What --dry-run --json says; nothing may be written."""
+    assert compare.main(["--dry-run", "--json", "--out", "nowhere", *flags]) == EXIT_OK
+    assert not Path("nowhere").exists()
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("backbone, weights", [("mmada", 8_082_690_048), ("lumina-dimoo", 8_081_805_312)])
+def test_a_dry_run_needs_no_weights(backbone, weights, capsys):
+    plan = planned(capsys, "--backbone", backbone, "--methods", "ht,mask", "--gpu", "h200")
+    cost, ht = plan["forecast"], plan["forecast"]["iteration"]["ht"]
+    assert cost["weights"] == weights and "published sizes" in cost["basis"] and cost["card"] == "H200 141 GB"
+    assert (ht["forwards"]["old"], ht["forwards"]["ref"], ht["forwards"]["train"]) == (8, 8, 8 * 24)
+    assert ht["pflop"] < cost["iteration"]["mask"]["pflop"] and ht["fits"]
+    assert ht["memory_gib"]["weights"] == pytest.approx(weights * 2 / 2**30, abs=0.01)
+    assert ht["memory_gib"]["adapters_and_copies"] == 1.25 and ht["memory_gib"]["gradients_and_moments"] == 3.75
+    assert cost["pictures_of_one_policy"]["geneval/main"]["resolution"] == "512x512"
+    assert cost["pictures_of_one_policy"]["geneval/main"]["pictures"] == 4 * 210
+    full = planned(capsys, "--backbone", backbone, "--methods", "ht", "--set", "tuning=full", "--gpu", "a100")
+    assert not full["forecast"]["iteration"]["ht"]["fits"]
+
+
+def test_a_dry_run_of_weights_that_are_here_asks_them(policies, capsys):
+    plan = planned(capsys, "--policy", str(policies["lumina-dimoo"]), "--methods", "ht", "--budget", "iterations:3")
+    assert "headers of its weights" in plan["forecast"]["basis"] and plan["forecast"]["weights"] < 3e6
+    assert plan["forecast"]["pictures_of_one_policy"]["dpg/main"]["resolution"] == "64x64"
+    compare.main(["--dry-run", "--policy", str(policies["mmada"]), "--methods", "ht,uni"])
+    told = capsys.readouterr().out
+    assert "| ht " in told and "GiB in training" in told and "pictures to be scored, of each policy" in told
+
+
+@pytest.mark.parametrize(
+    "flags, parts",
+    [
+        (["--backbone", "mmda"], ["unknown backbone 'mmda'", "did you mean 'mmada'", "embedded"]),
+        (["--backbone", "mmada"], ["Gen-Verse/MMaDA-8B-MixCoT", "hf download"]),
+        (["--backbone", "mmada", "--gpu", "h1000", "--dry-run"], ["unknown card in --gpu 'h1000'", "'h100'"]),
+        (["--policy", "some-one/some-weights"], ["some-one/some-weights", "hf download"]),
+        (["--policy", "MMADA", "--backbone", "lumina-dimoo"], ["of the backbone 'mmada', not 'lumina-dimoo'"]),
+        (["--policy", "MMADA", "--backbone", "embedded"], ["of the backbone 'mmada', not 'embedded'"]),
+        (["--policy", "MMADA", "--revision", "main"], ["revision 'main'", "only models of the hub"]),
+        (["--policy", "MMADA", "--resolution", "100"], ["resolution is '100'", "multiples of 16"]),
+        (["--policy", "MMADA", "--resolution", "64x96"], ["resolution is '64x96'", "square pictures only"]),
+        (["--policy", "MMADA", "--set", "main.resolution=large"], ["resolution is 'large'", "HEIGHTxWIDTH"]),
+        (["--policy", "embedded", "--resolution", "50"], ["resolution is '50'", "multiples of 8"]),
+    ],
+)
+def test_a_bad_flag_is_one_sentence(policies, tmp_path, capsys, flags, parts):
+    flags = [str(policies["mmada"]) if flag == "MMADA" else flag for flag in flags]
+    assert leave(compare.main, [*flags, "--methods", "ht", "--jobs", "0", "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told.startswith("error: ") and all(part in told for part in parts), told
+    assert not list(tmp_path.glob("run/[!.]*"))
+
+
+def test_what_a_backbone_cannot_do_is_said(policies, runs, tmp_path, capsys):
+    other = argv("lumina-dimoo", policies["lumina-dimoo"], runs["mmada"], "--methods", "ht")
+    assert leave(compare.main, other) == 2
+    assert "backbone = 'mmada', but this command says 'lumina-dimoo'" in capsys.readouterr().err
+    adapter, tiny = str(runs["mmada"] / "train/ht/seed0/checkpoints/step_000001"), str(policies["mmada"])
+    for method, policy, more, code, part in (
+        ("pretrain", tiny, [], 3, "mmada has other image codes"),
+        ("ht", adapter, [], 3, "is an adapter on another one"),
+        ("ht", tiny, ["--set", "rollout_dtype=float64"], 2, "with tuning=lora rollouts come from the network itself"),
+    ):
+        flags = ["--method", method, "--policy", policy, "--budget", "iterations:1", "--set", "lora_rank=2", *more]
+        assert leave(train.main, [*flags, "--out", str(tmp_path / part[:12])]) == code
+        assert part in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""What ranks do without a launch: nothing; and what a launch may ask for."""
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.utils import DistributedType
+
+from htgrpo import ranks, sharding
+from htgrpo.errors import UserError
+from htgrpo.ranks import ALONE
+from tests.ranks.launching import CONFIGS
+
+FSDP = {"fsdp_version": 2, "fsdp_transformer_layer_cls_to_wrap": "Block"}
+
+
+def test_one_process_alone():
+    """Everything is its own and comes back as it is; errors pass untouched."""
+    assert ALONE.is_main and ALONE.share([1, 2, 3]) == [1, 2, 3] and ALONE.together([1, 2, 3]) == [1, 2, 3]
+    value = object()
+    assert ALONE.gather(value) == [value]
+    tensor = torch.ones(2)
+    ALONE.add([tensor])
+    assert tensor.tolist() == [1.0, 1.0]
+    with pytest.raises(KeyError), ALONE.phase():
+        raise KeyError
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_what_is_shared_out_comes_back_in_order(count, monkeypatch):
+    """Also where there are more ranks than items."""
+    every = [ranks.Ranks() for _ in range(count)]
+    for index, one in enumerate(every):
+        one.index, one.count = index, count
+    items = list("abcd")
+    shares = [one.share(items) for one in every]
+    assert sorted(sum(shares, [])) == items and max(map(len, shares)) - min(map(len, shares)) <= 1
+    monkeypatch.setattr(ranks.Ranks, "gather", lambda self, value: shares)
+    assert all(one.together(share) == items for one, share in zip(every, shares, strict=True))
+
+
+def test_gradients_are_sent_in_buckets(monkeypatch):
+    """In order, of one dtype, and no larger than need be."""
+    monkeypatch.setattr(ranks, "BUCKET", 10)
+    tensors = [torch.zeros(n) for n in (4, 6, 1, 30, 2)] + [torch.zeros(3, dtype=torch.float64), torch.zeros(2)]
+    buckets = list(ranks._buckets(tensors))
+    assert [[t.numel() for t in bucket] for bucket in buckets] == [[4, 6], [1], [30], [2], [3], [2]]
+    assert [t for bucket in buckets for t in bucket] == tensors
+    assert all(len({t.dtype for t in bucket}) == 1 for bucket in buckets)
+
+
+@pytest.mark.parametrize(("name", "kind", "processes", "fsdp"), [
+    ("one_gpu", DistributedType.NO, 1, {}), ("ddp_8gpu", DistributedType.MULTI_GPU, 8, {}),
+    ("fsdp2_8gpu", DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": True}),
+    ("zero2_8gpu", DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": False}),
+    ("multi_node", DistributedType.FSDP, 16, {**FSDP, "fsdp_reshard_after_forward": True}),
+])
+def test_the_shipped_configurations_are_read(name, kind, processes, fsdp):
+    config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
+    assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, "no")
+    found = getattr(config, "fsdp_config", None) or {}
+    assert fsdp.items() <= found.items() and bool(found) == bool(fsdp)
+    assert config.num_machines == (2 if name == "multi_node" else 1)
+
+
+def test_every_shipped_configuration_says_whether_it_ran():
+    for path in CONFIGS.glob("*.yaml"):
+        text = path.read_text()
+        assert ("NOT RUN HERE" in text) == (path.stem == "multi_node")
+        assert path.stem in ("one_gpu", "multi_node") or "Never run on several GPUs here" in text
+
+
+class _Accelerator:
+    """As much of one as sharding.plugin reads."""
+
+    def __init__(self, kind=DistributedType.MULTI_CPU, mixed_precision="no", processes=2):
+        self.distributed_type, self.mixed_precision, self.num_processes, self.state = kind, mixed_precision, processes, None
+
+
+@pytest.mark.parametrize(("accelerator", "environment", "message"), [
+    (_Accelerator(DistributedType.DEEPSPEED), {}, "asks for DeepSpeed"),
+    (_Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
+    (_Accelerator(), {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
+    (_Accelerator(), {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_ACTIVATION_CHECKPOINTING": "true"},
+     "fsdp_activation_checkpointing: set it to false"),
+])
+def test_what_a_launch_may_not_ask_for(accelerator, environment, message, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
+        sharding.plugin(accelerator)
+
+
+def test_nothing_is_sharded_where_nobody_asks_for_it(monkeypatch):
+    assert sharding.plugin(_Accelerator()) is None
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert sharding.plugin(_Accelerator(processes=1)) is None

@@ -1,0 +1,119 @@
+"""Two processes train as one does: same images, same counts, same curves, same weights, however unequal their shares are."""
+
+import json
+import math
+import shutil
+
+import pytest
+from safetensors.torch import load_file
+
+from htgrpo.checkpoints import saved
+from htgrpo.files import read_jsonl
+from tests.ranks import scenarios
+from tests.ranks.launching import launch
+
+WELL = ("plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
+        "exact_kl", "units", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one")
+ENDS = {"refuses": "UserError: the scorer is not reachable: start it", "breaks": "RuntimeError: the scorer fell over"}
+RUN = {
+    "ddp_8gpu": [*WELL, *ENDS, "plain+begun", "dies"],
+    "fsdp2_8gpu": [name for name in WELL if name not in ("plain", "normalised", "interleaved", "pretrain_of_one")]
+    + [*ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2"],
+}
+CASES = [pytest.param(config, name, id=f"{config}-{name}") for config, names in RUN.items() for name in names]
+
+
+def cases(wanted):
+    """The cases whose scenario is among those wanted."""
+    return [case for case in CASES if case.values[1].removesuffix("@zero2") in wanted]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Every scenario in one process."""
+    out = tmp_path_factory.mktemp("alone")
+    scenarios.main(out, list(WELL))
+    return out
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory):
+    """The folder with the scenarios of a configuration, run by two processes when it is first asked for."""
+    done = {}
+
+    def run(config):
+        if config not in done:
+            done[config] = tmp_path_factory.mktemp(config)
+            result = launch(config, "tests.ranks.scenarios", str(done[config]), json.dumps(RUN[config]))
+            assert (result.returncode == 0) == ("dies" not in RUN[config]), result.stderr[-3000:]
+        return done[config]
+
+    return run
+
+
+def numbers(line):
+    """A record's values in a row, with lists spread out."""
+    return [one for value in line.values() for one in (value if isinstance(value, list) else [value])]
+
+
+@pytest.mark.parametrize(("config", "name"), cases(WELL))
+def test_two_processes_equal_one(config, name, alone, launched):
+    """Counters are equal, everything else to 1e-9: the order of sums is all that differs."""
+    ours, theirs = launched(config) / name, alone / name.removesuffix("@zero2")
+    assert [(ours / f"ended.{rank}").read_text() for rank in (0, 1)] == ["well", "well"]
+    lines, wanted = read_jsonl(ours / "metrics.jsonl"), read_jsonl(theirs / "metrics.jsonl")
+    assert len(lines) == len(wanted) >= 3
+    for line, other in zip(lines, wanted, strict=True):
+        assert list(line) == list(other)
+        for value, expected in zip(numbers(line), numbers(other), strict=True):
+            if isinstance(expected, float):
+                assert math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
+            else:
+                assert value == expected
+    checkpoints = saved(theirs)
+    assert [folder.name for folder in saved(ours)] == [folder.name for folder in checkpoints]
+    for folder in checkpoints:
+        for file in folder.rglob("*.safetensors"):
+            state, expected = load_file(ours / file.relative_to(theirs)), load_file(file)
+            assert state.keys() == expected.keys()
+            for key, value in expected.items():
+                assert state[key].shape == value.shape and float((state[key] - value).abs().max()) < 1e-6, key
+
+
+@pytest.mark.parametrize("config", RUN)
+def test_one_process_goes_on_where_two_stopped(config, alone, launched, tmp_path):
+    """A checkpoint holds whole tensors and nothing of how many processes there were."""
+    folder = shutil.copytree(launched(config) / "plain+begun", tmp_path / "run")
+    assert [path.name for path in saved(folder)] == ["step_000002"]
+    scenarios.go("plain", folder)
+    for line, wanted in zip(*(read_jsonl(run / "metrics.jsonl") for run in (folder, alone / "plain")), strict=True):
+        assert numbers(line) == pytest.approx(numbers(wanted), abs=1e-9)
+
+
+def test_the_scenarios_are_what_they_say(alone):
+    """Some groups are dropped, some ranks have none, and forwards are too small for all of a group's contexts."""
+    def lines(name):
+        return read_jsonl(alone / name / "metrics.jsonl")
+
+    assert all(line["groups"] == 3 and line["images_dropped"] == 3 for line in lines("dropped_group"))
+    groups = {line["groups"] for line in lines("no_group_on_one_rank")}
+    assert groups == {1, 2}
+    assert all(line["groups"] == 0 and "loss" not in line for line in lines("no_group_at_all"))
+    assert all(line["groups"] == 1 for line in lines("one_prompt"))
+    assert read_jsonl(alone / "plain+resumed" / "metrics.jsonl") == lines("plain")
+
+
+@pytest.mark.parametrize(("config", "name"), cases(ENDS))
+def test_an_error_in_one_process_ends_both(config, name, launched):
+    """The process that failed says what happened, the other one quotes it, and both can go on with other work."""
+    out, sentence = launched(config) / name, ENDS[name]
+    assert (out / "ended.1").read_text() == sentence
+    quoted = sentence.removeprefix("UserError: ").replace("RuntimeError", "unexpected RuntimeError")
+    assert (out / "ended.0").read_text() == f"UserError: {quoted} (in process 1 of 2)"
+    assert not (out / "metrics.jsonl").exists()
+
+
+def test_a_process_that_dies_takes_the_other_with_it(launched):
+    """The other one waits for nobody, and does not go on alone."""
+    out = launched("ddp_8gpu") / "dies"
+    assert not list(out.glob("ended.*")) and not (out / "metrics.jsonl").exists()
