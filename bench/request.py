@@ -23,7 +23,7 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 class Request:
     """A run. methods x seeds are trained from `policy` and scored on `benchmarks` under `settings`, beside `checkpoints`.
 
-    policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: asked for of a hub id, "" for none; policy_sha256:
+    policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: commit of a hub id, "" elsewhere; policy_sha256:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
@@ -99,7 +99,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         parse_seeds(args.seeds, defaults["seeds"]),
         weights.backbone,
         weights.source,
-        args.revision or "",
+        weights.revision,
         weights.sha256,
         budget,
         benchmarks,

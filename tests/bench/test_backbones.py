@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,21 @@ def test_a_dry_run_of_weights_that_are_here_asks_them(policies, capsys):
     compare.main(["--dry-run", "--policy", str(policies["mmada"]), "--methods", "ht,uni"])
     told = capsys.readouterr().out
     assert "| ht " in told and "GiB in training" in told and "pictures to be scored, of each policy" in told
+
+
+def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    commit = "0123456789" * 4
+    home = tmp_path / "hub" / "models--Alpha-VLLM--Lumina-DiMOO"
+    shutil.copytree(policies["lumina-dimoo"], home / "snapshots" / commit)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text(commit)
+    for revision in ([], ["--revision", "main"], ["--revision", commit]):
+        flags = ["--backbone", "lumina-dimoo", *revision, "--methods", "base", "--benchmarks", "dpg", "--limit", "1", "--jobs", "0"]
+        small = ["--set", "main.steps=2", "--set", "main.samples=1", "--out", str(tmp_path / "run")]
+        assert compare.main([*flags, *small]) == EXIT_OK
+        config = json.loads((tmp_path / "run" / "config.json").read_text())
+        assert (config["policy"], config["revision"]) == ("Alpha-VLLM/Lumina-DiMOO", commit)
 
 
 @pytest.mark.parametrize(
