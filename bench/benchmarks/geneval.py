@@ -1,0 +1,145 @@
+"""GenEval (github djghosh13/geneval @ af4902f24d3c; arXiv 2310.11513): its 553 prompts, detector and rule, without MMDetection.
+
+With GenEval's own detector the scores are the benchmark's; with the hub's weights of the same network they are near but not
+comparable, and the title says so. The rule is geneval_rule.py, what looks at pictures bench/scorers/geneval/.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from bench import assets
+from bench.benchmarks.base import Benchmark
+from bench.benchmarks.geneval_rule import TASKS, Verdict, judge
+from htgrpo.errors import UserError
+from htgrpo.files import read_jsonl
+from htgrpo.prompts import Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bench.scorers.geneval.colours import Colours
+    from bench.scorers.geneval.detector import Detection, Detector
+
+TITLE = "GenEval"
+SPLIT = "heldout"
+
+
+def official_prompts() -> list[Prompt]:
+    """The 553 prompts in upstream's order; an id is upstream's folder name, 00000 to 00552. Raises UserError without the asset."""
+    lines = read_jsonl(assets.asset("geneval_metadata"))
+    return [Prompt(f"{index:05d}", line["prompt"], line["tag"], line) for index, line in enumerate(lines)]
+
+
+def only_split(name: str, split: str) -> None:
+    """Raises UserError for any split but the published test prompts."""
+    if split != SPLIT:
+        raise UserError(f"{name} has no {split!r} prompts: its published prompts are all for testing, as the split {SPLIT!r}")
+
+
+class GenEval(Benchmark):
+    """Six tasks; an image is right or wrong; the headline is the unweighted mean of the six task scores (0..1).
+
+    detector, colours: by default loaded when the first picture is judged, on the GPU where there is one.
+    """
+
+    name, world, version = "geneval", "natural", "1"
+    categories, aggregate, scale = TASKS, "category_mean", 1.0
+
+    def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, weights: Path | None = None,
+                 device: str | None = None):
+        self._detector, self._colours, self._weights, self._device = detector, colours, weights, device
+        self._identity: dict[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """How tables call it; the weights of another detector than GenEval's own are named."""
+        try:
+            official = self.scorer_identity()["official"]
+        except UserError:  # prompts alone need no weights
+            official = True
+        return TITLE if official else f"{TITLE} (different detector)"
+
+    def prompts(self, split: str) -> list[Prompt]:
+        only_split(self.name, split)
+        return official_prompts()
+
+    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
+        self.check_batch(images, prompts)
+        detector, colours = self._scorers()
+        pictures = as_arrays(images)
+        found = detector.detect(pictures)
+        return [self._record(*one, colours) for one in zip(pictures, found, prompts, strict=True)]
+
+    def _record(self, picture: "np.ndarray", found: "list[Detection]", prompt: Prompt, colours: "Colours") -> dict:
+        asked: list[list[Any]] = []
+
+        def colour_of(item: "Detection") -> str:
+            asked.append([item.cls, [*item.box, item.score], colours.of(picture, item)])
+            return asked[-1][-1]
+
+        verdict = judge(found, prompt.spec, colour_of)
+        return {"score": float(verdict.correct), "evidence": evidence(verdict, prompt.spec) | {"colours": asked}}
+
+    def scorer_identity(self) -> dict:
+        """Beside the common keys "detector", "detector_revision", "official", "colours", "colours_revision", "colours_dtype".
+        Raises UserError where weights are missing."""
+        if self._identity is None:
+            parts = self._given_identity() if self._detector and self._colours else self._located_identity()
+            revision = f"{parts['detector_revision']} {parts['colours_revision']}"
+            self._identity = {"name": "geneval", "version": self.version, "weights_revision": revision, "dtype": "float32", **parts}
+        return dict(self._identity)
+
+    def _given_identity(self) -> dict:
+        return {**self._detector.identity, **self._colours.identity}
+
+    def _located_identity(self) -> dict:
+        from bench.scorers.geneval import colours, network
+        from bench.scorers.weights import locate
+
+        place = network.locate_detector(self._weights)
+        (clip,) = locate(colours.FOLDER, (colours.CLIP,), None)
+        return {**network.identity_of(place), **colours.identity_of(clip, self._on())}
+
+    def _on(self) -> str:
+        import torch
+
+        return self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _scorers(self) -> "tuple[Detector, Colours]":
+        from bench.scorers.geneval.colours import Colours
+        from bench.scorers.geneval.detector import Detector
+
+        if self._detector is None:
+            self._detector = Detector.load(self._weights, self._on())
+        if self._colours is None:
+            self._colours = Colours.load(None, self._on())
+        return self._detector, self._colours
+
+
+def as_arrays(images: Tensor) -> "list[np.ndarray]":
+    """Pictures float [n, 3, H, W] in 0..1 -> uint8 RGB [H, W, 3] each, as they are saved in PNG files."""
+    import torch
+
+    return list((images.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy())
+
+
+def evidence(verdict: Verdict, spec: dict) -> dict:
+    """What a verdict saw, in the fields of upstream's result lines: "reason", "metadata" and "details" (both JSON texts)."""
+    return {"reason": verdict.reason, "metadata": json.dumps(spec), "details": json.dumps(verdict.evidence["boxes"])}
+
+
+def result_lines(verdicts: Sequence[dict]) -> str:
+    """Upstream's results file, for its summary_scores.py, from the records of a verdict file; those without a score are left
+    out."""
+    lines = []
+    for record in verdicts:
+        if record["score"] is None:
+            continue
+        seen = record["evidence"]
+        lines.append({"filename": record["image"], "tag": record["category"], "prompt": record["prompt"],
+                      "correct": bool(record["score"]), **{key: seen[key] for key in ("reason", "metadata", "details")}})
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

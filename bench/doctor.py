@@ -1,0 +1,133 @@
+"""What can be scored here: every scorer's environment, weights, device and self-test, and what to run next."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.cli import run_main
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
+
+DESCRIPTION = """\
+Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
+test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out.
+
+examples:
+  python -m bench.doctor
+  python -m bench.doctor imagereward clip --device cuda
+Exit code 0, or 3 where a scorer that was named is not ready.
+"""
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One scorer's row."""
+
+    scorer: str
+    environment: str
+    weights: str
+    device: str
+    self_test: str
+    next: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be used: its weights are here and no test has failed."""
+        return self.weights == "found" and self.self_test in ("passed", NOT_RUN)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.doctor", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
+    parser.add_argument("--device", default=None, help="cpu, cuda ... (default: a GPU where there is one)")
+    parser.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    args = parser.parse_args(argv)
+    from bench.scorers.registry import SCORERS
+
+    names = [SCORERS.check(name) for name in args.scorers] or SCORERS.names()
+    device = args.device or _device()
+    findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
+    if args.json:
+        print(json.dumps([asdict(one) | {"ready": one.ready} for one in findings], indent=2))
+    else:
+        _print(findings)
+    return EXIT_INCOMPLETE if args.scorers and not all(one.ready for one in findings) else 0
+
+
+def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
+    """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
+    try:
+        kind = get(name)
+    except UserError as error:
+        return Finding(name, "cannot be loaded", "", "", NOT_RUN, error.message)
+    environment, serve = _environment(kind)
+    try:
+        _find_weights(kind)
+    except UserError as error:
+        missing = "no server" if environment == "server" else "not found"
+        return Finding(name, environment, missing, device if serve else "the server's", NOT_RUN, error.message)
+    where = device if serve else "the server's"
+    use = f"python -m bench.serve {name}" if serve else f"--scorer-url {name}=…"
+    if quick:
+        return Finding(name, environment, "found", where, NOT_RUN, f"python -m bench.doctor {name}")
+    scorer = None
+    try:
+        scorer = kind.load(device=device)
+        failures = scorer.self_test()
+        tested, after = ("passed", use) if not failures else ("FAILED", "; ".join(failures))
+    except UserError as error:
+        tested, after = "cannot start", error.message
+    except Exception as error:  # a broken environment or a full GPU is a finding too
+        tested, after = "cannot start", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    finally:
+        getattr(scorer, "close", lambda: None)()
+    return Finding(name, environment, "found", where, tested, after)
+
+
+def _environment(kind: Any) -> tuple[str, bool]:
+    """Where a scorer runs, and whether it can be loaded on a device of ours."""
+    if script := getattr(kind, "script", None):
+        return f"its own, by uv ({script})", True
+    return ("this one", True) if hasattr(kind, "repositories") else ("server", False)
+
+
+def _find_weights(kind: Any) -> None:
+    """Raises UserError with the command that brings what is missing."""
+    if hasattr(kind, "folders"):
+        kind.folders()
+    elif hasattr(kind, "repositories"):
+        from bench.scorers.weights import locate
+
+        locate(kind.name, kind.repositories, None)
+    else:
+        kind.load()
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=False)
+    if not findings:
+        console.print("no scorers are registered: re-install this package (pip install -e .)")
+        return
+    table = Table("scorer", "environment", "weights", "device", "self-test", title="Scorers on this machine")
+    for one in findings:
+        table.add_row(one.scorer, one.environment, one.weights, one.device, one.self_test)
+    console.print(table)
+    for one in findings:
+        console.print(f"{one.scorer}: {one.next}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

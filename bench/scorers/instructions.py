@@ -1,0 +1,35 @@
+"""The exact instructions that scorers give to their models. They are benchmark texts: an asset, never part of this package."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.assets import asset
+from htgrpo.errors import UserError
+
+ASSET = "scorer_prompts"
+
+
+def instruction(key: str) -> Any:
+    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing or lacks it."""
+    path = instructions_file()
+    found = _read(path, path.stat().st_mtime_ns).get(key)
+    if not found:
+        raise UserError(f"{str(path)!r} has no instruction {key!r}: bring the asset again with `python -m bench.fetch {ASSET}`")
+    return found
+
+
+def instructions_file() -> Path:
+    """Where the asset lies. Raises UserError, with the command that brings it, where it does not."""
+    return asset(ASSET)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int) -> dict[str, Any]:
+    try:
+        texts = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(path)!r} is not JSON ({error}): bring the asset again with `python -m bench.fetch {ASSET}`"
+                        ) from error
+    return texts if isinstance(texts, dict) else {}

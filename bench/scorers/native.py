@@ -1,0 +1,99 @@
+"""What the scorers in this process share: pictures are prepared one by one, so that a broken one costs only itself, then judged in
+batches."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from bench.scorers.base import Judged, Scorer, Unscorable
+from bench.scorers.weights import Repository, revision
+from htgrpo.errors import UserError
+
+Item = TypeVar("Item")
+
+
+class Native(Scorer, Generic[Item]):
+    """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is judged."""
+
+    repositories: ClassVar[tuple[Repository, ...]]  # the weights' own first
+    official_dtype: ClassVar[torch.dtype]
+    batch_size: int = 16  # pictures pushed through the network at once
+
+    def __init__(self, folders: Sequence[Path], device: str | torch.device, dtype: torch.dtype):
+        self.folders, self.device, self.dtype = tuple(folders), torch.device(device), dtype
+
+    @cached_property
+    def _revisions(self) -> list[str]:
+        return [revision(folder, repository) for folder, repository in zip(self.folders, self.repositories)]
+
+    def identity(self) -> dict[str, Any]:
+        """Beside the common keys "base_revisions": the commits of the other repositories that were read. A folder's revision is
+        a sha256 over its files, computed when it is first asked for."""
+        own, *others = self._revisions
+        bases = {"base_revisions": dict(zip((one.id for one in self.repositories[1:]), others))} if others else {}
+        return {"name": self.name, "version": self.version, "weights_revision": own,
+                "dtype": str(self.dtype).removeprefix("torch.")} | bases
+
+    @abstractmethod
+    def prepare(self, image: Image.Image, prompt: str) -> Item:
+        """One decoded picture of any mode and its prompt -> what `judge` takes, on the CPU. Raises Unscorable."""
+
+    @abstractmethod
+    def judge(self, items: list[Item]) -> list[Judged]:
+        """The judgements of at most `batch_size` prepared pictures, in order. Gradients are off."""
+
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
+        self.check_pairs(images, prompts)
+        judged: list[Judged] = []
+        for start in range(0, len(images), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            judged += self._score_batch(images[part], prompts[part])
+        return judged
+
+    def _score_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
+        ready: dict[int, Item] = {}
+        judged: dict[int, Judged] = {}
+        for index, (image, prompt) in enumerate(zip(images, prompts)):
+            try:
+                ready[index] = self._prepare(image, prompt)
+            except Unscorable as error:
+                judged[index] = Judged.failed(str(error))
+        if ready:
+            with torch.inference_mode():
+                judged |= zip(ready, self.judge(list(ready.values())), strict=True)
+        return [judged[index] for index in range(len(images))]
+
+    def _prepare(self, image: Image.Image, prompt: str) -> Item:
+        if not isinstance(image, Image.Image):
+            raise Unscorable(f"not a picture but {type(image).__name__}")
+        if self.needs_prompt and not isinstance(prompt, str):
+            raise Unscorable(f"{self.name} needs a prompt, got {type(prompt).__name__}")
+        try:
+            image.load()
+        except Exception as error:  # a damaged file raises whatever its decoder meets
+            raise Unscorable(f"the picture cannot be decoded ({error or type(error).__name__})") from error
+        return self.prepare(image, prompt)
+
+
+def padded(rows: Sequence[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Token rows of unlike lengths -> ids, filled up with `pad` on the right, and mask, both int64 [B, longest]."""
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=pad)
+    mask = pad_sequence([torch.ones(len(row), dtype=torch.long) for row in rows], batch_first=True)
+    return ids.to(device), mask.to(device)
+
+
+def dtype_of(dtype: Any, official: torch.dtype) -> torch.dtype:
+    """`dtype` (a torch.dtype or its name) or the official one. Raises UserError for what is no floating-point dtype."""
+    if dtype is None:
+        return official
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UserError(f"unknown dtype {str(dtype)!r}: give float32, bfloat16 or float16")
+    return found

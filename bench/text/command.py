@@ -1,0 +1,167 @@
+"""The command line of `python -m bench.text`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.text.settings import TextSettings
+    from bench.weights import Weights
+
+DESCRIPTION = """\
+Asks a policy for text through lm-eval, to see that training on pictures has left its language alone: run it on the weights before
+and after. Likelihoods are LLaDA's Monte-Carlo estimate, answers are written by its semi-autoregressive decoding. Results are in
+lm-eval's schema: OUT/results.json and OUT/samples_TASK.jsonl.
+
+examples:
+  python -m bench.text                                      our small tasks on the embedded policy: shows the path, needs no network
+  python -m bench.text --policy Gen-Verse/MMaDA-8B-MixCoT --backbone mmada --tasks gsm8k --chat --device cuda
+  python -m bench.text --checkpoint runs/a/train/ht/seed0/checkpoints/step_000040 --tasks arc_easy,hellaswag --limit 200
+  accelerate launch -m bench.text --checkpoint DIR --tasks gsm8k     requests are shared among the processes
+"""
+DEFAULT_TASKS = "embedded_text"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench.text", description=DESCRIPTION, allow_abbrev=False,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--checkpoint", metavar="DIR", help="folder of the weights to ask; the same as --policy DIR")
+    p.add_argument("--policy", metavar="NAME_OR_PATH", help="the weights to ask: 'embedded' (default), a folder, or a hub id")
+    p.add_argument("--backbone", metavar="NAME", help="model family, where the folder does not say it, e.g. mmada")
+    p.add_argument("--revision", metavar="REV", help="commit, tag or branch of a hub id")
+    p.add_argument("--dtype", default="auto", metavar="DTYPE", help="of the network: auto (default), float32, bfloat16, float64")
+    p.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where it runs (default auto: cuda if there is one)")
+    p.add_argument("--tasks", default=DEFAULT_TASKS, metavar="NAMES",
+                   help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
+                   "embedded_choice and embedded_write, which need no network)")
+    p.add_argument("--limit", type=int, metavar="N", help="only the first N documents of every task")
+    p.add_argument("--num-fewshot", type=int, metavar="N", help="examples before every question (default: the task's own)")
+    p.add_argument("--chat", action="store_true", help="put every context into MMaDA's chat layout")
+    p.add_argument("--samples", type=int, metavar="N", help="masks per likelihood (default 128; where an answer has no more than "
+                   "that, all of them: exact for answers of up to 7 tokens)")
+    p.add_argument("--batch", type=int, metavar="N", help="sequences in one forward (default 16); changes speed and memory only")
+    p.add_argument("--seed", type=int, metavar="N", help="of masks and drawn tokens (default 0); equal seeds pair policies")
+    p.add_argument("--head", metavar="full|text", help="probabilities over all ids, as upstream has them (full, default: what "
+                   "image codes take counts as lost), or over those below the image codes (text)")
+    p.add_argument("--max-length", type=int, metavar="N", help="tokens of context and answer (default 4096); longer contexts lose "
+                   "their beginning, and the results say how many did")
+    p.add_argument("--gen-length", type=int, metavar="N", help="tokens of a written answer (default 256; a task's max_gen_toks may "
+                   "shorten it)")
+    p.add_argument("--block-length", type=int, metavar="N", help="tokens of a block, written before the next begins (default 32, "
+                   "or gen-length where that is less)")
+    p.add_argument("--steps", type=int, metavar="N", help="forwards for a whole answer (default gen-length: a token each)")
+    p.add_argument("--temperature", type=float, metavar="T", help="of drawn tokens; 0: the likeliest (default: as the task asks)")
+    p.add_argument("--remasking", metavar="low_confidence|random", help="which tokens of a block wait (default low_confidence)")
+    p.add_argument("--cfg-scale", type=float, metavar="S", help="guidance against the masked prompt (default 0: none)")
+    p.add_argument("--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote")
+    p.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default runs/text-IDENTITY)")
+    p.add_argument("--overwrite", action="store_true", help="replace results of another setting in --out")
+    p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
+    return p
+
+
+def settings_of(args: argparse.Namespace) -> "TextSettings":
+    """The settings that the flags name. Raises UserError."""
+    from bench.text.settings import Decoding, Head, TextSettings
+    from htgrpo.options import build, convert
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+    decoding = given("gen_length", "block_length", "steps", "remasking")
+    length = decoding.get("gen_length", Decoding().gen_length)
+    decoding = {"block_length": min(Decoding().block_length, max(length, 1)), "steps": length, **decoding}
+    options = given("samples", "batch", "seed", "max_length", "cfg_scale", "temperature")
+    if args.head is not None:
+        options["head"] = convert(args.head, Head, "--head")
+    return TextSettings(**options, chat=args.chat, decoding=build(Decoding, decoding, "decoding"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluates, writes and prints; returns the exit code. What is there already is only printed again."""
+    args = parser().parse_args(argv)
+    from dataclasses import asdict
+
+    from bench.text.results import RESULTS, identity_of, stored
+    from bench.weights import EMBEDDED, inspect
+    from htgrpo.errors import UserError
+    from htgrpo.options import require
+
+    if args.checkpoint and args.policy:
+        raise UserError(f"both --checkpoint {args.checkpoint!r} and --policy {args.policy!r} are given: name the weights once")
+    require(args.limit is None or args.limit >= 1, "--limit", args.limit, "it must be at least 1")
+    require(args.num_fewshot is None or args.num_fewshot >= 0, "--num-fewshot", args.num_fewshot, "it must be at least 0")
+    names = list(dict.fromkeys(part.strip() for part in args.tasks.split(",") if part.strip()))
+    require(bool(names), "--tasks", args.tasks, "it takes names separated by commas")
+    settings = settings_of(args)
+    weights = inspect(args.checkpoint or args.policy or EMBEDDED, args.backbone, args.revision)
+    options = {"limit": args.limit, "num_fewshot": args.num_fewshot, "dtype": args.dtype}
+    identity = identity_of(weights.sha256, names, asdict(settings), options)
+    out = args.out or Path("runs") / f"text-{identity[:8]}"
+    results = stored(out, identity, args.overwrite)
+    if results is None:
+        results = _evaluate(args, names, settings, weights, identity, out)
+    else:
+        say(f"nothing to do: everything asked for is in {out} already")
+    if results is not None:
+        _print(results, out / RESULTS, args.json)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, names: list[str], settings: "TextSettings", weights: "Weights", identity: str,
+              out: Path) -> dict[str, Any] | None:
+    """Results, written to `out`; None in all but the first process of a launch."""
+    say("loading")
+    from bench.machine import launch
+    from bench.text.evaluation import Tasks, evaluate, write
+    from bench.text.model import PolicyLM
+    from htgrpo.policies.policy import load_policy
+
+    tasks = Tasks(names, args.confirm_run_unsafe_code)
+    device = _device(args.device)
+    with launch(device == "cpu") as ranks:
+        where = str(ranks.device) if ranks.count > 1 else device
+        policy = load_policy(weights.source, where, backbone=args.backbone, revision=args.revision, dtype=args.dtype)
+        policy.net.requires_grad_(False).eval()
+        model = PolicyLM(policy, settings, ranks)
+        results = evaluate(model, tasks, args.limit, args.num_fewshot)
+        if not ranks.is_main:
+            return None
+        results["config"]["identity"] = identity
+        write(results, out)
+    return results
+
+
+def _device(name: str) -> str:
+    import torch
+
+    from htgrpo.errors import UserError, suggest
+
+    if name not in ("auto", "cpu", "cuda"):
+        raise suggest(name, ("auto", "cpu", "cuda"), "device")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("--device is 'cuda', but torch finds no CUDA device here: use --device cpu")
+    return name if name != "auto" else "cuda" if there else "cpu"
+
+
+def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:
+    from bench.text.results import table
+
+    if as_json:
+        shown = ("results", "groups", "n-samples", "n-shot", "versions", "config")
+        print(json.dumps({"path": str(path), **{key: results[key] for key in shown if key in results}}, indent=2, default=str))
+    else:
+        print(table(results))
+        print(f"results: {path}")
+
+
+def say(text: str) -> None:
+    """A line for the user, on standard error, from the first process of a launch."""
+    from bench.machine import is_main_process
+
+    if is_main_process():
+        print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,125 @@
+"""Proves a port: our scorer and its official package judge the same pictures."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.cli import run_main
+from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError, suggest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from bench.scorers.base import Judged, Scorer
+
+DESCRIPTION = """\
+Judges the same pictures with our port and with the official package, which runs in an environment of its own that uv makes on the
+first run, and prints the greatest difference and the rank correlation. Without --images, drawn pictures are judged.
+Exit code 0: they agree; 1: they do not; 3: the weights are not here.
+
+examples:
+  python -m bench.verify_scorer imagereward
+  python -m bench.verify_scorer hpsv3 --device cuda --images FOLDER       FOLDER/a.png with its prompt in FOLDER/a.txt
+"""
+TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
+"""Greatest difference that counts as agreement, as a part of the spread of the official scores (but at least of 1)."""
+RANKS = 0.99
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compares; returns the exit code."""
+    args = _parser().parse_args(argv)
+    from bench.scorers.references import REFERENCES
+    from bench.scorers.registry import SCORERS
+    from bench.scorers.weights import locate
+
+    if args.scorer not in REFERENCES:
+        raise suggest(args.scorer, REFERENCES, "scorer with an official package")
+    images, prompts, names = _from_folder(args.images) if args.images else _drawn()
+    ours = SCORERS.get(args.scorer)
+    try:
+        folders = locate(ours.name, ours.repositories, args.weights)
+    except UserError as error:
+        print(f"not verified: {error.message}", file=sys.stderr)
+        return EXIT_INCOMPLETE
+    theirs = _judge(REFERENCES[args.scorer].start(folders, args.device, args.dtype), images, prompts)
+    own = _judge(ours.load(args.weights, args.device, args.dtype), images, prompts)
+    dtype = own[0]["dtype"]
+    return compare(args.scorer, names, own[1], theirs[1], ours.axes, TOLERANCE.get(dtype, TOLERANCE["bfloat16"]), dtype)
+
+
+def _judge(scorer: "Scorer", images: Sequence["Image.Image"], prompts: Sequence[str]) -> tuple[dict[str, Any], list["Judged"]]:
+    """The identity and the judgements of a scorer, which is let go of: two of 7B may not fit beside each other."""
+    try:
+        return scorer.identity(), scorer.score(images, prompts)
+    finally:
+        getattr(scorer, "close", lambda: None)()
+
+
+def compare(scorer: str, names: list[str], own: list["Judged"], theirs: list["Judged"], axes: Sequence[str], tolerance: float,
+            dtype: str) -> int:
+    """Prints how two scorers' judgements agree, for the score or for every axis; returns the exit code."""
+    from rich.console import Console
+    from rich.table import Table
+    from scipy.stats import spearmanr
+
+    failed = [f"{name}: {a.error or b.error}" for name, a, b in zip(names, own, theirs) if a.error or b.error]
+    if failed:
+        print(f"error: {len(failed)} of {len(names)} pictures were not judged; {failed[0]}", file=sys.stderr)
+        return EXIT_FAILED
+    table = Table("", "greatest difference", "allowed", "rank correlation", "", title=f"{scorer}, {dtype}: {len(names)} pictures")
+    agree = True
+    for axis in axes or ("score",):
+        ours, official = ([one.evidence[axis] if axes else one.score for one in judged] for judged in (own, theirs))
+        gap = max(abs(a - b) for a, b in zip(ours, official))
+        allowed = tolerance * max(1.0, max(official) - min(official))
+        constant = len(set(ours)) == 1 or len(set(official)) == 1
+        ranks = 1.0 if ours == official else float("nan") if constant else float(spearmanr(ours, official).statistic)
+        good = gap <= allowed and not ranks < RANKS
+        agree &= good
+        table.add_row(axis, f"{gap:.3g}", f"{allowed:.3g}", f"{ranks:.4f}", "agrees" if good else "DIFFERS")
+    Console(width=100, soft_wrap=True).print(table)
+    return 0 if agree else EXIT_FAILED
+
+
+def _drawn() -> tuple[list["Image.Image"], list[str], list[str]]:
+    """Drawings with each of their captions, in two proportions, sharp and blurred."""
+    from PIL import ImageFilter
+
+    from bench.scorers.drawings import SHAPES, drawing, landscape
+
+    captions = [*SHAPES, "a landscape with a lake and trees"]
+    pictures = {caption: drawing(caption) for caption in SHAPES} | {captions[-1]: landscape()}
+    found = [(picture.crop(box).filter(ImageFilter.GaussianBlur(blur)), prompt, f"{caption}, for {prompt!r}")
+             for caption, picture in pictures.items() for box in ((0, 0, 512, 512), (0, 96, 512, 416)) for blur in (0, 6)
+             for prompt in captions]
+    return tuple(map(list, zip(*found)))  # type: ignore[return-value]
+
+
+def _from_folder(folder: Path) -> tuple[list["Image.Image"], list[str], list[str]]:
+    from PIL import Image
+
+    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICTURES) if folder.is_dir() else []
+    if not files:
+        raise UserError(f"{str(folder)!r} has no pictures: give a folder of {', '.join(PICTURES)} files, prompts in .txt files")
+    texts = [file.with_suffix(".txt") for file in files]
+    prompts = [text.read_text("utf-8").strip() if text.is_file() else "" for text in texts]
+    return [Image.open(file) for file in files], prompts, [file.name for file in files]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.verify_scorer", description=DESCRIPTION,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scorer", metavar="SCORER", help="imagereward, hpsv3 or unipercept")
+    parser.add_argument("--images", type=Path, default=None, metavar="FOLDER", help="pictures, each with its prompt in a .txt")
+    parser.add_argument("--weights", type=Path, default=None, help="folder of the weights (default: the hub's cache)")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
+    parser.add_argument("--dtype", default=None, help="float32, bfloat16 or float16 (default: the official one)")
+    return parser
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,76 @@
+"""The CLIP score against its package, and what it does where the package fails."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from bench.scorers.clip_score import ClipScore, features, unit
+from bench.scorers.pixels import centre, shorter_side
+from tests.scorers import tiny
+from tests.scorers.ports import alone, check_batches, check_keys, check_modes, gap, golden, seeded, version_5
+from tests.scorers.tiny_clip import tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    tiny_checkpoint(folder, seeded())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scorer(folder):
+    return ClipScore.load(folder)
+
+
+def test_scores_are_the_packages(scorer):
+    wanted = golden("clip")
+    assert gap(alone(scorer, tiny.pairs()[0], wanted["prompts"]), wanted["scores"]) <= 2e-7
+
+
+def test_batches_order_and_broken_pictures(folder):
+    scorer = ClipScore.load(folder)
+    check_batches(scorer, 1e-6)
+    check_modes(scorer)
+
+
+def test_keys_are_checked(folder):
+    check_keys(lambda: ClipScore.load(folder), folder / "model.safetensors", "text_model.encoder.layers.1.self_attn.k_proj.weight")
+
+
+def test_features_are_the_projected_ones(scorer):
+    """transformers 5 returns an object whose first field is not the features."""
+    pixels = scorer.prepare(tiny.picture(1, 64, 64), "a")[0][None]
+    with torch.inference_mode():
+        output = scorer.net.get_image_features(pixel_values=pixels)
+        wanted = scorer.net.visual_projection(scorer.net.vision_model(pixel_values=pixels).pooler_output)
+    assert features(output).shape == (1, 48) and torch.equal(features(output), wanted)
+    assert not isinstance(output, torch.Tensor) or not version_5()
+    tensor = torch.ones(2, 3)
+    assert features(tensor) is tensor and features(SimpleNamespace(last_hidden_state=0, pooler_output=tensor)) is tensor
+    assert torch.allclose(unit(tensor * 7).norm(dim=1), torch.ones(2))
+
+
+def test_prompts_are_cut_at_77_tokens(scorer):
+    image = tiny.picture(1, 64, 64)
+    longest = " ".join(["a"] * 75)  # one token each, and those of start and end
+    judged = [scorer.score([image], [prompt])[0] for prompt in (longest[2:], longest, longest + " b c", "b " + longest)]
+    assert [one.evidence["prompt_cut"] for one in judged] == [False, False, True, True]
+    assert judged[1].score == judged[2].score and len({one.score for one in judged}) == 3
+    ids = scorer.prepare(image, longest + " b c")[1]
+    assert len(ids) == 77 and ids[-1] == scorer.tokenizer.eos_token_id
+
+
+def test_scores_are_cosines(scorer):
+    """Not times 100, not cut at zero."""
+    scores = [one.score for one in scorer.score(*tiny.pairs())]
+    assert all(-1 <= score <= 1 for score in scores) and min(scores) < 0
+    assert len({round(score, 6) for score in scores}) == 3
+
+
+def test_crops_round_to_the_upper_left():
+    image = shorter_side(tiny.picture(1, 97, 64), 70)
+    assert image.size == (106, 70) and shorter_side(tiny.picture(1, 64, 97), 70).size == (70, 106)
+    odd = tiny.picture(1, 73, 70)
+    assert centre(odd, 70).tobytes() == odd.crop((1, 0, 71, 70)).tobytes() != odd.crop((2, 0, 72, 70)).tobytes()
