@@ -46,7 +46,7 @@ def identity_of(folder: Path) -> str | None:
 def whole_pictures(folder: Path, evaluation: Evaluation) -> set[tuple[str, int]]:
     """(prompt id, sample) of the pictures that are recorded and unchanged."""
     made = manifest(folder)
-    keys = [(prompt.id, sample) for prompt, sample in evaluation.items]
+    keys = [(prompt.id, sample) for prompt, sample in evaluation.drawn_items]
     return {
         k
         for k in keys
@@ -57,7 +57,7 @@ def whole_pictures(folder: Path, evaluation: Evaluation) -> set[tuple[str, int]]
 def is_generated(folder: Path, evaluation: Evaluation, policy_sha256: str) -> bool:
     """Whether every picture is there, unchanged and of this policy."""
     made = identity_of(folder) == evaluation.generation_identity(policy_sha256)
-    return made and len(whole_pictures(folder, evaluation)) == len(evaluation.items)
+    return made and len(whole_pictures(folder, evaluation)) == len(evaluation.drawn_items)
 
 
 def generate(
@@ -65,9 +65,9 @@ def generate(
 ) -> None:
     """Makes the pictures that are missing in `folder`; those of another identity are thrown away first.
 
-    A picture's noise is keyed by (setting's seed, "evaluate", benchmark, prompt, sample): the same for every policy, so that
-    scores are paired. Several `ranks` share the batches, and a batch is the same whoever makes it. on_progress gets the part
-    done, 0..1. Raises UserError when the folder cannot be written.
+    A picture's noise is keyed by (setting's seed, "evaluate", noise of the picture set, prompt, sample): the same for every
+    policy, so that scores are paired. Several `ranks` share the batches, and a batch is the same whoever makes it. on_progress
+    gets the part done, 0..1. Raises UserError when the folder cannot be written.
     """
     import torch
 
@@ -76,7 +76,7 @@ def generate(
     from htgrpo.rollout import generate as sample_images
     from htgrpo.rollout import rollout_net
 
-    values, items, ranks = evaluation.values, evaluation.items, ranks or ALONE
+    values, items, ranks = evaluation.values, evaluation.drawn_items, ranks or ALONE
     todo = ranks.gather(_begin(folder, evaluation, policy.sha256) if ranks.is_main else None)[0]
     if not todo:
         return
@@ -89,7 +89,7 @@ def generate(
     made = 0
     for batch in mine:
         ids = [policy.prompt(prompt.text) for prompt, _ in batch]
-        keys = [(values["seed"], "evaluate", evaluation.benchmark, prompt.id, sample) for prompt, sample in batch]
+        keys = [(values["seed"], "evaluate", evaluation.drawn.noise, prompt.id, sample) for prompt, sample in batch]
         codes = sample_images(sampling, ids, keys, sampler, values["guidance"]).codes
         for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
             _save(folder, prompt, sample, image, notes)
@@ -112,14 +112,14 @@ def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int
             {
                 "identity": identity,
                 "policy_sha256": policy_sha256,
-                "benchmark": evaluation.benchmark,
+                "pictures": evaluation.drawn.name,
                 "setting": evaluation.values,
-                "prompt_set_sha256": evaluation.prompts_sha256,
-                "images": len(evaluation.items),
+                "prompt_set_sha256": evaluation.drawn.sha256,
+                "images": len(evaluation.drawn_items),
             },
         )
     _join(folder, evaluation)  # what a killed command has left, without a torn last line
-    made, items = whole_pictures(folder, evaluation), evaluation.items
+    made, items = whole_pictures(folder, evaluation), evaluation.drawn_items
     starts = range(0, len(items), BATCH)
     return [first for first in starts if any((p.id, sample) not in made for p, sample in items[first : first + BATCH])]
 
@@ -128,7 +128,7 @@ def _join(folder: Path, evaluation: Evaluation) -> None:
     """Writes all that was made into one manifest, in the order of the pictures."""
     records = manifest(folder)
     if records:
-        _write_manifest(folder, [records[p.id, sample] for p, sample in evaluation.items if (p.id, sample) in records])
+        _write_manifest(folder, [records[p.id, sample] for p, sample in evaluation.drawn_items if (p.id, sample) in records])
     for part in folder.glob(PARTS):
         part.unlink()
 

@@ -122,7 +122,7 @@ def record(context, at_once: int) -> Request:
             "selections": {
                 name: [p.id for p in selection.prompts]
                 for name, selection in context.selections.items()
-                if context.request.limit or name in context.request.subset
+                if context.request.limit or context.request.subset
             },
             "machine": {
                 "cpu": machine.cpu_name(),

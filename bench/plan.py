@@ -11,7 +11,7 @@ from bench.images import is_generated
 from bench.presets import MAIN
 from bench.request import BASE, Request
 from bench.rundir import RunDir
-from bench.selection import Selection, select
+from bench.selection import Selection, select_all
 from bench.verdicts import is_scored
 from bench.weights import Weights, inspect
 from bench.work import EQUAL_ITERATIONS, FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
@@ -63,10 +63,15 @@ class Context:
             return {**values, "dtype": dtype, "resolution": self.outline.resolution(values["resolution"])}
 
         return tuple(
-            Evaluation(name, setting, resolved(self.request.settings[setting]), selection.prompts, selection.sha256)
-            for name, selection in self.selections.items()
+            self._evaluation(selection, setting, resolved(self.request.settings[setting]))
+            for selection in self.selections.values()
             for setting in (settings or self.request.settings)
         )
+
+    def _evaluation(self, selection: Selection, setting: str, values: dict) -> Evaluation:
+        samples = self.benchmarks[selection.benchmark].samples
+        values = values if samples is None else {**values, "samples": samples}
+        return Evaluation(selection.benchmark, setting, values, selection.prompts, selection.sha256, selection.drawn)
 
     def job(self, name: str, **details) -> Job:
         """A job of this run."""
@@ -83,17 +88,17 @@ def load_context(
 
     gpu: the card that costs are forecast for. dry: nothing will be run here, so that the forecast is for that card alone.
     """
+    from bench.benchmarks.registry import make
     from bench.outline import outline_of
-    from htgrpo.registry import BACKBONES, BENCHMARKS
+    from htgrpo.registry import BACKBONES
     from htgrpo.rewards import WeightedReward
     from htgrpo.trainer import make_method
     from htgrpo.world.prompts import split_prompts
 
-    benchmarks = {name: BENCHMARKS.get(name)() for name in request.benchmarks}
-    selections = {
-        name: select(name, benchmark.prompts(request.split), request.limit, request.subset.get(name))
-        for name, benchmark in benchmarks.items()
-    }
+    benchmarks = {name: make(name) for name in request.benchmarks}
+    for benchmark in benchmarks.values():
+        benchmark.device = device
+    selections = select_all(benchmarks, request.split, request.limit, request.subset)
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
@@ -205,7 +210,7 @@ def _scoring_job(context: Context, name: str, targets: list[Target], settings: l
     seconds, notes = 0.0, []
     for target in targets:
         for e in context.evaluations(settings):
-            made = is_generated(context.run.images(target.name, e.benchmark, e.setting), e, target.sha256)
+            made = is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
                 seconds += context.clock.evaluate_seconds(e, made or GENERATE not in context.stages)

@@ -5,13 +5,14 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from bench.benchmarks.registry import check as check_benchmark
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
 from bench.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
 from htgrpo.options import build
-from htgrpo.registry import BACKBONES, BENCHMARKS, METHODS
+from htgrpo.registry import BACKBONES, METHODS
 from htgrpo.train_config import TrainConfig, parse_budget
 
 BASE = "base"
@@ -86,7 +87,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     parse_budget(budget)
     if args.split not in SPLITS:
         raise suggest(args.split, SPLITS, "split")
-    benchmarks = [BENCHMARKS.check(name) for name in _names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
+    benchmarks = [check_benchmark(name) for name in _names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
     tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
     train = {m: resolve(m, budget, _layers(m, defaults, tunings, overrides)) for m in methods}
     settings = {

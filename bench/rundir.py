@@ -29,9 +29,9 @@ class RunDir:
         """The folder of one training."""
         return self.root / "train" / method / f"seed{seed}"
 
-    def images(self, policy: str, benchmark: str, setting: str) -> Path:
-        """The folder of the pictures of one policy."""
-        return self.root / "images" / policy / benchmark / setting
+    def images(self, policy: str, pictures: str, setting: str) -> Path:
+        """The folder of one policy's pictures of a picture set."""
+        return self.root / "images" / policy / pictures / setting
 
     def verdicts(self, policy: str, benchmark: str, setting: str) -> Path:
         """The verdict file of one policy; .meta.json lies beside it."""

@@ -2,21 +2,50 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
+from bench.work import PictureSet
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt, prompt_set_sha256
+
+if TYPE_CHECKING:
+    from bench.benchmarks.base import Benchmark
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The prompts of one benchmark in the benchmark's order, and the hash that identifies them."""
+    """The prompts of one benchmark in the benchmark's order, the hash that identifies them, and the pictures it judges."""
 
     benchmark: str
     prompts: tuple[Prompt, ...]
     sha256: str
+    drawn: PictureSet
 
 
-def select(benchmark: str, prompts: list[Prompt], limit: int | None, subset: int | None) -> Selection:
+def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None, subset: dict[str, int]) -> dict[str, Selection]:
+    """The selection of every benchmark. Those that share pictures share the prompts that are selected; each judges the ones it has.
+
+    subset: prompts by benchmark. Raises UserError where benchmarks that share pictures ask for different subsets.
+    """
+    asked: dict[str, int] = {}
+    for name, count in subset.items():
+        pictures = benchmarks[name].picture_set if name in benchmarks else name
+        if asked.setdefault(pictures, count) != count:
+            raise UserError(f"--subset {name}:{count} and another --subset disagree about the {pictures} pictures, which both "
+                            "judge: give the same number for both")
+    return {name: _selected(name, one, split, limit, asked.get(one.picture_set)) for name, one in benchmarks.items()}
+
+
+def _selected(name: str, benchmark: "Benchmark", split: str, limit: int | None, subset: int | None) -> Selection:
+    pictures = benchmark.picture_set
+    drawn = select(pictures, benchmark.drawn(split), limit, subset)
+    ids = {prompt.id for prompt in drawn}
+    own = [prompt for prompt in benchmark.prompts(split) if prompt.id in ids]
+    made = PictureSet(pictures, benchmark.noise or pictures, tuple(drawn), prompt_set_sha256(drawn))
+    return Selection(name, tuple(own), prompt_set_sha256(own), made)
+
+
+def select(benchmark: str, prompts: list[Prompt], limit: int | None, subset: int | None) -> list[Prompt]:
     """The first `limit` prompts, or `subset` drawn by the hash of their ids (so nobody picked them), categories taking turns.
 
     Raises UserError when there are fewer prompts than a subset asks for; a limit beyond the end keeps all.
@@ -31,7 +60,7 @@ def select(benchmark: str, prompts: list[Prompt], limit: int | None, subset: int
         chosen = _spread(sorted(prompts, key=lambda prompt: sha256(prompt.id.encode()).digest()), prompts, subset)
     if limit is not None:
         chosen = _spread(chosen, prompts, limit)
-    return Selection(benchmark, tuple(chosen), prompt_set_sha256(chosen))
+    return list(chosen)
 
 
 def _spread(candidates: list[Prompt], order: list[Prompt], count: int) -> list[Prompt]:

@@ -89,6 +89,7 @@ def run_try(one: Try, settings: dict, policy_name: str, out: Path, seed: int, sa
 def validate(policy, config, samples: int) -> tuple[float, dict[str, float], float]:
     """(mean of category means, category means, mean training reward) on the validation prompts' images."""
     from bench.benchmarks.embedded_geneval import EmbeddedGenEval
+    from bench.benchmarks.pixels import as_pictures
     from htgrpo.registry import SAMPLERS
     from htgrpo.rewards import WeightedReward
     from htgrpo.rollout import generate
@@ -100,7 +101,7 @@ def validate(policy, config, samples: int) -> tuple[float, dict[str, float], flo
     rollouts = generate(policy, [policy.prompt(p.text) for p in owners], keys, sampler, config.guidance)
     images = policy.decode(rollouts.codes)
     by_category: dict[str, list[float]] = {}
-    for prompt, verdict in zip(owners, benchmark.judge(images, owners), strict=True):
+    for prompt, verdict in zip(owners, benchmark.judge(as_pictures(images), owners), strict=True):
         by_category.setdefault(prompt.category, []).append(verdict["score"])
     means = {category: round(sum(scores) / len(scores), 4) for category, scores in by_category.items()}
     reward = WeightedReward(config.rewards)(owners, images).total

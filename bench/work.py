@@ -13,23 +13,48 @@ GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 
 @dataclass(frozen=True)
+class PictureSet:
+    """The prompts that pictures are made for, which several benchmarks may judge. name: of their folder; noise: keys their noise;
+    sha256: of the prompts."""
+
+    name: str
+    noise: str
+    prompts: tuple[Prompt, ...]
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """One benchmark under one generation setting. values: the fields of presets.Setting."""
+    """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges. drawn: the
+    pictures it judges, by default a set of its own."""
 
     benchmark: str
     setting: str
     values: dict
     prompts: tuple[Prompt, ...]
     prompts_sha256: str
+    drawn: PictureSet | None = None
+
+    def __post_init__(self):
+        if self.drawn is None:
+            object.__setattr__(self, "drawn", PictureSet(self.benchmark, self.benchmark, self.prompts, self.prompts_sha256))
 
     @property
     def items(self) -> list[tuple[Prompt, int]]:
-        """(prompt, sample) of every picture, in order."""
-        return [(prompt, sample) for prompt in self.prompts for sample in range(self.values["samples"])]
+        """(prompt, sample) of every picture that is judged, in order."""
+        return self._of(self.prompts)
+
+    @property
+    def drawn_items(self) -> list[tuple[Prompt, int]]:
+        """(prompt, sample) of every picture that is made, in order."""
+        return self._of(self.drawn.prompts)
+
+    def _of(self, prompts: tuple[Prompt, ...]) -> list[tuple[Prompt, int]]:
+        return [(prompt, sample) for prompt in prompts for sample in range(self.values["samples"])]
 
     def generation_identity(self, policy_sha256: str) -> str:
         """Hex identity of the pictures a policy makes here."""
-        return sha256_json([policy_sha256, self.benchmark, self.values, self.prompts_sha256])
+        return sha256_json([policy_sha256, self.drawn.name, self.values, self.drawn.sha256])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from bench.work import FINAL, GENERATE, SCORE, TRAIN, Job, Target
+from bench.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.files import atomic_write_text
 
@@ -84,7 +84,6 @@ def perform(job: Job, emit: Emit, ranks: "Ranks | None" = None) -> list[str]:
 
 def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
     from htgrpo import cpu
-    from htgrpo.registry import BENCHMARKS
 
     cpu.tune(job.threads)
     emit({"done": 0.0, "text": "starting"})
@@ -92,36 +91,54 @@ def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
     share = job.train_seconds / max(job.seconds, 1e-9) if job.config else 0.0
     if job.config and TRAIN in job.stages:
         targets = [_train(job, share, emit)]
-    steps = [(target, evaluation) for target in targets for evaluation in job.evaluations]
+    return _evaluate(job, targets, lambda part, text: emit({"done": share + (1 - share) * part, "text": text}), ranks)
+
+
+def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None], ranks: "Ranks") -> list[str]:
+    """Generates and scores `targets`, pictures that several benchmarks judge only once; tell gets the part done and a text."""
+    from bench.benchmarks.registry import make
+
+    benchmarks = {one.benchmark: make(one.benchmark) for one in job.evaluations}
+    for benchmark in benchmarks.values():
+        benchmark.device = job.device
+    steps = [(target, lot) for target in targets for lot in _by_pictures(job.evaluations)]
     missing, loaded = [], (None, None)
-    for index, (target, evaluation) in enumerate(steps):
-        folder = job.run.images(target.name, evaluation.benchmark, evaluation.setting)
-        benchmark = BENCHMARKS.get(evaluation.benchmark)()
-        where = f"{target.name} {evaluation.benchmark}/{evaluation.setting}"
-
-        def tell(part: float, text: str, index: int = index, where: str = where) -> None:
-            emit({"done": share + (1 - share) * (index + part) / len(steps), "text": f"{text} {where}"})
-
-        if _already(job, target, evaluation, benchmark):
+    for index, (target, lot) in enumerate(steps):
+        lot = [one for one in lot if not _already(job, target, one, benchmarks[one.benchmark])]
+        if not lot:
             continue
+        where = f"{target.name} {lot[0].drawn.name}/{lot[0].setting}"
+
+        def show(part: float, text: str, index: int = index, where: str = where) -> None:
+            tell((index + part) / len(steps), f"{text} {where}")
+
         if GENERATE in job.stages:
             from bench.images import generate
 
             if loaded[0] != target.source:
                 loaded = (None, None)  # lets go of the last policy before the next one is there
                 loaded = (target.source, _load(job, target.source, target.revision))
-            tell(0.0, "generate")
-            generate(loaded[1], evaluation, folder, lambda part, tell=tell: tell(0.8 * part, "generate"), ranks)
+            show(0.0, "generate")
+            folder = job.run.images(target.name, lot[0].drawn.name, lot[0].setting)
+            generate(loaded[1], lot[0], folder, lambda part, show=show: show(0.8 * part, "generate"), ranks)
         if SCORE in job.stages:
-            from bench.verdicts import score
+            from bench.judging import score
 
-            tell(0.8, "score")
-            coverage = score(
-                job.run, target, evaluation, benchmark, lambda part, tell=tell: tell(0.8 + 0.2 * part, "score"), ranks
-            )
-            if coverage.missing:
-                missing.append(f"{where}: {coverage.missing} of {coverage.expected} pictures have no verdict ({coverage.reason})")
+            show(0.8, "score")
+            found = score(job.run, target, lot, benchmarks, lambda part, show=show: show(0.8 + 0.2 * part, "score"), ranks)
+            missing += [f"{target.name} {name}/{lot[0].setting}: {one.missing} of {one.expected} pictures have no verdict "
+                        f"({one.reason})" for name, one in found.items() if one.missing]
+    for benchmark in benchmarks.values():
+        benchmark.close()
     return missing
+
+
+def _by_pictures(evaluations: tuple[Evaluation, ...]) -> list[list[Evaluation]]:
+    """Evaluations in lots that judge the same pictures."""
+    lots: dict[tuple[str, str], list[Evaluation]] = {}
+    for one in evaluations:
+        lots.setdefault((one.drawn.name, one.setting), []).append(one)
+    return list(lots.values())
 
 
 def _load(job: Job, source: str, revision: str, dtype: str = "auto"):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
-from torch import Tensor
 
 from bench import assets
 from bench.benchmarks.base import Benchmark
@@ -26,7 +25,7 @@ from bench.benchmarks.dpg_rule import (
     load_items,
     zero_dependents,
 )
-from bench.benchmarks.geneval import as_arrays, only_split
+from bench.benchmarks.geneval import only_split
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
@@ -62,14 +61,15 @@ class DPG(Benchmark):
     """
 
     name, title, world, version = "dpg", "DPG-Bench", "natural", "1"
-    categories, aggregate, scale = ("dense",), "item_mean", SCALE
+    categories, aggregate, scale, published = ("dense",), "item_mean", SCALE, 1065
+    pictures = "dpg"
     mode: ClassVar[str] = "upstream"
 
     def __init__(self, answer: Answer | None = None, identity: dict[str, Any] | None = None, device: str | None = None):
         if (answer is None) != (identity is None):
             raise UserError("DPG-Bench got only one of `answer` and `identity`: give what answers the questions and what it is, or "
                             "neither")
-        self._answer, self._identity, self._device = answer, identity, device
+        self._answer, self._identity, self.device, self._opened = answer, identity, device, None
 
     @cached_property
     def _items(self) -> dict[str, list[Question]]:
@@ -101,9 +101,13 @@ class DPG(Benchmark):
             prompts.append(Prompt(line["id"], line["prompt"], "dense", {"questions": as_spec(self._items[line["id"]])}))
         return prompts
 
-    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
-        self.check_batch(images, prompts)
-        pictures = [Image.fromarray(picture) for picture in as_arrays(images)]
+    def drawn(self, split: str) -> list[Prompt]:
+        """All published prompts, without their questions: a picture is made for each, whatever the loader leaves out."""
+        only_split(self.name, split)
+        return [Prompt(line["id"], line["prompt"], "dense", {}) for line in _texts()]
+
+    def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
+        self.check_batch(pictures, prompts)
         questions = [questions_of(prompt.spec) for prompt in prompts]
         pairs = [(picture, question.text) for picture, asked in zip(pictures, questions) for question in asked]
         answers = self._ask()([picture for picture, _ in pairs], [text for _, text in pairs])
@@ -114,25 +118,29 @@ class DPG(Benchmark):
 
     def _ask(self) -> Answer:
         if self._answer is None:
-            import torch
+            from bench.scorers.opening import open_scorer
 
-            from bench.scorers.registry import SCORERS
-
-            device = self._device or ("cuda" if torch.cuda.is_available() else "cpu")
-            self._answer = ScorerAnswers(SCORERS.get(JUDGE).load(device=device))
+            self._opened = open_scorer(JUDGE, self.torch_device())
+            self._answer = ScorerAnswers(self._opened)
         return self._answer
+
+    def trust(self) -> None:
+        self._ask()
+
+    def close(self) -> None:
+        from bench.scorers.opening import close
+
+        if self._opened is not None:
+            close(self._opened)
+            self._answer = self._opened = None
 
     def scorer_identity(self) -> dict:
         """Beside the common keys "mode", "questions" (the table's digest) and "left_out". Raises UserError where weights are
         missing."""
         if self._identity is None:
-            from bench.scorers.registry import SCORERS
-            from bench.scorers.weights import revision
+            from bench.scorers.opening import identity_of
 
-            kind = SCORERS.get(JUDGE)
-            (folder,) = kind.folders()
-            self._identity = {"name": kind.name, "version": kind.version,
-                              "weights_revision": revision(folder, kind.repositories[0])}
+            self._identity = identity_of(JUDGE)
         return {**self._identity, "mode": self.mode, "questions": assets.named("dpg_questions").digest,
                 "left_out": sorted(self.left_out)}
 

@@ -5,15 +5,15 @@ Pictures of any size are judged, as in embedded_geneval.
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from PIL import Image
 
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
-from bench.benchmarks.embedded_geneval import DETECTOR, resized
+from bench.benchmarks.embedded_geneval import DETECTOR, found_in, resized
 from bench.benchmarks.geneval_rule import relative_position
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
-from htgrpo.world.detector import Detection, detect
+from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts
 from htgrpo.world.vocabulary import shape_of
 
@@ -53,16 +53,17 @@ class EmbeddedDPG(Benchmark):
     """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
     """
 
-    name, title, world, version = "dpg", "DPG-Bench (embedded world)", "embedded", "1"
+    name, title, world, version = "embedded_dpg", "DPG-Bench (embedded world)", "embedded", "1"
+    noise = "dpg"
     categories, aggregate, scale = ("dense",), "item_mean", SCALE
 
     def prompts(self, split: str) -> list[Prompt]:
         return split_prompts(split, "dense")
 
-    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
-        self.check_batch(images, prompts)
+    def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
+        self.check_batch(pictures, prompts)
         records = []
-        for found, prompt in zip(detect(images), prompts, strict=True):
+        for picture, found, prompt in zip(pictures, found_in(pictures), prompts, strict=True):
             questions = questions_of(prompt.spec)
             raw = {q["id"]: answer_score(answer(q["check"], found)) for q in prompt.spec["questions"]}
             zeroed = zero_dependents(questions, raw)
@@ -70,7 +71,7 @@ class EmbeddedDPG(Benchmark):
                 {"id": q.id, "category": q.category, "answer": int(raw[q.id]), "score": zeroed[q.id]} for q in questions
             ]
             seen = [[item.cls, item.colour, *item.box, item.score] for item in found]
-            told = {"questions": evidence, "found": seen, **resized(images)}
+            told = {"questions": evidence, "found": seen, **resized(picture)}
             records.append({"score": crop_score(questions, raw), "evidence": told})
         return records
 

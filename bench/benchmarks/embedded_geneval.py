@@ -5,40 +5,52 @@ each verdict's evidence then says so. A policy that has never seen this world is
 draws this world's shapes, and is no score of GenEval itself.
 """
 
-from torch import Tensor
+from collections.abc import Sequence
+
+from PIL import Image
 
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.geneval_rule import TASKS, judge
+from bench.benchmarks.pixels import by_size
 from htgrpo.prompts import Prompt
-from htgrpo.world.detector import detect
+from htgrpo.world.detector import Detection, detect
 from htgrpo.world.prompts import split_prompts
 from htgrpo.world.vocabulary import IMAGE
 
 DETECTOR = {"name": "embedded detector", "version": "1", "weights_revision": None}
 
 
-def resized(images: Tensor) -> dict:
+def resized(picture: Image.Image) -> dict:
     """What a verdict's evidence says about the size: {"resized_from": [H, W]} for pictures the detector had to resize."""
-    size = list(images.shape[2:])
-    return {} if size == [IMAGE, IMAGE] else {"resized_from": size}
+    width, height = picture.size
+    return {} if (width, height) == (IMAGE, IMAGE) else {"resized_from": [height, width]}
+
+
+def found_in(pictures: Sequence[Image.Image]) -> list[list[Detection]]:
+    """The objects of every picture, best first."""
+    found: dict[int, list[Detection]] = {}
+    for places, images in by_size(pictures):
+        found.update(zip(places, detect(images), strict=True))
+    return [found[place] for place in range(len(pictures))]
 
 
 class EmbeddedGenEval(Benchmark):
     """Six tasks; an image is right or wrong; the headline is the unweighted mean of the six task scores (0..1)."""
 
-    name, title, world, version = "geneval", "GenEval (embedded world)", "embedded", "1"
+    name, title, world, version = "embedded_geneval", "GenEval (embedded world)", "embedded", "1"
+    noise = "geneval"
     categories, aggregate, scale = TASKS, "category_mean", 1.0
 
     def prompts(self, split: str) -> list[Prompt]:
         return [prompt for prompt in split_prompts(split) if prompt.category in TASKS]
 
-    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
-        self.check_batch(images, prompts)
+    def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
+        self.check_batch(pictures, prompts)
         records = []
-        for found, prompt in zip(detect(images), prompts, strict=True):
+        for picture, found, prompt in zip(pictures, found_in(pictures), prompts, strict=True):
             verdict = judge(found, prompt.spec, lambda item: item.colour)
             colours = [[item.cls, item.colour] for item in found]
-            evidence = {"reason": verdict.reason, **verdict.evidence, "found": colours, **resized(images)}
+            evidence = {"reason": verdict.reason, **verdict.evidence, "found": colours, **resized(picture)}
             records.append({"score": float(verdict.correct), "evidence": evidence})
         return records
 

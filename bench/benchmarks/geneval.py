@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from PIL import Image, ImageOps
 
 from bench import assets
 from bench.benchmarks.base import Benchmark
@@ -47,11 +47,11 @@ class GenEval(Benchmark):
     """
 
     name, world, version = "geneval", "natural", "1"
-    categories, aggregate, scale = TASKS, "category_mean", 1.0
+    categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
 
     def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, weights: Path | None = None,
                  device: str | None = None):
-        self._detector, self._colours, self._weights, self._device = detector, colours, weights, device
+        self._detector, self._colours, self._weights, self.device = detector, colours, weights, device
         self._identity: dict[str, Any] | None = None
 
     @property
@@ -67,12 +67,24 @@ class GenEval(Benchmark):
         only_split(self.name, split)
         return official_prompts()
 
-    def judge(self, images: Tensor, prompts: list[Prompt]) -> list[dict]:
-        self.check_batch(images, prompts)
+    def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
+        self.check_batch(pictures, prompts)
         detector, colours = self._scorers()
-        pictures = as_arrays(images)
-        found = detector.detect(pictures)
-        return [self._record(*one, colours) for one in zip(pictures, found, prompts, strict=True)]
+        arrays = [as_array(picture) for picture in pictures]
+        found = detector.detect(arrays)
+        return [self._record(*one, colours) for one in zip(arrays, found, prompts, strict=True)]
+
+    def trust(self) -> None:
+        if self._detector and self._colours:
+            return
+        from bench.scorers.geneval.self_test import self_test
+
+        if failures := self_test(*self._scorers()):
+            raise UserError(f"GenEval's detector is not to be trusted: {'; '.join(failures)}; its weights or its configuration are "
+                            "not the published ones")
+
+    def close(self) -> None:
+        self._detector = self._colours = None
 
     def _record(self, picture: "np.ndarray", found: "list[Detection]", prompt: Prompt, colours: "Colours") -> dict:
         asked: list[list[Any]] = []
@@ -102,29 +114,24 @@ class GenEval(Benchmark):
 
         place = network.locate_detector(self._weights)
         (clip,) = locate(colours.FOLDER, (colours.CLIP,), None)
-        return {**network.identity_of(place), **colours.identity_of(clip, self._on())}
-
-    def _on(self) -> str:
-        import torch
-
-        return self._device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return {**network.identity_of(place), **colours.identity_of(clip, self.torch_device())}
 
     def _scorers(self) -> "tuple[Detector, Colours]":
         from bench.scorers.geneval.colours import Colours
         from bench.scorers.geneval.detector import Detector
 
         if self._detector is None:
-            self._detector = Detector.load(self._weights, self._on())
+            self._detector = Detector.load(self._weights, self.torch_device())
         if self._colours is None:
-            self._colours = Colours.load(None, self._on())
+            self._colours = Colours.load(None, self.torch_device())
         return self._detector, self._colours
 
 
-def as_arrays(images: Tensor) -> "list[np.ndarray]":
-    """Pictures float [n, 3, H, W] in 0..1 -> uint8 RGB [H, W, 3] each, as they are saved in PNG files."""
-    import torch
+def as_array(picture: Image.Image) -> "np.ndarray":
+    """uint8 RGB [H, W, 3] of a picture of any mode, turned as its EXIF data say, as upstream's two readers do."""
+    import numpy as np
 
-    return list((images.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy())
+    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def evidence(verdict: Verdict, spec: dict) -> dict:

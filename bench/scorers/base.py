@@ -77,6 +77,12 @@ class Scorer(ABC):
     def identity(self) -> dict[str, Any]:
         """{"name", "version", "weights_revision", "dtype", ...}: equal identities give equal scores."""
 
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        """What `identity` will say of the scorer that `load` gives by default, found without loading its weights. Raises UserError
+        where they are not here."""
+        return cls.load().identity()
+
     @abstractmethod
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         """Judges pictures, one prompt each -> one judgement each, in order. One that fails leaves the others as they are; neither

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.weights import Repository, revision
+from bench.scorers.weights import Repository, locate, revision
 from htgrpo.errors import UserError
 
 Item = TypeVar("Item")
@@ -36,10 +36,20 @@ class Native(Scorer, Generic[Item]):
     def identity(self) -> dict[str, Any]:
         """Beside the common keys "base_revisions": the commits of the other repositories that were read. A folder's revision is
         a sha256 over its files, computed when it is first asked for."""
-        own, *others = self._revisions
-        bases = {"base_revisions": dict(zip((one.id for one in self.repositories[1:]), others))} if others else {}
-        return {"name": self.name, "version": self.version, "weights_revision": own,
-                "dtype": str(self.dtype).removeprefix("torch.")} | bases
+        return self._identity_with(self._revisions, self.dtype)
+
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        folders = locate(cls.name, cls.repositories, None)
+        revisions = [revision(folder, repository) for folder, repository in zip(folders, cls.repositories)]
+        return cls._identity_with(revisions, cls.official_dtype)
+
+    @classmethod
+    def _identity_with(cls, revisions: list[str], dtype: torch.dtype) -> dict[str, Any]:
+        own, *others = revisions
+        bases = {"base_revisions": dict(zip((one.id for one in cls.repositories[1:]), others))} if others else {}
+        return {"name": cls.name, "version": cls.version, "weights_revision": own,
+                "dtype": str(dtype).removeprefix("torch.")} | bases
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str) -> Item:

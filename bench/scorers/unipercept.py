@@ -82,6 +82,10 @@ class UniPercept(Native[Tensor]):
     def identity(self) -> dict[str, Any]:
         return super().identity() | {"last_step": self.last_step}
 
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        return super().planned_identity() | {"last_step": "official"}
+
     def prepare(self, image: Image.Image, prompt: str) -> Tensor:
         """Pixels float32 [3, H, W]; the whole picture, whatever its proportions, made square."""
         return self.pixels(image.convert("RGB"))

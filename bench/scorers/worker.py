@@ -94,6 +94,11 @@ class WorkerScorer(Scorer):
         said = {key: value for key, value in self.hello.items() if key not in ("protocol", "device")}
         return said | {"weights_revision": said.get("weights_revision") or self._revision}
 
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        """Without what the worker will say of its environment."""
+        return {"name": cls.name, "version": cls.version, "weights_revision": revision(cls.folders()[0], cls.repositories[0])}
+
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
         with tempfile.TemporaryDirectory(prefix="htgrpo-") as folder:

@@ -123,9 +123,9 @@ def test_an_unchanged_run_is_kept_and_its_table_says_random_weights(backbone, po
 def test_an_adapter_is_scored_as_it_was_in_its_run(policies, runs, tmp_path):
     run = runs["mmada"]
     trained = run / "train/ht/seed0/checkpoints/step_000001"
-    flags = ["--benchmarks", "dpg", "--checkpoint", f"ht={trained}", "--methods", "base"]
+    flags = ["--benchmarks", "embedded_dpg", "--checkpoint", f"ht={trained}", "--methods", "base"]
     assert compare.main(argv("mmada", policies["mmada"], tmp_path / "run", *flags)) == EXIT_OK
-    one, two = (folder / "verdicts/dpg/main/ht-seed0.jsonl" for folder in (run, tmp_path / "run"))
+    one, two = (folder / "verdicts/embedded_dpg/main/ht-seed0.jsonl" for folder in (run, tmp_path / "run"))
     assert one.read_text() == two.read_text()
 
 
@@ -155,8 +155,8 @@ def test_a_dry_run_needs_no_weights(backbone, weights, capsys):
     assert ht["pflop"] < cost["iteration"]["mask"]["pflop"] and ht["fits"]
     assert ht["memory_gib"]["weights"] == pytest.approx(weights * 2 / 2**30, abs=0.01)
     assert ht["memory_gib"]["adapters_and_copies"] == 1.25 and ht["memory_gib"]["gradients_and_moments"] == 3.75
-    assert cost["pictures_of_one_policy"]["geneval/main"]["resolution"] == "512x512"
-    assert cost["pictures_of_one_policy"]["geneval/main"]["pictures"] == 4 * 210
+    assert cost["pictures_of_one_policy"]["embedded_geneval/main"]["resolution"] == "512x512"
+    assert cost["pictures_of_one_policy"]["embedded_geneval/main"]["pictures"] == 4 * 210
     full = planned(capsys, "--backbone", backbone, "--methods", "ht", "--set", "tuning=full", "--gpu", "a100")
     assert not full["forecast"]["iteration"]["ht"]["fits"]
 
@@ -164,7 +164,7 @@ def test_a_dry_run_needs_no_weights(backbone, weights, capsys):
 def test_a_dry_run_of_weights_that_are_here_asks_them(policies, capsys):
     plan = planned(capsys, "--policy", str(policies["lumina-dimoo"]), "--methods", "ht", "--budget", "iterations:3")
     assert "headers of its weights" in plan["forecast"]["basis"] and plan["forecast"]["weights"] < 3e6
-    assert plan["forecast"]["pictures_of_one_policy"]["dpg/main"]["resolution"] == "64x64"
+    assert plan["forecast"]["pictures_of_one_policy"]["embedded_dpg/main"]["resolution"] == "64x64"
     compare.main(["--dry-run", "--policy", str(policies["mmada"]), "--methods", "ht,uni"])
     told = capsys.readouterr().out
     assert "| ht " in told and "GiB in training" in told and "pictures to be scored, of each policy" in told
@@ -178,7 +178,8 @@ def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_
     (home / "refs").mkdir()
     (home / "refs" / "main").write_text(commit)
     for revision in ([], ["--revision", "main"], ["--revision", commit]):
-        flags = ["--backbone", "lumina-dimoo", *revision, "--methods", "base", "--benchmarks", "dpg", "--limit", "1", "--jobs", "0"]
+        flags = ["--backbone", "lumina-dimoo", *revision, "--methods", "base", "--benchmarks", "embedded_dpg", "--limit", "1"]
+        flags += ["--jobs", "0"]
         small = ["--set", "main.steps=2", "--set", "main.samples=1", "--out", str(tmp_path / "run")]
         assert compare.main([*flags, *small]) == EXIT_OK
         config = json.loads((tmp_path / "run" / "config.json").read_text())

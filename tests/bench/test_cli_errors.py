@@ -38,9 +38,9 @@ def refused(capsys, main, argv: list[str], *parts: str, code: int = 2) -> None:
         (["--seeds", "0"], ["--seeds is '0'", "at least 1"]),
         (["--seeds", "a,b"], ["--seeds is 'a,b'"]),
         (["--limit", "0"], ["--limit is 0"]),
-        (["--subset", "geneval"], ["--subset is 'geneval'", "NAME:N"]),
-        (["--subset", "genval:4"], ["unknown benchmark of this run", "'geneval'"]),
-        (["--subset", "geneval:5000"], ["--subset geneval:5000", "210"]),
+        (["--subset", "embedded_geneval"], ["--subset is 'embedded_geneval'", "NAME:N"]),
+        (["--subset", "genval:4"], ["unknown benchmark of this run", "'embedded_geneval'"]),
+        (["--subset", "embedded_geneval:5000"], ["--subset embedded_geneval:5000", "210"]),
         (["--set", "group_size=1"], ["group_size is 1", "at least 2 images"]),
         (["--set", "lr=fast"], ["ht.lr is 'fast'", "number"]),
         (["--set", "lr=-1"], ["lr is -1", "greater than 0"]),
@@ -92,7 +92,7 @@ def test_checkpoints_that_are_cut_off_or_of_another_shape(policy, tmp_path, caps
     argv = arguments(policy, tmp_path / "run", "--checkpoint", f"ht={wide}")
     refused(capsys, compare.main, argv, "another shape", "d_model 32 and 16")
     (wide / "config.json").write_text((policy / "config.json").read_text())
-    run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={wide}", "--benchmarks", "dpg", expect=3)
+    run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={wide}", "--benchmarks", "embedded_dpg", expect=3)
     assert "has shape" in capsys.readouterr().err
 
 
@@ -133,9 +133,9 @@ def test_a_run_of_another_configuration_names_the_difference(policy, finished, t
 
 def test_overwrite_starts_again(policy, finished, tmp_path, no_report):
     run = Path(shutil.copytree(finished, tmp_path / "run"))
-    run_compare(policy, run, "--methods", "ht", "--overwrite", "--benchmarks", "dpg", budget="iterations:1")
+    run_compare(policy, run, "--methods", "ht", "--overwrite", "--benchmarks", "embedded_dpg", budget="iterations:1")
     assert json.loads((run / "config.json").read_text())["methods"] == ["ht"]
-    assert not (run / "train/pretrain").exists() and not (run / "verdicts/geneval").exists()
+    assert not (run / "train/pretrain").exists() and not (run / "verdicts/embedded_geneval").exists()
 
 
 def test_two_commands_on_one_run(policy, finished, capsys):
@@ -156,12 +156,12 @@ def test_a_full_disk_stops_the_job_with_one_sentence(policy, tmp_path, capsys, m
     if not Path("/proc/self/fd").exists():
         pytest.skip("needs /proc to tell files apart")
     monkeypatch.setattr("os.fsync", full)
-    argv = arguments(policy, run, "--methods", "base", "--benchmarks", "dpg")
+    argv = arguments(policy, run, "--methods", "base", "--benchmarks", "embedded_dpg")
     refused(capsys, compare.main, argv, "the same command does what is left", code=3)
     monkeypatch.undo()
     assert not list(run.rglob("*.png*")) and not list(run.rglob(".*.png*"))
     monkeypatch.setattr("bench.pipeline.print_report", lambda *_: {})
-    run_compare(policy, run, "--methods", "base", "--benchmarks", "dpg")
+    run_compare(policy, run, "--methods", "base", "--benchmarks", "embedded_dpg")
 
 
 def test_damaged_run_files_are_named(policy, finished, tmp_path, capsys):
@@ -175,11 +175,12 @@ def test_damaged_run_files_are_named(policy, finished, tmp_path, capsys):
 def test_stages_want_a_run_or_weights(policy, finished, tmp_path, capsys):
     refused(capsys, generate.main, [], "no run is named")
     refused(capsys, generate.main, [str(tmp_path / "nothing")], "holds no config.json")
-    refused(capsys, generate.main, [str(finished), "--benchmarks", "dpg"], "--benchmarks cannot be given with the run")
+    refused(capsys, generate.main, [str(finished), "--benchmarks", "embedded_dpg"], "--benchmarks cannot be given with the run")
     refused(capsys, report.main, [str(tmp_path / "nothing")], "holds no config.json")
-    argv = ["--policy", str(policy), "--benchmarks", "dpg", "--limit", "2", "--jobs", "0", "--out", str(tmp_path / "fresh")]
+    fresh = str(tmp_path / "fresh")
+    argv = ["--policy", str(policy), "--benchmarks", "embedded_dpg", "--limit", "2", "--jobs", "0", "--out", fresh]
     assert leave(score.main, argv) == 3
-    assert "there are no pictures of base for dpg (main)" in capsys.readouterr().err
+    assert "there are no pictures of base for embedded_dpg (main)" in capsys.readouterr().err
 
 
 def test_training_flags(policy, tmp_path, capsys):
@@ -200,7 +201,7 @@ def test_unknown_commands_and_the_list(capsys):
     "stage",
     [
         "bench.images.generate",
-        "bench.verdicts.score",
+        "bench.judging.score",
         "htgrpo.trainer.train",
         "bench.plan.load_context",
         "bench.pipeline.print_report",
@@ -211,10 +212,10 @@ def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
         raise KeyboardInterrupt
 
     run = tmp_path / "run"
-    argv = arguments(policy, run, "--methods", "ht", "--benchmarks", "dpg", budget="iterations:1")
+    argv = arguments(policy, run, "--methods", "ht", "--benchmarks", "embedded_dpg", budget="iterations:1")
     monkeypatch.setattr("bench.pipeline.print_report", lambda *_: {})
     with monkeypatch.context() as patch:
         patch.setattr(stage, interrupted)
         refused(capsys, compare.main, argv, "interrupted: finished work is kept", code=3)
     assert leave(compare.main, argv) == 0
-    assert (run / "verdicts/dpg/main/ht-seed0.jsonl").is_file()
+    assert (run / "verdicts/embedded_dpg/main/ht-seed0.jsonl").is_file()

@@ -29,12 +29,12 @@ def test_a_run_holds_what_was_asked_for(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["methods"] == ["ht", "pretrain"] and config["seeds"] == [0] and config["title"] == "embedded world"
     assert config["train"]["ht"]["group_size"] == 2 and config["settings"]["main"]["samples"] == 1
-    assert set(config["prompt_sets"]) == {"geneval", "dpg"} and len(config["selections"]["geneval"]) == 7
+    assert set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"} and len(config["selections"]["embedded_geneval"]) == 7
     for name, method, seed in (("base", "base", None), ("ht-seed0", "ht", 0), ("pretrain-seed0", "pretrain", 0)):
-        verdicts = records(finished / f"verdicts/geneval/main/{name}.jsonl")
+        verdicts = records(finished / f"verdicts/embedded_geneval/main/{name}.jsonl")
         assert len(verdicts) == 7 and all(v["status"] == "ok" and v["score"] in (0.0, 1.0) for v in verdicts)
         assert all((finished / v["image"]).is_file() for v in verdicts)
-        meta = json.loads((finished / f"verdicts/geneval/main/{name}.meta.json").read_text())
+        meta = json.loads((finished / f"verdicts/embedded_geneval/main/{name}.meta.json").read_text())
         assert meta["expected_images"] == 7 and meta["setting"]["steps"] == 2 and meta["setting"]["dtype"] != "auto"
         assert (meta["policy"]["method"], meta["policy"]["train_seed"], meta["policy"]["milestone"]) == (method, seed, "final")
     assert meta["policy"]["checkpoint"] == "train/pretrain/seed0/checkpoints/step_000002"
@@ -62,7 +62,7 @@ def test_methods_and_seeds_are_added_and_nothing_is_done_twice(policy, finished,
     assert config["methods"] == ["ht", "pretrain", "mask"] and config["seeds"] == [0, 1]
     after = tree(run)
     assert {name: after[name] for name in kept} == kept
-    assert (run / "verdicts/dpg/main/mask-seed1.jsonl").is_file()
+    assert (run / "verdicts/embedded_dpg/main/mask-seed1.jsonl").is_file()
     run_compare(policy, run, "--methods", "ht,pretrain")
     assert tree(run).items() >= after.items() - {("complete.json", after["complete.json"])}
 
@@ -79,7 +79,7 @@ def test_two_fresh_runs_agree_bit_for_bit(policy, finished, tmp_path, no_report)
 def test_a_dry_run_writes_nothing(policy, tmp_path, capsys):
     run_compare(policy, tmp_path / "run", "--methods", "ht,uni", "--seeds", "2", "--dry-run")
     plan = capsys.readouterr().out
-    assert "train uni seed 1, iterations:2" in plan and "base: 7 pictures for dpg (main)" in plan
+    assert "train uni seed 1, iterations:2" in plan and "base: 7 pictures for embedded_dpg (main)" in plan
     assert "expected time: about" in plan and "rough" in plan
     run_compare(policy, tmp_path / "run", "--methods", "ht", "--dry-run", "--json")
     plan = json.loads(capsys.readouterr().out)
@@ -104,12 +104,12 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
     trained = finished / "train/ht/seed0/checkpoints/step_000002"
     run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={trained}", "--checkpoint", f"twin={policy}")
     assert not (tmp_path / "run" / "train").exists()
-    main = tmp_path / "run/verdicts/geneval/main"
-    assert (main / "ht-seed0.jsonl").read_text() == (finished / "verdicts/geneval/main/ht-seed0.jsonl").read_text()
+    main = tmp_path / "run/verdicts/embedded_geneval/main"
+    assert (main / "ht-seed0.jsonl").read_text() == (finished / "verdicts/embedded_geneval/main/ht-seed0.jsonl").read_text()
     record = json.loads((main / "ht-seed0.meta.json").read_text())["policy"]
     assert (record["iteration"], record["train_seed"], record["checkpoint"]) == (2, 0, str(trained.resolve()))
     # The same weights under another name make the same pictures: the noise belongs to prompt and sample alone.
-    for benchmark in ("geneval", "dpg"):
+    for benchmark in ("embedded_geneval", "embedded_dpg"):
         twin, base = (tmp_path / f"run/images/{name}/{benchmark}/main/manifest.jsonl" for name in ("twin-seed0", "base"))
         assert twin.read_text() == base.read_text()
     capsys.readouterr()
@@ -118,7 +118,8 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
 
 
 def test_the_full_preset_scores_other_settings_and_equal_iterations(policy, tmp_path, no_report):
-    more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--benchmarks", "geneval", "--set", "save_every=1"]
+    more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--set", "save_every=1"]
+    more += ["--benchmarks", "embedded_geneval"]
     for name in ("other_sampler", "guided"):
         more += ["--set", f"{name}.steps=2", "--set", f"{name}.samples=1"]
     run_compare(policy, tmp_path / "run", *more, budget="forwards:300")
@@ -126,11 +127,11 @@ def test_the_full_preset_scores_other_settings_and_equal_iterations(policy, tmp_
     last = {m: len(records(run / f"train/{m}/seed0/metrics.jsonl")) for m in ("ht", "mask", "pretrain")}
     assert last["mask"] < last["ht"] < last["pretrain"]
     for setting in ("other_sampler", "guided"):
-        names = {path.name for path in run.glob(f"verdicts/geneval/{setting}/*.jsonl")}
+        names = {path.name for path in run.glob(f"verdicts/embedded_geneval/{setting}/*.jsonl")}
         assert names == {"base.jsonl", "ht-seed0.jsonl", "mask-seed0.jsonl", "pretrain-seed0.jsonl"}
-    milestones = [path.name for path in run.glob("verdicts/geneval/*/*@*.meta.json")]
+    milestones = [path.name for path in run.glob("verdicts/embedded_geneval/*/*@*.meta.json")]
     assert milestones == [f"ht-seed0@{last['mask']}.meta.json"]  # mask's is its last, pretrain has no rollouts
-    policy_record = json.loads((run / "verdicts/geneval/main" / milestones[0]).read_text())["policy"]
+    policy_record = json.loads((run / "verdicts/embedded_geneval/main" / milestones[0]).read_text())["policy"]
     assert policy_record["milestone"] == "equal_iterations" and policy_record["iteration"] == last["mask"]
     before = tree(run)
     run_compare(policy, run, *more, budget="forwards:300")
@@ -139,14 +140,14 @@ def test_the_full_preset_scores_other_settings_and_equal_iterations(policy, tmp_
 
 def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, no_report):
     run = tmp_path / "run"
-    argv = [*arguments(policy, run)[:4], "--jobs", "0", "--benchmarks", "geneval", "--limit", "7", "--set", "main.steps=2"]
+    argv = [*arguments(policy, run)[:4], "--jobs", "0", "--benchmarks", "embedded_geneval", "--limit", "7", "--set", "main.steps=2"]
     assert generate.main([*argv, "--set", "main.samples=1"]) == 0
-    pictures = sorted((run / "images/base/geneval/main").glob("*.png"))
+    pictures = sorted((run / "images/base/embedded_geneval/main").glob("*.png"))
     pictures[0].write_bytes(pictures[0].read_bytes()[:40])
     pictures[1].unlink()
     assert score.main([str(run), "--jobs", "0"]) == 3
     assert "2 of 7 pictures have no verdict" in capsys.readouterr().err
-    verdicts = {v["image"].split("/")[-1]: v for v in records(run / "verdicts/geneval/main/base.jsonl")}
+    verdicts = {v["image"].split("/")[-1]: v for v in records(run / "verdicts/embedded_geneval/main/base.jsonl")}
     for picture, reason in ((pictures[0], "cut off"), (pictures[1], "cannot be read")):
         bad = verdicts[picture.name]
         assert (bad["status"], bad["score"]) == ("failed", None) and reason in bad["evidence"]["reason"]
@@ -154,17 +155,17 @@ def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, 
     assert generate.main([str(run), "--jobs", "0"]) == 0
     assert len(untouched) == 5 and pictures[1].is_file()
     assert score.main([str(run), "--jobs", "0"]) == 0
-    assert all(v["status"] == "ok" for v in records(run / "verdicts/geneval/main/base.jsonl"))
+    assert all(v["status"] == "ok" for v in records(run / "verdicts/embedded_geneval/main/base.jsonl"))
 
 
 def test_a_failing_job_leaves_the_others_alone(policy, tmp_path, capsys, no_report):
-    broken = ["--set", "trace.rewards=tests.bench.tiny_runs:fail=1", "--benchmarks", "dpg"]
+    broken = ["--set", "trace.rewards=tests.bench.tiny_runs:fail=1", "--benchmarks", "embedded_dpg"]
     run_compare(policy, tmp_path / "run", "--methods", "ht,trace", *broken, expect=3)
     told = capsys.readouterr().err
     assert told.count("failed: trace seed 0: unexpected RuntimeError: the scorer fell over") == 1
     assert "the same command does what is left" in told
     assert "Traceback" in (tmp_path / "run/logs/trace-seed-0.txt").read_text()
-    assert (tmp_path / "run/verdicts/dpg/main/ht-seed0.jsonl").is_file()
+    assert (tmp_path / "run/verdicts/embedded_dpg/main/ht-seed0.jsonl").is_file()
 
 
 def start(module: str, argv: list[str]) -> subprocess.Popen:

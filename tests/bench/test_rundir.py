@@ -46,7 +46,7 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
 def test_the_folder_name_follows_what_defines_a_run(policy):
     name = parsed(policy).name
     assert name.startswith("quick-") and len(name) == len("quick-") + 8
-    for same in (["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "dpg"], ["--jobs", "1"], ["--methods", "base"]):
+    for same in (["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "embedded_dpg"], ["--jobs", "1"], ["--methods", "base"]):
         assert parsed(policy, *same).name == name
     others = (
         ["--budget", "iterations:3"],
@@ -54,7 +54,7 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
         ["--set", "trace.lr=1e-3"],
         ["--set", "ht.alpha=0.5"],
         ["--limit", "9"],
-        ["--subset", "dpg:9"],
+        ["--subset", "embedded_dpg:9"],
         ["--split", "validation"],
         ["--preset", "full"],
         ["--set", "main.seed=1"],
@@ -108,14 +108,12 @@ def test_methods_and_checkpoints_share_names(policy):
 
 
 def test_selections_spread_over_categories():
-    whole = select("x", PROMPTS, None, None)
-    assert list(whole.prompts) == PROMPTS and whole.sha256 == prompt_set_sha256(PROMPTS)
-    first = select("x", PROMPTS, 5, None)
-    assert [p.id for p in first.prompts] == ["a-0", "a-1", "a-2", "b-0", "b-1"] and first.sha256 != whole.sha256
+    assert select("x", PROMPTS, None, None) == PROMPTS
+    assert [p.id for p in select("x", PROMPTS, 5, None)] == ["a-0", "a-1", "a-2", "b-0", "b-1"]
     drawn = select("x", PROMPTS, None, 4)
-    assert [p.category for p in drawn.prompts] == ["a", "a", "b", "b"]
-    assert drawn == select("x", PROMPTS, None, 4) and {p.id for p in drawn.prompts} != {"a-0", "a-1", "b-0", "b-1"}
-    assert len(select("x", PROMPTS, 99, None).prompts) == 10
+    assert [p.category for p in drawn] == ["a", "a", "b", "b"]
+    assert drawn == select("x", PROMPTS, None, 4) and {p.id for p in drawn} != {"a-0", "a-1", "b-0", "b-1"}
+    assert len(select("x", PROMPTS, 99, None)) == 10
 
 
 def test_a_request_survives_config_json_and_differences_are_named(policy, finished, tmp_path):
@@ -123,11 +121,11 @@ def test_a_request_survives_config_json_and_differences_are_named(policy, finish
     request = Request.read(config, "config.json")
     assert asdict(request) == {key: config[key] for key in asdict(request)}
     refuse_difference(finished, config, request, config["prompt_sets"])
-    refuse_difference(finished, config, replace(request, methods=["uni"], seeds=[9], benchmarks=["dpg"], train={}))
-    with pytest.raises(UserError, match="prompt_sets.dpg = .* says 'other'"):
-        refuse_difference(finished, config, request, {"dpg": "other"})
-    with pytest.raises(UserError, match="subset.dpg = None.* says 3"):
-        refuse_difference(finished, config, replace(request, subset={"dpg": 3}))
+    refuse_difference(finished, config, replace(request, methods=["uni"], seeds=[9], benchmarks=["embedded_dpg"], train={}))
+    with pytest.raises(UserError, match="prompt_sets.embedded_dpg = .* says 'other'"):
+        refuse_difference(finished, config, request, {"embedded_dpg": "other"})
+    with pytest.raises(UserError, match="subset.embedded_dpg = None.* says 3"):
+        refuse_difference(finished, config, replace(request, subset={"embedded_dpg": 3}))
 
 
 def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
@@ -142,7 +140,7 @@ def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
 
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):
     stages = ("train", "generate", "score", "report")
-    for part in ("verdicts/dpg/main/base.jsonl", "images/base/dpg/main", "train/ht/seed0/checkpoints", None):
+    for part in ("verdicts/embedded_dpg/main/base.jsonl", "images/base/embedded_dpg/main", "train/ht/seed0/checkpoints", None):
         run = RunDir(Path(shutil.copytree(finished, tmp_path / str(part).replace("/", "_"))))
         request = run.request()
         if part and (run.root / part).is_dir():
@@ -161,10 +159,10 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
     """Pictures of an interrupted folder equal those of an uninterrupted one, torn manifest or not."""
     from htgrpo.policies.policy import load_policy
 
-    prompts = tuple(BENCHMARKS.get("dpg")().prompts("heldout")[:5])
+    prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
     values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,
               "resolution": ""}
-    evaluation = Evaluation("dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
+    evaluation = Evaluation("embedded_dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
     net = load_policy(str(policy))
     seen = []
     generate(net, evaluation, tmp_path / "whole", seen.append)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import bench.images
-import bench.verdicts
+import bench.judging
 from bench.cli import run_main
 
 IMAGES, VERDICTS = 4, 5
@@ -17,7 +17,7 @@ IMAGES, VERDICTS = 4, 5
 
 def main(codes: Path, module: str, argv: list[str]) -> None:
     """Runs the command."""
-    bench.images.BATCH, bench.verdicts.BATCH = IMAGES, VERDICTS
+    bench.images.BATCH, bench.judging.BATCH = IMAGES, VERDICTS
     try:
         run_main(lambda: importlib.import_module(module).main(argv))
     except SystemExit as done:

@@ -11,7 +11,7 @@ from htgrpo.files import read_jsonl
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
-SMALL = ["--budget", "iterations:2", "--benchmarks", "geneval", "--limit", "14"]
+SMALL = ["--budget", "iterations:2", "--benchmarks", "embedded_geneval", "--limit", "14"]
 for setting in ("group_size=2", "prompts_per_iteration=3", "steps=2", "rollout_dtype=float32", "main.dtype=float32", "main.steps=2",
                 "main.samples=2"):
     SMALL += ["--set", setting]
@@ -27,7 +27,7 @@ def alone(tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.images.BATCH", commands.IMAGES)
-        patch.setattr("bench.verdicts.BATCH", commands.VERDICTS)
+        patch.setattr("bench.judging.BATCH", commands.VERDICTS)
         patch.setattr("bench.machine.cores", lambda: 1)
         patch.setattr("bench.pipeline.print_report", lambda *_: {})
         assert compare.main(["--out", str(out), "--methods", "ht", "--jobs", "0", *SMALL]) == 0
@@ -39,7 +39,7 @@ def launched(alone, tmp_path_factory):
     """The run of two processes, which go on where a launch was killed while it made pictures of `base`; the pictures that were
     there with their times, how the launch ended, and the exit codes of both."""
     out, codes = tmp_path_factory.mktemp("launched") / "run", tmp_path_factory.mktemp("codes")
-    there, folder = alone / "images/base/geneval/main", out / "images/base/geneval/main"
+    there, folder = alone / "images/base/embedded_geneval/main", out / "images/base/embedded_geneval/main"
     records = (there / "manifest.jsonl").read_text().splitlines(keepends=True)
     folder.mkdir(parents=True)
     for name in [bench.images.META, *(json.loads(records[i])["file"] for i in MADE)]:
@@ -55,7 +55,7 @@ def launched(alone, tmp_path_factory):
 
 def test_whole_batches_of_a_killed_launch_are_kept(launched):
     out, left, _, _ = launched
-    folder = out / "images/base/geneval/main"
+    folder = out / "images/base/embedded_geneval/main"
     kept = {name for name, stamp in left.items() if (folder / name).stat().st_mtime_ns == stamp}
     records = read_jsonl(folder / "manifest.jsonl")
     assert kept == {records[i]["file"] for i in MADE if i < 12}
@@ -65,11 +65,11 @@ def test_whole_batches_of_a_killed_launch_are_kept(launched):
 def test_pictures_and_verdicts_equal_those_of_one_process(alone, launched):
     out = launched[0]
     for name in POLICIES:
-        folder, other = out / f"images/{name}/geneval/main", alone / f"images/{name}/geneval/main"
+        folder, other = out / f"images/{name}/embedded_geneval/main", alone / f"images/{name}/embedded_geneval/main"
         files = sorted(path.name for path in other.iterdir() if path.name != "meta.json")
         assert len(files) == 29 and files == sorted(path.name for path in folder.iterdir() if path.name != "meta.json")
         assert all((folder / file).read_bytes() == (other / file).read_bytes() for file in files)
-        verdicts = f"verdicts/geneval/main/{name}.jsonl"
+        verdicts = f"verdicts/embedded_geneval/main/{name}.jsonl"
         assert (out / verdicts).read_bytes() == (alone / verdicts).read_bytes()
         assert len(read_jsonl(out / verdicts)) == 28
 

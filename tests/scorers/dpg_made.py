@@ -4,6 +4,8 @@ import csv
 import io
 import json
 
+from PIL import Image
+
 from bench.benchmarks.dpg import DPG
 from tests.scorers import made_assets
 
@@ -56,6 +58,11 @@ class Says:
     def __call__(self, images, questions):
         self.asked += zip(images, questions, strict=True)
         return ["yes"] * len(questions)
+
+
+def black(count):
+    """So many black pictures."""
+    return [Image.new("RGB", (8, 8)) for _ in range(count)]
 
 
 IDENTITY = {"name": "made", "version": "1", "weights_revision": None}

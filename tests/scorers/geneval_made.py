@@ -1,8 +1,8 @@
 """GenEval's pieces made for tests: objects in a picture, requirements, a detector and colours that say what they are told."""
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
+from PIL import Image
 
 from bench.benchmarks.geneval import GenEval
 from bench.benchmarks.geneval_rule import COLOURS, TASKS
@@ -54,7 +54,7 @@ def judged(found, requirements, names=None):
     """The record of one picture."""
     benchmark = GenEval(Sees(*found), names or Names())
     prompt = Prompt("00000", requirements["prompt"], requirements["tag"], requirements)
-    return benchmark.judge(torch.zeros(1, 3, 4, 4), [prompt])[0]
+    return benchmark.judge([Image.new("RGB", (4, 4))], [prompt])[0]
 
 
 CUP, DOG = box("cup", 50, 50), box("dog", 150, 50)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from bench.benchmarks.dpg import DPG, DPGFixed, questions_of
 from bench.benchmarks.dpg_rule import MissingParent, Question, crop_score, zero_dependents
+from bench.benchmarks.pixels import as_pictures
 from htgrpo.errors import UserError
-from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, benchmark, place_assets, table
+from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, benchmark, black, place_assets, table
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ def test_where_upstream_fails_by_the_answers_the_picture_fails(made):
     assert benchmark().left_out == frozenset()  # the lost parent is looked at second
     (prompt,) = benchmark().prompts("heldout")
     no_dog = DPG(lambda images, questions: ["no" if "there a dog" in q else "yes" for q in questions], IDENTITY)
-    assert no_dog.judge(torch.zeros(1, 3, 8, 8), [prompt])[0]["score"] == 0.0
+    assert no_dog.judge(black(1), [prompt])[0]["score"] == 0.0
     with pytest.raises(MissingParent, match="question 3 depends on 1"):
-        benchmark().judge(torch.zeros(1, 3, 8, 8), [prompt])
+        benchmark().judge(black(1), [prompt])
 
 
 def test_tables_that_are_not_upstreams_are_refused(made):
@@ -91,19 +92,19 @@ def test_all_yes_is_one_and_every_question_is_asked_of_its_picture(made):
     one = benchmark()
     prompts = one.prompts("heldout")
     images = torch.stack([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)])
-    records = one.judge(images, prompts)
+    records = one.judge(as_pictures(images), prompts)
     assert [record["score"] for record in records] == [1.0, 1.0]
     assert [question for _, question in one._answer.asked] == [row[4] for row in GRAPH[3:]]
     assert [image.getpixel((0, 0))[0] for image, _ in one._answer.asked] == [0] * 4 + [255] * 3
     assert records[0]["evidence"]["mode"] == "upstream"
     with pytest.raises(UserError, match="2 images for 1 prompts"):
-        one.judge(images, prompts[:1])
+        one.judge(as_pictures(images), prompts[:1])
 
 
 @pytest.mark.parametrize("answer", ["no", "Yes", "yes ", "yes.", ""])
 def test_only_yes_is_yes_and_a_zero_cascades_to_children_that_follow(made, answer):
     one = DPG(lambda images, questions: [answer if "there a car" in q else "yes" for q in questions], IDENTITY)
-    (record,) = one.judge(torch.zeros(1, 3, 8, 8), one.prompts("heldout")[:1])
+    (record,) = one.judge(black(1), one.prompts("heldout")[:1])
     seen = record["evidence"]["questions"]
     assert [(q["id"], q["answer"], q["score"]) for q in seen] == [(1, 0, 0.0), (2, 1, 0.0), (3, 1, 0.0), (4, 1, 1.0)]
     assert record["score"] == 0.25 and seen[0]["text"] == answer
@@ -113,7 +114,7 @@ def test_only_yes_is_yes_and_a_zero_cascades_to_children_that_follow(made, answe
 
 def test_a_child_before_its_parent_keeps_its_answer(made):
     one = DPG(lambda images, questions: ["no" if q == "Is there a cup?" else "yes" for q in questions], IDENTITY)
-    record = one.judge(torch.zeros(1, 3, 8, 8), one.prompts("heldout")[1:])[0]
+    record = one.judge(black(1), one.prompts("heldout")[1:])[0]
     assert [(q["id"], q["score"]) for q in record["evidence"]["questions"]] == [(3, 1.0), (2, 0.0), (1, 0.0)]
     assert record["score"] == pytest.approx(1 / 3)
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from bench.benchmarks import dpg
@@ -13,7 +12,7 @@ from bench.benchmarks.dpg_rule import category_report as rule_report
 from bench.scorers.base import Judged
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
-from tests.scorers.dpg_made import IDENTITY, Says, benchmark, place_assets
+from tests.scorers.dpg_made import IDENTITY, Says, benchmark, black, place_assets
 
 
 @pytest.fixture
@@ -110,7 +109,6 @@ class Asked:
     """A scorer of questions, as mplug_vqa is one."""
 
     name, version = "mplug_vqa", "1"
-    repositories = ("its repository",)
 
     def __init__(self, fails=""):
         self.fails = fails
@@ -120,8 +118,11 @@ class Asked:
         return cls()
 
     @classmethod
-    def folders(cls):
-        return ["its folder"]
+    def planned_identity(cls):
+        return {"name": cls.name, "version": cls.version, "weights_revision": "its revision"}
+
+    def self_test(self):
+        return []
 
     def score(self, images, prompts):
         return [Judged.failed("torn") if prompt == self.fails else Judged(1.0, {"answer": "yes"}) for prompt in prompts]
@@ -134,11 +135,10 @@ def test_mplug_answers_by_default(made, monkeypatch):
             assert name == "mplug_vqa"
             return Asked
 
-    monkeypatch.setattr("bench.scorers.registry.SCORERS", Registry)
-    monkeypatch.setattr("bench.scorers.weights.revision", lambda folder, repository: f"{repository} in {folder}")
+    monkeypatch.setattr("bench.scorers.opening.SCORERS", Registry)
     one = DPG()
-    assert one.scorer_identity()["weights_revision"] == "its repository in its folder"
-    assert one.judge(torch.zeros(2, 3, 8, 8), one.prompts("heldout"))[1]["score"] == 1.0
+    assert one.scorer_identity()["weights_revision"] == "its revision"
+    assert one.judge(black(2), one.prompts("heldout"))[1]["score"] == 1.0
 
 
 def test_a_question_without_an_answer_fails_its_picture(made):
@@ -146,8 +146,8 @@ def test_a_question_without_an_answer_fails_its_picture(made):
     one = DPG(asked, IDENTITY)
     prompts = one.prompts("heldout")
     with pytest.raises(RuntimeError, match=r"no answer to 'Is the car red\?': torn"):
-        one.judge(torch.zeros(2, 3, 8, 8), prompts)
-    assert one.judge(torch.zeros(1, 3, 8, 8), prompts[1:])[0]["score"] == 1.0
+        one.judge(black(2), prompts)
+    assert one.judge(black(1), prompts[1:])[0]["score"] == 1.0
 
 
 def test_a_wrong_number_of_answers_is_an_error(made):
@@ -155,7 +155,7 @@ def test_a_wrong_number_of_answers_is_an_error(made):
     for spare in (-1, 1):
         one = DPG(lambda images, questions, spare=spare: ["yes"] * (len(questions) + spare), IDENTITY)
         with pytest.raises(RuntimeError, match="4 questions got"):
-            one.judge(torch.zeros(1, 3, 8, 8), prompts[:1])
+            one.judge(black(1), prompts[:1])
 
 
 def test_half_a_judge_is_refused():

@@ -6,9 +6,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from bench.benchmarks.geneval import GenEval, as_arrays, result_lines
+from bench.benchmarks.geneval import GenEval, as_array, result_lines
 from bench.benchmarks.geneval_rule import COLOURS, TASKS, aggregate
+from bench.benchmarks.pixels import as_pictures
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
 from tests.scorers.geneval_made import (
@@ -144,12 +146,12 @@ def test_pictures_reach_the_detector_as_they_are_saved():
 
     images = torch.linspace(0, 1, 2 * 3 * 4 * 5).reshape(2, 3, 4, 5)
     prompts = [Prompt(str(i), "p", "single_object", ONE) for i in range(2)]
-    assert [one["score"] for one in GenEval(Looks(), Names()).judge(images, prompts)] == [1.0, 1.0]
+    assert [one["score"] for one in GenEval(Looks(), Names()).judge(as_pictures(images), prompts)] == [1.0, 1.0]
     assert seen[0].shape == (4, 5, 3) and seen[0].dtype == np.uint8
     assert np.array_equal(seen[1][..., 2], (images[1, 2] * 255).round().byte().numpy())
-    assert np.array_equal(as_arrays(images)[0], seen[0])
+    assert np.array_equal(as_array(as_pictures(images)[0]), seen[0])
     with pytest.raises(UserError, match="2 images for 1 prompts"):
-        GenEval(Looks(), Names()).judge(images, prompts[:1])
+        GenEval(Looks(), Names()).judge(as_pictures(images), prompts[:1])
 
 
 def test_a_different_detector_is_named_in_the_title():
@@ -168,7 +170,7 @@ def test_without_weights_it_says_which_command_to_run(monkeypatch, tmp_path):
     monkeypatch.setattr("bench.scorers.weights._snapshots", lambda repository: [])
     benchmark = GenEval()
     assert benchmark.title == "GenEval"
-    for call in (benchmark.scorer_identity, lambda: benchmark.judge(torch.zeros(1, 3, 4, 4), [Prompt("0", "p", "colors", RED)])):
+    for call in (benchmark.scorer_identity, lambda: benchmark.judge([Image.new("RGB", (4, 4))], [Prompt("0", "p", "colors", RED)])):
         with pytest.raises(UserError, match="python -m bench.fetch geneval_detector"):
             call()
     with pytest.raises(UserError, match="python -m bench.fetch geneval_metadata"):

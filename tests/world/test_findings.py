@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
+from bench.benchmarks.pixels import as_pictures
 from htgrpo.errors import UserError
 from htgrpo.rng import generator
 from htgrpo.world import rewards
@@ -159,7 +160,7 @@ def test_rewards_are_not_the_verdict():
     images = clean(prompts)
     images[..., : IMAGE // 2] = codec.decode(torch.zeros(1, GRID * GRID, dtype=torch.int64))[..., : IMAGE // 2]
     values = rewards.objects([p.text for p in prompts], images, [p.spec for p in prompts])
-    verdicts = [record["score"] for record in EmbeddedGenEval().judge(images, prompts)]
+    verdicts = [record["score"] for record in EmbeddedGenEval().judge(as_pictures(images), prompts)]
     assert set(verdicts) <= {0.0, 1.0} and len(set(values) - {0.0, 1.0}) >= 3
 
 

@@ -100,8 +100,8 @@ class Detector:
         return cls(load_network(place, device), class_names(), identity_of(place), device)
 
     @torch.inference_mode()
-    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
-        """The objects in every picture uint8 RGB [H, W, 3], best first, down to the benchmark's lowest threshold. Pictures are
+    def detect(self, images: Sequence[np.ndarray], floor: float = THRESHOLD) -> list[list[Detection]]:
+        """The objects in every picture uint8 RGB [H, W, 3], best first, with scores above `floor`. Pictures are
         judged together only where their network inputs have one size; batches change no result beyond float32 rounding."""
         found: list[list[Detection]] = [[] for _ in images]
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -116,6 +116,6 @@ class Detector:
                 for row, (index, (_, resized)) in enumerate(zip(batch, prepared)):
                     found[index] = post_process(
                         output.class_queries_logits[row], output.masks_queries_logits[row], tuple(inputs.shape[2:]), resized,
-                        images[index].shape[:2], self.names,
+                        images[index].shape[:2], self.names, floor,
                     )
         return found

@@ -1,0 +1,148 @@
+"""Scorers as benchmarks: the mean score of a policy's pictures for a named prompt set, by default DPG-Bench's, as in table 3 of the
+HT-GRPO paper. `SCORER@SET` names another set, such as imagereward@geneval (bench/benchmarks/registry.py).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.benchmarks.base import Benchmark
+from bench.scorers.opening import close, identity_of, open_scorer
+from bench.scorers.registry import SCORERS
+from htgrpo.errors import UserError
+from htgrpo.prompts import Prompt
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from bench.scorers.base import Scorer
+
+
+class ModelScore(Benchmark):
+    """The mean of a scorer's scores, over pictures and then over prompts. A subclass names the scorer, and the benchmark whose
+    prompts and pictures it takes by default. prompt_set: that benchmark.
+    """
+
+    version, categories, aggregate = "1", (), "item_mean"
+    scorer: ClassVar[str]
+    default_set: ClassVar[str] = "dpg"
+
+    def __init__(self, prompt_set: Benchmark | None = None):
+        self._set, self._scorer, self._identity = prompt_set, None, None
+        if prompt_set is not None:
+            self.name = f"{type(self).name}@{prompt_set.name}"
+
+    @property
+    def prompt_set(self) -> Benchmark:
+        """The benchmark whose prompts and pictures it takes."""
+        if self._set is None:
+            from bench.benchmarks.registry import make
+
+            self._set = make(self.default_set)
+        return self._set
+
+    @property
+    def title(self) -> str:
+        """The scorer's title and the set's."""
+        return f"{self.kind.title} on {self.prompt_set.title} prompts"
+
+    @property
+    def world(self) -> str:
+        """That of its prompts."""
+        return self.prompt_set.world
+
+    @property
+    def kind(self) -> "type[Scorer]":
+        """The scorer's class."""
+        return SCORERS.get(self.scorer)
+
+    @property
+    def higher_is_better(self) -> bool:
+        """As the scorer says."""
+        return self.kind.higher_is_better
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """The scorer's axes, titled in capitals."""
+        return {axis: axis.upper() for axis in self.kind.axes}
+
+    @property
+    def picture_set(self) -> str:
+        return self.prompt_set.picture_set
+
+    @property
+    def noise(self) -> str:
+        """As its pictures are made."""
+        return self.prompt_set.noise
+
+    @property
+    def published(self) -> int:
+        """How many prompts its set has."""
+        return self.prompt_set.published
+
+    def prompts(self, split: str) -> list[Prompt]:
+        return self.prompt_set.drawn(split)
+
+    def judge(self, pictures: "Sequence[Image.Image]", prompts: Sequence[Prompt]) -> list[dict]:
+        self.check_batch(pictures, prompts)
+        if not pictures:
+            return []
+        self.trust()
+        judged = self._scorer.score(pictures, [prompt.text for prompt in prompts])
+        return [{"error": one.error} if one.error else {"score": one.score, "evidence": one.evidence} for one in judged]
+
+    def scorer_identity(self) -> dict[str, Any]:
+        if self._identity is None:
+            self._identity = identity_of(self.scorer)
+        return dict(self._identity)
+
+    def trust(self) -> None:
+        if self._scorer is None:
+            try:
+                self._scorer = open_scorer(self.scorer, self.torch_device())
+            except (MemoryError, RuntimeError) as error:
+                if "memory" not in str(error).lower():
+                    raise
+                raise UserError(f"there is not enough memory for {self.scorer} beside what is loaded: give fewer --benchmarks at a "
+                                "time, or put it on a server with bench.serve and --scorer-url") from error
+
+    def close(self) -> None:
+        close(self._scorer)
+        self._scorer = None
+
+
+class ImageRewardScore(ModelScore):
+    """ImageReward."""
+
+    name = scorer = "imagereward"
+    note = "ImageReward reads the first 35 tokens of a prompt only, so that most of a dense prompt is invisible to it"
+
+
+class DeQAScore(ModelScore):
+    """DeQA-Score."""
+
+    name = scorer = "deqa"
+
+
+class HPSv3Score(ModelScore):
+    """HPSv3."""
+
+    name = scorer = "hpsv3"
+
+
+class UniPerceptScore(ModelScore):
+    """UniPercept's three axes."""
+
+    name = scorer = "unipercept"
+
+
+class ClipBenchmark(ModelScore):
+    """CLIP score."""
+
+    name = scorer = "clip"
+    note = "CLIP reads the first 77 tokens of a prompt only"
+
+
+class UnifiedRewardScore(ModelScore):
+    """UnifiedReward."""
+
+    name = scorer = "unifiedreward"
