@@ -165,13 +165,15 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     if options.as_json:
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in [*todo, *more]]
         planned = {"run": str(run.root), "jobs": jobs, "at_once": at_once, "expected_seconds": round(seconds)}
-        print(json.dumps({**planned, **({"forecast": costs} if costs else {})}, indent=2))
+        missing = {"missing": list(context.remarks)} if context.remarks else {}
+        print(json.dumps({**planned, **missing, **({"forecast": costs} if costs else {})}, indent=2))
         return EXIT_OK
     lines = [f"Plan for {run.root} (nothing is written):"]
     for job in [*todo, *more]:
         lines += [f"  {job.name}, about {estimate.in_words(job.seconds)}", *(f"    {note}" for note in job.notes)]
     if request.equal_iterations and not more and todo:
         lines.append("  afterwards: the last common checkpoint of the methods that sample rollouts (equal iterations)")
+    lines += [f"still missing: {remark}" for remark in context.remarks]
     lines.append(f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}")
     lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: {context.clock.basis()})")
     if not todo and not more:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """A request with what it names loaded: benchmarks, prompts, and how it is run. forecast: of costs on published weights."""
+    """A request with what it names loaded: benchmarks, prompts, and how it is run. forecast: of costs on published weights.
+    remarks: what is not here yet, of a plan that is only looked at."""
 
     run: RunDir
     request: Request
@@ -40,6 +41,7 @@ class Context:
     threads: int
     report_to: str | None = None
     forecast: "Forecast | None" = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def clock(self) -> Any:
@@ -98,7 +100,12 @@ def load_context(
     benchmarks = {name: make(name) for name in request.benchmarks}
     for benchmark in benchmarks.values():
         benchmark.device = device
-    selections = select_all(benchmarks, request.split, request.limit, request.subset)
+    absent: list[str] = []
+    selections = select_all(benchmarks, request.split, request.limit, request.subset, absent if dry else None)
+    if SCORE in stages:
+        absent += without_scorers(benchmarks)
+    if absent and not dry:
+        raise UserError("; ".join(dict.fromkeys(absent)) + "; or leave such benchmarks out")
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
@@ -110,7 +117,19 @@ def load_context(
         from bench.forecast import Card, Forecast
 
         forecast = Forecast(outline, Card.find(gpu), prompts, "cuda" if dry else device)
-    return Context(run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast)
+    remarks = tuple(dict.fromkeys(absent))
+    return Context(run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast, remarks)
+
+
+def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
+    """What is said about benchmarks whose scorers are not here: a run of hours must not end in that sentence."""
+    found = []
+    for benchmark in benchmarks.values():
+        try:
+            benchmark.scorer_identity()
+        except UserError as error:
+            found.append(error.message)
+    return found
 
 
 def training_of(context: Context, method: str, seed: int) -> Training:
@@ -201,7 +220,10 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
         prompts=tuple(context.train_prompts),
         notes=notes,
         train_seconds=context.clock.train_seconds(config, training.forwards),
-        evaluate_seconds=sum(context.clock.evaluate_seconds(e) for e in evaluations),
+        evaluate_seconds=sum(
+            context.clock.evaluate_seconds(e, any(e.drawn == other.drawn and e.setting == other.setting for other in evaluations[:i]))
+            for i, e in enumerate(evaluations)
+        ),
     )
 
 
@@ -209,12 +231,14 @@ def _scoring_job(context: Context, name: str, targets: list[Target], settings: l
     """A job that generates and scores what is missing of `targets`; None when nothing is."""
     seconds, notes = 0.0, []
     for target in targets:
+        drawn: set[tuple[str, str]] = set()  # pictures that an evaluation before has made
         for e in context.evaluations(settings):
-            made = is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
+            made = (e.drawn.name, e.setting) in drawn or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
                 seconds += context.clock.evaluate_seconds(e, made or GENERATE not in context.stages)
                 notes.append(_note(e, target.name))
+                drawn.add((e.drawn.name, e.setting))
     if not notes:
         return None
     return context.job(

@@ -22,10 +22,18 @@ class Selection:
     drawn: PictureSet
 
 
-def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None, subset: dict[str, int]) -> dict[str, Selection]:
+def stand_ins(benchmark: "Benchmark") -> list[Prompt]:
+    """As many prompts as are published, for a plan that is made before they are on this machine."""
+    category = benchmark.categories[0] if benchmark.categories else ""
+    return [Prompt(str(number), "", category, {}) for number in range(benchmark.published)]
+
+
+def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None, subset: dict[str, int],
+               absent: list[str] | None = None) -> dict[str, Selection]:
     """The selection of every benchmark. Those that share pictures share the prompts that are selected; each judges the ones it has.
 
-    subset: prompts by benchmark. Raises UserError where benchmarks that share pictures ask for different subsets.
+    subset: prompts by benchmark. absent: takes the sentences about prompts that are not on this machine, in whose place stand_ins
+    are then selected. Raises UserError where benchmarks that share pictures ask for different subsets, or prompts are absent.
     """
     asked: dict[str, int] = {}
     for name, count in subset.items():
@@ -33,14 +41,25 @@ def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None
         if asked.setdefault(pictures, count) != count:
             raise UserError(f"--subset {name}:{count} and another --subset disagree about the {pictures} pictures, which both "
                             "judge: give the same number for both")
-    return {name: _selected(name, one, split, limit, asked.get(one.picture_set)) for name, one in benchmarks.items()}
+    found = {}
+    for name, one in benchmarks.items():
+        try:
+            prompts = one.drawn(split), one.prompts(split)
+        except UserError as error:
+            if absent is None or not one.published:
+                raise
+            absent.append(error.message)
+            prompts = stand_ins(one), stand_ins(one)
+        found[name] = _selected(name, one, *prompts, limit, asked.get(one.picture_set))
+    return found
 
 
-def _selected(name: str, benchmark: "Benchmark", split: str, limit: int | None, subset: int | None) -> Selection:
+def _selected(name: str, benchmark: "Benchmark", drawn: list[Prompt], own: list[Prompt], limit: int | None,
+              subset: int | None) -> Selection:
     pictures = benchmark.picture_set
-    drawn = select(pictures, benchmark.drawn(split), limit, subset)
+    drawn = select(pictures, drawn, limit, subset)
     ids = {prompt.id for prompt in drawn}
-    own = [prompt for prompt in benchmark.prompts(split) if prompt.id in ids]
+    own = [prompt for prompt in own if prompt.id in ids]
     made = PictureSet(pictures, benchmark.noise or pictures, tuple(drawn), prompt_set_sha256(drawn))
     return Selection(name, tuple(own), prompt_set_sha256(own), made)
 
