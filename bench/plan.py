@@ -220,10 +220,7 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
         prompts=tuple(context.train_prompts),
         notes=notes,
         train_seconds=context.clock.train_seconds(config, training.forwards),
-        evaluate_seconds=sum(
-            context.clock.evaluate_seconds(e, any(e.drawn == other.drawn and e.setting == other.setting for other in evaluations[:i]))
-            for i, e in enumerate(evaluations)
-        ),
+        evaluate_seconds=_evaluate_seconds(context, [(e, False) for e in evaluations]),
     )
 
 
@@ -231,19 +228,29 @@ def _scoring_job(context: Context, name: str, targets: list[Target], settings: l
     """A job that generates and scores what is missing of `targets`; None when nothing is."""
     seconds, notes = 0.0, []
     for target in targets:
-        drawn: set[tuple[str, str]] = set()  # pictures that an evaluation before has made
+        todo = []
         for e in context.evaluations(settings):
-            made = (e.drawn.name, e.setting) in drawn or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
+            made = is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
-                seconds += context.clock.evaluate_seconds(e, made or GENERATE not in context.stages)
+                todo.append((e, made or GENERATE not in context.stages))
                 notes.append(_note(e, target.name))
-                drawn.add((e.drawn.name, e.setting))
+        seconds += _evaluate_seconds(context, todo)
     if not notes:
         return None
     return context.job(
         name, targets=tuple(targets), evaluations=context.evaluations(settings), notes=tuple(notes), evaluate_seconds=seconds
     )
+
+
+def _evaluate_seconds(context: Context, todo: list[tuple[Evaluation, bool]]) -> float:
+    """Expected seconds of evaluations, each with whether its pictures are there; those that several judge are made once."""
+    seconds, made = 0.0, set()
+    for evaluation, there in todo:
+        pictures = evaluation.drawn.name, evaluation.setting
+        seconds += context.clock.evaluate_seconds(evaluation, there or pictures in made)
+        made.add(pictures)
+    return seconds
 
 
 def _note(evaluation: Evaluation, policy: str) -> str:
