@@ -35,7 +35,7 @@ def execute(request: Request, root: Path, options: Options) -> int:
             refuse_difference(root, old, request)
         if not options.dry_run and is_complete(run, request, options.stages):
             say(f"nothing to do: everything asked for is in {root} already")
-            return _finish(run, options, "unchanged", []) if machine.is_main_process() else EXIT_OK
+            return finish(run, options, "unchanged", []) if machine.is_main_process() else EXIT_OK
     if options.dry_run:
         return _dry_run(run, request, options) if machine.is_main_process() else EXIT_OK
     say("loading")
@@ -195,10 +195,10 @@ def _close(run: RunDir, request: Request, options: Options, ended: list[Ended]) 
     if complete:
         mark_complete(run, request, options.stages)
     status = ("complete" if ended else "unchanged") if complete else "incomplete"
-    return _finish(run, options, status, ended)
+    return finish(run, options, status, ended)
 
 
-def _finish(run: RunDir, options: Options, status: str, ended: list[Ended]) -> int:
+def finish(run: RunDir, options: Options, status: str, ended: list[Ended]) -> int:
     """Prints the report and what went wrong; returns the exit code."""
     failed = [one for one in ended if one.sentence]
     for one in failed:

@@ -23,7 +23,8 @@ class Progress(Protocol):
 
 
 def make_progress(jobs: list[Job], expected: float) -> Progress:
-    """Bars where standard error is a terminal, lines elsewhere, by the first process of a launch. expected: seconds for all."""
+    """Bars where standard error is a terminal, lines elsewhere, by the first process of a launch. expected: seconds for all; 0
+    where nobody knows beforehand, so that what is left is told from what is done."""
     if not is_main_process():
         return Silent()
     return Bars(jobs) if sys.stderr.isatty() else Lines(jobs, expected)
@@ -66,11 +67,13 @@ class Lines:
         this = event["text"].split()[0]
         if this != phase or now - when > QUIET:
             self.last[job.name] = (now, this)
-            self._print(f"{job.name}: {event['done']:4.0%} {event['text']}")
+            self._print(f"{job.name}: {event['done']:4.0%} {event['text']}", event["done"])
 
-    def _print(self, text: str) -> None:
-        spent = in_words(time.monotonic() - self.started)
-        print(f"[{spent} of about {in_words(self.expected)}, {self.ended}/{self.total} jobs] {text}", file=sys.stderr, flush=True)
+    def _print(self, text: str, done: float = 0.0) -> None:
+        spent = time.monotonic() - self.started
+        whole = self.expected or (spent * self.total / (self.ended + done) if done else 0.0)
+        about = f" of about {in_words(whole)}" if whole else ""
+        print(f"[{in_words(spent)}{about}, {self.ended}/{self.total} jobs] {text}", file=sys.stderr, flush=True)
 
 
 class Bars:

@@ -87,7 +87,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     parse_budget(budget)
     if args.split not in SPLITS:
         raise suggest(args.split, SPLITS, "split")
-    benchmarks = [check_benchmark(name) for name in _names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
+    benchmarks = [check_benchmark(name) for name in parse_names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
     tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
     train = {m: resolve(m, budget, _layers(m, defaults, tunings, overrides)) for m in methods}
     settings = {
@@ -105,8 +105,8 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         budget,
         benchmarks,
         args.split,
-        _positive(args.limit, "--limit"),
-        _subset(args.subset, benchmarks),
+        positive(args.limit, "--limit"),
+        subset(args.subset, benchmarks),
         settings,
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         {label: _given(sources, weights) for label, sources in named.items()},
@@ -137,7 +137,7 @@ def parse_seeds(text: str | None, default: int) -> list[int]:
     return sorted({int(part) for part in parts}) if "," in text else list(range(int(parts[0])))
 
 
-def _names(text: str | None, flag: str) -> list[str]:
+def parse_names(text: str | None, flag: str) -> list[str]:
     if text is None:
         return []
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -148,7 +148,7 @@ def _names(text: str | None, flag: str) -> list[str]:
 
 def _methods(text: str | None, default: list[str], named: dict[str, list[str]]) -> list[str]:
     """The methods to train. Labels with checkpoints are not trained; `base` always takes part."""
-    names = _names(text, "--methods") or ([] if named else default)
+    names = parse_names(text, "--methods") or ([] if named else default)
     for name in names:
         if name not in named and name != BASE and name not in METHODS.names():
             raise suggest(name, [*METHODS.names(), BASE], "method")
@@ -200,13 +200,13 @@ def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
     return asdict(build(Setting, values, name).validate(name))
 
 
-def _positive(value: int | None, flag: str) -> int | None:
+def positive(value: int | None, flag: str) -> int | None:
     if value is not None and value < 1:
         raise UserError(f"{flag} is {value}, but it takes a whole number of at least 1")
     return value
 
 
-def _subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:
+def subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:
     """NAME:N by benchmark."""
     result = {}
     for text in texts:

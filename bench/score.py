@@ -1,14 +1,31 @@
-"""Judges the pictures of a run by the benchmark's own rule."""
+"""Judges pictures by the benchmarks' own rules and models: those of a run, or any folder of pictures."""
+
+import argparse
+import re
+from pathlib import Path
 
 from bench.cli import run_main
 
 DESCRIPTION = """\
-Judges the pictures in RUN/images by the benchmark's own rule and writes a verdict for each into RUN/verdicts. A picture that is
-damaged or missing is recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept.
+Judges pictures by the benchmark's own rule and writes a verdict for each into RUN/verdicts. A picture that is damaged or missing is
+recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch.
 
 examples:
   python -m bench.score runs/mine                            all policies of a run
   python -m bench.score --checkpoint ht=PATH --benchmarks geneval --out runs/other     after bench.generate with the same flags
+
+Pictures from any model, several models side by side (--images LABEL=DIR, repeatable), into a run of their own with a report:
+  python -m bench.score --images flux=DIR --images sdxl=DIR2 --benchmarks geneval,hpsv3 --out runs/others
+  python -m bench.score --images DIR --layout dpg-grid --benchmarks dpg,imagereward,unipercept --out runs/others
+  python -m bench.score --images DIR --prompts prompts.jsonl --benchmarks hpsv3,clip --out runs/others
+
+layouts:
+  geneval   DIR/00000/samples/0000.png ..., beside samples/ the prompt's metadata.jsonl (recognised)
+  dpg-grid  DIR/ID.png, four pictures of a prompt in a 2 x 2 grid (--grid: side of one in px)
+  dpg       DIR/ID_0.png ... or DIR/ID/0.png ..., one file a picture
+  flat      any pictures with --prompts FILE (.jsonl of {"image": "a.png", "prompt": "..."}, or .txt with one line a picture, in the
+            order of their names), or with a.txt beside a.png (recognised). Prompts of GenEval or DPG-Bench are known by their text.
+Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@geneval.
 """
 
 
@@ -18,7 +35,71 @@ def main(argv: list[str] | None = None) -> int:
     from bench.work import SCORE
 
     parser = stage_parser("score", DESCRIPTION)
-    return run_stage(parser.parse_args(argv), parser, (SCORE,))
+    _add_images(parser)
+    args = parser.parse_args(argv)
+    given = _given(args)
+    return run_stage(args, parser, (SCORE,)) if given is None else _score_given(args, *given)
+
+
+def _add_images(p: argparse.ArgumentParser) -> None:
+    p.add_argument("--images", action="append", default=[], metavar="LABEL=DIR",
+                   help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable")
+    p.add_argument("--layout", default="auto", metavar="auto|geneval|dpg-grid|dpg|flat", help="how --images lie there (default "
+                                                                                              "auto)")
+    p.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of flat --images: .jsonl or .txt, see above")
+    p.add_argument("--grid", type=int, metavar="PX", help="side of one picture of a dpg-grid (default: half the file's width)")
+    p.add_argument("--note", default="", metavar="TEXT", help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded")
+    p.add_argument("--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored")
+
+
+def _given(args: argparse.Namespace):
+    """(what is asked for, the run's folder) of given pictures; None for a run of policies. Raises UserError."""
+    from bench.given.scoring import Given
+    from bench.request import parse_names, positive, subset
+    from bench.rundir import RunDir
+    from htgrpo.errors import UserError
+
+    if not args.images:
+        known = Given.of_run(RunDir(args.run)) if args.run is not None else None
+        return None if known is None else (known, args.run)
+    if args.run is not None or args.policy or args.checkpoint:
+        raise UserError("--images scores pictures that are there: leave the run folder, --policy and --checkpoint out")
+    asked = parse_names(args.benchmarks, "--benchmarks")
+    if not asked or args.out is None:
+        raise UserError("--images needs --benchmarks NAMES and --out RUN: what to score them on, and where to write")
+    folders = [_folder(text, args) for text in args.images]
+    for folder in folders:
+        if [one.label for one in folders].count(folder.label) > 1:
+            raise UserError(f"--images has two folders called {folder.label!r}: write LABEL=DIR with different labels")
+    limit = positive(args.limit, "--limit")
+    return Given(folders, asked, limit, subset(args.subset, asked)), args.out
+
+
+def _folder(text: str, args: argparse.Namespace):
+    """One --images."""
+    from bench.given.scoring import Folder
+    from bench.request import BASE
+    from htgrpo.errors import UserError
+
+    label, equals, path = text.partition("=")
+    if not equals or "/" in label:
+        label, path = Path(text).resolve().name, text
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", label) or label == BASE:
+        raise UserError(f"--images {text!r}: {label!r} is no label; write LABEL=DIR with a LABEL of letters, digits, '_', '-' and "
+                        f"'.' that "
+                        "is not 'base'")
+    prompts = str(args.prompts.resolve()) if args.prompts else None
+    return Folder(label, str(Path(path).resolve()), args.layout, prompts, args.grid, args.note)
+
+
+def _score_given(args: argparse.Namespace, given, root: Path) -> int:
+    """Scores and reports."""
+    from bench.given.scoring import execute
+    from bench.pipeline import Options
+    from bench.work import REPORT, SCORE
+
+    return execute(given, root, Options((SCORE, REPORT), args.device, None, None, args.dry_run, args.json,
+                                        allow_incomplete=args.allow_incomplete))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,213 @@
+"""Scores folders of given pictures into a run of their own, which reports and checks read like any other."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import machine
+from bench.given.layouts import Picture, read
+from bench.given.prompts import assigned, benchmarks_for
+from bench.images import MANIFEST, META, identity_of
+from bench.jobs import Ended
+from bench.presets import MAIN
+from bench.progress import make_progress
+from bench.request import Request
+from bench.rundir import RunDir
+from bench.selection import select_all
+from bench.work import FINAL, SCORE, Evaluation, Job, Target
+from htgrpo.errors import UserError
+from htgrpo.files import atomic_json, atomic_write_text, sha256_file, sha256_json
+
+if TYPE_CHECKING:
+    from bench.benchmarks.base import Benchmark
+    from bench.running import Options
+
+KIND = "images"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Pictures to score. label: what tables call their model; note: what is known about how they were made."""
+
+    label: str
+    path: str
+    layout: str
+    prompts: str | None
+    grid: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is asked for: folders, benchmarks, and which prompts of them."""
+
+    folders: list[Folder]
+    benchmarks: list[str]
+    limit: int | None = None
+    subset: dict[str, int] | None = None
+
+    @staticmethod
+    def of_run(run: RunDir) -> "Given | None":
+        """What a run of given pictures was asked for; None for a run of policies."""
+        config = run.config() or {}
+        if config.get("kind") != KIND:
+            return None
+        folders = [Folder(**folder) for folder in config["folders"]]
+        return Given(folders, config["asked"], config["limit"], config["subset"])
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One label's pictures and the benchmarks that judge them."""
+
+    folder: Folder
+    target: Target
+    evaluations: list[Evaluation]
+    benchmarks: "dict[str, Benchmark]"
+    pictures: dict[tuple[str, int], Picture]
+    hashes: dict[Path, str]
+
+
+def execute(given: Given, root: Path, options: "Options") -> int:
+    """Scores and reports; returns the exit code. Raises UserError for what stops it as a whole."""
+    from bench.judging import score
+    from bench.pipeline import finish, say
+    from bench.running import check, device_of
+
+    check(options)
+    run = RunDir(root)
+    old = Given.of_run(run)
+    if old is None and run.config() is not None:
+        raise UserError(f"{str(root)!r} is a run of policies: use another --out for given pictures")
+    given = _joined(old, given)
+    say("loading")
+    work = [_prepared(folder, given, device_of(options)) for folder in given.folders]
+    if options.dry_run:
+        return _plan(root, work)
+    _ready(work)
+    ended: list[Ended] = []
+    with machine.launch(device_of(options) == "cpu") as ranks:
+        if ranks.is_main:
+            with run.locked():
+                _write(run, given, work)
+        ranks.gather(None)
+        jobs = {one.folder.label: _job(run, one, options) for one in work}
+        with make_progress(list(jobs.values()), 0.0) as progress:
+            for one in work:
+                job = jobs[one.folder.label]
+
+                def tell(part: float, job: Job = job) -> None:
+                    progress.event(job, {"done": part, "text": f"score {job.name}"})
+
+                found = score(run, one.target, one.evaluations, one.benchmarks, tell, ranks)
+                gaps = [f"{one.folder.label} {name}: {c.missing} of {c.expected} pictures have no verdict ({c.reason})"
+                        for name, c in found.items() if c.missing]
+                progress.event(job, {"end": "ok", "sentence": None, "missing": gaps})
+                ended.append(Ended(job, None, gaps))
+                for benchmark in one.benchmarks.values():
+                    benchmark.close()
+        status = "incomplete" if any(one.missing for one in ended) else "complete"
+        return finish(run, options, status, ended) if ranks.is_main else 0
+
+
+def _joined(old: Given | None, new: Given) -> Given:
+    """What a run holds and what is added to it. Raises UserError where they disagree."""
+    if old is None:
+        return new
+    folders = {folder.label: folder for folder in old.folders}
+    for folder in new.folders:
+        if folders.setdefault(folder.label, folder) != folder:
+            raise UserError(f"this run has other pictures under {folder.label!r} ({folders[folder.label].path}, layout "
+                            f"{folders[folder.label].layout}): use another label or another --out")
+    if (old.limit, old.subset) != (new.limit, new.subset):
+        raise UserError("this run was scored on another --limit or --subset: give the same, or use another --out")
+    return Given(list(folders.values()), list(dict.fromkeys([*old.benchmarks, *new.benchmarks])), old.limit, old.subset)
+
+
+def _prepared(folder: Folder, given: Given, device: str) -> _Work:
+    """The pictures of a folder with the prompts they belong to."""
+    layout, pictures = read(Path(folder.path), folder.layout, Path(folder.prompts) if folder.prompts else None, folder.grid)
+    benchmarks = benchmarks_for(given.benchmarks, layout, pictures)
+    for benchmark in benchmarks.values():
+        benchmark.device = device
+    whole = next(iter(benchmarks.values()))
+    by_key = assigned(pictures, whole.drawn("heldout"), whole.picture_set)
+    chosen = select_all(benchmarks, "heldout", given.limit, given.subset or {})
+    hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
+    content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
+    values = {"images": "given", "samples": 1 + max(sample for _, sample in by_key)}
+    evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn) for name, one in chosen.items()]
+    source = str(Path(folder.path).resolve())
+    target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
+    return _Work(folder, target, evaluations, benchmarks, by_key, hashes)
+
+
+def _ready(work: Sequence[_Work]) -> None:
+    """Raises UserError where a scorer is missing, before anything is written."""
+    from bench.plan import without_scorers
+
+    absent = [sentence for one in work for sentence in without_scorers(one.benchmarks)]
+    if absent:
+        raise UserError("; ".join(dict.fromkeys(absent)) + "; or leave such benchmarks out")
+
+
+def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
+    """The run's configuration, and for every label what its pictures are: files are named, not copied."""
+    names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
+    request = Request("images", [one.folder.label for one in work], [], "", "", "", "", "", names, "heldout", given.limit,
+                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {}, False)
+    before = run.config() or {}
+    prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
+    atomic_json(run.root / "config.json", {
+        "kind": KIND, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
+        "versions": machine.versions(), "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
+        "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
+    })
+    for one in work:
+        for evaluation in {e.drawn.name: e for e in one.evaluations}.values():
+            _write_pictures(run, one, evaluation)
+
+
+def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
+    folder = run.images(one.target.name, evaluation.drawn.name, evaluation.setting)
+    identity = evaluation.generation_identity(one.target.sha256)
+    if identity_of(folder) == identity:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    lines = []
+    for prompt, sample in evaluation.drawn_items:
+        picture = one.pictures.get((prompt.id, sample))
+        if picture is not None:
+            crop = {"crop": list(picture.crop)} if picture.crop else {}
+            lines.append({"prompt_id": prompt.id, "sample": sample, "file": str(picture.file.resolve()),
+                          "sha256": one.hashes[picture.file], **crop})
+    atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
+    atomic_json(folder / META, {
+        "identity": identity, "policy_sha256": one.target.sha256, "pictures": evaluation.drawn.name, "setting": evaluation.values,
+        "prompt_set_sha256": evaluation.drawn.sha256, "images": len(evaluation.drawn_items),
+    })
+
+
+def _job(run: RunDir, one: _Work, options: "Options") -> Job:
+    """What the progress display is told about."""
+    return Job(one.folder.label, run, "", "", "", (SCORE,), options.device, 1)
+
+
+def _plan(root: Path, work: Sequence[_Work]) -> int:
+    """Prints what would be scored."""
+    from bench.plan import without_scorers
+
+    lines = [f"Plan for {root} (nothing is written):"]
+    for one in work:
+        for evaluation in one.evaluations:
+            there = sum((prompt.id, sample) in one.pictures for prompt, sample in evaluation.items)
+            lines.append(f"  {one.folder.label}: {there} of {len(evaluation.items)} pictures for {evaluation.benchmark}")
+    lines += dict.fromkeys(f"still missing: {sentence}" for one in work for sentence in without_scorers(one.benchmarks))
+    print("\n".join(lines))
+    return 0
+
+
