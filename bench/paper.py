@@ -103,14 +103,14 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
     """The settings of every run that table `key` shows, beside the paper's, by run."""
     from bench.presets import read
-    from reports.ablations import load_variants, read_record
     from reports.paper_settings import settings
+    from reports.paper_tables import open_ablations
     from reports.paper_text import settings_markdown
 
     if key == "5":
         if folder is None:
             return {}
-        run = load_variants(folder, read_record(folder))
+        run, _ = open_ablations(folder)
         runs = [(folder.name, run, str(run.config.get("backbone")))]
     else:
         runs = [(source.root.name, source.run, source.backbone) for source in sources]
@@ -122,18 +122,17 @@ def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, by
     """Figure 4 as {"png", "pdf"}, and what it shows in words."""
     from bench.presets import read
     from reports import ablation_build, ablation_figures, ablation_text
-    from reports.ablations import load_variants, read_record, studies, unmeasured
+    from reports.ablations import NOTHING, unmeasured
+    from reports.paper_tables import open_ablations
     from reports.style import rendered
 
     data, found, title = read("ablations"), {}, "the paper's values alone: no folder of bench.ablate was given"
     if folder is not None:
-        record = read_record(folder)
-        run = load_variants(folder, record)
-        found = {s.key: s for s in studies(run, record, allow_incomplete) if s.block.benchmark == "geneval"}
+        run, found = open_ablations(folder, allow_incomplete)
         title = ", ".join(filter(None, [run.title, f"run {folder.name}"]))
     why = "not run: python -m bench.ablate" if folder is None else "not run here"
     order = [found.get(key) or unmeasured(key, data, why) for key in ablation_build.FIGURE_4]
-    order.sort(key=lambda study: study.block.title == "nothing measured here")  # the axis is named by the first
+    order.sort(key=lambda study: study.block.title == NOTHING)  # the axis is named by the first
     words = ["## Figure 4: stages, structure ratio, components", f"({title})"]
     for study in order:
         words += [f"- {study.key} {ablation_text.finding_text(finding, study)}" for finding in study.findings]
@@ -146,9 +145,7 @@ def command(backbone: str) -> list[str]:
 
     preset = read(f"paper_{backbone}")
     words = ["accelerate", "launch", "--config_file", f"bench/launch/{preset['launch']}", "-m", "bench.compare"]
-    words += ["--backbone", backbone, "--preset", preset["preset"], "--seeds", str(preset["seeds"])]
-    words += ["--methods", ",".join(preset["methods"]), "--benchmarks", ",".join(preset["benchmarks"])]
-    return words + [word for key, value in preset["train"].items() for word in ("--set", f"{key}={value}")]
+    return words + ["--preset", "paper", "--backbone", backbone]
 
 
 def command_text(backbone: str, as_json: bool) -> str:

@@ -43,7 +43,8 @@ def markdown(title: str, studies: list[Study]) -> str:
     for study in studies:
         parts.append(f"## {study.key} {study.title}: {study.block.title}")
         parts.append(f"{study.about[0].upper()}{study.about[1:]}. {protocol_text(study)}")
-        parts += [f"**Coverage:** {name}: {reason}." for name, reason in study.result.withheld.items()]
+        shown = {"base", *(row.name for row in study.rows)}
+        parts += [f"**Coverage:** {name}: {reason}." for name, reason in study.result.withheld.items() if name in shown]
         parts += [_full_table(study), f"{DEFAULT} the default. {OTHER_SCALE}", scatter_text(study)]
         parts.append("\n".join(f"- {finding_text(f, study)}" for f in study.findings))
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -23,6 +23,7 @@ from reports.sentences import pair_level
 from reports.stats import Interval
 
 RECORD, VARIANTS = "ablations.json", "variants"
+NOTHING = "nothing measured here"
 HOLDS, FAILS, UNRESOLVED, UNMEASURED, NO_CLAIM = "holds", "fails", "unresolved", "not measured", "no claim"
 
 
@@ -171,25 +172,22 @@ def _renamed(run: Run, method: str, name: str, keep_base: bool) -> Run:
 
 
 def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
-    """Every study of the record on every benchmark of the run, under the main setting."""
-    found = []
-    for key in record["studies"]:
-        wanted = [BASE, *record["studies"][key]["variants"]]
-        keep = run.metas["method"].isin(wanted) & (run.metas["setting"] == "main")
-        config = {**run.config, "methods": [name for name in wanted if name != BASE]}
-        part = replace(run, config=config, metas=run.metas[keep])
-        for block in make_blocks(part) if keep.any() else []:
-            if block.milestone == FINAL:
-                found.append(_study(key, record, block, run, allow_incomplete))
-    return found
+    """Every study of the record on every benchmark of the run, under the main setting. All are read off one analysis, so that a
+    variant has the same interval wherever it stands."""
+    asked = {name for study in record["studies"].values() for name in study["variants"]}
+    keep = run.metas["method"].isin([BASE, *asked]) & (run.metas["setting"] == "main")
+    config = {**run.config, "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked]}
+    blocks = make_blocks(replace(run, config=config, metas=run.metas[keep])) if keep.any() else []
+    results = [analyse(block, allow_incomplete) for block in blocks if block.milestone == FINAL]
+    return [_study(key, record, result) for key in record["studies"] for result in results]
 
 
-def _study(key: str, record: dict[str, Any], block: Block, run: Run, allow_incomplete: bool) -> Study:
-    data, default, result = record["studies"][key], record["default"]["name"], analyse(block, allow_incomplete)
+def _study(key: str, record: dict[str, Any], result: Result) -> Study:
+    data, default = record["studies"][key], record["default"]["name"]
     wanted = [(name, default) for name in data["variants"] if name != default]
     wanted += [(a, b) for finding in data["findings"] for a, b in finding["pairs"] if (b, a) not in wanted and (a, b) not in wanted]
     gaps = _gaps(result, wanted)
-    rows = [_row(name, data, record, result, gaps.get((name, default)), block, run) for name in data["variants"]]
+    rows = [_row(name, data, record, result, gaps.get((name, default))) for name in data["variants"]]
     findings = [_finding(finding, gaps, result.sign) for finding in data["findings"]]
     scatter = _scatter([row.gap.per_seed for row in rows if row.gap])
     return Study(key, data["title"], data["about"], result, rows, findings, scatter)
@@ -197,11 +195,10 @@ def _study(key: str, record: dict[str, Any], block: Block, run: Run, allow_incom
 
 def unmeasured(key: str, record: dict[str, Any], why: str) -> Study:
     """A study of which nothing was run, for figures that show the paper's values all the same."""
-    data, labels = record["studies"][key], {**record["variants"], record["default"]["name"]: record["default"]}
-    meta = {"title": "nothing measured here", "scale": 1, "higher_is_better": True, "aggregate": "category_mean"}
+    data = record["studies"][key]
+    meta = {"title": NOTHING, "scale": 1, "higher_is_better": True, "aggregate": "category_mean"}
     block = Block("geneval", "main", FINAL, meta, [], np.zeros(0, dtype=int), [], [], [])
-    names = {name: data.get("labels", {}).get(name) or labels[name]["label"] for name in data["variants"]}
-    rows = [Row(name, label, None, 0, None, math.nan, math.nan, why) for name, label in names.items()]
+    rows = [Row(name, _label(name, data, record), None, 0, None, math.nan, math.nan, why) for name in data["variants"]]
     findings = [_finding(finding, {}, 1) for finding in data["findings"]]
     return Study(key, data["title"], data["about"], Result(block, []), rows, findings, math.nan)
 
@@ -233,9 +230,13 @@ def _gap(pair: Pair, result: Result, comparisons: int) -> Gap:
     return Gap(pair.a, pair.b, level, pair.seeds, interval, pair.holm(level), verdict(pair, level, result.sign), smallest, per_seed)
 
 
-def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None, block: Block, run: Run) -> Row:
-    label = data.get("labels", {}).get(name) or {**record["variants"], record["default"]["name"]: record["default"]}[name]["label"]
-    method = next((m for m in block.methods if m.name == name), None)
+def _label(name: str, data: dict, record: dict) -> str:
+    """What a study calls a variant."""
+    return data.get("labels", {}).get(name) or {**record["variants"], record["default"]["name"]: record["default"]}[name]["label"]
+
+
+def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None) -> Row:
+    label, method = _label(name, data, record), next((m for m in result.block.methods if m.name == name), None)
     score = result.scores.get(name)
     why = "" if score else result.withheld.get(name, "no prompt in common")
     if method is None:

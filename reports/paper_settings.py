@@ -7,7 +7,6 @@ from reports.load import Run
 
 SAME, DIFFERS, SILENT = "same", "differs", "the paper does not say"
 UNCHANGED = "HT-GRPO's default"
-_TITLES = {"benchmarks.geneval": "geneval", "benchmarks.dpg": "dpg"}
 
 
 @dataclass(frozen=True)
@@ -63,11 +62,9 @@ def _here(run: Run, name: str) -> str | None:
         machine = run.config.get("machine", {})
         device = machine.get("device", "cpu")
         return shown(machine.get("processes", 1)) if device == "cuda" else f"none ({device})"
-    if name in _TITLES:
-        metas = run.metas[run.metas["benchmark"] == _TITLES[name]]
-        return None if metas.empty else _judged(metas["meta"].iloc[0])
-    if owner == "benchmarks":
-        return None
+    if owner in ("benchmarks", "scorer"):
+        meta = _meta(run, key)
+        return None if meta is None else str(meta["title"]) if owner == "benchmarks" else _scorer(meta)
     if owner == "ht" and key:
         if "ht" not in train:
             return None
@@ -83,7 +80,16 @@ def _here(run: Run, name: str) -> str | None:
     return None if value is None or value == "" else shown(value)
 
 
-def _judged(meta: dict[str, Any]) -> str:
-    """A benchmark's title; with what judged it, unless it is the published benchmark."""
-    title = str(meta["title"])
-    return title if title in ("GenEval", "DPG-Bench") else f"{title}, judged by {meta['scorer'].get('name')}"
+def _meta(run: Run, benchmark: str) -> dict[str, Any] | None:
+    """The meta file of a benchmark in the run, or of its namesake of the embedded world."""
+    for name in (benchmark, f"embedded_{benchmark}"):
+        metas = run.metas[run.metas["benchmark"] == name]
+        if not metas.empty:
+            return metas["meta"].iloc[0]
+    return None
+
+
+def _scorer(meta: dict[str, Any]) -> str:
+    """What looked at the pictures."""
+    scorer = meta["scorer"]
+    return f"{scorer.get('detector') or scorer.get('name')} {scorer.get('version') or ''}".strip()

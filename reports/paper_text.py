@@ -54,7 +54,8 @@ def _group(group: str, lines: list[Line], reasons: Reasons) -> list[list[str]]:
             rows.append([name, "paper", *(cell.printed or reasons.mark(cell.printed_why) for cell in values)])
             name = ""
         if not once:
-            rows.append([name, "here", *(_ours(cell, reasons) for cell in values)])
+            notes = list(dict.fromkeys(cell.note for cell in values if cell.note))
+            rows.append([name, f"here: {', '.join(notes)}" if notes else "here", *(_ours(cell, reasons) for cell in values)])
     return rows
 
 

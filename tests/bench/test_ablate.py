@@ -21,6 +21,8 @@ from tests.bench.tiny_runs import SMALL, leave, records, tree
 from tests.reports.ablation_runs import write_ablations
 
 DATA = read("ablations")
+BUDGET = f"iterations:{DATA['iterations']}"
+GENEVAL = read("quick")["benchmarks"][0]
 
 
 def method_of(options: dict) -> HT:
@@ -58,7 +60,8 @@ def test_the_studies_are_the_papers():
     assert method_of(variants["reversed"]) == replace(HT(), order=("refinement", "structure", "global"))
     assert {method_of(variants[v]).stages for v in DATA["studies"]["A2"]["variants"]} == {(2, 4, 2), (2, 2, 4), (4, 2, 2)}
     rates = {v: [round(rate, 3) for _, rate in method_of(variants[v]).rates()] for v in DATA["studies"]["A3"]["variants"]}
-    assert rates["default"] == [1, 0.5, 1, 0.833, 0.667, 0.5, 1, 0.5] and rates["gamma_up"] == [0.5, 1, 0.5, 0.667, 0.833, 1, 0.5, 1]
+    assert rates["default"] == [1, 0.5, 1, 0.833, 0.667, 0.5, 1, 0.5]
+    assert rates["gamma_up"] == [0.5, 1, 0.5, 0.667, 0.833, 1, 0.5, 1]
     assert rates["gamma_full"] == [1] * 8 and rates["gamma_sparse"] == [0.2] * 8
     assert {method_of(variants[v]).alpha for v in DATA["studies"]["A4"]["variants"]} == {0.1, 0.3, 0.5}
     assert {method_of(variants[v]).credit for v in DATA["studies"]["A5"]["variants"]} == {"constant", "none", "stage_mean"}
@@ -76,9 +79,9 @@ def test_findings_compare_variants_of_their_study():
 
 def test_variants_differ_in_the_methods_options_only():
     _, requests = request_of("--set", "ht.loss_norm=token_mean", "--set", "lr=5e-5")
-    assert len(requests) == 18 and all(r.seeds == [0, 1] and r.budget == "iterations:116" for r in requests.values())
+    assert len(requests) == 18 and all(r.seeds == [0, 1] and r.budget == BUDGET for r in requests.values())
     settings = [{k: v for k, v in r.train["ht"].items() if k != "method_options"} for r in requests.values()]
-    assert all(s == settings[0] for s in settings) and settings[0]["lr"] == 5e-5 and settings[0]["budget"] == "iterations:116"
+    assert all(s == settings[0] for s in settings) and settings[0]["lr"] == 5e-5 and settings[0]["budget"] == BUDGET
     assert all(r.train["ht"]["method_options"]["loss_norm"] == "token_mean" for r in requests.values())
     assert requests["alpha_broad"].train["ht"]["method_options"]["alpha"] == 0.5
     base = replace(requests["default"], train={})
@@ -93,7 +96,9 @@ def test_a_budget_is_taken_as_given_and_changes_the_folder():
     assert request_of("A1", "--seeds", "3")[0] == other, "studies and seeds may be added to a folder"
 
 
-@pytest.mark.parametrize(("argv", "word"), [(["A7"], "accepted: A1, A2"), (["--set", "ht.alpha=0.4"], "the studies themselves set")])
+@pytest.mark.parametrize(
+    ("argv", "word"), [(["A7"], "accepted: A1, A2"), (["--set", "ht.alpha=0.4"], "the studies themselves set")]
+)
 def test_what_cannot_be_is_said(argv, word, capsys):
     assert leave(ablate.main, argv) == EXIT_USAGE
     assert word in capsys.readouterr().err
@@ -103,7 +108,7 @@ def test_what_cannot_be_is_said(argv, word, capsys):
 
 
 def run(policy: Path, out: Path, *more: str) -> int:
-    common = ["--policy", str(policy), "--budget", "iterations:1", "--seeds", "1", "--jobs", "0", "--benchmarks", "geneval"]
+    common = ["--policy", str(policy), "--budget", "iterations:1", "--seeds", "1", "--jobs", "0", "--benchmarks", GENEVAL]
     small = [word for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if "pretrain." not in pair[1] for word in pair]
     return ablate.main([*more, "--out", str(out), *common, *small])
 
@@ -132,13 +137,13 @@ def test_each_variant_is_trained_once_and_studies_can_be_added(policy, tmp_path,
     assert run(policy, out, "A4") == EXIT_OK
     assert "nothing to do" in capsys.readouterr().err and tree(out) == before
 
-    (out / "variants/alpha_broad/verdicts/geneval/main/ht-seed0.jsonl").unlink()
+    (out / f"variants/alpha_broad/verdicts/{GENEVAL}/main/ht-seed0.jsonl").unlink()
     assert run(policy, out, "A2", "A4") == EXIT_OK
     assert "3 jobs" in capsys.readouterr().err, "the broken one and the two new ones"
     after = tree(out)
     trained = {name for name in before if "/train/" in name and name.startswith("variants/")}
     assert trained and all(after[name] == before[name] for name in trained), "what was trained is not trained again"
-    assert (out / "variants/alpha_broad/verdicts/geneval/main/ht-seed0.jsonl").is_file()
+    assert (out / f"variants/alpha_broad/verdicts/{GENEVAL}/main/ht-seed0.jsonl").is_file()
     assert list(read_record(out)["studies"]) == ["A2", "A4"] and (out / "report/A2.pdf").is_file()
 
 

@@ -153,7 +153,8 @@ def test_settings_that_differ_are_named(tmp_path, mmada):
     found = {s.name: s for s in settings(mmada.run, read("paper_mmada"))}
     assert found["train.group_size"].verdict == "same" and found["ht.alpha"].verdict == "same", "left at the method's default"
     assert found["train.lr"].verdict == "the paper does not say" and found["train.lr"].here == "3e-06"
-    assert found["seeds"].here == "3" and found["benchmarks.geneval"].verdict == "differs"
+    assert found["scorer.geneval"].here == "rule 1" and found["seeds"].here == "3"
+    assert found["benchmarks.geneval"].verdict == "differs"
     changed = paper_tables.open_source(on_mmada(tmp_path / "run", guidance=0.0, method_options={"alpha": 0.5, "stages": "2:4:2"}))
     found = {s.name: s for s in settings(changed.run, read("paper_mmada"))}
     assert found["train.guidance"].verdict == found["ht.alpha"].verdict == "differs" and found["ht.alpha"].here == "0.5"
@@ -166,6 +167,7 @@ def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
     preset, words = read(f"paper_{backbone}"), paper.command(backbone)
     assert words[:2] == ["accelerate", "launch"] and (ROOT / words[3]).is_file()
     argv = words[words.index("bench.compare") + 1 :]
+    assert argv == ["--preset", "paper", "--backbone", backbone]
     request = from_arguments(compare.parser().parse_args([*argv, "--dry-run"])).request
     assert request.methods == preset["methods"] and request.seeds == [0] and request.backbone == backbone
     config, method = request.train["ht"], build(HT, request.train["ht"]["method_options"], "ht")
@@ -173,7 +175,8 @@ def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
     resolved |= {f"ht.{f.name}": getattr(method, f.name) for f in fields(HT)}
     resolved |= {f"main.{k}": v for k, v in request.settings["main"].items()}
     given, ours = preset["given"], preset["ours"]
-    others = {"backbone", "gpus", "benchmarks.geneval", "benchmarks.dpg", "seeds", "policy", "revision", "budget"}
+    judged = {f"benchmarks.{name}" for name in ("geneval", "dpg", "imagereward", "deqa", "hpsv3", "unipercept")}
+    others = {"backbone", "gpus", "seeds", "policy", "revision", "budget", "scorer.geneval", "scorer.dpg", *judged}
     assert not given.keys() & ours.keys() and given.keys() | ours.keys() == resolved.keys() | others
     for name, entry in given.items():
         if name in resolved:
