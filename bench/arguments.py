@@ -118,7 +118,8 @@ def add_preset(p: argparse.ArgumentParser) -> None:
         default="quick",
         metavar="|".join(PRESETS),
         help="quick (default): one training seed, minutes. full: four seeds, five methods, two samplers, with and without "
-        "guidance, equal compute and equal iterations; under an hour on two cores",
+        "guidance, equal compute and equal iterations; under an hour on two cores. paper: the HT-GRPO paper's experiment at full "
+        "size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)",
     )
 
 

@@ -93,7 +93,6 @@ def load_context(
     from bench.benchmarks.registry import make
     from bench.outline import outline_of
     from htgrpo.registry import BACKBONES
-    from htgrpo.rewards import WeightedReward
     from htgrpo.trainer import make_method
     from htgrpo.world.prompts import split_prompts
 
@@ -109,7 +108,7 @@ def load_context(
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
-        WeightedReward(config.rewards)
+        _check_rewards(config.rewards, dry)
     prompts, outline, forecast = split_prompts("train"), outline_of(request), None
     for values in [*request.settings.values(), *request.train.values()]:
         outline.resolution(values["resolution"])
@@ -130,6 +129,19 @@ def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
         except UserError as error:
             found.append(error.message)
     return found
+
+
+def _check_rewards(spec: str, dry: bool) -> None:
+    """Raises UserError for rewards that cannot be had. A plan asks for their names alone: what judges need not be here."""
+    from bench.scorers.registry import SCORERS
+    from htgrpo.registry import REWARDS
+    from htgrpo.rewards import WeightedReward, parse_weights
+
+    if not dry:
+        WeightedReward(spec)
+    for name in parse_weights(spec):
+        if ":" not in name and name not in SCORERS.names():
+            REWARDS.check(name)
 
 
 def training_of(context: Context, method: str, seed: int) -> Training:

@@ -1,4 +1,4 @@
-"""The presets: what `--preset quick|full` stands for on each backbone, as data in bench/presets/*.json. Imports no torch."""
+"""The presets: what `--preset quick|full|paper` stands for on each backbone, as data in bench/presets/*.json. Imports no torch."""
 
 import json
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from htgrpo.errors import UserError
 from htgrpo.options import require
-from htgrpo.registry import SAMPLERS
+from htgrpo.registry import BACKBONES, SAMPLERS
 
-PRESETS = ("quick", "full")
+PRESETS = ("quick", "full", "paper")
 MAIN = "main"
 """The generation setting every preset has."""
 
@@ -51,11 +51,23 @@ def read(name: str) -> dict[str, Any]:
 def preset(name: str, backbone: str) -> dict[str, Any]:
     """A preset: methods, seeds, budget, benchmarks, equal_iterations, train (for all methods), settings (of generation).
 
-    What bench/presets/backbone_NAME.json says, for all presets and for this one, replaces the preset's own.
+    It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json says, for all
+    presets and for this one, replaces what that says. Raises UserError where the preset is not made for the backbone.
     """
-    there = (files("bench") / "presets" / f"backbone_{backbone}.json").is_file()
-    own = read(f"backbone_{backbone}") if there else {}
+    if _is_there(f"{name}_{backbone}"):
+        data = read(f"{name}_{backbone}")
+        base = preset(data["extends"], backbone)
+        return {**base, **data, "train": {**base["train"], **data["train"]}}
+    if not _is_there(name):
+        made = [other for other in BACKBONES.names() if _is_there(f"{name}_{other}")]
+        raise UserError(f"--preset {name} is not made for the backbone {backbone!r}: give --backbone {' or '.join(made)}, or take "
+                        "another preset")
+    own = read(f"backbone_{backbone}") if _is_there(f"backbone_{backbone}") else {}
     return {**read(name), **own.get("all", {}), **own.get(name, {})}
+
+
+def _is_there(name: str) -> bool:
+    return (files("bench") / "presets" / f"{name}.json").is_file()
 
 
 def tuned(method: str, backbone: str) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def parsed(policy: Path, *flags: str):
 def test_presets_are_valid_and_methods_tuned_by_name(policy):
     from htgrpo.trainer import make_method
 
-    for name in PRESETS:
+    with pytest.raises(UserError, match="give --backbone lumina-dimoo or mmada"):
+        preset("paper", "embedded")
+    for name in set(PRESETS) - {"paper"}:
         request = parsed(policy, "--preset", name).request
         for method in request.methods:
             make_method(request.config(method, 0))

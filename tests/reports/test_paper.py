@@ -1,0 +1,214 @@
+"""The paper's numbers, its tables filled from made-up runs, its settings, and how small a difference can be seen."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench import compare, paper
+from bench.presets import read
+from bench.request import from_arguments
+from htgrpo.errors import EXIT_OK, UserError
+from htgrpo.ht import HT
+from htgrpo.options import build
+from reports import paper_tables, paper_text
+from reports.paper import mark, published
+from reports.paper_settings import settings
+from reports.power import detectable
+from reports.stats import Interval
+from tests.bench.tiny_runs import records
+from tests.reports.ablation_runs import write_ablations
+from tests.reports.synthetic import write_run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+NUMBERS = {
+    "1": "0.56 0.63 0.80 0.79 0.83 0.83 0.88 0.87 0.92 0.82",
+    "2": "70.51 75.81 74.37 81.09 82.24 82.62 84.47 83.84 83.50",
+    "4a": "83.3 78.3 80.2",
+    "4b": "80.2 83.3",
+    "4c": "83.3 80.8 80.6",
+    "5": "79.82 80.43 82.41 83.31",
+}
+
+
+def on_mmada(root: Path, title: str = "", **train) -> Path:
+    """A made-up run that says it was made with MMaDA."""
+    write_run(root, {"ht": 0.2, "coupled": 0.1}, seeds=3, images=False, dense=30)
+    config = json.loads((root / "config.json").read_text())
+    common = {"group_size": 9, "guidance": 3.5, "rewards": "hpsv3=1,clip=1,unifiedreward=1", "lr": 3e-6, **train}
+    config |= {"backbone": "mmada", "title": title, "train": {m: {"method": m, **common} for m in config["methods"]}}
+    (root / "config.json").write_text(json.dumps(config))
+    return root
+
+
+@pytest.fixture(scope="module")
+def mmada(tmp_path_factory) -> paper_tables.Source:
+    return paper_tables.open_source(on_mmada(tmp_path_factory.mktemp("runs") / "mmada"))
+
+
+def line_of(laid: paper_tables.PaperTable, group: str, method: str) -> paper_tables.Line:
+    return next(line for line in laid.lines if (line.group, line.method) == (group, method))
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------------------------
+
+
+def test_every_number_of_the_paper_is_there_with_its_section():
+    for table, numbers in NUMBERS.items():
+        assert [row.value for row in published() if row.table == table and row.value] == numbers.split()
+    assert {row.table for row in published()} == {*NUMBERS, "3"}
+    assert all(row.section for row in published()) and not any(row.value for row in published() if row.table == "3")
+
+
+def test_variants_have_the_papers_marks():
+    known = read("ablations")
+    names = {name for row in published() for name in row.variants}
+    assert names <= {"default", *known["variants"]}
+    assert {name for s in known["studies"].values() for name in s["variants"]} - names == {"stage_mean_credit"}, "ours"
+    assert mark("A4", "alpha_narrow").text == "80.2" and mark("A4", "alpha_broad").text == "lower"
+    assert (mark("A1", "no_global").low, mark("A1", "no_global").high) == (78.3, 80.2)
+    assert mark("A5", "stage_mean_credit") is None and mark("A3", "default").low == 83.31
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["1", "2", "3"])
+def test_every_empty_cell_has_a_reason(table, mmada):
+    for sources in ([], [mmada]):
+        laid = paper_tables.layout(table, sources, ["mmada", "lumina-dimoo"])
+        cells = [cell for line in laid.lines for cell in line.cells.values()]
+        assert all(bool(cell.printed) != bool(cell.printed_why) for cell in cells)
+        assert all((cell.measured is None) == bool(cell.why) for cell in cells)
+        text = paper_text.markdown(laid)
+        assert "Nothing of this table was measured" in text if not sources or table == "3" else "half of the 95%" in text
+    assert [line.method for line in laid.lines if line.group == "lumina-dimoo"] == ["base", "mask", "trace", "ht"]
+
+
+def test_a_run_fills_the_rows_of_its_backbone(mmada):
+    laid = paper_tables.layout("1", [mmada], ["mmada", "lumina-dimoo"])
+    cell = line_of(laid, "mmada", "ht").cells["overall"]
+    per_seed = []
+    for seed in range(3):
+        by_category: dict[str, list[float]] = {}
+        for record in records(mmada.root / f"verdicts/geneval/main/ht-seed{seed}.jsonl"):
+            by_category.setdefault(record["category"], []).append(record["score"])
+        per_seed.append(np.mean([np.mean(scores) for scores in by_category.values()]))
+    assert cell.measured.estimate == pytest.approx(np.mean(per_seed)) and cell.claim == "methods"
+    assert cell.printed == "0.83" and cell.note == "GenEval (embedded world)"
+    counting = [r["score"] for s in range(3) for r in records(mmada.root / f"verdicts/geneval/main/ht-seed{s}.jsonl")
+                if r["category"] == "counting"]
+    assert line_of(laid, "mmada", "ht").cells["counting"].measured.estimate == pytest.approx(np.mean(counting))
+    assert line_of(laid, "mmada", "uni").cells["overall"].why == "the run mmada has no uni"
+    assert "no run on lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
+    assert line_of(laid, "mmada", "coupled").cells["overall"].printed_why == paper_tables.NO_ROW
+    assert line_of(paper_tables.layout("2", [mmada], ["mmada"]), "mmada", "ht").cells["entity"].measured is not None
+    assert "none may be set against" in paper_text.markdown(laid)
+
+
+def test_another_policy_never_fills_the_papers_rows(tmp_path):
+    source = paper_tables.open_source(write_run(tmp_path / "small", {"ht": 0.2}, images=False))
+    laid = paper_tables.layout("1", [source], ["mmada"])
+    assert all(cell.measured is None for line in laid.lines if line.group == "mmada" for cell in line.cells.values())
+    own = [line for line in laid.lines if line.group == "embedded world, run small"]
+    assert [line.name for line in own] == ["starting policy", "+ ht"]
+    assert own[1].cells["overall"].measured is not None and own[1].cells["overall"].claim == "checkpoints"
+    assert paper_text.to_csv(laid).count("embedded world, run small") == 14
+
+
+def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
+    gains = {"default": 0.3, "gamma_up": 0.2, "gamma_full": 0.0, "alpha_narrow": 0.1}
+    root = write_ablations(tmp_path / "ab", gains, studies=("A3", "A4"), seeds=2)
+    out = tmp_path / "out"
+    assert paper.main(["--table", "5", "--figure", "4", "--run", str(root), "--out", str(out)]) == EXIT_OK
+    text = capsys.readouterr().out
+    assert "A4 NOT MEASURED" in text and "A1 NOT MEASURED" in text and "Settings of the run ab" in text
+    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf"}
+    laid = paper_tables.layout_5(root)
+    own = {line.method: line.cells["overall"] for line in laid.lines if line.group != "mmada"}
+    assert own["gamma_up"].measured and own["gamma_sparse"].why == "not scored" and own["gamma_up"].printed == ""
+    assert all(line.cells["overall"].measured is None for line in laid.lines if line.group == "mmada")
+    assert [line.cells["overall"].printed for line in laid.lines][:4] == NUMBERS["5"].split()
+
+
+def test_the_command_line(tmp_path, capsys):
+    assert paper.main(["--table", "2", "--backbone", "mmada", "--out", str(tmp_path), "--json"]) == EXIT_OK
+    assert {Path(name).name for name in json.loads(capsys.readouterr().out)["files"]} == {"table2.md", "table2.csv"}
+    assert "82.62" not in (tmp_path / "table2.md").read_text() and "81.09" in (tmp_path / "table2.md").read_text()
+    for argv in (["--table", "4"], ["--figure", "3"], ["--backbone", "llada"]):
+        with pytest.raises(UserError, match="accepted"):
+            paper.main([*argv, "--out", str(tmp_path)])
+
+
+# --- settings and the full-size presets -----------------------------------------------------------------------------------------
+
+
+def test_settings_that_differ_are_named(tmp_path, mmada):
+    found = {s.name: s for s in settings(mmada.run, read("paper_mmada"))}
+    assert found["train.group_size"].verdict == "same" and found["ht.alpha"].verdict == "same", "left at the method's default"
+    assert found["train.lr"].verdict == "the paper does not say" and found["train.lr"].here == "3e-06"
+    assert found["scorer.geneval"].here == "rule 1" and found["seeds"].here == "3"
+    assert found["benchmarks.geneval"].verdict == "differs"
+    changed = paper_tables.open_source(on_mmada(tmp_path / "run", guidance=0.0, method_options={"alpha": 0.5, "stages": "2:4:2"}))
+    found = {s.name: s for s in settings(changed.run, read("paper_mmada"))}
+    assert found["train.guidance"].verdict == found["ht.alpha"].verdict == "differs" and found["ht.alpha"].here == "0.5"
+    assert found["ht.stages"].verdict == "same"
+    assert next(iter(found.values())).verdict == "differs", "what differs comes first"
+
+
+@pytest.mark.parametrize("backbone", ["mmada", "lumina-dimoo"])
+def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
+    preset, words = read(f"paper_{backbone}"), paper.command(backbone)
+    assert words[:2] == ["accelerate", "launch"] and (ROOT / words[3]).is_file()
+    argv = words[words.index("bench.compare") + 1 :]
+    assert argv == ["--preset", "paper", "--backbone", backbone]
+    request = from_arguments(compare.parser().parse_args([*argv, "--dry-run"])).request
+    assert request.methods == preset["methods"] and request.seeds == [0] and request.backbone == backbone
+    config, method = request.train["ht"], build(HT, request.train["ht"]["method_options"], "ht")
+    resolved = {f"train.{k}": v for k, v in config.items() if k not in ("method", "method_options", "budget")}
+    resolved |= {f"ht.{f.name}": getattr(method, f.name) for f in fields(HT)}
+    resolved |= {f"main.{k}": v for k, v in request.settings["main"].items()}
+    given, ours = preset["given"], preset["ours"]
+    judged = {f"benchmarks.{name}" for name in ("geneval", "dpg", "imagereward", "deqa", "hpsv3", "unipercept")}
+    others = {"backbone", "gpus", "seeds", "policy", "revision", "budget", "scorer.geneval", "scorer.dpg", *judged}
+    assert not given.keys() & ours.keys() and given.keys() | ours.keys() == resolved.keys() | others
+    for name, entry in given.items():
+        if name in resolved:
+            value = resolved[name]
+            assert (list(value) if isinstance(value, tuple) else value) == entry["value"], name
+    assert request.backbone == given["backbone"]["value"] and len(asdict(method)["stages"]) == 3
+    assert all(given[name]["where"] for name in given) and all(ours.values())
+    assert "Our choice" in paper.command_text(backbone, as_json=False)
+
+
+# --- power ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("df", [math.nan, 2.0, 7.5])
+@pytest.mark.parametrize("comparisons", [1, 8])
+def test_a_difference_of_that_size_is_seen_four_times_in_five(df, comparisons):
+    generator, error = np.random.default_rng(3), 0.01
+    free = df if math.isfinite(df) else math.inf
+    half = stats.t.ppf(0.975, free) * error
+    size = detectable(Interval(0.3, 0.3 - half, 0.3 + half, df=df), comparisons)
+    draws = generator.normal(size, error, 100_000)
+    spread = error * np.sqrt(generator.chisquare(df, 100_000) / df) if math.isfinite(df) else error
+    seen = np.abs(draws / spread) > stats.t.ppf(1 - 0.025 / comparisons, free)
+    assert seen.mean() == pytest.approx(0.8, abs=0.005)
+
+
+def test_without_an_interval_nothing_is_known():
+    assert math.isnan(detectable(Interval(0.1))) and math.isnan(detectable(Interval(0.1, 0.1, 0.1)))
+
+
+def test_the_reports_load_no_torch():
+    modules = "ablation_build, ablation_figures, ablation_text, ablations, paper, paper_settings, paper_tables, paper_text, power"
+    code = f"import sys; from reports import {modules}; assert 'torch' not in sys.modules and 'bench' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
