@@ -48,15 +48,22 @@ def read(name: str) -> dict[str, Any]:
         raise UserError(f"bench/presets/{name}.json is not JSON ({error}): re-install the package") from error
 
 
-def preset(name: str, backbone: str) -> dict[str, Any]:
+def preset(name: str, backbone: str, random_weights: bool = False) -> dict[str, Any]:
     """A preset: methods, seeds, budget, benchmarks, equal_iterations, train (for all methods), settings (of generation).
 
     It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json says, for all
-    presets and for this one, replaces what that says. Raises UserError where the preset is not made for the backbone.
+    presets and for this one, replaces what that says, and for `random_weights`, which no published scorer is worth running on, what
+    it says for those. Raises UserError where the preset is not made for the backbone.
     """
+    found = _preset(name, backbone)
+    own = read(f"backbone_{backbone}").get("random_weights", {}) if random_weights and _is_there(f"backbone_{backbone}") else {}
+    return {**found, **own, "train": {**found["train"], **own.get("train", {})}}
+
+
+def _preset(name: str, backbone: str) -> dict[str, Any]:
     if _is_there(f"{name}_{backbone}"):
         data = read(f"{name}_{backbone}")
-        base = preset(data["extends"], backbone)
+        base = _preset(data["extends"], backbone)
         return {**base, **data, "train": {**base["train"], **data["train"]}}
     if not _is_there(name):
         made = [other for other in BACKBONES.names() if _is_there(f"{name}_{other}")]

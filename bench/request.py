@@ -76,7 +76,8 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         raise suggest(args.preset, PRESETS, "preset")
     named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
     weights = _weights(args, policy)
-    defaults = preset(args.preset, weights.backbone)
+    defaults = preset(args.preset, weights.backbone, weights.random_weights)
+    remarks += _random_remarks(args, weights, defaults)
     resolution = args.resolution or weights.resolution or defaults.get("resolution", "")
     defaults = {**defaults, "train": {"resolution": resolution, **defaults["train"]}}
     methods = _methods(args.methods, defaults["methods"], named)
@@ -113,6 +114,13 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         bool(defaults["equal_iterations"]),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+
+
+def _random_remarks(args: argparse.Namespace, weights: Weights, defaults: dict) -> list[str]:
+    """What a preset means on random weights, where it means something else than on trained ones."""
+    if not weights.random_weights or args.benchmarks is not None or defaults == preset(args.preset, weights.backbone):
+        return []
+    return [f"random weights: judged by {', '.join(defaults['benchmarks'])} unless --benchmarks says otherwise"]
 
 
 def _weights(args: argparse.Namespace, policy: str) -> Weights:

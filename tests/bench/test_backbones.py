@@ -155,8 +155,8 @@ def test_a_dry_run_needs_no_weights(backbone, weights, capsys):
     assert ht["pflop"] < cost["iteration"]["mask"]["pflop"] and ht["fits"]
     assert ht["memory_gib"]["weights"] == pytest.approx(weights * 2 / 2**30, abs=0.01)
     assert ht["memory_gib"]["adapters_and_copies"] == 1.25 and ht["memory_gib"]["gradients_and_moments"] == 3.75
-    assert cost["pictures_of_one_policy"]["embedded_geneval/main"]["resolution"] == "512x512"
-    assert cost["pictures_of_one_policy"]["embedded_geneval/main"]["pictures"] == 4 * 210
+    assert cost["pictures_of_one_policy"]["geneval/main"]["resolution"] == "512x512"
+    assert cost["pictures_of_one_policy"]["geneval/main"]["pictures"] == 4 * 553
     full = planned(capsys, "--backbone", backbone, "--methods", "ht", "--set", "tuning=full", "--gpu", "a100")
     assert not full["forecast"]["iteration"]["ht"]["fits"]
 
