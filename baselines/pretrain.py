@@ -52,7 +52,7 @@ class PretrainLearner:
             for step in range(self.method.updates_per_iteration):
                 g = generator(self.setup.config.seed, "pretrain", number, step)
                 losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
-                norms.append(self.setup.optimiser_step())
+                norms.append(self.setup.holding.step())
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
         forwards = {"train": 3 * self.method.updates_per_iteration * self.method.batch}
         return Iteration(mean, forwards, {"update": time.perf_counter() - started})

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from htgrpo.engine import Engine, EngineConfig
 from htgrpo.errors import UserError
+from htgrpo.holding import Holding
 from htgrpo.interface import Method, RolloutGroup, advantages
 from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
@@ -23,7 +24,6 @@ from htgrpo.registry import SAMPLERS
 from htgrpo.rewards import RewardBatch, WeightedReward
 from htgrpo.rng import generator
 from htgrpo.rollout import Rollouts, generate
-from htgrpo.sharding import is_spread, whole_of
 from htgrpo.train_config import TrainConfig
 from htgrpo.tuning import Tuning
 
@@ -42,27 +42,13 @@ class Setup:
     config: TrainConfig
     prompts: list[Prompt]
     reward: WeightedReward
-    optimizer: torch.optim.Optimizer
+    holding: Holding
     ranks: Ranks = ALONE
     flat_iterations: int = 0
 
     def in_step(self, net: Network) -> Network:
         """A network of the tuning, as all ranks may call it."""
         return InStep(net, self.ranks) if isinstance(self.policy.net, InStep) else net
-
-    def optimiser_step(self) -> float:
-        """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are already
-        divided by the number of groups of all ranks)."""
-        weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-        if self.ranks.count > 1:
-            plain = [weight for weight in weights if not is_spread(weight)]  # the others' are summed already
-            for weight in plain:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            self.ranks.add([weight.grad for weight in plain])
-        norm = torch.nn.utils.clip_grad_norm_(weights, self.config.max_grad_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return float(whole_of(norm))
 
 
 @dataclass(frozen=True)
@@ -105,7 +91,7 @@ class GroupLearner:
         if images.groups:
             generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
-                totals = self.engine.run(groups, self.method, generators, setup.optimiser_step, len(images.groups),
+                totals = self.engine.run(groups, self.method, generators, setup.holding.step, len(images.groups),
                                          [images.groups.index(i) for i in kept])
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)

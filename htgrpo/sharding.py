@@ -30,22 +30,24 @@ def plugin(accelerator: "Accelerator") -> "FullyShardedDataParallelPlugin | None
     """
     if accelerator.num_processes == 1:
         return None
-    from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-
-    if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        raise UserError("this launch asks for DeepSpeed, whose engine this training loop does not drive: use fsdp2_8gpu.yaml, with "
-                        "fsdp_reshard_after_forward: false for what ZeRO-2 does")
-    if accelerator.mixed_precision != "no":
-        raise UserError(f"this launch asks for mixed_precision={accelerator.mixed_precision}: set it to no, and choose the "
-                        "network's dtype by --set weights_dtype=bfloat16")
+    refuse_mixed_precision(accelerator)
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
+    from accelerate.utils import FullyShardedDataParallelPlugin
+
     settings = getattr(accelerator.state, "fsdp_plugin", None) or FullyShardedDataParallelPlugin()
     if settings.fsdp_version != 2:
         raise UserError(f"this launch asks for FSDP version {settings.fsdp_version}: set fsdp_version to 2")
     if settings.activation_checkpointing:
         raise UserError("this launch asks for fsdp_activation_checkpointing: set it to false, and use --set recompute=true")
     return settings
+
+
+def refuse_mixed_precision(accelerator: "Accelerator") -> None:
+    """Raises UserError for a launch in which accelerate would choose dtypes."""
+    if accelerator.mixed_precision != "no":
+        raise UserError(f"this launch asks for mixed_precision={accelerator.mixed_precision}: set it to no, and choose the "
+                        "network's dtype by --set weights_dtype=bfloat16")
 
 
 def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerator: "Accelerator") -> None:

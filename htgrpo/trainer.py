@@ -4,7 +4,6 @@ Everything random is keyed by (seed, iteration, …), so a resumed run needs no 
 one bit for bit on a CPU. Several ranks (htgrpo.ranks) train together; the first one writes the files, which all read.
 """
 
-import contextlib
 import math
 import resource
 import sys
@@ -17,20 +16,21 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from htgrpo import checkpoints, sharding
+from htgrpo import checkpoints, sharding, zero
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
 from htgrpo.files import append_jsonl, atomic_write_text, make_folder, read_jsonl, sha256_json
+from htgrpo.holding import Holding, Sharded
 from htgrpo.interface import Method
 from htgrpo.learner import Setup
 from htgrpo.options import build
 from htgrpo.policies.policy import Policy
 from htgrpo.prompts import Prompt, prompt_set_sha256
-from htgrpo.ranks import InStep, Ranks
+from htgrpo.ranks import Ranks
 from htgrpo.registry import METHODS
 from htgrpo.rewards import WeightedReward
 from htgrpo.train_config import Budget, TrainConfig, parse_budget
-from htgrpo.tuning import TUNINGS
+from htgrpo.tuning import TUNINGS, Tuning
 
 METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
 TRACKERS = ("tensorboard", "wandb", "trackio")
@@ -80,26 +80,28 @@ def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Pr
     """A run at its beginning, or where its newest checkpoint left it."""
     identity = train_identity(config, policy, prompts)
     tuning = TUNINGS[config.tuning](policy, config)
-    settings = sharding.plugin(accelerator)
-    if settings is not None:
-        for net in tuning.networks():
-            sharding.shard(net, settings, accelerator)
-    optimizer = torch.optim.AdamW(tuning.learning(), lr=config.lr, betas=(config.beta1, config.beta2),
-                                  weight_decay=config.weight_decay)
-    if settings is not None:
-        sharding.shard_loading(optimizer)
-        policy = policy.with_net(InStep(policy.net, ranks))
+    holding = _holding(accelerator, tuning, config, ranks)
+    policy = policy.with_net(holding.net)
     if ranks.is_main:
         make_folder(out)
-    progress = checkpoints.resume(out, tuning, optimizer, identity)
+    progress = checkpoints.resume(out, tuning, holding.optimizer, identity)
     if len(set(ranks.gather(progress.iteration))) > 1:
         raise UserError(f"the machines of this launch see different checkpoints in {str(out)!r}: use a folder that they share")
     if ranks.is_main:
         _rewind(out, progress.iteration)
     ranks.gather(None)  # from here on all may read what was rewound
     reward = WeightedReward(config.rewards, config.normalise_rewards)
-    setup = Setup(policy, tuning, config, prompts, reward, optimizer, ranks, _flat_iterations(out))
+    setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
     return _Run(setup, method.learner(setup), parse_budget(config.budget), progress, out, identity, accelerator)
+
+
+def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, ranks: Ranks) -> Holding:
+    """What the launch asks for. Raises UserError for what is not supported."""
+    if (stage := zero.plugin(accelerator)) is not None:
+        return zero.Zero2(tuning, config, ranks, accelerator, stage)
+    if (settings := sharding.plugin(accelerator)) is not None:
+        return Sharded(tuning, config, ranks, accelerator, settings)
+    return Holding(tuning, config, ranks)
 
 
 @dataclass
@@ -123,7 +125,7 @@ class _Run:
         config, before = self.setup.config, self.progress
         number = before.iteration + 1
         rate = config.lr * min(1.0, number / max(1, config.warmup))
-        for group in self.setup.optimizer.param_groups:
+        for group in self.setup.holding.optimizer.param_groups:
             group["lr"] = rate
         now = {"iteration": number, "fraction": self.budget.fraction(before.iteration, before.forwards)}
         started = time.perf_counter()
@@ -149,11 +151,10 @@ class _Run:
 
     def save(self) -> None:
         """A checkpoint, written by the first rank. Weights that are spread are gathered by all."""
-        tuning, optimizer, ranks = self.setup.tuning, self.setup.optimizer, self.setup.ranks
-        spread = any(sharding.is_spread(weight) for group in optimizer.param_groups for weight in group["params"])
-        with sharding.whole(tuning.policy.net, optimizer, ranks.is_main) if spread else contextlib.nullcontext():
+        tuning, holding, ranks = self.setup.tuning, self.setup.holding, self.setup.ranks
+        with holding.whole():
             if ranks.is_main:
-                checkpoints.save(self.out, tuning, optimizer, self.progress, self.identity)
+                checkpoints.save(self.out, tuning, holding.optimizer, self.progress, self.identity)
 
 
 def _rewind(out: Path, iteration: int) -> None:

@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from htgrpo.errors import UserError
 from htgrpo.pretraining import TinySize, new_policy
 from htgrpo.prompts import Prompt
@@ -45,17 +47,19 @@ class Killed(Exception):
     """Stands for the end of the launch."""
 
 
-def go(name: str, out: Path, stop: tuple[int, str] | None = None) -> None:
-    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in `out`/ended.RANK."""
+def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool = False) -> None:
+    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in `out`/ended.RANK. single:
+    in fp32 instead of fp64."""
     def on_progress(event):
         if (event["iteration"], event["phase"]) == stop:
             raise Killed
 
     pretrain = name.startswith("pretrain")
     policy = new_policy(TinySize(16, 1, 2, 24), generator("world")) if pretrain else tiny_policy(8, layers=2)
-    policy.net.double()
+    policy.net.to(torch.float32 if single else torch.float64)
+    changes = {**SCENARIOS[name], **({"rollout_dtype": "float32"} if single else {})}
     try:
-        train(policy, replace(BASE, **SCENARIOS[name]), PROMPTS, out, on_progress=on_progress)
+        train(policy, replace(BASE, **changes), PROMPTS, out, on_progress=on_progress)
         ended = "well"
     except (UserError, RuntimeError, Killed) as error:
         ended = f"{type(error).__name__}: {error}"
@@ -63,23 +67,24 @@ def go(name: str, out: Path, stop: tuple[int, str] | None = None) -> None:
     (out / f"ended.{os.environ.get('RANK', '0')}").write_text(ended)
 
 
-def resumed(name: str, out: Path) -> None:
+def resumed(name: str, out: Path, single: bool) -> None:
     """The same, stopped twice."""
     for stop in ((2, "update"), (3, "done"), None):
-        go(name, out, stop)
+        go(name, out, stop, single)
 
 
 def main(out: Path, names: list[str]) -> None:
     """Every scenario in a folder of its own; NAME+begun is stopped, NAME+resumed also gone on with, NAME@zero2 is sharded as
-    zero2_8gpu.yaml says."""
+    fsdp2_zero2_8gpu.yaml says, and NAME@fp32 is in fp32, as are all that DeepSpeed trains."""
     for name in names:
-        scenario, _, how = name.removesuffix("@zero2").partition("+")
-        if name.endswith("@zero2"):
+        whole, _, way = name.partition("@")
+        scenario, _, how = whole.partition("+")
+        if way == "zero2":
             os.environ["FSDP_RESHARD_AFTER_FORWARD"] = "false"
         if how == "resumed":
-            resumed(scenario, out / name)
+            resumed(scenario, out / name, way == "fp32")
         else:
-            go(scenario, out / name, (3, "update") if how == "begun" else None)
+            go(scenario, out / name, (3, "update") if how == "begun" else None, way == "fp32")
 
 
 if __name__ == "__main__":
