@@ -50,6 +50,9 @@ class Holding:
         All ranks enter together."""
         return nullcontext()
 
+    def close(self) -> None:
+        """Lets go of what would outlive the training."""
+
     def _add(self, weights: list[nn.Parameter]) -> None:
         if self.ranks.count > 1:
             for weight in weights:

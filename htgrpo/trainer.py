@@ -9,6 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,11 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
         run = _start(policy, config, method, prompts, out, accelerator, ranks)
         if report_to:
             accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
-        while not run.done():
-            run.iterate(on_progress)
-            if run.done() or run.progress.iteration % config.save_every == 0:
-                run.save()
+        with closing(run.setup.holding):
+            while not run.done():
+                run.iterate(on_progress)
+                if run.done() or run.progress.iteration % config.save_every == 0:
+                    run.save()
         ranks.gather(None)  # the first rank may still be writing
     for tracker in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
         tracker.finish()

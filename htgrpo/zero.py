@@ -96,6 +96,9 @@ class Zero2(Holding):
         finally:
             hook.remove()
 
+    def close(self) -> None:
+        self.engine.destroy()
+
     def _take(self, whole: dict[Tensor, dict[str, Tensor]]) -> None:
         """Goes on with the network's weights as they are now, and with whole moments, which are dropped afterwards."""
         from deepspeed.utils import safe_set_full_fp32_param

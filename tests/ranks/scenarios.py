@@ -1,8 +1,10 @@
 """Trainings of a second, run by `accelerate launch -m tests.ranks.scenarios OUT NAME…` and, for comparison, by one process."""
 
+import gc
 import json
 import os
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,8 +50,8 @@ class Killed(Exception):
 
 
 def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool = False) -> None:
-    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in `out`/ended.RANK. single:
-    in fp32 instead of fp64."""
+    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in `out`/ended.RANK, and in
+    `out`/held that the network outlived the training. single: in fp32 instead of fp64."""
     def on_progress(event):
         if (event["iteration"], event["phase"]) == stop:
             raise Killed
@@ -65,6 +67,11 @@ def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool =
         ended = f"{type(error).__name__}: {error}"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"ended.{os.environ.get('RANK', '0')}").write_text(ended)
+    net = weakref.ref(policy.net)
+    del policy
+    gc.collect()
+    if net() is not None:
+        (out / "held").touch()
 
 
 def resumed(name: str, out: Path, single: bool) -> None:

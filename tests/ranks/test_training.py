@@ -71,6 +71,7 @@ def test_two_processes_equal_one(config, name, alone, launched):
     near = 1e-5 if name.endswith("@fp32") else 1e-9
     ours, theirs = launched(config) / name, alone / name.removesuffix("@zero2")
     assert [(ours / f"ended.{rank}").read_text() for rank in (0, 1)] == ["well", "well"]
+    assert not (ours / "held").exists()  # of a second training in the same processes, that would be memory lost
     lines, wanted = read_jsonl(ours / "metrics.jsonl"), read_jsonl(theirs / "metrics.jsonl")
     assert len(lines) == len(wanted) >= 3
     for line, other in zip(lines, wanted, strict=True):
