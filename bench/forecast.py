@@ -14,7 +14,7 @@ import torch
 from bench.memory import LOGIT_BYTES_SAMPLE, LOGIT_BYTES_TRAIN, Held, held_by
 from bench.meter import REF, ROLLOUT, TRAIN, Meter, Spent, Standin, count_iteration, count_pictures, standin
 from bench.outline import Outline
-from bench.presets import gpus
+from bench.presets import Setting, gpus
 from bench.work import Evaluation
 from htgrpo.cpu import sampling_dtype
 from htgrpo.errors import suggest
@@ -128,7 +128,9 @@ class Forecast:
             grid = self.outline.backbone.grid_of(values["resolution"])
             count_pictures(policy, self.text, count, values["sampler"], values["steps"], values["guidance"], grid)
             spent = policy.net.spent[ROLLOUT]
-            self._pictures[key] = replace(spent, forwards=round(spent.forwards / count), flop=spent.flop / count)
+            cache = Setting(**values).ml_cache()
+            computed = cache.computed(values["steps"]) if cache else 1.0
+            self._pictures[key] = replace(spent, forwards=round(spent.forwards / count), flop=computed * spent.flop / count)
         return self._pictures[key]
 
     def _standin(self) -> Standin:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.presets import Setting
 from bench.work import Evaluation
 from htgrpo.files import append_jsonl, atomic_json, atomic_write_bytes, atomic_write_text, explained, read_jsonl, sha256_file
 from htgrpo.prompts import Prompt
@@ -83,14 +84,14 @@ def generate(
     policy, dtype = policy.sized(values["resolution"]), getattr(torch, values["dtype"])
     fits = next(policy.net.parameters()).dtype == dtype  # a second copy of 8e9 weights would not fit beside the first
     sampling = policy if fits else policy.with_net(rollout_net(policy.net, dtype))
-    sampler = SAMPLERS.get(values["sampler"])(steps=values["steps"])
+    sampler, cache = SAMPLERS.get(values["sampler"])(steps=values["steps"]), Setting(**values).ml_cache()
     notes = folder / (MANIFEST if ranks.is_main else PARTS.replace("*", str(ranks.index)))
     mine = [items[first : first + BATCH] for first in ranks.share(todo)]
     made = 0
     for batch in mine:
         ids = [policy.prompt(prompt.text) for prompt, _ in batch]
         keys = [(values["seed"], "evaluate", evaluation.drawn.noise, prompt.id, sample) for prompt, sample in batch]
-        codes = sample_images(sampling, ids, keys, sampler, values["guidance"]).codes
+        codes = sample_images(sampling, ids, keys, sampler, values["guidance"], cache=cache).codes
         for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
             _save(folder, prompt, sample, image, notes)
         made += len(batch)

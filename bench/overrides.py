@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.presets import Setting
+from bench.presets import CACHE_FIELDS, Setting
+from htgrpo.cache_config import NO_TRAINING
 from htgrpo.errors import UserError, suggest
 from htgrpo.options import build
 from htgrpo.train_config import TrainConfig
@@ -13,6 +14,9 @@ from htgrpo.train_config import TrainConfig
 FLAGS = {"method": "--methods", "seed": "--seeds", "budget": "--budget", "method_options": "--set METHOD.OPTION=VALUE"}
 """Fields of TrainConfig that have a flag of their own."""
 FIELDS = tuple(f.name for f in dataclasses.fields(TrainConfig) if f.name not in FLAGS)
+
+SCORED = {f.name for f in dataclasses.fields(Setting)} - {f.name for f in dataclasses.fields(TrainConfig)}
+"""Fields that only generation settings have."""
 
 
 @dataclass
@@ -40,6 +44,10 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
             if name not in names:
                 raise suggest(name, names, f"key of the generation setting {owner}")
             result.settings.setdefault(owner, {})[name] = value
+        elif not owner and name in SCORED:
+            why = f", for {NO_TRAINING}" if name in ("cache", *CACHE_FIELDS) else ""
+            raise UserError(f"--set {text!r} is a setting of pictures to be scored, not of training{why}: write it for one of "
+                            f"{', '.join(settings)}, such as {settings[0]}.{name}={value}")
         elif name in FLAGS:
             raise UserError(f"--set {text!r} names a setting with a flag of its own: use {FLAGS[name]}")
         elif not owner:

@@ -205,7 +205,7 @@ def _layers(method: str, defaults: dict, tunings: dict[str, dict], overrides: Ov
 
 
 def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
-    return asdict(build(Setting, values, name).validate(name))
+    return build(Setting, values, name).validate(name).values()
 
 
 def positive(value: int | None, flag: str) -> int | None:

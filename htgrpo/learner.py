@@ -17,6 +17,7 @@ from htgrpo.errors import UserError
 from htgrpo.holding import Holding
 from htgrpo.interface import Method, RolloutGroup, advantages
 from htgrpo.policies.llada import Network
+from htgrpo.policies.lumina_cache import refuse_training
 from htgrpo.policies.policy import Policy
 from htgrpo.prompts import Prompt
 from htgrpo.ranks import ALONE, InStep, Ranks
@@ -109,6 +110,7 @@ class GroupLearner:
                 keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
                 found.append(generate(sampling, ids, keys, self.sampler, config.guidance,
                                       tokens_per_forward=config.tokens_per_forward, pads=config.pads))
+                refuse_training(found[-1])
         return found
 
     def _records(self, prompts: list[Prompt], rollouts: list[Rollouts]) -> list[dict]:

@@ -5,17 +5,19 @@ only the positions whose greatest image logit was lowest are run again; they att
 answer with the logits they had. Codes revealed since the last full step may thus be seen as masks: samples change, and their ranks,
 entropies and log-probabilities are those of no policy. Every image has its own caches, one for its prompt and one for the
 unconditional prompt, so batches cannot change an image here either.
+
+Nothing of it is Lumina's alone: it takes any LLaDA network that is whole in this process, with any prompt layout and sampler. But
+upstream has it for Lumina only, and only with that has it been compared.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from htgrpo.cache_config import NO_TRAINING, CacheConfig
 from htgrpo.errors import UserError
-from htgrpo.options import require
 from htgrpo.policies.llada import Block, LLaDA, rotate
 from htgrpo.policies.policy import Policy, pack
 
@@ -23,31 +25,11 @@ if TYPE_CHECKING:
     from htgrpo.rollout import Guide, Rollouts
 
 
-@dataclass(frozen=True)
-class CacheConfig:
-    """cache_ratio: share of positions not run again on a step between full ones, in [0, 1). warmup_ratio: share of the steps, from
-    the first, that are full, in [0, 1]. refresh_interval: every how many steps after those a step is full, at least 1."""
-
-    cache_ratio: float = 0.9
-    warmup_ratio: float = 0.3
-    refresh_interval: int = 5
-
-    def __post_init__(self):
-        require(0.0 <= self.cache_ratio < 1.0, "cache_ratio", self.cache_ratio, "it must be at least 0 and less than 1")
-        require(0.0 <= self.warmup_ratio <= 1.0, "warmup_ratio", self.warmup_ratio, "it must lie between 0 and 1")
-        require(self.refresh_interval >= 1, "refresh_interval", self.refresh_interval, "it must be at least 1")
-
-    def full(self, step: int, steps: int) -> bool:
-        """Whether `step` of `steps` runs whole sequences."""
-        warm = int(steps * self.warmup_ratio)
-        return step <= warm or (step - warm) % self.refresh_interval == 0
-
-
 def refuse_training(rollouts: "Rollouts") -> None:
     """Raises UserError when `rollouts` came out of a cache."""
     if rollouts.cached:
-        raise UserError("these rollouts were sampled with the ML-Cache, but training needs the policy's own log-probabilities and "
-                        "unmasking order: sample them with cache=None and keep the cache for evaluation")
+        raise UserError(f"these rollouts were sampled with the ML-Cache, but {NO_TRAINING}: sample them with cache=None and keep "
+                        "the cache for evaluation")
 
 
 class CachedSequence:
@@ -104,6 +86,9 @@ class CachedLogits:
 
     def __init__(self, policy: Policy, prompts: list[tuple[int, ...]], guide: "Guide | None", grid: tuple[int, int],
                  config: CacheConfig, steps: int):
+        if not isinstance(policy.net, LLaDA):
+            raise UserError(f"the ML-Cache runs a network block by block, at some positions only, and so needs the whole of it in "
+                            f"this process, not {type(policy.net).__name__}: use cache=none")
         self.policy, self.guide, self.grid, self.config, self.steps = policy, guide, grid, config, steps
         self.rows = [(prompt, guide.prompt) if guide else (prompt,) for prompt in prompts]
         columns = policy.backbone.image_columns

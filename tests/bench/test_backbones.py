@@ -129,6 +129,41 @@ def test_an_adapter_is_scored_as_it_was_in_its_run(policies, runs, tmp_path):
     assert one.read_text() == two.read_text()
 
 
+CACHE = {"cache": "ml", "cache_ratio": 0.5, "warmup_ratio": 0.0, "refresh_interval": 2}
+
+
+def test_pictures_out_of_a_cache_are_others_and_say_so(policies, runs, tmp_path):
+    """One setting more, which is in no identity, no record and no sentence while it is off."""
+    plain, out = runs["lumina-dimoo"], tmp_path / "run"
+    flags = [part for name, value in CACHE.items() for part in ("--set", f"main.{name}={value}")]
+    flags += ["--methods", "base", "--benchmarks", "dpg"]
+    assert compare.main(argv("lumina-dimoo", policies["lumina-dimoo"], out, *flags)) == EXIT_OK
+    assert not CACHE.keys() & json.loads((plain / "config.json").read_text())["settings"]["main"].keys()
+    metas = [json.loads((run / "images/base/dpg/main/meta.json").read_text()) for run in (plain, out)]
+    assert metas[1]["setting"] == metas[0]["setting"] | CACHE and metas[0]["identity"] != metas[1]["identity"]
+    before, after = ([path.read_bytes() for path in sorted((run / "images/base/dpg/main").glob("*.png"))] for run in (plain, out))
+    assert len(before) == len(after) == 6 and before != after
+    assert "samples 1, cache ml, cache_ratio 0.5, warmup_ratio 0.0, refresh_interval 2;" in protocol_of(out)
+    assert "cache" not in protocol_of(plain)
+
+
+def protocol_of(run: Path) -> str:
+    """What the report says of how the pictures were made."""
+    from reports.analysis import analyse
+    from reports.blocks import make_blocks
+    from reports.load import load_run
+    from reports.tables import protocol
+
+    return protocol(analyse(make_blocks(load_run(run))[-1], resamples=50))
+
+
+def test_a_cache_is_forecast_by_what_it_computes(policies, capsys):
+    flags = ["--policy", str(policies["lumina-dimoo"]), "--methods", "ht", "--set", "main.steps=10"]
+    plain, cached = (planned(capsys, *flags, *more)["forecast"]["pictures_of_one_policy"]["dpg/main"]["pflop"]
+                     for more in ([], ["--set", "main.cache=ml", "--set", "main.cache_ratio=0.75", "--set", "main.warmup_ratio=0"]))
+    assert cached == pytest.approx(plain * (2 + 8 * 0.25) / 10, rel=0.02)
+
+
 def test_jpeg_rewards_what_compresses():
     noise = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     images = torch.cat([noise, torch.full((1, 3, 32, 48), 0.5), noise[:1]])
@@ -200,6 +235,11 @@ def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_
         (["--policy", "MMADA", "--resolution", "64x96"], ["resolution is '64x96'", "square pictures only"]),
         (["--policy", "MMADA", "--set", "main.resolution=large"], ["resolution is 'large'", "HEIGHTxWIDTH"]),
         (["--policy", "embedded", "--resolution", "50"], ["resolution is '50'", "multiples of 8"]),
+        (["--set", "cache=ml"], ["pictures to be scored, not of training", "own log-probabilities", "main.cache=ml"]),
+        (["--set", "ht.cache=ml"], ["unknown option of ht 'cache'"]),
+        (["--set", "main.cache=kv"], ["unknown value of main.cache 'kv'", "ml"]),
+        (["--set", "main.cache_ratio=0.5"], ["main.cache_ratio is 0.5", "it needs --set main.cache=ml"]),
+        (["--set", "main.cache=ml", "--set", "main.cache_ratio=1"], ["cache_ratio is 1.0", "less than 1"]),
     ],
 )
 def test_a_bad_flag_is_one_sentence(policies, tmp_path, capsys, flags, parts):

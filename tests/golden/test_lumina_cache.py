@@ -7,6 +7,7 @@ import torch
 
 from htgrpo.errors import UserError
 from htgrpo.policies.lumina_cache import CacheConfig, CachedSequence, refuse_training
+from htgrpo.ranks import ALONE, InStep
 from htgrpo.rollout import generate
 from htgrpo.samplers import Emerge, Lumina, MaskGIT
 from tests.golden.upstream import RUNS, decisions_differ, recorded_policy, replay, runs
@@ -105,6 +106,19 @@ def test_the_least_certain_positions_are_run_again():
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         CacheConfig(**options)
+
+
+def test_a_network_that_is_not_whole_is_refused():
+    policy = recorded_policy("lumina", (3, 4), NOTHING)
+    with pytest.raises(UserError, match="needs the whole of it in this process, not InStep: use cache=none"):
+        generate(policy.with_net(InStep(policy.net, ALONE)), [SHORT], [("cached", 0)], Lumina(4), 0.0, cache=CacheConfig())
+
+
+@pytest.mark.parametrize("config", [CacheConfig(), CacheConfig(0.5, 0.0, 3)], ids=repr)
+def test_the_share_of_positions_that_is_run(config):
+    """As counted, but for quantiles that fall between positions."""
+    found, full = (images(Lumina(10), cache, guidance=0.0).heads for cache in (config, CacheConfig(refresh_interval=1)))
+    assert found / full == pytest.approx(config.computed(10), abs=0.06)
 
 
 def test_cached_rollouts_are_no_training_material():

@@ -1,17 +1,20 @@
 """The training loop: it learns, counts, logs, warms up, drops what failed, and stops where nothing can be learnt."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from htgrpo import learner
 from htgrpo.checkpoints import saved
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.learner import draw_prompts
 from htgrpo.policies import load_policy
 from htgrpo.rng import generator
+from htgrpo.rollout import generate
 from htgrpo.trainer import train
 from tests.htgrpo.tiny import tiny_policy
 from tests.htgrpo.training import CONFIG, PROMPTS, REWARD, run
@@ -215,3 +218,10 @@ def test_divergence_stops_with_a_sentence_and_keeps_the_log_whole(tmp_path):
         run(tmp_path / "run", lr=1e200)
     log = tmp_path / "run" / "metrics.jsonl"
     assert not log.exists() or all("NaN" not in line for line in log.read_text().splitlines())
+
+
+def test_rollouts_out_of_a_cache_are_not_trained_on(tmp_path, monkeypatch):
+    """No setting leads there; the learner looks all the same."""
+    monkeypatch.setattr(learner, "generate", lambda *arguments, **options: replace(generate(*arguments, **options), cached=True))
+    with pytest.raises(UserError, match="sampled with the ML-Cache, but training needs the policy's own log-probabilities"):
+        run(tmp_path)
