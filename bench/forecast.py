@@ -126,10 +126,11 @@ class Forecast:
         if key not in self._pictures:
             policy, count = self._standin(), values["samples"]
             grid = self.outline.backbone.grid_of(values["resolution"])
-            count_pictures(policy, self.text, count, values["sampler"], values["steps"], values["guidance"], grid)
+            setting = Setting(**values)
+            count_pictures(policy, self.text, count, setting.sampler, setting.steps, setting.guidance, grid, pads=setting.pads)
             spent = policy.net.spent[ROLLOUT]
-            cache = Setting(**values).ml_cache()
-            computed = cache.computed(values["steps"]) if cache else 1.0
+            cache = setting.ml_cache()
+            computed = cache.computed(setting.steps) if cache else 1.0
             self._pictures[key] = replace(spent, forwards=round(spent.forwards / count), flop=computed * spent.flop / count)
         return self._pictures[key]
 

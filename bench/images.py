@@ -84,14 +84,15 @@ def generate(
     policy, dtype = policy.sized(values["resolution"]), getattr(torch, values["dtype"])
     fits = next(policy.net.parameters()).dtype == dtype  # a second copy of 8e9 weights would not fit beside the first
     sampling = policy if fits else policy.with_net(rollout_net(policy.net, dtype))
-    sampler, cache = SAMPLERS.get(values["sampler"])(steps=values["steps"]), Setting(**values).ml_cache()
+    sampler, setting = SAMPLERS.get(values["sampler"])(steps=values["steps"]), Setting(**values)
+    how = {"pads": setting.pads, "cache": setting.ml_cache()}
     notes = folder / (MANIFEST if ranks.is_main else PARTS.replace("*", str(ranks.index)))
     mine = [items[first : first + BATCH] for first in ranks.share(todo)]
     made = 0
     for batch in mine:
-        ids = [policy.prompt(prompt.text) for prompt, _ in batch]
+        ids = [policy.prompt(prompt.text, setting.pads) for prompt, _ in batch]
         keys = [(values["seed"], "evaluate", evaluation.drawn.noise, prompt.id, sample) for prompt, sample in batch]
-        codes = sample_images(sampling, ids, keys, sampler, values["guidance"], cache=cache).codes
+        codes = sample_images(sampling, ids, keys, sampler, values["guidance"], **how).codes
         for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
             _save(folder, prompt, sample, image, notes)
         made += len(batch)

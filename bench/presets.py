@@ -21,8 +21,8 @@ CACHE_FIELDS = tuple(f.name for f in fields(CacheConfig))
 class Setting:
     """How pictures to be scored are made. seed: of the noise, which all policies share. samples: pictures per prompt.
     resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. dtype "auto": bfloat16 where the hardware
-    multiplies it. cache "ml": Lumina-DiMOO's ML-Cache, quicker and approximate, with cache_ratio, warmup_ratio and
-    refresh_interval as in htgrpo.cache_config."""
+    multiplies it. pads: as in TrainConfig. cache "ml": Lumina-DiMOO's ML-Cache, quicker and approximate, with cache_ratio,
+    warmup_ratio and refresh_interval as in htgrpo.cache_config."""
 
     sampler: str
     steps: int
@@ -31,6 +31,7 @@ class Setting:
     dtype: Literal["auto", "float32", "bfloat16", "float64"]
     seed: int
     samples: int
+    pads: Literal["strip", "attend"] = "strip"
     cache: Literal["none", "ml"] = "none"
     cache_ratio: float = CacheConfig.cache_ratio
     warmup_ratio: float = CacheConfig.warmup_ratio
@@ -53,9 +54,10 @@ class Setting:
         return None if self.cache == "none" else CacheConfig(**{name: getattr(self, name) for name in CACHE_FIELDS})
 
     def values(self) -> dict[str, Any]:
-        """The fields by name; those of the cache only where there is one."""
-        values = asdict(self)
-        return values if self.cache != "none" else {k: v for k, v in values.items() if k not in ("cache", *CACHE_FIELDS)}
+        """The fields by name; pads only where they are attended to, and those of the cache only where there is one."""
+        absent = {"pads"} if self.pads == "strip" else set()
+        absent |= {"cache", *CACHE_FIELDS} if self.cache == "none" else set()
+        return {name: value for name, value in asdict(self).items() if name not in absent}
 
 
 @cache

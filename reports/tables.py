@@ -93,7 +93,8 @@ def _capital(text: str) -> str:
 def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
-    named = ("sampler", "steps", "guidance", "resolution", "samples", "cache", "cache_ratio", "warmup_ratio", "refresh_interval")
+    named = ("sampler", "steps", "guidance", "resolution", "samples", "pads", "cache", "cache_ratio", "warmup_ratio",
+             "refresh_interval")
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}"

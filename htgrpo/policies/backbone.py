@@ -22,7 +22,8 @@ class Backbone:
     """Ids are rows of the embedding; image code c is id `image_offset + c`. `template`: what is tokenised, with the prompt at
     `{}`; `unconditional`: the prompt that stands for none. `max_text` bounds the ids before the image block, text_open included.
     `patch`: pixels per slot and side. `grid`: (rows, columns) of a picture of the default size. `pad`: upstream's left pad, None
-    where it has none. `sampler`: registered name of the default sampler. `square`: whether pictures must be square."""
+    where it has none. `sampler`: registered name of the default sampler. `square`: whether pictures must be square. `padded`: ids
+    before the image block where pads are attended to; None is max_text."""
 
     name: str
     text_open: tuple[int, ...]
@@ -41,6 +42,7 @@ class Backbone:
     unconditional: str = ""
     sampler: str = "random"
     square: bool = False
+    padded: int | None = None
 
     @property
     def image_columns(self) -> slice:
@@ -50,16 +52,19 @@ class Backbone:
     def prompt(self, text: str, encode: Callable[[str], list[int]], pads: str = "strip") -> tuple[int, ...]:
         """Ids before the image block. Too long a text keeps its first ids, so that text_close always follows.
 
-        pads="attend" keeps upstream's left pads as attended tokens (MaskGRPO parity); it needs a backbone with a pad.
+        pads="attend" keeps upstream's left pads as attended tokens (MaskGRPO parity), `padded` ids in all; it changes nothing for a
+        backbone without a pad.
         """
+        attended = pads == "attend" and self.pad is not None
+        longest = self.padded if attended and self.padded else self.max_text
         before, _, after = self.template.partition("{}")
         ids = encode(self.template.replace("{}", text))
-        room = self.max_text - len(self.text_open) - len(self.text_close)
+        room = longest - len(self.text_open) - len(self.text_close)
         if len(ids) > room:
             head, tail = encode(before) if before else [], encode(after) if after else []
             ids = [*head, *encode(text)[: max(0, room - len(head) - len(tail))], *tail]
         body = [*self.text_open, *_without(ids, self.text_open[-1:]), *self.text_close]
-        left = [self.pad] * (self.max_text - len(body)) if pads == "attend" and self.pad is not None else []
+        left = [self.pad] * (longest - len(body)) if attended else []
         return (*left, *body)
 
     def grid_of(self, resolution: str) -> tuple[int, int]:

@@ -29,6 +29,7 @@ MMADA = Published(
         pad=126093,  # [iPAD]
         sampler="maskgit",
         square=True,  # trained and decoded as squares
+        padded=257,  # MaskGRPO's text length of 256, and the task token
     ),
     hub="Gen-Verse/MMaDA-8B-MixCoT",
     rows=134656,

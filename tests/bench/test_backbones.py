@@ -147,6 +147,17 @@ def test_pictures_out_of_a_cache_are_others_and_say_so(policies, runs, tmp_path)
     assert "cache" not in protocol_of(plain)
 
 
+def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_path):
+    """As MaskGRPO makes them: the pads before both prompts are tokens like others."""
+    out = tmp_path / "run"
+    flags = ["--methods", "base", "--benchmarks", "dpg", "--limit", "2", "--set", "main.pads=attend"]
+    assert compare.main(argv("mmada", policies["mmada"], out, *flags)) == EXIT_OK
+    meta = json.loads((out / "images/base/dpg/main/meta.json").read_text())
+    assert meta["setting"]["pads"] == "attend" and "samples 1, pads attend;" in protocol_of(out)
+    for picture in (out / "images/base/dpg/main").glob("*.png"):
+        assert picture.read_bytes() != (runs["mmada"] / "images/base/dpg/main" / picture.name).read_bytes()
+
+
 def protocol_of(run: Path) -> str:
     """What the report says of how the pictures were made."""
     from reports.analysis import analyse

@@ -42,13 +42,14 @@ def lumina(text_ids):
 
 
 def test_mmada_prompts(loaded):
-    """Section 4.1: <|t2i|> bos text eos; upstream pads it on the left to 513; without a text just <|t2i|> bos eos."""
+    """Section 4.1: <|t2i|> bos text eos; upstream pads it on the left to 513, and MaskGRPO, which attends to the pads, to
+    257; without a text just <|t2i|> bos eos."""
     policy = loaded["mmada"]
     body = (126088, 126080, *letters(TEXT), 126081)
     assert policy.prompt(TEXT) == body
-    assert policy.prompt(TEXT, "attend") == (126093,) * (513 - len(body)) + body
+    assert policy.prompt(TEXT, "attend") == (126093,) * (257 - len(body)) + body
     assert policy.unconditional() == policy.prompt("") == (126088, 126080, 126081)
-    assert policy.unconditional("attend") == (126093,) * 510 + (126088, 126080, 126081)
+    assert policy.unconditional("attend") == (126093,) * 254 + (126088, 126080, 126081)
 
 
 def test_lumina_prompts(loaded):
@@ -62,11 +63,12 @@ def test_lumina_prompts(loaded):
 
 @pytest.mark.parametrize("pads", ["strip", "attend"])
 def test_long_prompts_keep_their_first_ids(pads, loaded):
-    """MMaDA: the first L - 1 ids and eos, L = 513. Lumina-DiMOO: 1024 ids, the template whole."""
+    """MMaDA: the first L - 1 ids and eos, L = 513, or 257 with MaskGRPO's pads. Lumina-DiMOO: 1024 ids, the template whole."""
     long = "red circle, " * 2000
     ids, policy = letters(long), loaded["mmada"]
-    assert policy.prompt(long, pads) == (126088, 126080, *ids[:510], 126081)
-    assert policy.prompt(long[:510], pads) == policy.prompt(long[:511], pads) == policy.prompt(long, pads)
+    most = {"strip": 510, "attend": 254}[pads]
+    assert policy.prompt(long, pads) == (126088, 126080, *ids[:most], 126081)
+    assert policy.prompt(long[:most], pads) == policy.prompt(long[: most + 1], pads) == policy.prompt(long, pads)
     found, room = loaded["lumina-dimoo"].prompt(long, pads), 1024 - len(lumina([]))
     assert found == lumina(ids[:room]) and len(found) == 1024
 
@@ -181,8 +183,8 @@ def test_stripped_pads_equal_upstreams_pair_mask(loaded):
     up to the rounding of fp32 angles. Pads that are attended are another matter."""
     policy, grid = loaded["mmada"], (2, 2)
     codes, columns = torch.tensor([[7, HIDDEN, HIDDEN, 8000]]), policy.backbone.image_columns
-    for prompt, padded in ((policy.prompt(TEXT), policy.prompt(TEXT, "attend")),
-                           (policy.unconditional(), policy.unconditional("attend"))):
+    for prompt in (policy.prompt(TEXT), policy.unconditional()):
+        padded = (126093,) * (513 - len(prompt)) + prompt
         packed, slots = pack(policy, [prompt], codes, grid)
         found = policy.net(packed, slots[0], columns)
         ids, where = expected("mmada", padded, codes[0].tolist(), grid)
