@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.weights import Repository, locate, revision
+from bench.scorers.weights import locate, revision
 from htgrpo.errors import UserError
 
 Item = TypeVar("Item")
@@ -22,7 +22,6 @@ Item = TypeVar("Item")
 class Native(Scorer, Generic[Item]):
     """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is judged."""
 
-    repositories: ClassVar[tuple[Repository, ...]]  # the weights' own first
     official_dtype: ClassVar[torch.dtype]
     batch_size: int = 16  # pictures pushed through the network at once
 

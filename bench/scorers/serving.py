@@ -24,7 +24,8 @@ from bench.scorers.wire import MAX_PIXELS, decoded
 from htgrpo.errors import UserError
 
 PROTOCOL = 1
-DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes")
+DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes",
+               "reads_spec")
 """What a client learns of the scorer's class."""
 DECODED = 16
 """Pictures that are decoded at once."""
