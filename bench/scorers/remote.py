@@ -104,11 +104,11 @@ def connect(text: str, token: str | None = None) -> Scorer:
 
         return RewardServer(name, url)
     if kind == "openai":
-        from bench.scorers.unifiedreward import UnifiedReward
+        from bench.scorers.unifiedreward_client import UnifiedRewardServer
 
-        if name != UnifiedReward.name:
-            raise UserError(f"only {UnifiedReward.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}")
-        return UnifiedReward(url, api_key=token)
+        if name != UnifiedRewardServer.name:
+            raise UserError(f"only {UnifiedRewardServer.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}")
+        return UnifiedRewardServer(url, api_key=token)
     return RemoteScorer(name, Connection(url, {"Authorization": f"Bearer {token}"} if token else {}))
 
 
