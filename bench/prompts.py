@@ -1,11 +1,12 @@
 """The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before they are
 read.
 
-A .txt file has one prompt a line. A .jsonl file has {"prompt", and where wanted "id", "category" or "tag", "spec"} a line; a line
-with GenEval's "include" is its own specification.
+A .txt file has one prompt a line. A .jsonl file has {"prompt" or "caption", and where wanted "id" or "prompt_id", "category" or
+"tag", "spec"} a line; a line with GenEval's "include" is its own specification.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ from htgrpo.prompts import Prompt, prompt_set_sha256
 
 EMBEDDED = "embedded"
 KINDS = (".txt", ".jsonl")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}")
 CATEGORY = "prompts"
 """Of prompts that name none."""
 
@@ -40,8 +42,9 @@ def train_prompts(text: str | None) -> dict[str, Any]:
     """What `--train-prompts NAME|FILE` means, as a dictionary of TrainPrompts. Raises UserError where it cannot be read."""
     if text in (None, EMBEDDED):
         return embedded()
-    source = text if text in _assets() else str(Path(text).expanduser().absolute())
-    if source != text and not Path(source).is_file():
+    path = Path(text).expanduser().absolute()
+    source = text if text in _assets() else str(path)
+    if source == str(path) and not path.is_file():
         if "/" in text or Path(text).suffix in KINDS:
             raise UserError(f"--train-prompts {text!r} is not a file: give a .txt or .jsonl file, or one of {_names()}")
         raise suggest(text, [EMBEDDED, *_assets()], "prompt set in --train-prompts (a file ends with .txt or .jsonl)")
@@ -91,15 +94,17 @@ def _from_record(line: str, number: int, path: Path) -> Prompt:
         record = json.loads(line)
     except ValueError as error:
         raise UserError(f"line {number} of {str(path)!r} is not JSON ({error})") from error
-    text = record.get("prompt") if isinstance(record, dict) else None
+    text = record.get("prompt", record.get("caption")) if isinstance(record, dict) else None
     if not isinstance(text, str) or not text.strip():
         raise UserError(f'line {number} of {str(path)!r} has no "prompt" with a text: write {{"prompt": "a cat"}}')
     spec = record.get("spec", record if "include" in record else {})
     category = record.get("category", record.get("tag", CATEGORY))
-    identity = record.get("id", f"{number:06d}")
-    if not isinstance(spec, dict) or not isinstance(category, str) or isinstance(identity, bool) \
-            or not isinstance(identity, str | int):
-        raise UserError(f'line {number} of {str(path)!r}: "id" and "category" (or "tag") are texts and "spec" is an object')
+    identity = record.get("id", record.get("prompt_id", f"{number:06d}"))
+    if not isinstance(spec, dict) or not isinstance(category, str):
+        raise UserError(f'line {number} of {str(path)!r}: "category" (or "tag") is a text and "spec" is an object')
+    if isinstance(identity, bool) or not isinstance(identity, str | int) or not ID.fullmatch(str(identity)):
+        raise UserError(f"line {number} of {str(path)!r} has the id {identity!r}: an id becomes part of file names, so it is made "
+                        "of at most 100 letters, digits, spaces, '_', '-' and '.', and begins with a letter or digit")
     return Prompt(str(identity), text, category, spec)
 
 
