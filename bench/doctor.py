@@ -50,11 +50,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(argv)
-    from bench.scorers import access
+    from bench.scorers import opening
     from bench.scorers.registry import SCORERS
 
-    access.use_servers(args.scorer_url)
-    names = [name if access.on_server(name) else SCORERS.check(name) for name in args.scorers] or access.names()
+    opening.use_servers(args.scorer_url)
+    names = [name if name in opening.servers() else SCORERS.check(name) for name in args.scorers] or opening.names()
     device = args.device or _device()
     findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
     if args.json:
@@ -66,9 +66,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
-    from bench.scorers import access
+    from bench.scorers import opening
 
-    remote, kind = access.on_server(name), None
+    remote, kind = name in opening.servers(), None
     try:
         kind = None if remote else get(name)
     except UserError as error:
@@ -76,14 +76,14 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     environment = "a server" if remote else _environment(kind)
     where, use = ("the server's", f"--reward {name}=1") if remote else (device, f"python -m bench.serve {name}")
     try:
-        access.check(name) if remote else kind.find()
+        opening.check(name) if remote else kind.find()
     except UserError as error:
         return Finding(name, environment, "no server" if remote else "not found", where, NOT_RUN, error.message)
     if quick:
         return Finding(name, environment, "found", where, NOT_RUN, f"python -m bench.doctor {name}")
     scorer = None
     try:
-        scorer = access.load(name, device) if remote else kind.load(device=device)
+        scorer = opening.load(name, device) if remote else kind.load(device=device)
         failures = scorer.self_test()
         tested, after = ("passed", use) if not failures else ("FAILED", "; ".join(failures))
     except UserError as error:

@@ -29,7 +29,7 @@ def execute(request: Request, root: Path, options: Options) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
     check(options)
     if options.servers:
-        from bench.scorers.access import use_servers
+        from bench.scorers.opening import use_servers
 
         use_servers(options.servers)
     run = RunDir(root)

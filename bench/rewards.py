@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from bench.scorers import access
+from bench.benchmarks.pixels import as_pictures
+from bench.scorers import opening
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
@@ -39,7 +39,7 @@ class ScorerReward:
 
     def check(self, prompts: list[Prompt]) -> None:
         """Raises UserError where the scorer, its weights, its server, or what it needs to know of a prompt is not there."""
-        access.check(self.scorer)
+        opening.check(self.scorer)
         if self.scorer in SCORERS.names():
             kind = SCORERS.get(self.scorer)
             for prompt in prompts:
@@ -55,12 +55,7 @@ class ScorerReward:
             return
         key = (self.scorer, str(device))
         if key not in _loaded:
-            scorer = access.load(*key)
-            if failures := scorer.self_test():
-                getattr(scorer, "close", lambda: None)()
-                raise UserError(f"the reward {self.scorer!r} is not to be trusted, since {'; '.join(failures)}: check its weights "
-                                f"with python -m bench.doctor {self.scorer}")
-            _loaded[key] = scorer
+            _loaded[key] = opening.open_scorer(*key)
         _holders[key] += 1
         self._held = key
 
@@ -71,7 +66,7 @@ class ScorerReward:
             return
         _holders[key] -= 1
         if not _holders[key]:
-            getattr(_loaded.pop(key), "close", lambda: None)()
+            opening.close(_loaded.pop(key))
             gc.collect()  # networks hold themselves in circles
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -80,14 +75,14 @@ class ScorerReward:
         """The scorer's identity, "scale", "on_server", and "key" where there is one."""
         scorer = _loaded[self._held]
         key = {"key": self.key} if self.key else {}
-        return {**scorer.identity(), **key, "scale": scorer.reward_scale, "on_server": access.on_server(self.scorer)}
+        return {**scorer.identity(), **key, "scale": scorer.reward_scale, "on_server": self.scorer in opening.servers()}
 
     def __call__(self, prompts: Sequence[str], completions: Tensor, specs: Sequence[dict], **_: Any) -> list[float]:
         """Rewards of images float [B, 3, H, W] in [0, 1]; loads the scorer on their device where `start` did not."""
         self.start(completions.device)
         scorer, self.reason = _loaded[self._held], ""
         good = torch.isfinite(completions).flatten(1).all(1).tolist()
-        images = [image for image, fine in zip(pictures(completions), good) if fine]
+        images = [image for image, fine in zip(as_pictures(completions.detach()), good) if fine]
         texts = [_read_by(scorer, *pair) for pair, fine in zip(zip(prompts, specs), good) if fine]
         judged = iter(scorer.score(images, texts) if images else [])
         return [self._value(scorer, next(judged) if fine else Judged.failed("the picture has values that are not finite"))
@@ -107,23 +102,17 @@ class Scorers:
     @staticmethod
     def names() -> list[str]:
         """Scorers by name."""
-        return access.names()
+        return opening.names()
 
     @staticmethod
     def find(name: str) -> ScorerReward | None:
         """The reward NAME or NAME.KEY; None where there is no such scorer."""
         scorer, _, key = name.partition(".")
-        return ScorerReward(scorer, key) if scorer in access.names() else None
+        return ScorerReward(scorer, key) if scorer in opening.names() else None
 
 
 geneval_strict = ScorerReward("geneval", "strict")
 """1 where a picture shows exactly what was asked for, else 0."""
-
-
-def pictures(images: Tensor) -> list[Image.Image]:
-    """Images float [B, 3, H, W] in [0, 1] as the pictures that are saved of them."""
-    pixels = (images.detach().float().permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-    return [Image.fromarray(one) for one in pixels]
 
 
 def _read_by(scorer: Scorer | type[Scorer], text: str, spec: dict) -> str:

@@ -95,6 +95,13 @@ class UnifiedReward(Native[Prepared]):
         return super().identity() | {"model": self.net.config.model_type, "variant": self.variant,
                                      "repetition_penalty": self.writing.repetition_penalty}
 
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        (folder,) = cls.folders()
+        config = read_json(folder / "config.json")
+        return super().planned_identity() | {"model": config.get("model_type"), "variant": "v2_ACS",
+                                             "repetition_penalty": _greedy(folder, 1).repetition_penalty}
+
     def prepare(self, image: Image.Image, prompt: str) -> Prepared:
         """Raises Unscorable for a picture the model takes in no size, and a prompt with the model's own control tokens."""
         try:

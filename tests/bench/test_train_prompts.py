@@ -5,9 +5,14 @@ import json
 import pytest
 
 from bench import compare, prompts, train
+from bench.jobs import run_jobs
+from bench.rundir import RunDir
+from bench.scorers.opening import use_servers
 from bench.scorers.registry import SCORERS
+from bench.work import TRAIN, Job
 from htgrpo.errors import EXIT_USAGE, UserError
 from htgrpo.prompts import Prompt, prompt_set_sha256
+from htgrpo.train_config import TrainConfig
 from htgrpo.world.prompts import split_prompts
 from tests.bench.tiny_runs import SMALL, arguments, leave, records
 from tests.htgrpo.test_plugin import install
@@ -119,12 +124,16 @@ def test_missing_weights_stop_a_comparison_before_any_training(policy, tmp_path,
         SCORERS.__dict__.pop("_entries", None)
 
 
-def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, monkeypatch, brightness_server, no_report):
-    """A comparison with worker processes is rewarded by a scorer that only its --scorer-url knows."""
+def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, monkeypatch, brightness_server):
+    """A worker process trains with a scorer that only --scorer-url knows."""
     monkeypatch.setenv("HTGRPO_SCORER_URLS", "")
-    address = f"brightness=http://127.0.0.1:{brightness_server.server_port}"
-    argv = arguments(policy, tmp_path / "run", "--methods", "ht", "--reward", "brightness=1", "--scorer-url", address, jobs=2)
-    assert compare.main(argv) == 0
-    recorded = json.loads((tmp_path / "run" / "train" / "ht" / "seed0" / "rewards.json").read_text())
+    use_servers([f"brightness=http://127.0.0.1:{brightness_server.server_port}"])
+    config = TrainConfig(rewards="brightness=1", budget="iterations:2", group_size=2, prompts_per_iteration=2, steps=2)
+    job = Job("ht", RunDir(tmp_path), "embedded", str(policy), "", (TRAIN,), "cpu", 1, config=config,
+              prompts=tuple(split_prompts("train")[:4]))
+    texts = []
+    (ended,) = run_jobs([job], 1, lambda job, event: texts.append(event.get("text", "")))
+    assert ended.sentence is None and any("load rewards" in text for text in texts)
+    recorded = json.loads((tmp_path / "train" / "ht" / "seed0" / "rewards.json").read_text())
     assert recorded["brightness"]["on_server"] and recorded["brightness"]["scale"] == 0.5
     assert sum(brightness_server.scorer.batches) == 2 * 2 * 2, "two iterations of two prompts with two pictures"

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bench import rewards
-from bench.scorers import access
-from bench.scorers.access import URLS
+from bench.scorers import opening
+from bench.scorers.base import Judged
+from bench.scorers.opening import URLS
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
@@ -16,7 +17,6 @@ from htgrpo.prompts import Prompt
 from htgrpo.rewards import WeightedReward, find_reward, reward_names
 from tests.htgrpo.test_plugin import install
 from tests.htgrpo.training import run
-from tests.scorers import made_scorer
 from tests.scorers.brightness import url
 from tests.scorers.made_scorer import EVENTS, Made
 
@@ -108,7 +108,7 @@ def test_it_is_loaded_once_and_let_go_with_the_last_reward():
 
 def test_a_scorer_that_fails_its_own_test_is_not_trusted(monkeypatch):
     monkeypatch.setenv("MADE_FAILS", "1")
-    with pytest.raises(UserError, match="'made' is not to be trusted, since made does not find that light is lighter than dark"):
+    with pytest.raises(UserError, match="made is not to be trusted: made does not find that light is lighter than dark"):
         WeightedReward("made").start(torch.device("cpu"))
     assert EVENTS == [("load", "cpu"), ("close",)]
 
@@ -131,7 +131,7 @@ def test_specifications_go_to_those_who_read_them(started):
 
 def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
     """A server may bring a name that nobody registers here."""
-    access.use_servers([f"brightness={url(brightness_server)}"])
+    opening.use_servers([f"brightness={url(brightness_server)}"])
     assert "brightness" in reward_names()
     reward = started("brightness=1")
     reward.check(PROMPTS)
@@ -145,8 +145,8 @@ def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
 
 @pytest.mark.parametrize("texts", [["made"], ["made="], ["=http://a"], ["made=http://a", "made=http://b"], ["made=http://a b"]])
 def test_addresses_that_are_none(texts):
-    with pytest.raises(UserError, match="cannot read --scorer-url|twice"):
-        access.use_servers(texts)
+    with pytest.raises(UserError, match="--scorer-url is|twice"):
+        opening.use_servers(texts)
 
 
 def test_a_training_is_rewarded_by_a_scorer_and_says_so(tmp_path, monkeypatch):
@@ -203,7 +203,7 @@ def test_a_method_without_rewards_loads_none(tmp_path, monkeypatch):
     assert not EVENTS and not (tmp_path / "rewards.json").exists()
 
 
-def test_pictures_are_what_is_saved(tmp_path):
+def test_pictures_are_what_is_saved(tmp_path, monkeypatch, started):
     """The scorer sees the pixels of the PNG file that generation would write of the same image."""
     from PIL import Image
 
@@ -212,5 +212,8 @@ def test_pictures_are_what_is_saved(tmp_path):
     image = torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(0))
     _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes")
     (file,) = tmp_path.glob("*.png")
-    assert rewards.pictures(image[None])[0].tobytes() == Image.open(file).tobytes()
-    assert made_scorer.EVENTS == []
+    seen = []
+    monkeypatch.setattr(Made, "score", lambda self, images, prompts: seen.extend(images) or [Judged.failed("seen")] * len(images))
+    monkeypatch.setattr(Made, "self_test", lambda self: [])
+    started("made")(PROMPTS[:1], image[None])
+    assert seen[0].tobytes() == Image.open(file).tobytes()

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from PIL import Image
 
+from bench.benchmarks.geneval import as_array
 from bench.benchmarks.geneval_reward import reward
 from bench.benchmarks.geneval_rule import COLOURS, TASKS
 from bench.scorers.base import Judged, Scorer, Unscorable
+from bench.scorers.geneval import colours as clip
 from bench.scorers.geneval.colours import CLIP, FOLDER, Colours
 from bench.scorers.geneval.detector import Detection, Detector, class_names
-from bench.scorers.geneval.network import locate_detector
+from bench.scorers.geneval.network import identity_of, locate_detector
+from bench.scorers.geneval.self_test import self_test
 from bench.scorers.weights import locate
 
-SIDE = 224
 RELATIONS = ("left of", "right of", "above", "below")
 
 
@@ -44,9 +47,17 @@ class GenEvalScorer(Scorer):
         return [locate_detector(weights), *locate(FOLDER, (CLIP,), None)]
 
     def identity(self) -> dict[str, Any]:
-        parts = {**self.detector.identity, **self.colours.identity}
-        return {"name": self.name, "version": self.version, "dtype": "float32",
-                "weights_revision": f"{parts['detector_revision']} {parts['colours_revision']}", **parts}
+        return self._identity_of({**self.detector.identity, **self.colours.identity})
+
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        place, folder = cls.folders()
+        return cls._identity_of({**identity_of(place), **clip.identity_of(folder, "cuda" if torch.cuda.is_available() else "cpu")})
+
+    @classmethod
+    def _identity_of(cls, parts: dict[str, Any]) -> dict[str, Any]:
+        revision = f"{parts['detector_revision']} {parts['colours_revision']}"
+        return {"name": cls.name, "version": cls.version, "dtype": "float32", "weights_revision": revision, **parts}
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
@@ -58,7 +69,7 @@ class GenEvalScorer(Scorer):
         judged: dict[int, Judged] = {}
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
-                ready[index] = (np.asarray(image.convert("RGB")), read_spec(prompt))
+                ready[index] = (as_array(image), read_spec(prompt))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
             except Exception as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
@@ -76,17 +87,7 @@ class GenEvalScorer(Scorer):
         return Judged.of(one.partial, {"strict": float(one.strict), "parts": list(one.parts)})
 
     def self_test(self) -> list[str]:
-        """Finds nothing on an empty picture, and names the colours of painted ones."""
-        failures = []
-        for item in self.detector.detect([np.full((SIDE, SIDE, 3), 128, np.uint8)])[0][:1]:
-            failures.append(f"{self.name}'s detector finds a {item.cls} on an empty picture")
-        whole = np.ones((SIDE, SIDE), bool)
-        for name in ("red", "yellow", "green", "blue"):
-            painted = np.asarray(Image.new("RGB", (SIDE, SIDE), name))
-            said = self.colours.of(painted, Detection("vase", 1.0, (0.0, 0.0, float(SIDE), float(SIDE)), whole))
-            if said != name:
-                failures.append(f"{self.name} calls a {name} picture {said}")
-        return failures
+        return self_test(self.detector, self.colours)
 
 
 def read_spec(text: str) -> dict:
