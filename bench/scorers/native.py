@@ -3,6 +3,7 @@ batches."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -60,24 +61,33 @@ class Native(Scorer, Generic[Item]):
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(images), self.batch_size)]
         judged: list[Judged] = []
-        for start in range(0, len(images), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            judged += self._score_batch(images[part], prompts[part])
+        # one thread, since tokenizers are not safe with more: it makes the next batch ready while the network is at this one
+        with ThreadPoolExecutor(1) as beside:
+            coming: Future | None = None
+            for part in [*parts, None]:
+                now, coming = coming, beside.submit(self._prepare_batch, images[part], prompts[part]) if part else None
+                judged += self._judge_batch(*now.result()) if now else []
         return judged
 
-    def _score_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
+    def _prepare_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> tuple[dict[int, Item], dict[int, Judged]]:
+        """What can be judged of a batch, and the judgements of what cannot, by place."""
         ready: dict[int, Item] = {}
-        judged: dict[int, Judged] = {}
+        failed: dict[int, Judged] = {}
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
                 ready[index] = self._prepare(image, prompt)
             except Unscorable as error:
-                judged[index] = Judged.failed(str(error))
+                failed[index] = Judged.failed(str(error))
+        return ready, failed
+
+    def _judge_batch(self, ready: dict[int, Item], failed: dict[int, Judged]) -> list[Judged]:
+        judged = dict(failed)
         if ready:
             with torch.inference_mode():
                 judged |= zip(ready, self.judge(list(ready.values())), strict=True)
-        return [judged[index] for index in range(len(images))]
+        return [judged[index] for index in sorted(judged)]
 
     def _prepare(self, image: Image.Image, prompt: str) -> Item:
         if not isinstance(image, Image.Image):
