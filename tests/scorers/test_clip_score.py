@@ -98,3 +98,9 @@ def test_the_next_batch_is_made_ready_while_the_network_is_at_this_one(folder, m
     monkeypatch.setattr(scorer, "judge", judging)
     images, prompts = tiny.pairs()
     assert [one.score for one in scorer.score(images, prompts)] == alone and seen == prompts
+
+
+def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
+    judged = scorer.score([tiny.picture(1, 64, 64)] * 2, ["a red square " * 800, "x" * 10_000])
+    assert all(one.error is None and one.evidence["prompt_cut"] for one in judged)
+    assert judged[0].score != judged[1].score
