@@ -21,6 +21,7 @@ class Pretrain(Method):
 
     updates_per_iteration: int = 4
     batch: int = 64
+    rewarded = False
 
     def __post_init__(self):
         require(self.updates_per_iteration >= 1, "pretrain.updates_per_iteration", self.updates_per_iteration,

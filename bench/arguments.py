@@ -92,7 +92,15 @@ def add_training(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--reward",
         metavar="SPEC",
-        help="weighted sum of rewards, e.g. objects=1,attributes=0.5 or my_module:my_reward=1 (a TRL-style callable)",
+        help="weighted sum of rewards, e.g. objects=1,attributes=0.5; hpsv3=1,clip=1,unifiedreward=1 (any scorer, python -m "
+        "bench.doctor lists them; NAME.KEY is a number of its evidence); geneval or geneval_strict; my_module:my_reward=1 (a "
+        "TRL-style callable)",
+    )
+    p.add_argument(
+        "--train-prompts",
+        metavar="NAME|FILE",
+        help="what is trained on: embedded (default), geneval_train (python -m bench.fetch geneval_train), a .txt file with a "
+        'prompt a line, or a .jsonl file of {"prompt", "id", "category", "spec"}, all but the first optional',
     )
     p.add_argument("--report-to", metavar="TRACKER", help="also log to tensorboard, wandb or trackio (default: none)")
 
@@ -120,6 +128,19 @@ def add_preset(p: argparse.ArgumentParser) -> None:
         help="quick (default): one training seed, minutes. full: four seeds, five methods, two samplers, with and without "
         "guidance, equal compute and equal iterations; under an hour on two cores. paper: the HT-GRPO paper's experiment at full "
         "size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)",
+    )
+
+
+def add_scorers(p: argparse.ArgumentParser) -> None:
+    """Where scorers are that are not on this machine."""
+    p.add_argument(
+        "--scorer-url",
+        action="append",
+        default=[],
+        metavar="NAME=URL",
+        help="a scorer on a server, for rewards and benchmarks: hpsv3=http://HOST:18100 (python -m bench.serve), "
+        "geneval=pickle+http://HOST:18085 (a reward-server) or unifiedreward=openai+http://HOST:8080 (vLLM, SGLang); repeatable; "
+        "also as $HTGRPO_SCORER_URLS, with spaces between; a token is read from $HTGRPO_SCORER_TOKEN",
     )
 
 

@@ -32,7 +32,8 @@ class Source:
 @dataclass(frozen=True)
 class Asset:
     """One named file. file: its path below either folder. digest: "sha256:" and its hex digits, or their first 8 or more where no
-    more are published, or "git-blob:" and git's id of the content. make: how it comes out of the sources (bench/extract.py);
+    more are published, or "git-blob:" and git's id of the content, or "" where nobody publishes one: such an asset is used from the
+    user's own folder only, and recipe["reason"] says why. make: how it comes out of the sources (bench/extract.py);
     recipe: what that needs beside them."""
 
     name: str
@@ -82,6 +83,11 @@ def asset(name: str) -> Path:
     """The file of an asset, of the pinned content. Raises UserError with the command to run where it is missing."""
     wanted = named(name)
     found = find(wanted)
+    if found is None and not wanted.digest:
+        raise UserError(
+            f"asset {name!r} ({wanted.what}) cannot be fetched: {wanted.recipe['reason']}; put it as {wanted.file} into a "
+            f"folder and set {FOLDER} to that"
+        )
     if found is None:
         raise UserError(
             f"asset {name!r} ({wanted.what}) is not on this machine: run `python -m bench.fetch {name}`, or set {FOLDER} to a "
@@ -106,11 +112,13 @@ def find(wanted: Asset) -> Path | None:
                 )
             return path
     path = cache_folder() / wanted.file
-    return path if path.is_file() and has_content(path, wanted.digest) else None
+    return path if wanted.digest and path.is_file() and has_content(path, wanted.digest) else None
 
 
 def has_content(path: Path, digest: str) -> bool:
-    """Whether the file has the content that an asset's digest pins."""
+    """Whether the file has the content that an asset's digest pins; "" pins none."""
+    if not digest:
+        return True
     state = path.stat()
     kind, _, start = digest.partition(":")
     return _content(path, kind, state.st_size, state.st_mtime_ns).startswith(start)

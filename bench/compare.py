@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_overrides(p)
     arguments.add_benchmarks(p)
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
+    arguments.add_scorers(p)
     arguments.add_running(p)
     p.add_argument(
         "--allow-incomplete",
@@ -75,6 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         args.overwrite,
         args.allow_incomplete,
         gpu=args.gpu,
+        servers=tuple(args.scorer_url),
     )
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 

@@ -12,6 +12,7 @@ from bench.rundir import RunDir
 from htgrpo.files import atomic_json, sha256_file, sha256_json
 
 FILE = "complete.json"
+KINDS = ("methods", "backbones", "samplers", "rewards", "reward_sources", "scorers", "benchmarks")
 PACKAGES = ("htgrpo", "baselines", "bench")
 
 
@@ -23,7 +24,7 @@ def code_identity() -> str:
         root = Path(str(files(package)))
         paths = sorted(p for kind in ("*.py", "*.json") for p in root.rglob(kind))
         hashes.update({f"{package}/{path.relative_to(root)}": sha256_file(path) for path in paths})
-    groups = [f"htgrpo.{kind}" for kind in ("methods", "backbones", "samplers", "rewards", "benchmarks")]
+    groups = [f"htgrpo.{kind}" for kind in KINDS]
     outside = sorted((e.group, e.name, e.value, e.dist.version if e.dist else "") for g in groups for e in entry_points(group=g))
     return sha256_json([hashes, outside])
 

@@ -5,16 +5,19 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.arguments import add_scorers
 from bench.cli import run_main
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
-test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out.
+test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out. A
+scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there.
 
 examples:
   python -m bench.doctor
   python -m bench.doctor imagereward clip --device cuda
+  python -m bench.doctor unifiedreward --scorer-url unifiedreward=openai+http://HOST:8080
 Exit code 0, or 3 where a scorer that was named is not ready.
 """
 NOT_RUN = "not run"
@@ -43,12 +46,15 @@ def main(argv: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
     parser.add_argument("--device", default=None, help="cpu, cuda ... (default: a GPU where there is one)")
+    add_scorers(parser)
     parser.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(argv)
+    from bench.scorers import opening
     from bench.scorers.registry import SCORERS
 
-    names = [SCORERS.check(name) for name in args.scorers] or SCORERS.names()
+    opening.use_servers(args.scorer_url)
+    names = [name if name in opening.servers() else SCORERS.check(name) for name in args.scorers] or opening.names()
     device = args.device or _device()
     findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
     if args.json:
@@ -60,23 +66,24 @@ def main(argv: list[str] | None = None) -> int:
 
 def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
+    from bench.scorers import opening
+
+    remote, kind = name in opening.servers(), None
     try:
-        kind = get(name)
+        kind = None if remote else get(name)
     except UserError as error:
         return Finding(name, "cannot be loaded", "", "", NOT_RUN, error.message)
-    environment, serve = _environment(kind)
+    environment = "a server" if remote else _environment(kind)
+    where, use = ("the server's", f"--reward {name}=1") if remote else (device, f"python -m bench.serve {name}")
     try:
-        _find_weights(kind)
+        opening.check(name) if remote else kind.find()
     except UserError as error:
-        missing = "no server" if environment == "server" else "not found"
-        return Finding(name, environment, missing, device if serve else "the server's", NOT_RUN, error.message)
-    where = device if serve else "the server's"
-    use = f"python -m bench.serve {name}" if serve else f"--scorer-url {name}=…"
+        return Finding(name, environment, "no server" if remote else "not found", where, NOT_RUN, error.message)
     if quick:
         return Finding(name, environment, "found", where, NOT_RUN, f"python -m bench.doctor {name}")
     scorer = None
     try:
-        scorer = kind.load(device=device)
+        scorer = opening.load(name, device) if remote else kind.load(device=device)
         failures = scorer.self_test()
         tested, after = ("passed", use) if not failures else ("FAILED", "; ".join(failures))
     except UserError as error:
@@ -88,23 +95,10 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     return Finding(name, environment, "found", where, tested, after)
 
 
-def _environment(kind: Any) -> tuple[str, bool]:
-    """Where a scorer runs, and whether it can be loaded on a device of ours."""
-    if script := getattr(kind, "script", None):
-        return f"its own, by uv ({script})", True
-    return ("this one", True) if hasattr(kind, "repositories") else ("server", False)
-
-
-def _find_weights(kind: Any) -> None:
-    """Raises UserError with the command that brings what is missing."""
-    if hasattr(kind, "folders"):
-        kind.folders()
-    elif hasattr(kind, "repositories"):
-        from bench.scorers.weights import locate
-
-        locate(kind.name, kind.repositories, None)
-    else:
-        kind.load()
+def _environment(kind: Any) -> str:
+    """Where a scorer of that class runs."""
+    script = getattr(kind, "script", None)
+    return f"its own, by uv ({script})" if script else "this one"
 
 
 def _device() -> str:

@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.list:
         print("\n".join(listing()))
         return EXIT_OK
-    names = list(manifest()) if args.all else args.names
+    names = [one.name for one in manifest().values() if one.sources] if args.all else args.names
     if not names:
         raise UserError("no asset was named: give names, --all or --list")
     failed = False
@@ -70,7 +70,7 @@ def listing() -> list[str]:
             state = f"here: {path}" if path else "not here"
         except UserError as error:
             state = f"unusable: {error.message}"
-        lines += [f"{one.name:18} {one.what}", f"{'':18} {state}", f"{'':18} {one.licence}; {one.upstream}"]
+        lines += [f"{one.name:20} {one.what}", f"{'':20} {state}", f"{'':20} {one.licence}; {one.upstream}"]
     return lines
 
 
@@ -79,6 +79,9 @@ def fetch(wanted: Asset) -> Path:
     found = find(wanted)
     if found:
         return found
+    if not wanted.sources:
+        raise UserError(f"{wanted.name!r} cannot be fetched: {wanted.recipe['reason']}; put it as {wanted.file} into a folder "
+                        f"and set {FOLDER} to that")
     target = cache_folder() / wanted.file
     make_folder(cache_folder())
     with explained(target), tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f".{wanted.name}.") as folder:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate
+from bench import prompts as prompt_sets
 from bench.images import is_generated
 from bench.presets import MAIN
 from bench.request import BASE, Request
@@ -93,8 +94,8 @@ def load_context(
     from bench.benchmarks.registry import make
     from bench.outline import outline_of
     from htgrpo.registry import BACKBONES
+    from htgrpo.rewards import WeightedReward
     from htgrpo.trainer import make_method
-    from htgrpo.world.prompts import split_prompts
 
     benchmarks = {name: make(name) for name in request.benchmarks}
     for benchmark in benchmarks.values():
@@ -108,8 +109,8 @@ def load_context(
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
-        _check_rewards(config.rewards, dry)
-    prompts, outline, forecast = split_prompts("train"), outline_of(request), None
+        WeightedReward(config.rewards)
+    prompts, outline, forecast = prompt_sets.load(request.train_prompts), outline_of(request), None
     for values in [*request.settings.values(), *request.train.values()]:
         outline.resolution(values["resolution"])
     if request.backbone in BACKBONES.names():
@@ -129,19 +130,6 @@ def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
         except UserError as error:
             found.append(error.message)
     return found
-
-
-def _check_rewards(spec: str, dry: bool) -> None:
-    """Raises UserError for rewards that cannot be had. A plan asks for their names alone: what judges need not be here."""
-    from bench.scorers.registry import SCORERS
-    from htgrpo.registry import REWARDS
-    from htgrpo.rewards import WeightedReward, parse_weights
-
-    if not dry:
-        WeightedReward(spec)
-    for name in parse_weights(spec):
-        if ":" not in name and name not in SCORERS.names():
-            REWARDS.check(name)
 
 
 def training_of(context: Context, method: str, seed: int) -> Training:

@@ -2,9 +2,10 @@
 
 import argparse
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
+from bench import prompts
 from bench.benchmarks.registry import check as check_benchmark
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
@@ -28,7 +29,7 @@ class Request:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
-    checkpoint.
+    checkpoint. train_prompts: prompts.TrainPrompts.
     """
 
     preset: str
@@ -47,6 +48,7 @@ class Request:
     train: dict[str, dict]
     checkpoints: dict[str, list[dict]]
     equal_iterations: bool
+    train_prompts: dict = field(default_factory=prompts.embedded)
 
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
@@ -55,10 +57,10 @@ class Request:
     @staticmethod
     def read(config: dict[str, Any], where: str) -> "Request":
         """The request recorded in a run's config.json. Raises UserError when that is not a whole one."""
-        missing = [f.name for f in fields(Request) if f.name not in config]
+        missing = [f.name for f in fields(Request) if f.name not in config and f.default_factory is MISSING]
         if missing:
             raise UserError(f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder")
-        return Request(**{f.name: config[f.name] for f in fields(Request)})
+        return Request(**{f.name: config[f.name] for f in fields(Request) if f.name in config})
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         {label: _given(sources, weights) for label, sources in named.items()},
         bool(defaults["equal_iterations"]),
+        prompts.train_prompts(args.train_prompts),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
 
@@ -246,5 +249,6 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
             {m: v for m, v in methods.items() if v},
             checkpoints,
             MAIN,
+            *([] if request.train_prompts["source"] == prompts.EMBEDDED else [request.train_prompts["sha256"]]),
         ]
     )

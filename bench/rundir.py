@@ -111,7 +111,7 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
     checkpoints may be added, so only those that both have are compared."""
     theirs = asdict(Request.read(old, str(root / CONFIG)))
     ours = asdict(new)
-    for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "equal_iterations"):
+    for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "equal_iterations", "train_prompts"):
         _same(root, key, theirs[key], ours[key])
     for key, had, has in (
         ("subset", theirs["subset"], ours["subset"]),

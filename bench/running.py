@@ -15,7 +15,7 @@ class Options:
 
     jobs: worker processes, None = the default, 0 = none, all in this process, as always in an `accelerate launch`, whose
     processes work together. in_process: bench.train, which never has workers. resume: insist on a training to go on with.
-    gpu: the card that costs are forecast for.
+    gpu: the card that costs are forecast for. servers: scorers on servers, NAME=URL each.
     """
 
     stages: tuple[str, ...]
@@ -29,6 +29,7 @@ class Options:
     in_process: bool = False
     resume: bool = False
     gpu: str | None = None
+    servers: tuple[str, ...] = ()
 
 
 def check(options: Options) -> None:

@@ -4,6 +4,7 @@
     python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
     python -m bench.speed --size mid --methods mask --dedup none
     python -m bench.speed --compile                         # does torch.compile pay for rollouts here?
+    python -m bench.speed --scorers all                     # scorers with random weights: pictures a second, cost of workers, HTTP
 
 At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
 Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--repeats", type=int, default=1, help="repeat and keep the fastest of each phase (default 1)")
     p.add_argument("--compile", action="store_true",
                    help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)")
+    p.add_argument("--scorers", metavar="NAMES", help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
+                   "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     p.add_argument("--out", type=Path, help="also write the JSON object to this file")
     return p
@@ -60,12 +63,14 @@ def main(argv: list[str] | None = None) -> int:
     from htgrpo.options import convert, require
     from htgrpo.registry import METHODS
 
+    require(args.repeats >= 1, "--repeats", args.repeats, "it must be at least 1")
+    threads = args.threads or len(os.sched_getaffinity(0))
+    if args.scorers:
+        return measure_scorers(args, threads)
     methods = [METHODS.check(name) for name in args.methods.split(",")]
     from typing import Literal
     dedups = [convert(name, Literal["all", "rollout", "none"], "--dedup") for name in args.dedup.split(",")]
-    require(args.repeats >= 1, "--repeats", args.repeats, "it must be at least 1")
     require(args.prompts is None or args.prompts >= 1, "--prompts", args.prompts, "it must be at least 1")
-    threads = args.threads or len(os.sched_getaffinity(0))
     cpu.tune(threads)
     rows = measure(args.size, methods, dedups, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
     result = {"size": args.size, "threads": threads, "peak_gflops": round(matmul_peak(), 1), "rows": [asdict(r) for r in rows]}
@@ -73,6 +78,24 @@ def main(argv: list[str] | None = None) -> int:
         from htgrpo.files import atomic_json
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else render(result))
+    return 0
+
+
+def measure_scorers(args: argparse.Namespace, threads: int) -> int:
+    """Scorers instead of the policy."""
+    import torch
+
+    from bench import speed_scorers
+    from bench.random_scorers import MAKERS
+
+    torch.set_num_threads(threads)
+    names = list(MAKERS) if args.scorers == "all" else args.scorers.split(",")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
+    if args.out:
+        from htgrpo.files import atomic_json
+        atomic_json(args.out, result)
+    print(json.dumps(result) if args.json else speed_scorers.render(result))
     return 0
 
 

@@ -18,8 +18,9 @@ def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
     arguments.add_overrides(p, common=False)
     arguments.add_preset(p)
     arguments.add_out(p, "RUN")
+    arguments.add_scorers(p)
     arguments.add_running(p)
-    p.set_defaults(methods="base", seeds=None, budget=None, reward=None)
+    p.set_defaults(methods="base", seeds=None, budget=None, reward=None, train_prompts=None)
     return p
 
 
@@ -31,7 +32,7 @@ def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages:
     from bench.weights import inspect
     from htgrpo.errors import UserError
 
-    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu)
+    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu, servers=tuple(args.scorer_url))
     if args.run is None:
         if args.out is None:
             raise UserError("no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out")

@@ -90,9 +90,11 @@ class Method(ABC):
     """A policy-gradient method. Subclasses are dataclasses whose fields are the method's options.
 
     kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts (TraceRL).
+    rewarded: whether it asks the rewards at all; without, none is loaded.
     """
 
     kl_ref: str = "ref"
+    rewarded: bool = True
 
     @abstractmethod
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:

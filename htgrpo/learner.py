@@ -4,6 +4,7 @@ Several ranks share the prompts of an iteration; a prompt's images stay on one r
 the records of all images, in the order of the prompts, so that it does not depend on how many ranks there are.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ class GroupLearner:
         size = self.setup.config.group_size
         owners = [prompt for prompt in prompts for _ in range(size)]
         answers = self.setup.reward.answers(owners, self.setup.policy.decode(torch.cat([r.codes for r in rollouts])))
-        return [{"answers": {name: values[i * size : (i + 1) * size] for name, values in answers.items()},
+        reasons = self.setup.reward.reasons()
+        return [{"answers": {name: values[i * size : (i + 1) * size] for name, values in answers.items()}, "reasons": reasons,
                  "entropy": float(rollout.entropy.double().mean()), "entropy_by_rank": _entropy_by_rank(rollout)}
                 for i, rollout in enumerate(rollouts)]
 
@@ -137,7 +139,8 @@ class GroupLearner:
         self.flat_iterations = 0 if spread else self.flat_iterations + 1
         if self.flat_iterations >= PATIENCE:
             first = [float(images.finite(i)[0]) for i in images.groups[:1]]
-            seen = f"the reward {first[0]:g} for every image of a group" if first else "no finite reward"
+            why = f" ({images.why()})" if images.why() else ""
+            seen = f"the reward {first[0]:g} for every image of a group" if first else f"no finite reward{why}"
             raise UserError(f"the last {PATIENCE} iterations gave {seen} with rewards={self.setup.config.rewards!r}: images of one "
                             "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group")
 
@@ -151,6 +154,8 @@ class _Images:
         names = records[0]["answers"]
         answers = {name: [value for record in records for value in record["answers"][name]] for name in names}
         self.rewards: RewardBatch = reward.combine(answers)
+        self.failed = {name: sum(value is not None and not math.isfinite(value) for value in values)
+                       for name, values in answers.items()}
         self.groups = [i for i in range(len(records)) if len(self.finite(i)) >= 2]
 
     def reward(self, prompt: int) -> Tensor:
@@ -167,6 +172,11 @@ class _Images:
         reward = self.finite(prompt)
         return float(reward.std()) if float(reward.max()) > float(reward.min()) else 0.0
 
+    def why(self) -> str:
+        """The first reward that failed and its reason, where it gives one."""
+        return next((f"{name}: {record['reasons'][name]}" for record in self.records for name, count in self.failed.items()
+                     if count and name in record["reasons"]), "")
+
     def metrics(self, config: TrainConfig) -> dict[str, Any]:
         """What is logged of them."""
         total, spreads = self.rewards.total, [self.spread(i) for i in self.groups]
@@ -182,6 +192,9 @@ class _Images:
         }
         for name, values in self.rewards.parts.items():
             metrics[f"reward/{name}"] = _mean(values[torch.isfinite(values)])
+        metrics |= {f"failed/{name}": count for name, count in self.failed.items() if count}
+        if why := self.why():
+            metrics["failure"] = why
         return metrics
 
 

@@ -2,19 +2,31 @@
 
 A reward is called as fn(prompts=[text], completions=images, specs=[dict]) with images float [B, 3, H, W] in [0, 1], and answers
 one number per image: None = not applicable to this prompt (left out of the sum), NaN = failed (drops the image from its group).
+
+A reward that is more than a function, because a model stands behind it, may have any of these too:
+
+check(prompts)  raises UserError where it cannot reward such prompts here; loads nothing
+start(device)   gets ready on the device that training is on, before the first iteration; raises UserError
+close()         lets go of what start has loaded
+identity()      JSON values that say what rewards, after start; equal identities give equal rewards
+reason          a sentence about the last image that failed, "" before there was one
+
+Rewards are found by name under the entry points htgrpo.rewards, else in one of htgrpo.reward_sources: an object with `names()`
+and with `find(name)`, which answers a reward or None.
 """
 
 import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from htgrpo.errors import UserError
+from htgrpo.errors import UserError, suggest
 from htgrpo.prompts import Prompt
-from htgrpo.registry import REWARDS
+from htgrpo.registry import REWARD_SOURCES, REWARDS
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -39,15 +51,20 @@ def parse_weights(spec: str) -> dict[str, float]:
         if not math.isfinite(weights[name]):
             raise UserError(f"reward weight {part!r} is not a number: write name=weight, such as objects=1,tidiness=0.5")
     if not weights:
-        raise UserError(f"rewards is {spec!r}, but at least one name=weight is needed: accepted {', '.join(REWARDS.names())} "
+        raise UserError(f"rewards is {spec!r}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
                         "or an import path module:function")
     return weights
 
 
+def reward_names() -> list[str]:
+    """All names that find_reward knows, sorted."""
+    return sorted({*REWARDS.names(), *(name for source in REWARD_SOURCES.names() for name in REWARD_SOURCES.get(source).names())})
+
+
 def find_reward(name: str) -> RewardFunction:
-    """A registered reward, or the function at an import path `module:function`."""
+    """A registered reward, one of a registered source, or the function at an import path `module:function`. Raises UserError."""
     if ":" not in name:
-        return REWARDS.get(name)
+        return _registered(name)
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
@@ -58,6 +75,15 @@ def find_reward(name: str) -> RewardFunction:
     return function
 
 
+def _registered(name: str) -> RewardFunction:
+    if name in REWARDS.names():
+        return REWARDS.get(name)
+    for source in REWARD_SOURCES.names():
+        if (found := REWARD_SOURCES.get(source).find(name)) is not None:
+            return found
+    raise suggest(name, reward_names(), "reward")
+
+
 class WeightedReward:
     """sum of weight x reward over the rewards that apply; with `normalise` each reward is first z-scored over the batch."""
 
@@ -65,6 +91,30 @@ class WeightedReward:
         self.weights = parse_weights(spec)
         self.functions = {name: find_reward(name) for name in self.weights}
         self.normalise = normalise
+
+    def check(self, prompts: list[Prompt]) -> None:
+        """Raises UserError for the first reward that cannot reward these prompts here. Loads nothing."""
+        for function in self.functions.values():
+            getattr(function, "check", lambda prompts: None)(prompts)
+
+    def start(self, device: torch.device) -> None:
+        """Gets every reward ready. Raises UserError."""
+        for function in self.functions.values():
+            getattr(function, "start", lambda device: None)(device)
+
+    def close(self) -> None:
+        """Lets go of what `start` has loaded."""
+        for function in self.functions.values():
+            getattr(function, "close", lambda: None)()
+
+    def identities(self) -> dict[str, dict[str, Any]]:
+        """What rewards, by name, after `start`: {"weight", ...}."""
+        return {name: {"weight": self.weights[name], **getattr(function, "identity", dict)()}
+                for name, function in self.functions.items()}
+
+    def reasons(self) -> dict[str, str]:
+        """Why the last image failed that did, by name."""
+        return {name: reason for name, function in self.functions.items() if (reason := getattr(function, "reason", ""))}
 
     def __call__(self, prompts: list[Prompt], images: Tensor) -> RewardBatch:
         """Rewards of images float [B, 3, H, W] in [0, 1] for their prompts. Raises UserError on a wrong number of answers."""

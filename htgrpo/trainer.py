@@ -4,6 +4,7 @@ Everything random is keyed by (seed, iteration, …), so a resumed run needs no 
 one bit for bit on a CPU. Several ranks (htgrpo.ranks) train together; the first one writes the files, which all read.
 """
 
+import json
 import math
 import resource
 import sys
@@ -20,7 +21,7 @@ from accelerate import Accelerator
 from htgrpo import checkpoints, sharding, zero
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
-from htgrpo.files import append_jsonl, atomic_write_text, make_folder, read_jsonl, sha256_json
+from htgrpo.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_jsonl, sha256_json
 from htgrpo.holding import Holding, Sharded
 from htgrpo.interface import Method
 from htgrpo.learner import Setup
@@ -33,7 +34,7 @@ from htgrpo.rewards import WeightedReward
 from htgrpo.train_config import Budget, TrainConfig, parse_budget
 from htgrpo.tuning import TUNINGS, Tuning
 
-METRICS, TIMING = "metrics.jsonl", "timing.jsonl"
+METRICS, TIMING, REWARDERS = "metrics.jsonl", "timing.jsonl", "rewards.json"
 TRACKERS = ("tensorboard", "wandb", "trackio")
 OnProgress = Callable[[dict[str, Any]], None]
 
@@ -50,7 +51,8 @@ def train_identity(config: TrainConfig, policy: Policy, prompts: list[Prompt]) -
 
 def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path, report_to: str | None = None,
           on_progress: OnProgress = lambda event: None) -> Progress:
-    """Trains `policy` in place until the budget is spent, writing metrics.jsonl, timing.jsonl and checkpoints into `out`.
+    """Trains `policy` in place until the budget is spent, writing metrics.jsonl, timing.jsonl, rewards.json (what rewarded
+    it) and checkpoints into `out`.
 
     Goes on from the newest checkpoint in `out`. on_progress gets {"iteration", "fraction", "phase", "reward_mean"}.
     Raises UserError for settings or folders that cannot work; with several ranks all of them raise it.
@@ -62,8 +64,13 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
         raise UserError("there are no training prompts: give a prompt set that is not empty")
     accelerator = _accelerator(report_to, out, policy.device)
     ranks = Ranks(accelerator)
-    with ranks.phase():
-        run = _start(policy, config, method, prompts, out, accelerator, ranks)
+    with ranks.phase(), closing(WeightedReward(config.rewards, config.normalise_rewards)) as reward:
+        run = _start(policy, config, method, prompts, out, accelerator, ranks, reward)
+        if method.rewarded:
+            on_progress({**run.here(), "phase": "load rewards"})
+            reward.start(policy.device)
+            if ranks.is_main:
+                _record_rewards(out, reward, run.progress.iteration)
         if report_to:
             accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
         with closing(run.setup.holding):
@@ -78,7 +85,7 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
 
 
 def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
-           ranks: Ranks) -> "_Run":
+           ranks: Ranks, reward: WeightedReward) -> "_Run":
     """A run at its beginning, or where its newest checkpoint left it."""
     identity = train_identity(config, policy, prompts)
     tuning = TUNINGS[config.tuning](policy, config)
@@ -92,7 +99,6 @@ def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Pr
     if ranks.is_main:
         _rewind(out, progress.iteration)
     ranks.gather(None)  # from here on all may read what was rewound
-    reward = WeightedReward(config.rewards, config.normalise_rewards)
     setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
     return _Run(setup, method.learner(setup), parse_budget(config.budget), progress, out, identity, accelerator)
 
@@ -118,6 +124,11 @@ class _Run:
     identity: str
     accelerator: Accelerator
 
+    def here(self) -> dict[str, Any]:
+        """{"iteration", "fraction"}: the iteration that comes next and the part of the budget that is spent."""
+        before = self.progress
+        return {"iteration": before.iteration + 1, "fraction": self.budget.fraction(before.iteration, before.forwards)}
+
     def done(self) -> bool:
         """Whether the budget is spent."""
         return self.budget.done(self.progress.iteration, self.progress.forwards, self.progress.last)
@@ -125,11 +136,10 @@ class _Run:
     def iterate(self, on_progress: OnProgress) -> None:
         """One iteration and its two log lines."""
         config, before = self.setup.config, self.progress
-        number = before.iteration + 1
+        now, number = self.here(), before.iteration + 1
         rate = config.lr * min(1.0, number / max(1, config.warmup))
         for group in self.setup.holding.optimizer.param_groups:
             group["lr"] = rate
-        now = {"iteration": number, "fraction": self.budget.fraction(before.iteration, before.forwards)}
         started = time.perf_counter()
         done = self.learner.iteration(number, lambda phase: on_progress({**now, "phase": phase}))
         seconds = time.perf_counter() - started
@@ -157,6 +167,17 @@ class _Run:
         with holding.whole():
             if ranks.is_main:
                 checkpoints.save(self.out, tuning, holding.optimizer, self.progress, self.identity)
+
+
+def _record_rewards(out: Path, reward: WeightedReward, iteration: int) -> None:
+    """Records what rewards this training. Raises UserError where something else did before this iteration."""
+    path, now = out / REWARDERS, reward.identities()
+    if iteration and path.is_file():
+        before = json.loads(path.read_text("utf-8"))
+        for name in sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
+            raise UserError(f"{str(out)!r} was rewarded with {name} = {json.dumps(before.get(name))} up to iteration {iteration}, "
+                            f"but now it would be {json.dumps(now.get(name))}: bring the same scorer, or use a new folder")
+    atomic_json(path, now)
 
 
 def _rewind(out: Path, iteration: int) -> None:

@@ -5,11 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from PIL import Image
 
 from htgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.scorers.weights import Repository
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,30 @@ class Scorer(ABC):
     published_range: ClassVar[str]
     reward_scale: ClassVar[float] = 1.0  # a training reward is the score times this
     axes: ClassVar[tuple[str, ...]] = ()  # names in the evidence that tables show instead of the score
+    reads_spec: ClassVar[bool] = False  # its prompts are specifications (Prompt.spec) as JSON, not texts
+    repositories: "ClassVar[tuple[Repository, ...]]" = ()  # what `load` reads, the weights' own first
+    assets: ClassVar[tuple[str, ...]] = ()  # of bench.fetch that it needs
+
+    @classmethod
+    def find(cls) -> None:
+        """Raises UserError, with the command to run, where something that `load` needs is not here. Loads nothing."""
+        from bench.assets import asset
+
+        cls.folders()
+        for name in cls.assets:
+            asset(name)
+
+    @classmethod
+    def folders(cls, weights: Path | None = None) -> list[Path]:
+        """The folder of every one of `repositories`. Raises UserError with the command that brings what is missing."""
+        from bench.scorers.weights import locate
+
+        return locate(cls.name, cls.repositories, weights)
+
+    @classmethod
+    def check_prompt(cls, prompt: str) -> None:
+        """Raises Unscorable where no picture can be judged under this prompt."""
+        return
 
     @classmethod
     @abstractmethod

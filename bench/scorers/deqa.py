@@ -16,6 +16,7 @@ class DeQA(WorkerScorer):
     name, title, version = "deqa", "DeQA", "1"
     needs_prompt, published_range, reward_scale = False, "1..5", 0.2
     script = "deqa.py"
+    assets = ("scorer_prompts",)
     repositories = (Repository("zhiyuanyou/DeQA-Score-Mix3", ("config.json", "tokenizer.model", "preprocessor_config.json"),
                                ("model.safetensors", "pytorch_model.bin"), sharded=True),)
     batch_size = 8

@@ -67,6 +67,7 @@ class HPSv3(Native[Prepared]):
     name, title, version = "hpsv3", "HPSv3", "1"
     needs_prompt, published_range = True, "unbounded, about -5..15"
     reward_scale = 0.2
+    assets = ("scorer_prompts",)
     repositories = (Repository("MizzenAI/HPSv3", weights=("HPSv3.safetensors",)),
                     Repository("Qwen/Qwen2-VL-7B-Instruct",
                                ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.json")))

@@ -3,6 +3,7 @@ batches."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.weights import Repository, locate, revision
+from bench.scorers.weights import locate, revision
 from htgrpo.errors import UserError
 
 Item = TypeVar("Item")
@@ -22,7 +23,6 @@ Item = TypeVar("Item")
 class Native(Scorer, Generic[Item]):
     """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is judged."""
 
-    repositories: ClassVar[tuple[Repository, ...]]  # the weights' own first
     official_dtype: ClassVar[torch.dtype]
     batch_size: int = 16  # pictures pushed through the network at once
 
@@ -61,24 +61,33 @@ class Native(Scorer, Generic[Item]):
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(images), self.batch_size)]
         judged: list[Judged] = []
-        for start in range(0, len(images), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            judged += self._score_batch(images[part], prompts[part])
+        # one thread, since tokenizers are not safe with more: it makes the next batch ready while the network is at this one
+        with ThreadPoolExecutor(1) as beside:
+            coming: Future | None = None
+            for part in [*parts, None]:
+                now, coming = coming, beside.submit(self._prepare_batch, images[part], prompts[part]) if part else None
+                judged += self._judge_batch(*now.result()) if now else []
         return judged
 
-    def _score_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
+    def _prepare_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> tuple[dict[int, Item], dict[int, Judged]]:
+        """What can be judged of a batch, and the judgements of what cannot, by place."""
         ready: dict[int, Item] = {}
-        judged: dict[int, Judged] = {}
+        failed: dict[int, Judged] = {}
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
                 ready[index] = self._prepare(image, prompt)
             except Unscorable as error:
-                judged[index] = Judged.failed(str(error))
+                failed[index] = Judged.failed(str(error))
+        return ready, failed
+
+    def _judge_batch(self, ready: dict[int, Item], failed: dict[int, Judged]) -> list[Judged]:
+        judged = dict(failed)
         if ready:
             with torch.inference_mode():
                 judged |= zip(ready, self.judge(list(ready.values())), strict=True)
-        return [judged[index] for index in range(len(images))]
+        return [judged[index] for index in sorted(judged)]
 
     def _prepare(self, image: Image.Image, prompt: str) -> Item:
         if not isinstance(image, Image.Image):

@@ -6,31 +6,40 @@ from typing import Any
 
 from bench.scorers.base import Scorer
 from bench.scorers.registry import SCORERS
-from bench.scorers.remote import connect
-from htgrpo.errors import UserError
+from bench.scorers.remote import HOW, connect
+from htgrpo.errors import UserError, suggest
 
 URLS = "HTGRPO_SCORER_URLS"
-"""The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks."""
+"""The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It may also be
+set by hand."""
 
 
 def use_servers(texts: Iterable[str]) -> None:
     """Makes this process and its children ask these servers (NAME=URL each). Raises UserError for a form that cannot be, and for a
     name given twice."""
     texts = list(texts)
-    for text in texts:
-        if "=" not in text or " " in text:
-            raise UserError(f"--scorer-url is {text!r}, but it takes NAME=URL, such as hpsv3=http://localhost:18100")
-    names = [text.partition("=")[0] for text in texts]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"--scorer-url names {name!r} twice: give one address each")
     if texts:
+        _by_name(texts)
         os.environ[URLS] = " ".join(texts)
 
 
 def servers() -> dict[str, str]:
-    """NAME -> NAME=URL of the scorers that are asked on servers."""
-    return {text.partition("=")[0]: text for text in os.environ.get(URLS, "").split()}
+    """NAME -> NAME=URL of the scorers that are asked on servers. Raises UserError as use_servers does."""
+    return _by_name(os.environ.get(URLS, "").split())
+
+
+def names() -> list[str]:
+    """All scorers that can be asked for, sorted."""
+    return sorted({*SCORERS.names(), *servers()})
+
+
+def check(name: str) -> None:
+    """Raises UserError where the scorer cannot be used: nobody knows it, its server gives no answer, its weights are not here.
+    Reads no weights."""
+    if name in servers():
+        connect(servers()[name])
+    else:
+        _registered(name).find()
 
 
 def identity_of(name: str) -> dict[str, Any]:
@@ -38,12 +47,17 @@ def identity_of(name: str) -> dict[str, Any]:
     its server does not answer."""
     if name in servers():
         return connect(servers()[name]).identity()
-    return SCORERS.get(name).planned_identity()
+    return _registered(name).planned_identity()
+
+
+def load(name: str, device: str) -> Scorer:
+    """The scorer, loaded or connected to. Raises UserError where it cannot be had."""
+    return connect(servers()[name]) if name in servers() else _registered(name).load(device=device)
 
 
 def open_scorer(name: str, device: str) -> Scorer:
-    """The scorer, loaded or connected to, after its self-test. Raises UserError where it cannot be had or fails the test."""
-    scorer = connect(servers()[name]) if name in servers() else SCORERS.get(name).load(device=device)
+    """`load`, and its self-test. Raises UserError where it fails that."""
+    scorer = load(name, device)
     failures = scorer.self_test()
     if failures:
         close(scorer)
@@ -55,3 +69,21 @@ def open_scorer(name: str, device: str) -> Scorer:
 def close(scorer: Scorer | None) -> None:
     """Ends a scorer's process where it has one."""
     getattr(scorer, "close", lambda: None)()
+
+
+def _registered(name: str) -> type[Scorer]:
+    if name not in SCORERS.names():
+        raise suggest(name, names(), "scorer")
+    return SCORERS.get(name)
+
+
+def _by_name(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, _, url = text.partition("=")
+        if not (name and url) or len(text.split()) != 1:
+            raise UserError(f"--scorer-url is {text!r}, but it takes {HOW}")
+        if name in found:
+            raise UserError(f"--scorer-url names {name!r} twice: give one address each")
+        found[name] = text
+    return found

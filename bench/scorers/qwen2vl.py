@@ -48,8 +48,10 @@ def patches(image: Image.Image) -> tuple[Tensor, tuple[int, int, int]]:
 
 
 def chat_template(folder: Path, tokenizer: Any) -> str:
-    """The chat template in a folder of Qwen2-VL: the processor's, else the tokenizer's. Raises UserError without one."""
-    file = folder / "chat_template.json"
+    """The chat template in a folder of Qwen-VL: the processor's, else the tokenizer's. Raises UserError without one."""
+    file, bare = folder / "chat_template.json", folder / "chat_template.jinja"
+    if bare.is_file():
+        return bare.read_text("utf-8")
     template = read_json(file).get("chat_template") if file.is_file() else tokenizer.chat_template
     if not isinstance(template, str):
         raise UserError(f"{str(folder)!r} has no chat template: download its chat_template.json again")

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +25,7 @@ class RemoteScorer(Scorer):
     """A scorer served by `python -m bench.serve`. Pictures travel as PNG, so that scores are those of the scorer itself."""
 
     batch_size: int = 16
+    at_once: int = 2  # batches on their way, so that one is packed or unpacked while the model is at the other
 
     def __init__(self, name: str, connection: Connection):
         """Raises UserError where the server does not answer, refuses the token, or serves another scorer."""
@@ -54,10 +56,12 @@ class RemoteScorer(Scorer):
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
-        judged: list[Judged] = []
-        for start in range(0, len(images), self.batch_size):
-            judged += self._score_batch(images[start : start + self.batch_size], prompts[start : start + self.batch_size])
-        return judged
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(images), self.batch_size)]
+        if len(parts) < 2:
+            return self._score_batch(images, prompts) if parts else []
+        with ThreadPoolExecutor(self.at_once) as pool:
+            found = pool.map(lambda part: self._score_batch(images[part], prompts[part]), parts)
+            return [judged for batch in found for judged in batch]
 
     def _score_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         found: dict[str, Judged] = {}
@@ -104,11 +108,11 @@ def connect(text: str, token: str | None = None) -> Scorer:
 
         return RewardServer(name, url)
     if kind == "openai":
-        from bench.scorers.unifiedreward import UnifiedReward
+        from bench.scorers.unifiedreward_client import UnifiedRewardServer
 
-        if name != UnifiedReward.name:
-            raise UserError(f"only {UnifiedReward.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}")
-        return UnifiedReward(url, api_key=token)
+        if name != UnifiedRewardServer.name:
+            raise UserError(f"only {UnifiedRewardServer.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}")
+        return UnifiedRewardServer(url, api_key=token)
     return RemoteScorer(name, Connection(url, {"Authorization": f"Bearer {token}"} if token else {}))
 
 

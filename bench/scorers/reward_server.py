@@ -27,7 +27,7 @@ QUALITY = 75
 class Dialect:
     """How one kind of server is asked. second: the request's key beside the pictures, "" for none. reply: the answer's key of the
     scores. factor: from what it sends to the published range. reward_scale: from that to what trainers were given. also: further
-    lists of the answer that go into the evidence."""
+    lists of the answer that go into the evidence, by their name there."""
 
     title: str
     port: int
@@ -36,12 +36,12 @@ class Dialect:
     published_range: str
     factor: float = 1.0
     reward_scale: float = 1.0
-    also: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = ()
 
 
 DIALECTS = {
     "geneval": Dialect("GenEval (server)", 18085, "meta_datas", "scores", "partial credit, at most 1",
-                       also=("rewards", "strict_rewards")),
+                       also=(("binary", "rewards"), ("strict", "strict_rewards"))),
     "deqa": Dialect("DeQA (server)", 18086, "", "outputs", "1..5", factor=5.0, reward_scale=0.2),
     "hpsv3": Dialect("HPSv3 (server)", 18087, "prompts", "scores", "unbounded, roughly -5..15", reward_scale=0.2),
     "unifiedreward": Dialect("UnifiedReward (server)", 18088, "prompts", "scores", "1..5", reward_scale=0.2),
@@ -49,7 +49,8 @@ DIALECTS = {
 
 
 class RewardServer(Scorer):
-    """One such server. metadata (geneval only): prompt -> its line of GenEval's evaluation_metadata.jsonl; None: from the asset."""
+    """One such server. A geneval server is asked about specifications as JSON, or about GenEval's own prompts: metadata has their
+    specification by prompt, None: from the asset."""
 
     version = "1"
 
@@ -60,9 +61,10 @@ class RewardServer(Scorer):
             raise suggest(name, DIALECTS, "reward-server")
         self.name, self.dialect = name, DIALECTS[name]
         self.title, self.published_range = self.dialect.title, self.dialect.published_range
+        self.reads_spec = name == "geneval"
         self.needs_prompt, self.reward_scale = bool(self.dialect.second), self.dialect.reward_scale
         self.connection = Connection(url, timeout=timeout, retries=retries, backoff=backoff, retried=(500, *BUSY))
-        self._metadata = metadata if metadata is not None or name != "geneval" else _metadata()
+        self._metadata = metadata
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
@@ -90,6 +92,11 @@ class RewardServer(Scorer):
     def _second(self, prompt: str) -> Any:
         if self.name != "geneval":
             return prompt
+        if prompt.lstrip().startswith("{"):
+            from bench.scorers.geneval.scorer import read_spec
+
+            return read_spec(prompt)
+        self._metadata = _metadata() if self._metadata is None else self._metadata
         if prompt not in self._metadata:
             raise Unscorable(f"GenEval has no prompt {prompt[:60]!r}: a geneval server judges GenEval's own prompts only")
         return self._metadata[prompt]
@@ -104,7 +111,7 @@ class RewardServer(Scorer):
             body = pickle.dumps(request, protocol=4)
             reply = unpickle.loads(self.connection.post("/", body, "application/octet-stream"))
             scores = _numbers(reply, self.dialect.reply, len(pictures))
-            also = {key: _numbers(reply, key, len(pictures)) for key in self.dialect.also if key in reply}
+            also = {name: _numbers(reply, key, len(pictures)) for name, key in self.dialect.also if key in reply}
         except (Unreachable, Refusal, unpickle.Refused) as error:
             return [Judged.failed(f"{self.name} at {self.connection.url} failed: {error}")] * len(pictures)
         evidence = [{key: float(values[n]) for key, values in also.items()} for n in range(len(pictures))]

@@ -24,10 +24,13 @@ from bench.scorers.wire import MAX_PIXELS, decoded
 from htgrpo.errors import UserError
 
 PROTOCOL = 1
-DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes")
+DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes",
+               "reads_spec")
 """What a client learns of the scorer's class."""
 DECODED = 16
-"""Pictures that are decoded at once."""
+"""Pictures that are decoded at once, for each of IN_WORK requests."""
+IN_WORK = 2
+"""Requests that are worked on at once: one is decoded while the model is at another."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class ScoringServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, scorer: Scorer, host: str = "127.0.0.1", port: int = 0, token: str = "", limits: Limits | None = None):
-        self.scorer, self.token, self.limits, self.lock = scorer, token.encode(), limits or Limits(), threading.Lock()
+        self.scorer, self.token, self.limits = scorer, token.encode(), limits or Limits()
+        self.model, self.places = threading.Lock(), threading.BoundedSemaphore(IN_WORK)
         if not all("!" <= sign <= "~" for sign in token):
             raise UserError("a token is made of letters, digits and signs of ASCII without spaces: choose another one")
         try:
@@ -69,7 +73,7 @@ class ScoringServer(ThreadingHTTPServer):
     def judge(self, items: list[Any]) -> list[dict[str, Any]]:
         """The answers to a request's items, in order; one that is wrong fails alone."""
         answers = []
-        with self.lock:  # one model, one batch at a time
+        with self.places:
             for start in range(0, len(items), DECODED):
                 answers += self._judge_batch(items[start : start + DECODED])
         return answers
@@ -83,7 +87,8 @@ class ScoringServer(ThreadingHTTPServer):
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
         if ready:
-            judged |= zip(ready, self._score(list(ready.values())), strict=True)
+            with self.model:  # one batch at a time
+                judged |= zip(ready, self._score(list(ready.values())), strict=True)
         return [_answer(item, judged[index]) for index, item in enumerate(items)]
 
     def _read(self, item: Any) -> tuple[Image.Image, str]:

@@ -1,144 +1,159 @@
-"""UnifiedReward (arXiv 2503.05236; CodeGoat24/UnifiedReward @ ff6f520): a vision-language model that writes its judgement, asked
-through an OpenAI-compatible server such as vLLM or SGLang."""
+"""UnifiedReward on this machine: the models that are Qwen2.5-VL or Qwen3-VL, by transformers' own classes. Where it is on an
+OpenAI-compatible server instead, `--scorer-url unifiedreward=openai+http://HOST:8080` asks there (unifiedreward_client)."""
 
-import json
-import os
-import re
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from PIL import Image
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    GenerationConfig,
+    PretrainedConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
+    Qwen2VLImageProcessor,
+    Qwen3VLForConditionalGeneration,
+)
 
-from bench.scorers.base import Expectation, Judged, Scorer, Unscorable
+from bench.scorers.base import Expectation, Judged, Unscorable
 from bench.scorers.drawings import matching
-from bench.scorers.instructions import instruction
-from bench.scorers.web import Connection, Refusal, Unreachable
-from bench.scorers.wire import base64_text, jpeg, png
-from htgrpo.errors import UserError, suggest
+from bench.scorers.native import Native, dtype_of
+from bench.scorers.qwen2vl import chat_template
+from bench.scorers.unifiedreward_answers import question, read, variant_named
+from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming
+from htgrpo.errors import UserError
+from htgrpo.model_files import read_json
+from htgrpo.policies.weights import TensorFiles
 
-URL = "HTGRPO_UNIFIEDREWARD_URL"
-START = "vllm serve CodeGoat24/UnifiedReward-2.0-qwen3vl-8b --served-model-name UnifiedReward --port 8080"
-FINAL = re.compile(r"Final Score:\s*([1-5](?:\.\d+)?)")
-AXES = ("Alignment", "Coherence", "Style")
-AXIS = r"{} Score(?: \(1-5\))?:\s*(\d+(?:\.\d+)?)"
-JPEG_QUALITY = 95
-RESIZED = (512, 512)
+KINDS: dict[str, type[nn.Module]] = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration, "qwen3_vl": Qwen3VLForConditionalGeneration}
+IMAGE, TURN = "<|image_pad|>", "<|im_start|>"
+EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
+older = renaming((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model."))
+"""Our keys to those of checkpoints that transformers wrote before version 4.52."""
 
 
 @dataclass(frozen=True)
-class Variant:
-    """One way of asking. axes: three scores are read, whose mean is ours (upstream combines them in no way), else the final score.
-    resized: pictures go as flow_grpo sends them, 512 x 512 in PNG, else as they are in JPEG."""
+class Prepared:
+    """ids: of the whole conversation. pixels: float32 [patches, channels]; grid: int64 [1, 3]."""
 
-    tokens: int
-    axes: bool = False
-    resized: bool = False
-
-
-VARIANTS = {
-    "v2_ACS": Variant(4096, axes=True),  # the 2.0 models
-    "v1_qwen_ACS": Variant(4096, axes=True),
-    "v1_qwen_pointwise": Variant(512),
-    "v1_sglang_short": Variant(4096, resized=True),  # flow_grpo, with UnifiedReward-7b-v1.5
-}
-"""By the name of their instruction."""
+    ids: list[int]
+    pixels: Tensor
+    grid: Tensor
 
 
-class UnifiedReward(Scorer):
-    """UnifiedReward on a server. Evidence: "answer", and with axes their scores. An answer without a score fails, or counts as 0
-    with `upstream`, as in flow_grpo."""
+class UnifiedReward(Native[Prepared]):
+    """UnifiedReward 2.0 on Qwen-VL, by default Qwen3-VL-8B. Written greedily; evidence as in unifiedreward_answers.read.
+
+    variant: how it is asked, "v2_ACS" for the 2.0 models, "v1_qwen_pointwise" or "v1_qwen_ACS" for those before. Pictures are seen
+    as they are, where clients of servers send JPEG. A repetition penalty in generation_config.json is kept, as upstream does.
+    """
 
     name, title, version = "unifiedreward", "UnifiedReward", "1"
     needs_prompt, published_range, reward_scale = True, "1..5", 0.2
+    assets = ("scorer_prompts",)
+    repositories = (Repository("CodeGoat24/UnifiedReward-2.0-qwen3vl-8b",
+                               ("config.json", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"),
+                               ("model.safetensors",), sharded=True,
+                               note="or serve it elsewhere and give --scorer-url unifiedreward=openai+http://HOST:8080"),)
+    official_dtype = torch.bfloat16
+    batch_size = 8
 
-    def __init__(self, url: str, model: str = "UnifiedReward", variant: str = "v2_ACS", api_key: str = "", upstream: bool = False,
-                 concurrency: int = 16, timeout: float = 300.0, retries: int = 6, backoff: float = 0.5):
-        """url: of the server, with or without /v1. Raises UserError where it does not answer or does not serve `model`."""
-        if variant not in VARIANTS:
-            raise suggest(variant, VARIANTS, "way of asking UnifiedReward")
-        self.model, self.variant, self.upstream, self.concurrency = model, variant, upstream, concurrency
-        self.asking, self.instruction = VARIANTS[variant], instruction(f"unifiedreward.{variant}")
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self.connection = Connection(url.rstrip("/").removesuffix("/v1"), headers, timeout, retries, backoff)
-        self.root = self._served()
+    def __init__(self, net: nn.Module, tokenizer: Any, images: Qwen2VLImageProcessor, folders: list[Path], device: str,
+                 dtype: torch.dtype, variant: str = "v2_ACS"):
+        super().__init__(folders, device, dtype)
+        self.net, self.tokenizer, self.images, self.variant = net, tokenizer, images, variant
+        self.asking, self.template = variant_named(variant), chat_template(folders[0], tokenizer)
+        if self.asking.llava:
+            raise UserError(f"the way of asking {variant!r} is for LLaVA's weights, not for Qwen's: use v2_ACS")
+        self.image = net.config.image_token_id
+        self.special = frozenset(tokenizer.added_tokens_decoder)
+        self.writing = _greedy(folders[0], self.asking.tokens)
+        self.kinds = "mm_token_type_ids" in inspect.signature(net.forward).parameters  # transformers 5 wants to be told
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
-        """The scorer at $HTGRPO_UNIFIEDREWARD_URL; the weights are with the server, so that the arguments are not used. Raises
-        UserError where the variable is not set."""
-        if not os.environ.get(URL):
-            raise UserError(f"no server of {cls.name} is known: run `{START}` where the weights are and set ${URL} to its address, "
-                            f"or give --scorer-url {cls.name}=openai+http://HOST:8080")
-        return cls(os.environ[URL], api_key=os.environ.get("HTGRPO_SCORER_TOKEN", ""))
+    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None, variant: str = "v2_ACS") -> Self:
+        """See Scorer.load."""
+        dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
+        folder, kind = folders[0], read_json(folders[0] / "config.json").get("model_type")
+        if kind not in KINDS:
+            raise UserError(f"{str(folder)!r} holds a model of type {kind!r}, but unifiedreward runs here as {' or '.join(KINDS)}: "
+                            "use a UnifiedReward-2.0-qwen model, or a server for others")
+        config = AutoConfig.from_pretrained(folder)
+        with torch.random.fork_rng(devices=[]):
+            net = build(lambda: KINDS[kind](config))
+        tensors = TensorFiles(open_shards(folder, cls.repositories[0]))
+        fill(net, tensors, _official(tensors, config), device, lambda key: dtype)
+        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
+        return cls(net, tokenizer, Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype, variant)
 
     def identity(self) -> dict[str, Any]:
-        """Beside the common keys "model", "variant", "upstream"; weights_revision is what the server calls the model's origin."""
-        return {"name": self.name, "version": self.version, "weights_revision": self.root, "dtype": "the server's",
-                "model": self.model, "variant": self.variant, "upstream": self.upstream}
+        """Beside the common keys "model", "variant" and "repetition_penalty"."""
+        return super().identity() | {"model": self.net.config.model_type, "variant": self.variant,
+                                     "repetition_penalty": self.writing.repetition_penalty}
 
-    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
-        self.check_pairs(images, prompts)
-        if not images:
-            return []
-        with ThreadPoolExecutor(min(self.concurrency, len(images))) as pool:  # the server makes batches of what comes together
-            return list(pool.map(self._judge, images, prompts))
+    @classmethod
+    def planned_identity(cls) -> dict[str, Any]:
+        (folder,) = cls.folders()
+        config = read_json(folder / "config.json")
+        return super().planned_identity() | {"model": config.get("model_type"), "variant": "v2_ACS",
+                                             "repetition_penalty": _greedy(folder, 1).repetition_penalty}
+
+    def prepare(self, image: Image.Image, prompt: str) -> Prepared:
+        """Raises Unscorable for a picture the model takes in no size, and a prompt with the model's own control tokens."""
+        try:
+            seen = self.images(images=[image.convert("RGB")], return_tensors="pt")
+        except ValueError as error:  # of proportions beyond 200 : 1
+            raise Unscorable(f"the picture is {image.width} x {image.height}: {error}") from error
+        count = int(seen["image_grid_thw"].prod()) // self.images.merge_size**2
+        ids, bare = self._conversation(prompt, count), self._conversation("", count)
+        if self._controls(ids) != self._controls(bare):
+            raise Unscorable("the prompt contains a token by which the model is controlled")
+        return Prepared(ids, seen["pixel_values"], seen["image_grid_thw"])
+
+    def _conversation(self, prompt: str, count: int) -> list[int]:
+        """Ids of the whole, the picture being `count` tokens."""
+        turn = {"role": "user", "content": [{"type": "image", "image": ""},
+                                            {"type": "text", "text": question(self.variant, prompt)}]}
+        chat = self.tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, chat_template=self.template)
+        return self.tokenizer(chat.replace(IMAGE, IMAGE * count, 1))["input_ids"]
+
+    def _controls(self, ids: list[int]) -> list[int]:
+        return [token for token in ids if token in self.special]
+
+    def judge(self, items: list[Prepared]) -> list[Judged]:
+        return [read(text, self.asking) for text in self.write(items)]
+
+    def write(self, items: list[Prepared]) -> list[str]:
+        """What the model writes about each."""
+        longest = max(len(item.ids) for item in items)
+        # padded on the left with a token that all have, so that a repetition penalty is the same for all
+        pad = self.tokenizer.convert_tokens_to_ids(TURN)
+        ids = torch.tensor([[pad] * (longest - len(item.ids)) + item.ids for item in items], device=self.device)
+        mask = torch.tensor([[0] * (longest - len(item.ids)) + [1] * len(item.ids) for item in items], device=self.device)
+        kinds = {"mm_token_type_ids": (ids == self.image).long()} if self.kinds else {}
+        written = self.net.generate(
+            input_ids=ids, attention_mask=mask, pixel_values=torch.cat([item.pixels for item in items]).to(self.device, self.dtype),
+            image_grid_thw=torch.cat([item.grid for item in items]).to(self.device), generation_config=self.writing, **kinds)
+        return self.tokenizer.batch_decode(written[:, longest:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def expectations(self) -> list[Expectation]:
         return matching()
 
-    def _judge(self, image: Image.Image, prompt: str) -> Judged:
-        try:
-            return self._read(self._answer(image, prompt))
-        except Unscorable as error:
-            return Judged.failed(str(error))
-        except (Unreachable, Refusal) as error:
-            return Judged.failed(f"{self.name} at {self.connection.url} failed: {error}")
 
-    def _answer(self, image: Image.Image, prompt: str) -> str:
-        """What the model writes about a picture. Raises Unscorable, Unreachable and Refusal."""
-        content = [{"type": "image_url", "image_url": {"url": self._data_url(image)}},
-                   {"type": "text", "text": self.instruction.replace("{prompt}", prompt)}]
-        request = {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": 0,
-                   "max_tokens": self.asking.tokens}
-        reply = self.connection.post("/v1/chat/completions", json.dumps(request).encode(), "application/json")
-        try:
-            text = json.loads(reply)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise Unscorable(f"{self.connection.url} answered what is no chat completion") from error
-        if not isinstance(text, str):
-            raise Unscorable(f"{self.connection.url} answered without a text")
-        return text
+def _official(tensors: TensorFiles, config: PretrainedConfig) -> Any:
+    """A function of our keys to those of a checkpoint, whichever version of transformers wrote it."""
+    published = older if any(key.startswith("visual.") for key in tensors.keys()) else lambda key: key
+    tied = config.tie_word_embeddings and HEAD not in tensors.keys()
+    return lambda key: published(EMBEDDING if tied and key == HEAD else key)
 
-    def _data_url(self, image: Image.Image) -> str:
-        if self.asking.resized:
-            return f"data:image/png;base64,{base64_text(png(image.resize(RESIZED)))}"
-        return f"data:image/jpeg;base64,{base64_text(jpeg(image, JPEG_QUALITY))}"
 
-    def _read(self, text: str) -> Judged:
-        names = AXES if self.asking.axes else ("Final",)
-        patterns = [re.compile(AXIS.format(name)) for name in AXES] if self.asking.axes else [FINAL]
-        found = [pattern.search(text) for pattern in patterns]
-        missing = [name for name, match in zip(names, found) if match is None or not 1 <= float(match[1]) <= 5]
-        if missing and self.upstream:
-            return Judged.of(0.0, {"answer": text})
-        if missing:
-            return Judged.failed(f"the answer has no {' and '.join(missing)} Score from 1 to 5: {' '.join(text.split())[-200:]!r}")
-        values = [float(match[1]) for match in found]
-        axes = {name.lower(): value for name, value in zip(AXES, values)} if self.asking.axes else {}
-        return Judged.of(sum(values) / len(values), {"answer": text} | axes)
-
-    def _served(self) -> str | None:
-        """The origin of the model, where the server tells it."""
-        try:
-            models = {one["id"]: one for one in json.loads(self.connection.get("/v1/models"))["data"]}
-        except (Unreachable, Refusal) as error:
-            raise UserError(f"{self.connection.url} does not list its models ({error}): run `{START}`") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.connection.url} is no OpenAI-compatible server: run `{START}`") from error
-        if self.model not in models:
-            raise suggest(self.model, models, f"model of the server {self.connection.url}")
-        root = models[self.model].get("root")
-        return root if isinstance(root, str) else None
+def _greedy(folder: Path, tokens: int) -> GenerationConfig:
+    """The model's own way of writing, without chance."""
+    file = folder / "generation_config.json"
+    config = GenerationConfig.from_pretrained(folder) if file.is_file() else GenerationConfig()
+    config.update(do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None, max_new_tokens=tokens)
+    return config

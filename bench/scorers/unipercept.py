@@ -40,6 +40,7 @@ class UniPercept(Native[Tensor]):
     needs_prompt, published_range = False, "0..100"
     reward_scale = 0.01
     axes = ("iaa", "iqa", "ista")
+    assets = ("scorer_prompts",)
     repositories = (Repository("Thunderbolt215215/UniPercept",
                                ("config.json", "vocab.json", "merges.txt", "tokenizer_config.json"), ("model.safetensors",),
                                sharded=True, note="after accepting its terms on its page on the hub"),)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.weights import Repository, locate, revision
+from bench.scorers.weights import revision
 from bench.scorers.wire import png
 from bench.scorers.worker_process import WorkerDied, WorkerProcess
 from htgrpo.errors import UserError
@@ -40,7 +40,6 @@ class WorkerScorer(Scorer):
     """A scorer whose process is started now and again after it died, and ended by `close`, with this object or with ours."""
 
     script: ClassVar[str]  # its file in workers/
-    repositories: ClassVar[tuple[Repository, ...]] = ()
     batch_size: int = 16
     timeout: float = 300.0  # seconds without an answer; then the worker hangs
     start_timeout: float = 3600.0  # seconds until hello: the first start brings the environment, every start reads the weights
@@ -74,11 +73,6 @@ class WorkerScorer(Scorer):
         scorer = cls(uv_command(SCRIPTS / cls.script, *(f"--{key}={value}" for key, value in arguments.items() if value)))
         scorer._folder = folders[0]
         return scorer
-
-    @classmethod
-    def folders(cls, weights: Path | None = None) -> list[Path]:
-        """The folder of every one of `repositories`. Raises UserError with the command that brings what is missing."""
-        return locate(cls.name, cls.repositories, weights)
 
     @classmethod
     def arguments(cls, folders: list[Path]) -> dict[str, str]:

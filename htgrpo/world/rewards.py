@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.errors import UserError, suggest
+from htgrpo.prompts import Prompt
 from htgrpo.world.detector import Detection, Fits, measure, pick_objects, place_overlaps
 from htgrpo.world.scenes import relations_of
 from htgrpo.world.vocabulary import CELLS, CLASS_INDEX, CLASSES, COLOUR_INDEX, templates
@@ -188,7 +189,19 @@ def _reward(grade: Callable[[Picture, dict, list[list[Match]]], float | None]) -
         return values
 
     reward.__name__ = grade.__name__.removeprefix("_")
+    reward.check = _check
     return reward
+
+
+def _check(prompts: list[Prompt]) -> None:
+    """Raises UserError for the first prompt that is none of this world."""
+    for prompt in prompts:
+        clauses = prompt.spec.get("include")
+        if not isinstance(clauses, list) or not all(isinstance(one, dict) and one.get("class") in CLASS_INDEX for one in clauses):
+            raise UserError(
+                f"objects, attributes, relations and tidiness judge pictures of the embedded world only, but the training prompt "
+                f"{prompt.id!r} is {prompt.text[:80]!r}: give another --reward, or leave --train-prompts out"
+            )
 
 
 objects, attributes, relations, tidiness = map(_reward, (_objects, _attributes, _relations, _tidiness))

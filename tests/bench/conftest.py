@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.tiny_runs import run_compare, save_policy
+from tests.scorers.conftest import brightness_server  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="session")

@@ -95,11 +95,11 @@ def test_warm_up_is_linear(tmp_path):
 def test_progress_is_told_by_phase(tmp_path):
     events = []
     run(tmp_path, budget="iterations:2", on_progress=events.append)
-    assert [(e["iteration"], e["phase"]) for e in events] == [
+    assert [(e["iteration"], e["phase"]) for e in events] == [(1, "load rewards")] + [
         (i, phase) for i in (1, 2) for phase in ("rollout", "reward", "update", "done")]
     fractions = [e["fraction"] for e in events]
     assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
-    assert events[3]["reward_mean"] is not None
+    assert events[4]["reward_mean"] is not None
 
 
 @pytest.mark.parametrize("amount", [1, 60, 100, 150])

@@ -35,6 +35,9 @@ def test_every_asset_is_pinned_and_explained():
     found = assets.manifest()
     assert {"geneval_metadata", "geneval_classes", "dpg_prompts", "dpg_questions", "scorer_prompts"} <= set(found)
     for one in found.values():
+        if not one.digest:
+            assert not one.sources and one.recipe["reason"]
+            continue
         assert re.fullmatch(r"sha256:[0-9a-f]{64}|git-blob:[0-9a-f]{40}|sha256:743b7d99", one.digest), one.name
         assert one.licence and one.what and one.upstream and one.sources
         assert not Path(one.file).is_absolute() and ".." not in one.file
@@ -56,6 +59,20 @@ def test_a_missing_asset_names_the_command(monkeypatch):
     use(monkeypatch, entry("thing", "some/thing.txt", sha256(TEXT)))
     with pytest.raises(UserError, match=r"python -m bench.fetch thing.*HTGRPO_ASSETS.*some/thing.txt"):
         assets.asset("thing")
+
+
+def test_an_asset_that_nobody_pins_comes_from_the_users_folder_only(monkeypatch, place, tmp_path):
+    """Neither fetched nor taken from the cache; whatever the user has there is used."""
+    use(monkeypatch, entry("thing", "some/thing.txt", "", reason="nobody publishes its digest"))
+    (place / "some").mkdir(parents=True)
+    (place / "some" / "thing.txt").write_bytes(TEXT)
+    for asked in (lambda: assets.asset("thing"), lambda: fetch.fetch(assets.named("thing"))):
+        with pytest.raises(UserError, match="cannot be fetched: nobody publishes its digest; put it as some/thing.txt"):
+            asked()
+    (tmp_path / "own" / "some").mkdir(parents=True)
+    (tmp_path / "own" / "some" / "thing.txt").write_bytes(b"mine")
+    monkeypatch.setenv(assets.FOLDER, str(tmp_path / "own"))
+    assert assets.asset("thing").read_bytes() == b"mine"
 
 
 def test_an_unknown_asset_names_the_nearest():

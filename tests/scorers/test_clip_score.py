@@ -1,5 +1,6 @@
 """The CLIP score against its package, and what it does where the package fails."""
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -74,3 +75,32 @@ def test_crops_round_to_the_upper_left():
     assert image.size == (106, 70) and shorter_side(tiny.picture(1, 64, 97), 70).size == (70, 106)
     odd = tiny.picture(1, 73, 70)
     assert centre(odd, 70).tobytes() == odd.crop((1, 0, 71, 70)).tobytes() != odd.crop((2, 0, 72, 70)).tobytes()
+
+
+def test_the_next_batch_is_made_ready_while_the_network_is_at_this_one(folder, monkeypatch):
+    """One thread prepares one batch ahead, no more, and the scores are those of the pictures one by one."""
+    scorer = ClipScore.load(folder)
+    scorer.batch_size, seen, judge, prepare = 1, [], scorer.judge, scorer.prepare
+    alone = [scorer.score([image], [prompt])[0].score for image, prompt in zip(*tiny.pairs())]
+    second = threading.Event()
+
+    def preparing(image, prompt):
+        seen.append(prompt)
+        if len(seen) == 2:
+            second.set()
+        return prepare(image, prompt)
+
+    def judging(items):
+        assert second.wait(10) and len(seen) <= 3
+        return judge(items)
+
+    monkeypatch.setattr(scorer, "prepare", preparing)
+    monkeypatch.setattr(scorer, "judge", judging)
+    images, prompts = tiny.pairs()
+    assert [one.score for one in scorer.score(images, prompts)] == alone and seen == prompts
+
+
+def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
+    judged = scorer.score([tiny.picture(1, 64, 64)] * 2, ["a red square " * 800, "x" * 10_000])
+    assert all(one.error is None and one.evidence["prompt_cut"] for one in judged)
+    assert judged[0].score != judged[1].score

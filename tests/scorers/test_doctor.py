@@ -6,15 +6,16 @@ import pytest
 from PIL import Image
 
 from bench import doctor, verify_scorer
-from bench.scorers import references, registry
+from bench.scorers import opening, references, registry, web
 from bench.scorers.base import Judged, Scorer
 from bench.scorers.clip_score import ClipScore
 from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.imagereward import ImageReward
 from bench.scorers.mplug import MplugVQA
+from bench.scorers.opening import URLS
 from bench.scorers.references import REFERENCES
-from bench.scorers.unifiedreward import URL, UnifiedReward
+from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS, Repository
 from bench.scorers.worker import SCRIPTS
@@ -36,6 +37,12 @@ class Names(dict):
 
     def get(self, name):
         return self[self.check(name)]
+
+
+def use(monkeypatch, known):
+    """Makes these the registered scorers."""
+    for module in (registry, opening):
+        monkeypatch.setattr(module, "SCORERS", known)
 
 
 class Toy(Scorer):
@@ -69,9 +76,9 @@ def nothing_here(monkeypatch, tmp_path):
     for name in ("HF_HOME", "HF_HUB_CACHE", "MODELSCOPE_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    for name in (FOLDERS, URL):
+    for name in (FOLDERS, URLS):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(registry, "SCORERS", Names(OURS))
+    use(monkeypatch, Names(OURS))
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def toy(monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDERS, str(tmp_path / "weights"))
     official = type("Official", (Toy,), {})
     ours = type("Ours", (Toy,), {"official": official})
-    monkeypatch.setattr(registry, "SCORERS", Names(imagereward=ours))
+    use(monkeypatch, Names(imagereward=ours))
     monkeypatch.setattr(references, "REFERENCES", {"imagereward": official})
     return ours
 
@@ -95,14 +102,15 @@ def rows(capsys, *arguments):
 def test_with_nothing_here_every_scorer_says_what_to_run(capsys):
     code, found = rows(capsys)
     assert code == 0 and set(found) == set(OURS)
-    for name, row in found.items():
+    for row in found.values():
         assert not row["ready"] and row["self_test"] == "not run"
-        assert row["weights"] == ("no server" if name == "unifiedreward" else "not found")
+        assert row["weights"] == "not found"
         assert "\n" not in row["next"]
     assert "hf download THUDM/ImageReward" in found["imagereward"]["next"]
     assert "uvx modelscope download --model damo/" in found["mplug_vqa"]["next"]
     assert "hf download zhiyuanyou/DeQA-Score-Mix3" in found["deqa"]["next"]
-    assert "vllm serve" in found["unifiedreward"]["next"] and found["unifiedreward"]["environment"] == "server"
+    assert "hf download CodeGoat24/UnifiedReward-2.0" in found["unifiedreward"]["next"]
+    assert "--scorer-url unifiedreward=openai+http://" in found["unifiedreward"]["next"]
     assert found["deqa"]["environment"] == "its own, by uv (deqa.py)" and found["clip"]["environment"] == "this one"
     assert doctor.main(["--device", "cpu"]) == 0
     table = capsys.readouterr().out
@@ -116,7 +124,7 @@ def test_a_named_scorer_that_is_not_ready_is_3(capsys):
 
 
 def test_no_scorers_at_all(monkeypatch, capsys):
-    monkeypatch.setattr(registry, "SCORERS", Names())
+    use(monkeypatch, Names())
     assert doctor.main(["--device", "cpu"]) == 0
     assert "no scorers are registered" in capsys.readouterr().out
 
@@ -229,3 +237,14 @@ def test_every_worker_is_a_scorers():
     used = {kind.script for kind in (DeQA, MplugVQA, *REFERENCES.values())}
     assert used == {path.name for path in SCRIPTS.glob("*.py")} - {"htgrpo_worker.py"}
     assert set(REFERENCES) <= set(OURS)
+
+
+def test_a_scorer_on_a_server_is_asked_there(brightness_server, monkeypatch, capsys):
+    """Its weights are the server's; one that gives no answer is not ready."""
+    monkeypatch.setenv(URLS, "")  # put back afterwards: the command sets it
+    address = f"brightness=http://127.0.0.1:{brightness_server.server_port}"
+    code, found = rows(capsys, "brightness", "--scorer-url", address)
+    assert code == 0 and found["brightness"]["environment"] == "a server" and found["brightness"]["self_test"] == "passed"
+    monkeypatch.setattr("bench.scorers.remote.Connection", lambda url, headers: web.Connection(url, headers, retries=0))
+    code, found = rows(capsys, "brightness", "--scorer-url", "brightness=http://127.0.0.1:9")
+    assert code == 3 and found["brightness"]["weights"] == "no server" and "gave no answer" in found["brightness"]["next"]

@@ -160,3 +160,7 @@ def test_identity_and_base_model(load, folder, monkeypatch):
     with pytest.raises(UserError, match="disagree on the id"):
         load()
     config.write_text(whole)
+
+
+def test_a_prompt_of_ten_thousand_letters_is_read_whole(load):
+    assert len(load().prepare(tiny.picture(1, 64, 64), "x" * 10_000).ids) > 10_000

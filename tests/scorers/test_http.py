@@ -209,3 +209,23 @@ def test_the_token(monkeypatch):
         assert client(server, token="s3cret").score(greys(4), ["a"])[0].score == 4
         monkeypatch.setenv(TOKEN, "s3cret")
         assert connect(f"brightness={url(server)}").score(greys(4), ["a"])[0].score == 4
+
+
+def test_a_request_is_decoded_while_the_model_is_at_another(brightness_server, monkeypatch):
+    """Two batches are on their way: the second one's pictures are read before the first one has been judged."""
+    from bench.scorers import serving
+
+    read, asked = threading.Event(), []
+    decoded = serving.decoded
+
+    def noting(*args):
+        asked.append(args)
+        if len(asked) > 16:
+            read.set()
+        return decoded(*args)
+
+    monkeypatch.setattr(serving, "decoded", noting)
+    judge = brightness_server.scorer.score
+    monkeypatch.setattr(brightness_server.scorer, "score", lambda images, prompts: (read.wait(10), judge(images, prompts))[1])
+    judged = client(brightness_server).score(greys(*range(32)), ["a"] * 32)
+    assert read.is_set() and [one.score for one in judged] == list(range(32))

@@ -24,7 +24,7 @@ def server(brightness_server):
 
 def hello(**changes):
     about = {"name": "brightness", "title": "B", "version": "1", "needs_prompt": True, "higher_is_better": True,
-             "published_range": "", "reward_scale": 1.0, "axes": []}
+             "published_range": "", "reward_scale": 1.0, "axes": [], "reads_spec": False}
     limits = {"body": 10**6, "items": 100, "pixels": 10**6}
     return {"protocol": 1, "identity": {"name": "brightness"}, "scorer": about, "limits": limits} | changes
 
@@ -45,10 +45,10 @@ def test_a_busy_server_is_asked_again(canned):
 
 def test_a_server_that_stays_away_fails_pictures_with_the_reason(canned):
     scorer = canned_client(canned, lambda body: json.dumps({"items": [{"id": "0", "score": 1}]}).encode())
-    canned.fails = [503] * 4
-    judged = scorer.score(greys(*range(32)), ["a"] * 32)  # two batches: three tries, then one
+    canned.fails = [503] * 6
+    judged = scorer.score(greys(*range(32)), ["a"] * 32)  # two batches, on their way together: three tries each
     assert [one.score for one in judged] == [None] * 32 and "failed: unwell" in judged[0].error
-    assert len(canned.requests) == 4
+    assert len(canned.requests) == 6
     assert scorer.score(greys(1), ["a"])[0].score == 1  # it came back
 
 

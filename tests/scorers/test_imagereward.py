@@ -93,3 +93,10 @@ def test_identity_and_tokens(scorer):
     assert list(identity["base_revisions"]) == ["google-bert/bert-base-uncased"]
     assert len(scorer.tokenizer) == MED["vocab_size"]
     assert scorer.tokenizer.convert_tokens_to_ids(["[DEC]", "[ENC]"]) == [MED["vocab_size"] - 2, MED["vocab_size"] - 1]
+
+
+def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
+    long = "a red square " * 800
+    (judged, short) = scorer.score([tiny.picture(1, 64, 64)] * 2, [long, " ".join(long.split()[:33])])
+    assert len(long) > 10_000 and judged.score == pytest.approx(short.score, abs=1e-6) and judged.evidence["prompt_cut"]
+    assert scorer.score([tiny.picture(1, 64, 64)], ["x" * 10_000])[0].error is None

@@ -203,7 +203,7 @@ def test_geneval_gets_its_metadata(server):
     reply = {"scores": [0.5], "rewards": [1.0], "strict_rewards": [0.0], "group_rewards": {"counting": [-10.0]}}
     server.answer = lambda request: reply
     good, unknown = client("geneval", server, metadata=records).score(greys(1, 2), ["a photo of a cat", "a dog"])
-    assert (good.score, good.evidence) == (0.5, {"rewards": 1.0, "strict_rewards": 0.0})
+    assert (good.score, good.evidence) == (0.5, {"binary": 1.0, "strict": 0.0})
     assert "no prompt 'a dog'" in unknown.error
     assert server.asked()[0]["meta_datas"] == [records["a photo of a cat"]] and server.asked()[0]["only_strict"] is False
 

@@ -7,19 +7,19 @@ import json
 import pytest
 from PIL import Image
 
-from bench.scorers import unifiedreward
+from bench.scorers import unifiedreward_answers
 from bench.scorers.remote import connect
-from bench.scorers.unifiedreward import UnifiedReward
+from bench.scorers.unifiedreward_client import UnifiedRewardServer
 from htgrpo.errors import UserError
 
 TEXTS = {f"unifiedreward.{variant}": f"Instruction of {variant}. Caption: [{{prompt}}] {{braces}}"
-         for variant in unifiedreward.VARIANTS}
+         for variant in unifiedreward_answers.VARIANTS}
 
 
 @pytest.fixture
 def served(canned, monkeypatch):
     """A server that lists one model and writes `answer` (a text, or a function of the request) to every question."""
-    monkeypatch.setattr(unifiedreward, "instruction", lambda key: TEXTS[key])
+    monkeypatch.setattr(unifiedreward_answers, "instruction", lambda key: TEXTS[key])
     canned.answer = "Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 3"
 
     def reply(path, body):
@@ -34,7 +34,7 @@ def served(canned, monkeypatch):
 
 
 def scorer(served, variant="v2_ACS", **options):
-    return UnifiedReward(served.url, variant=variant, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options)
+    return UnifiedRewardServer(served.url, variant=variant, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options)
 
 
 def picture(value=90):
@@ -75,7 +75,7 @@ def test_flow_grpos_way_of_asking(served):
 def test_the_official_instructions_are_used(served, monkeypatch, assets):
     monkeypatch.undo()
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
-    for variant in unifiedreward.VARIANTS:
+    for variant in unifiedreward_answers.VARIANTS:
         served.requests.clear()
         scorer(served, variant).score([picture()], ["a cat {x}"])
         text = asked(served)["messages"][0]["content"][1]["text"]
@@ -155,14 +155,13 @@ def test_a_server_that_is_ill(served):
     assert one.score([picture()], ["a"])[0].score == 3.5
 
 
-def test_identity_and_where_the_server_is(served, monkeypatch):
+def test_identity_and_where_the_server_is(served):
     one = scorer(served)
     assert one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b" and one.identity()["variant"] == "v2_ACS"
     assert scorer(served, upstream=True).identity() != one.identity() and one.reward_scale == 0.2
     with pytest.raises(UserError, match="vllm serve"):
-        UnifiedReward.load()
-    monkeypatch.setenv(unifiedreward.URL, served.url + "/v1/")
-    assert UnifiedReward.load().connection.url == served.url
+        UnifiedRewardServer.load()
+    assert UnifiedRewardServer(served.url + "/v1/").connection.url == served.url
     assert connect(f"unifiedreward=openai+{served.url}").connection.url == served.url
     with pytest.raises(UserError, match="did you mean 'UnifiedReward'"):
         scorer(served, model="UnifiedRewards")

@@ -1,0 +1,134 @@
+"""The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before they are
+read.
+
+A .txt file has one prompt a line. A .jsonl file has {"prompt" or "caption", and where wanted "id" or "prompt_id", "category" or
+"tag", "spec"} a line; a line with GenEval's "include" is its own specification.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from bench import assets
+from htgrpo.errors import UserError, suggest
+from htgrpo.prompts import Prompt, prompt_set_sha256
+
+EMBEDDED = "embedded"
+KINDS = (".txt", ".jsonl")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}")
+CATEGORY = "prompts"
+"""Of prompts that name none."""
+
+
+@dataclass(frozen=True)
+class TrainPrompts:
+    """source: "embedded", an asset's name or a file's absolute path. sha256: of the prompt set (htgrpo.prompts)."""
+
+    source: str
+    sha256: str
+
+
+def embedded() -> dict[str, Any]:
+    """The TrainPrompts of the embedded world, as a dictionary."""
+    recorded = json.loads((files("htgrpo.world") / "assets" / "splits.json").read_text(encoding="utf-8"))
+    return asdict(TrainPrompts(EMBEDDED, recorded["splits"]["train"]["sha256"]))
+
+
+def train_prompts(text: str | None) -> dict[str, Any]:
+    """What `--train-prompts NAME|FILE` means, as a dictionary of TrainPrompts. Raises UserError where it cannot be read."""
+    if text in (None, EMBEDDED):
+        return embedded()
+    path = Path(text).expanduser().absolute()
+    source = text if text in _assets() else str(path)
+    if source == str(path) and not path.is_file():
+        if "/" in text or Path(text).suffix in KINDS:
+            raise UserError(f"--train-prompts {text!r} is not a file: give a .txt or .jsonl file, or one of {_names()}")
+        raise suggest(text, [EMBEDDED, *_assets()], "prompt set in --train-prompts (a file ends with .txt or .jsonl)")
+    return asdict(TrainPrompts(source, prompt_set_sha256(_read(source, _stamp(source)))))
+
+
+def load(wanted: dict[str, Any]) -> list[Prompt]:
+    """The prompts of a TrainPrompts dictionary. Raises UserError where they have changed since."""
+    if wanted["source"] == EMBEDDED:
+        from htgrpo.world.prompts import split_prompts
+
+        return split_prompts("train")
+    source = wanted["source"]
+    prompts = _read(source, _stamp(source))
+    if (found := prompt_set_sha256(prompts)) != wanted["sha256"]:
+        raise UserError(f"the training prompts in {source!r} have changed: their sha256 is {found[:12]} and was "
+                        f"{wanted['sha256'][:12]}; restore the file, or use another --out")
+    return prompts
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a .txt or .jsonl file, in its order. Raises UserError naming the first line that is none."""
+    if path.suffix not in KINDS:
+        raise UserError(f"prompts are read from .txt files (one a line) and .jsonl files, not from {path.name!r}")
+    try:
+        lines = path.read_text("utf-8").split("\n")  # not splitlines: other signs may be part of a prompt
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{str(path)!r} cannot be read as UTF-8 text ({error}): give a .txt or .jsonl file of prompts") from error
+    make = _from_record if path.suffix == ".jsonl" else _from_text
+    prompts = [make(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
+    if not prompts:
+        raise UserError(f"{str(path)!r} holds no prompts: write one a line")
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise UserError(f"{str(path)!r} has the id {prompt.id!r} twice: ids tell prompts apart, so give each its own or none")
+        seen.add(prompt.id)
+    return prompts
+
+
+def _from_text(line: str, number: int, path: Path) -> Prompt:
+    return Prompt(f"{number:06d}", line.strip(), CATEGORY, {})
+
+
+def _from_record(line: str, number: int, path: Path) -> Prompt:
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"line {number} of {str(path)!r} is not JSON ({error})") from error
+    text = record.get("prompt", record.get("caption")) if isinstance(record, dict) else None
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f'line {number} of {str(path)!r} has no "prompt" with a text: write {{"prompt": "a cat"}}')
+    spec = record.get("spec", record if "include" in record else {})
+    category = record.get("category", record.get("tag", CATEGORY))
+    identity = record.get("id", record.get("prompt_id", f"{number:06d}"))
+    if not isinstance(spec, dict) or not isinstance(category, str):
+        raise UserError(f'line {number} of {str(path)!r}: "category" (or "tag") is a text and "spec" is an object')
+    if isinstance(identity, bool) or not isinstance(identity, str | int) or not ID.fullmatch(str(identity)):
+        raise UserError(f"line {number} of {str(path)!r} has the id {identity!r}: an id becomes part of file names, so it is made "
+                        "of at most 100 letters, digits, spaces, '_', '-' and '.', and begins with a letter or digit")
+    return Prompt(str(identity), text, category, spec)
+
+
+@lru_cache(maxsize=2)
+def _read(source: str, stamp: tuple) -> list[Prompt]:
+    return read_prompts(_path(source))
+
+
+def _stamp(source: str) -> tuple:
+    state = _path(source).stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _path(source: str) -> Path:
+    path = assets.asset(source) if source in _assets() else Path(source)
+    if not path.is_file():
+        raise UserError(f"the training prompts {source!r} are not there: restore the file, or give other --train-prompts")
+    return path
+
+
+def _assets() -> list[str]:
+    """Assets that are meant to be trained on."""
+    return [one.name for one in assets.manifest().values() if one.recipe.get("train")]
+
+
+def _names() -> str:
+    return ", ".join([EMBEDDED, *_assets()])

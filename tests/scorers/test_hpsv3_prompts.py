@@ -1,0 +1,56 @@
+"""HPSv3's prompts as they lie on disk."""
+
+import json
+
+import pytest
+
+from bench import assets
+from bench.benchmarks.hpsv3_prompts import CATEGORIES, SAMPLE, WHOLE, hpsv3_prompts
+from htgrpo.errors import UserError
+from tests.scorers.made_assets import entry, sha256, use
+
+LINES = [{"caption": f"a picture of {category}", "image_file": "/1.jpg", "category": category, "prompt_id": f"{category}-7"}
+         for category in CATEGORIES]
+
+
+@pytest.fixture
+def put(tmp_path, monkeypatch):
+    """Writes records as the asset `name` of the user's folder."""
+    monkeypatch.setenv(assets.FOLDER, str(tmp_path))
+
+    def write(name, records):
+        data = "".join(json.dumps(one) + "\n" for one in records).encode()
+        (tmp_path / f"{name}.jsonl").write_bytes(data)
+        use(monkeypatch, entry(name, f"{name}.jsonl", sha256(data) if name == SAMPLE else "", reason="nobody pins it"))
+
+    return write
+
+
+def test_prompts_with_their_categories(put):
+    put(WHOLE, LINES)
+    found = hpsv3_prompts()
+    assert [prompt.category for prompt in found] == list(CATEGORIES)
+    assert (found[5].id, found[5].text) == ("Natural Scenery-7", "a picture of Natural Scenery")
+    put(SAMPLE, LINES[:5])
+    assert len(hpsv3_prompts(SAMPLE)) == 5
+
+
+@pytest.mark.parametrize(("records", "why"), [
+    (LINES[:-1], "no prompt of the category 'Science'"), ([*LINES, {"prompt": "a", "category": "Cars"}], "category 'Cars'"),
+    ([*LINES, LINES[0]], "id 'Characters-7' twice"), ([*LINES, {"category": "Food"}], 'line 13 .* has no "prompt"'),
+    ([*LINES, {"prompt": "a", "category": "Food", "id": "../../x"}], "id '../../x': an id becomes part of file names"),
+])
+def test_sets_that_are_none(put, records, why):
+    put(WHOLE, records)
+    with pytest.raises(UserError, match=why) as caught:
+        hpsv3_prompts()
+    assert "\n" not in caught.value.message
+
+
+def test_without_a_copy_the_sentence_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv(assets.FOLDER, str(tmp_path))
+    with pytest.raises(UserError, match="no public copy with a known digest.*hpsv3/prompts.jsonl into a folder"):
+        hpsv3_prompts()
+    monkeypatch.setenv(assets.CACHE, str(tmp_path / "cache"))
+    with pytest.raises(UserError, match="run `python -m bench.fetch hpsv3_prompts_sample`"):
+        hpsv3_prompts(SAMPLE)
