@@ -8,24 +8,26 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
-from bench.checking.scored import Scored, check_pictures, check_records, judge_again
+from bench.checking.scored import Key, Scored, check_pictures, check_records, judge_again
 from bench.images import META
+from bench.judging import PARTS
 from bench.request import BASE, Request
 from bench.rundir import RunDir
-from bench.selection import Selection, select
+from bench.selection import Selection, select_all
 from bench.verdicts import score_identity
 from bench.weights import Weights, inspect
-from bench.work import FINAL, Evaluation
+from bench.work import FINAL, Evaluation, PictureSet
 from htgrpo.errors import UserError
-from htgrpo.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
 
-RULE = ("aggregate", "scale", "higher_is_better", "categories")
+RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
+OPTIONAL = ("axes", "note")
 META_KEYS = ("identity", "benchmark", "version", "setting", "scorer", "prompt_set_sha256", "expected_images", "policy", *RULE)
-PICTURE_KEYS = ("identity", "policy_sha256", "benchmark", "setting", "prompt_set_sha256", "images")
+PICTURE_KEYS = ("identity", "policy_sha256", "pictures", "setting", "prompt_set_sha256", "images")
 OPEN = ("auto", "")
 """Settings whose meaning depends on the machine or the weights; what they meant is recorded with the pictures only."""
 
@@ -35,45 +37,49 @@ Look = Callable[[Path], Weights]
 
 @dataclass(frozen=True)
 class Known:
-    """A benchmark as it is installed here, and its prompts as config.json selects them."""
+    """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not here."""
 
     benchmark: "Benchmark"
-    selection: Selection
+    selection: Selection | None
 
 
 def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings) -> dict[str, Known]:
-    """The benchmarks of the run that can be loaded here and whose prompts are still those of the run."""
-    known = {}
+    """The benchmarks of the run that exist here, with those prompts that are still the run's."""
+    found, whole = {}, {}
     for name in request.benchmarks:
         try:
-            benchmark = BENCHMARKS.get(name)()
-            selection = select(name, benchmark.prompts(request.split), request.limit, request.subset.get(name))
+            found[name] = make(name)
+            found[name].prompts(request.split), found[name].drawn(request.split)
+            whole[name] = found[name]
         except UserError as error:
-            findings.unchecked.append(f"config.json: the prompts of {name} ({error.message})")
-            continue
+            findings.not_checked(f"config.json: the prompts of {name} ({error.message})")
+    selections = select_all(whole, request.split, request.limit, request.subset)
+    for name, selection in list(selections.items()):
         recorded = config.get("prompt_sets", {}).get(name)
-        if findings.same("config.json", f"prompt_sets.{name}", recorded, selection.sha256, "the prompt set"):
-            known[name] = Known(benchmark, selection)
+        if not findings.same("config.json", f"prompt_sets.{name}", recorded, selection.sha256, "the prompt set"):
+            del selections[name]
         if name in config.get("selections", {}):
             chosen = [prompt.id for prompt in selection.prompts]
             findings.same("config.json", f"selections.{name}", config["selections"][name], chosen, "the selection")
-    return known
+    return {name: Known(benchmark, selections.get(name)) for name, benchmark in found.items()}
 
 
 def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings) -> None:
     """Every verdict file with all that it stands on; then what lies there without belonging to one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
-    scored = {path.with_name(path.name.removesuffix(".meta.json") + ".jsonl") for path in metas}
+    scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings) for path in metas]
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
-    for path in sorted(scored):
-        with _named(run.relative(path), findings):
-            _check_scored(Scored(run, path, findings), request, config, known, look)
-    for path in sorted(set(run.root.glob("verdicts/*/*/*.jsonl")) - scored):
+    broken: dict[Path, set[Key]] = {}
+    for one in scored:
+        with _named(run.relative(one.path), findings):
+            _check_scored(one, request, config, known, look, broken)
+    for path in sorted({*run.root.glob("verdicts/*/*/*.jsonl")} - {one.path for one in scored}):
         findings.missing.append(f"{run.relative(path)}: has no meta file beside it, so that nothing says what it is")
-    for folder in sorted(path for path in run.root.glob("images/*/*/*") if path.is_dir()):
-        policy, benchmark, setting = folder.relative_to(run.root / "images").parts
-        if run.verdicts(policy, benchmark, setting) not in scored:
-            findings.missing.append(f"{run.relative(folder)}: its pictures have no verdicts")
+    for path in sorted(run.root.glob(f"verdicts/*/*/*{PARTS}")):
+        findings.missing.append(f"{run.relative(path)}: a scoring was interrupted; run its command again")
+    judged = {one.folder for one in scored}
+    for folder in sorted(path for path in run.root.glob("images/*/*/*") if path.is_dir() and path not in judged):
+        findings.missing.append(f"{run.relative(folder)}: its pictures have no verdicts")
     if request.benchmarks and not scored:
         findings.missing.append("verdicts: nothing has been scored")
 
@@ -89,26 +95,37 @@ def _named(where: str, findings: Findings) -> Iterator[None]:
         findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
 
 
-def _check_scored(scored: Scored, request: Request, config: dict[str, Any], known: dict[str, Known], look: Look) -> None:
-    """All of one verdict file. Raises Damaged for a file that cannot be read."""
+def _check_scored(scored: Scored, request: Request, config: dict[str, Any], known: dict[str, Known], look: Look,
+                  broken: dict[Path, set[Key]]) -> None:
+    """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be read."""
     meta = _object(scored, scored.meta, META_KEYS)
     pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
     here = known.get(scored.benchmark)
     _check_names(scored, meta, pictures)
-    _check_settings(scored, meta, request, config)
+    _check_settings(scored, meta, request, config, here)
     _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
     if here is not None and here.benchmark.version == meta["version"]:
-        for key in RULE:
-            value = getattr(here.benchmark, key)
-            scored.same(scored.meta, key, meta[key], list(value) if isinstance(value, tuple) else value, "the benchmark")
-    usable = here is not None and here.selection.sha256 == meta["prompt_set_sha256"]
+        _check_rule(scored, meta, here.benchmark)
+    usable = here is not None and here.selection is not None and here.selection.sha256 == meta["prompt_set_sha256"]
+    drawn = here.selection.drawn if usable else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
+    if usable:
+        scored.same(scored.meta, "pictures", scored.pictures, drawn.name, "the benchmark")
+        scored.same(scored.folder / META, "prompt_set_sha256", pictures["prompt_set_sha256"], drawn.sha256, "the prompt set")
     prompts = here.selection.prompts if usable else ()
-    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"])
+    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn)
     chained = _check_identity(scored, meta, pictures, evaluation)
-    broken = check_pictures(scored, evaluation, meta["expected_images"])
+    if scored.folder not in broken:  # benchmarks may share pictures
+        broken[scored.folder] = check_pictures(scored, evaluation, pictures["images"])
     check_records(scored, evaluation, meta["expected_images"])
     if usable and chained:
-        judge_again(scored, meta, evaluation, here.benchmark, broken)
+        judge_again(scored, meta, evaluation, here.benchmark, broken[scored.folder])
+
+
+def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
+    for key in (*RULE, *OPTIONAL):
+        value = getattr(benchmark, key)
+        value = list(value) if isinstance(value, tuple) else value
+        scored.same(scored.meta, key, meta.get(key, type(value)()), value, "the benchmark")
 
 
 def _object(scored: Scored, path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
@@ -138,17 +155,19 @@ def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any])
     scored.same(scored.path, "its name", scored.policy, name, "its meta file")
     scored.same(scored.meta, "policy.name", policy["name"], scored.policy, "its file name")
     scored.same(scored.meta, "benchmark", meta["benchmark"], scored.benchmark, "its folder")
-    for key in ("benchmark", "setting", "prompt_set_sha256"):
-        scored.same(own, key, pictures[key], meta[key], "the meta file of the verdicts")
-    scored.same(own, "images", pictures["images"], meta["expected_images"], "the meta file of the verdicts")
+    scored.same(own, "pictures", pictures["pictures"], scored.pictures, "its folder")
+    scored.same(own, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
 
 
-def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any]) -> None:
+def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any],
+                    here: Known | None) -> None:
     asked, name = request.settings.get(scored.setting), f"config.json's settings.{scored.setting}"
     if asked is None or scored.benchmark not in request.benchmarks:
         scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under "
                                           f"{scored.setting!r}")
         return
+    if here is not None and here.benchmark.samples is not None:
+        asked = {**asked, "samples": here.benchmark.samples}
     for key in dict.fromkeys([*asked, *meta["setting"]]):
         if asked.get(key) not in OPEN:
             scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), name)

@@ -32,6 +32,11 @@ class Findings:
             self.mismatches.append(f"{where}: {what} is {_short(seen)}, but {source} says {_short(expected)}")
         return seen == expected
 
+    def not_checked(self, line: str) -> None:
+        """Something that cannot be compared here, said once."""
+        if line not in self.unchecked:
+            self.unchecked.append(line)
+
     def several(self, where: str, lines: list[str]) -> None:
         """Mismatches in the records of one file, at most MANY of them by name."""
         self.mismatches += [f"{where}: {line}" for line in lines[:MANY]]

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.checking.findings import Damaged, Findings, read_object, read_records
 from bench.images import MANIFEST, META, file_name
+from bench.judging import score
 from bench.rundir import RunDir
-from bench.verdicts import score
+from bench.verdicts import Key, read_meta
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
 from htgrpo.files import sha256_file
+from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
-
-Key = tuple[str, int]
-"""(prompt id, sample) of a picture."""
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -46,6 +44,11 @@ class Scored:
         return self.path.parent.parent.name
 
     @property
+    def pictures(self) -> str:
+        """The name of the picture set, as the meta file says."""
+        return str(read_meta(self.path).get("pictures", self.benchmark))
+
+    @property
     def meta(self) -> Path:
         """The meta file beside the verdicts."""
         return self.path.with_suffix(".meta.json")
@@ -53,7 +56,7 @@ class Scored:
     @property
     def folder(self) -> Path:
         """Where the pictures lie."""
-        return self.run.images(self.policy, self.benchmark, self.setting)
+        return self.run.images(self.policy, self.pictures, self.setting)
 
     def name(self, path: Path) -> str:
         """`path` as findings show it."""
@@ -66,19 +69,18 @@ class Scored:
 
 def check_pictures(scored: Scored, evaluation: Evaluation, expected: int) -> set[Key]:
     """The manifest against prompts and files; returns the keys of pictures that are not the recorded ones. Raises Damaged."""
-    path = scored.folder / MANIFEST
-    try:
-        records = read_records(path)
-    except Damaged as error:
-        raise Damaged(f"{scored.name(path)}, which belongs to it, {error}") from error
+    path, records = scored.folder / MANIFEST, _manifest(scored)
     lines, broken, listed = [], set(), set()
-    _check_keys(scored, path, [_key(record) for record in records], evaluation, expected)
+    _check_keys(scored, path, [_key(record) for record in records], evaluation.drawn_items, expected, META)
+    names = {file_name(prompt, sample): (prompt.id, sample) for prompt, sample in evaluation.drawn_items}
     for record in records:
-        file = scored.folder / record["file"]
+        file, key = scored.folder / record["file"], _key(record)
         listed.add(record["file"])
         scored.findings.counts["pictures"] += 1
+        if names.get(record["file"], key) != key:
+            lines.append(f"{record['file']} is recorded as the picture of {key}")
         if not file.is_file() or sha256_file(file) != record["sha256"]:
-            broken.add(_key(record))
+            broken.add(key)
             fault = f"is not the picture that {MANIFEST} records" if file.is_file() else "is gone"
             lines.append(f"{record['file']} {fault}")
     strange = [file.name for file in sorted(scored.folder.glob("*.png")) if file.name not in listed]
@@ -87,21 +89,32 @@ def check_pictures(scored: Scored, evaluation: Evaluation, expected: int) -> set
     return broken
 
 
+def _manifest(scored: Scored) -> list[dict[str, Any]]:
+    try:
+        return read_records(scored.folder / MANIFEST)
+    except Damaged as error:
+        raise Damaged(f"{scored.name(scored.folder / MANIFEST)}, which belongs to it, {error}") from error
+
+
 def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None:
     """The verdicts against prompts and pictures."""
     records, lines = read_records(scored.path), []
-    _check_keys(scored, scored.path, [_key(record) for record in records], evaluation, expected)
+    _check_keys(scored, scored.path, [_key(record) for record in records], evaluation.items, expected, "the meta file")
     prompts = {prompt.id: prompt for prompt in evaluation.prompts}
+    made = {_key(record): record for record in _manifest(scored)}
     for record in records:
-        prompt = prompts.get(record["prompt_id"])
+        key, prompt = _key(record), prompts.get(record["prompt_id"])
         scored.findings.counts["verdicts"] += 1
         if prompt and (record["prompt"], record["category"]) != (prompt.text, prompt.category):
-            lines.append(f"{_key(record)} has another prompt or category than the prompt set")
-        image = scored.name(scored.folder / file_name(prompt, record["sample"])) if prompt else record["image"]
-        if record["status"] != "skipped" and record["image"] != image:
-            lines.append(f"{_key(record)} names the picture {record['image']!r}, not {image!r}")
+            lines.append(f"{key} has another prompt or category than the prompt set")
+        if record["status"] != "skipped" and key in made:
+            if record["sha256"] != made[key]["sha256"]:
+                lines.append(f"{key} was judged from another picture than the one {MANIFEST} records")
+            image = scored.name(scored.folder / made[key]["file"])
+            if record["image"] != image:
+                lines.append(f"{key} names the picture {record['image']!r}, not {image!r}")
         if (record["status"] == "ok") != (record["score"] is not None):
-            lines.append(f"{_key(record)} is {record['status']} with the score {record['score']}")
+            lines.append(f"{key} is {record['status']} with the score {record['score']}")
     scored.findings.several(scored.name(scored.path), lines)
     bad = sum(record["status"] != "ok" for record in records)
     if bad:
@@ -112,12 +125,12 @@ def judge_again(scored: Scored, meta: dict[str, Any], evaluation: Evaluation, be
     """Judges the pictures again where that takes no weights, into a folder of its own, and compares record by record."""
     why = _reason_not_to_judge(meta, benchmark)
     if why:
-        scored.findings.unchecked.append(f"{scored.name(scored.path)}: scores ({why}); only complete.json pins them")
+        scored.findings.not_checked(f"verdicts/{scored.benchmark}: scores ({why}); only complete.json pins them")
         return
     target = Target(scored.policy, "", None, "", "", read_object(scored.folder / META)["policy_sha256"], False, None, None)
     with TemporaryDirectory(prefix="bench-check-") as folder:
         again = _Elsewhere(scored.run.root, Path(folder))
-        score(again, target, evaluation, benchmark, lambda part: None)
+        score(again, target, [evaluation], {scored.benchmark: benchmark}, lambda part: None)
         fresh = again.verdicts(scored.policy, scored.benchmark, scored.setting).read_text("utf-8").splitlines()
     new = {(prompt.id, sample): line for (prompt, sample), line in zip(evaluation.items, fresh, strict=True)}
     old = {_key(record): record for record in read_records(scored.path)}
@@ -133,11 +146,11 @@ def _key(record: dict[str, Any]) -> Key:
     return record["prompt_id"], record["sample"]
 
 
-def _check_keys(scored: Scored, path: Path, keys: list[Key], evaluation: Evaluation, expected: int) -> None:
-    """Every picture of the benchmark once and in order."""
-    wanted = [(prompt.id, sample) for prompt, sample in evaluation.items]
+def _check_keys(scored: Scored, path: Path, keys: list[Key], items: list[tuple[Prompt, int]], expected: int, source: str) -> None:
+    """Every one of `items` once and in order."""
+    wanted = [(prompt.id, sample) for prompt, sample in items]
     if not wanted:  # the prompts are not known here
-        scored.same(path, "the number of records", len(keys), expected, "the meta file")
+        scored.same(path, "the number of records", len(keys), expected, source)
         return
     times, asked = Counter(keys), set(wanted)
     lines = [f"the record of {key} is missing" for key in wanted if key not in times]
@@ -152,9 +165,9 @@ def _reason_not_to_judge(meta: dict[str, Any], benchmark: "Benchmark") -> str:
     try:
         scorer = benchmark.scorer_identity()
     except UserError as error:
-        return error.message
+        return f"weights not here: {error.message}"
     if scorer.get("weights_revision") is not None:
-        return f"{scorer['name']} needs weights"
+        return f"weights not used here: {scorer['name']} needs some"
     if scorer != meta["scorer"] or benchmark.version != meta["version"]:
         return "they come from another version of the scorer"
     return ""

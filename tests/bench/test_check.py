@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import check
+from bench.benchmarks.registry import make
 from bench.checking import report
 from bench.checking.findings import Findings
 from bench.complete import FILE
@@ -15,8 +16,10 @@ from htgrpo.files import sha256_json
 from tests.bench.tampering import drop_line, edit, edit_line, reseal
 from tests.bench.tiny_runs import leave
 
-BASE, HT = "verdicts/geneval/main/base", "verdicts/geneval/main/ht-seed0"
+BASE, HT = "verdicts/embedded_geneval/main/base", "verdicts/embedded_geneval/main/ht-seed0"
 LOG = "train/ht/seed0/metrics.jsonl"
+PICTURES, DENSE, THEIRS = (f"images/{name}/main" for name in ("base/embedded_geneval", "base/embedded_dpg",
+                                                              "ht-seed0/embedded_geneval"))
 
 
 @pytest.fixture
@@ -31,11 +34,18 @@ def raw(monkeypatch):
 
 
 def swap(run: Path) -> tuple[Path, Path]:
-    one, other = sorted((run / "images/base/geneval/main").glob("*.png"))[:2]
+    one, other = sorted((run / PICTURES).glob("*.png"))[:2]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
     other.write_bytes(first)
     return one, other
+
+
+def swap_records(run: Path) -> None:
+    path = run / PICTURES / "manifest.jsonl"
+    first, second = (json.loads(line) for line in path.read_text().splitlines()[:2])
+    edit_line(path, 0, lambda record: record.update(file=second["file"], sha256=second["sha256"]))
+    edit_line(path, 1, lambda record: record.update(file=first["file"], sha256=first["sha256"]))
 
 
 def test_an_honest_run_matches_to_the_last_byte_and_is_left_alone(run, capsys):
@@ -66,19 +76,22 @@ TAMPERINGS = {
     "a truncated file": (
         lambda run: (run / f"{BASE}.jsonl").write_text((run / f"{BASE}.jsonl").read_text()[:-30]), [f"{BASE}.jsonl: is cut off"]
     ),
-    "swapped pictures": (swap, ["images/base/geneval/main: ", "is not the picture that manifest.jsonl records"]),
-    "a removed picture": (lambda run: next(run.glob("images/base/dpg/main/*.png")).unlink(), ["images/base/dpg/main: ", "is gone"]),
+    "swapped pictures": (swap, [f"{PICTURES}: ", "is not the picture that manifest.jsonl records"]),
+    "pictures swapped in the manifest": (
+        swap_records, [f"{PICTURES}: ", "is recorded as the picture of ", "was judged from another picture than the one manifest"]
+    ),
+    "a removed picture": (lambda run: next(run.glob(f"{DENSE}/*.png")).unlink(), [f"{DENSE}: ", "is gone"]),
     "a picture more": (
-        lambda run: shutil.copy(next(run.glob("images/base/dpg/main/*.png")), run / "images/base/dpg/main/extra.png"),
-        ["images/base/dpg/main: extra.png is a picture that manifest.jsonl does not record"],
+        lambda run: shutil.copy(next(run.glob(f"{DENSE}/*.png")), run / DENSE / "extra.png"),
+        [f"{DENSE}: extra.png is a picture that manifest.jsonl does not record"],
     ),
     "a dropped picture record": (
-        lambda run: drop_line(run / "images/base/dpg/main/manifest.jsonl", 0),
-        ["images/base/dpg/main/manifest.jsonl: the record of"],
+        lambda run: drop_line(run / DENSE / "manifest.jsonl", 0),
+        [f"{DENSE}/manifest.jsonl: the record of"],
     ),
     "a truncated manifest": (
-        lambda run: (run / "images/base/dpg/main/manifest.jsonl").write_text('{"prompt_id": "'),
-        ["verdicts/dpg/main/base.jsonl: images/base/dpg/main/manifest.jsonl, which belongs to it, is cut off"],
+        lambda run: (run / DENSE / "manifest.jsonl").write_text('{"prompt_id": "'),
+        [f"verdicts/embedded_dpg/main/base.jsonl: {DENSE}/manifest.jsonl, which belongs to it, is cut off"],
     ),
     "a changed generation setting": (
         lambda run: edit(run / "config.json", lambda c: c["settings"]["main"].update(steps=3)),
@@ -94,9 +107,11 @@ TAMPERINGS = {
     ),
     "another start": (
         lambda run: edit(run / "config.json", lambda c: c.update(policy_sha256="0" * 64)),
-        ["images/base/geneval/main/meta.json: policy_sha256 is ", "train/ht/seed0/checkpoints"],
+        [f"{PICTURES}/meta.json: policy_sha256 is ", "train/ht/seed0/checkpoints"],
     ),
-    "other prompts": (lambda run: edit(run / "config.json", lambda c: c.update(limit=6)), ["config.json: prompt_sets.geneval is "]),
+    "other prompts": (
+        lambda run: edit(run / "config.json", lambda c: c.update(limit=6)), ["config.json: prompt_sets.embedded_geneval is "]
+    ),
     "an edited prompt": (
         lambda run: edit_line(run / f"{BASE}.jsonl", 1, lambda r: r.update(prompt="a photo of nothing")),
         ["has another prompt or category than the prompt set"],
@@ -106,8 +121,8 @@ TAMPERINGS = {
         [f"{BASE}.meta.json: aggregate is 'item_mean', but the benchmark says 'category_mean'"],
     ),
     "pictures of another policy": (
-        lambda run: shutil.copytree(run / "images/base/geneval/main", run / "images/ht-seed0/geneval/main", dirs_exist_ok=True),
-        ["images/ht-seed0/geneval/main/meta.json: policy_sha256 is ", "the weights in train/ht/seed0/checkpoints/step_000002 says"],
+        lambda run: shutil.copytree(run / PICTURES, run / THEIRS, dirs_exist_ok=True),
+        [f"{THEIRS}/meta.json: policy_sha256 is ", "the weights in train/ht/seed0/checkpoints/step_000002 says"],
     ),
     "verdicts of another policy": (
         lambda run: [shutil.copy(run / f"{BASE}{end}", run / f"{HT}{end}") for end in (".jsonl", ".meta.json")],
@@ -116,7 +131,7 @@ TAMPERINGS = {
     "other weights": (
         lambda run: shutil.copy(run / "train/pretrain/seed0/checkpoints/step_000002/model.safetensors",
                                 run / "train/ht/seed0/checkpoints/step_000002/model.safetensors"),
-        ["images/ht-seed0/geneval/main/meta.json: policy_sha256 is "],
+        [f"{THEIRS}/meta.json: policy_sha256 is "],
     ),
     "a dropped training record": (lambda run: drop_line(run / LOG, 0), [f"{LOG}: line 1 is of iteration 2"]),
     "a truncated training log": (lambda run: (run / LOG).write_text((run / LOG).read_text()[:-9]), ["metrics.jsonl is cut off"]),
@@ -172,7 +187,7 @@ def test_what_is_not_there_yet_is_incomplete_and_no_mismatch(run, raw, capsys):
     for path in run.glob("verdicts/*/*/base.*"):
         path.unlink()
     assert leave(check.main, [str(run)]) == 3
-    assert "missing: images/base/geneval/main: its pictures have no verdicts" in capsys.readouterr().out
+    assert f"missing: {PICTURES}: its pictures have no verdicts" in capsys.readouterr().out
     shutil.rmtree(run / "train/ht/seed0/checkpoints")
     assert leave(check.main, [str(run)]) == 3
     assert "is gone, so that nothing shows whose pictures those of ht-seed0 are" in capsys.readouterr().out
@@ -188,7 +203,7 @@ def test_a_verdict_file_that_is_gone_from_a_complete_run_is_a_mismatch(run, raw)
 def test_scores_of_another_scorer_are_said_not_to_be_checked(run, raw):
     """A whole chain that was judged by a scorer which is not here: its identity holds, its pictures cannot be judged again."""
     def other(meta: dict) -> None:
-        pictures = json.loads((run / "images/base/geneval/main/meta.json").read_text())
+        pictures = json.loads((run / f"{PICTURES}/meta.json").read_text())
         meta["scorer"] = {**meta["scorer"], "version": "0"}
         meta["identity"] = sha256_json([pictures["identity"], meta["scorer"], meta["version"]])
 
@@ -196,6 +211,48 @@ def test_scores_of_another_scorer_are_said_not_to_be_checked(run, raw):
     reseal(run)
     found = check.check(run)
     assert found.mismatches == [] and len(found.unchecked) == 1 and "another version of the scorer" in found.unchecked[0]
+
+
+CLIP = "clip@embedded_geneval"
+
+
+@pytest.fixture
+def with_clip(run, monkeypatch) -> Path:
+    """The run with verdicts of a scorer whose weights are not here, on pictures that it shares with embedded_geneval."""
+    benchmark, scorer = make(CLIP), {"name": "clip", "version": "1", "weights_revision": "abc"}
+    monkeypatch.setenv("HTGRPO_WEIGHTS", str(run / "nothing"))
+    for path in run.glob("verdicts/embedded_geneval/main/*.meta.json"):
+        meta = json.loads(path.read_text())
+        made = json.loads((run / "images" / meta["policy"]["name"] / "embedded_geneval/main/meta.json").read_text())
+        rule = {key: getattr(benchmark, key) for key in ("version", "title", "aggregate", "scale", "higher_is_better", "note")}
+        identity = sha256_json([made["identity"], scorer, benchmark.version])
+        meta |= {**rule, "categories": [], "benchmark": CLIP, "scorer": scorer, "identity": identity}
+        folder = run / "verdicts" / CLIP / "main"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path.name).write_text(json.dumps(meta))
+        name = path.name.replace(".meta.json", ".jsonl")
+        shutil.copy(path.with_name(name), folder / name)
+
+    def ask(config: dict) -> None:
+        config["benchmarks"].append(CLIP)
+        for key in ("prompt_sets", "selections"):
+            config[key][CLIP] = config[key]["embedded_geneval"]
+
+    edit(run / "config.json", ask)
+    return run
+
+
+def test_scorers_without_weights_share_pictures_and_are_said_once_not_to_be_checked(with_clip, raw):
+    found = check.check(with_clip)
+    assert found.mismatches == [] and found.counts["pictures"] == 42 and found.counts["verdicts"] == 42 + 21
+    (line,) = found.unchecked
+    assert line.startswith(f"verdicts/{CLIP}: scores (weights not here: ")
+    path = f"verdicts/{CLIP}/main/base.jsonl"
+    edit_line(with_clip / path, 2, lambda record: record.update(sha256="0" * 64))
+    (line,) = check.check(with_clip).mismatches
+    assert line.startswith(f"{path}: (") and "was judged from another picture" in line
+    (with_clip / path).with_suffix(".part0").write_text("")
+    assert f"verdicts/{CLIP}/main/base.part0: a scoring was interrupted; run its command again" in check.check(with_clip).missing
 
 
 def test_a_command_line_without_a_run_is_a_usage_error(tmp_path, capsys):

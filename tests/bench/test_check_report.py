@@ -13,7 +13,7 @@ from bench.rundir import RunDir
 from htgrpo.files import sha256_file
 from tests.bench.tampering import edit
 
-BASE = "verdicts/geneval/main/base"
+BASE = "verdicts/embedded_geneval/main/base"
 
 
 @pytest.fixture
