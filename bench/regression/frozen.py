@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.benchmarks.embedded_dpg import EmbeddedDPG
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
+from bench.benchmarks.pixels import as_pictures
 from bench.machine import cpu_name
 from bench.selection import select
 from htgrpo.errors import UserError
@@ -45,7 +46,8 @@ LOGGED = ("forwards", "reward_mean", "entropy", "loss", "kl", "clip_fraction", "
 """What is compared of a training's log; that a log says more than before is no change."""
 OPTIONS = {"pretrain": {"batch": 4}}
 """Options of methods whose defaults are too large for a run of seconds."""
-KERNELS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
+KERNELS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+           "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES")
 """Environment variables that choose other kernels for the same processor."""
 
 
@@ -71,11 +73,16 @@ class Facts:
 
 
 def fingerprint() -> dict[str, str]:
-    """What must be equal for fp64 results to be equal bit for bit."""
+    """What must be equal for fp64 results to be equal bit for bit: libraries as they were built, and all by which they choose
+    their kernels. torch's report of its own build names its MKL and oneDNN; a processor's name may not say its generation."""
+    has = torch.cpu.get_capabilities()
     return {
         "system": platform.system(), "libc": " ".join(platform.libc_ver()), "machine": platform.machine(), "cpu": cpu_name(),
+        "instructions": _digest(sorted(name for name, there in has.items() if there is True)),
+        "caches": " ".join(str(value) for name, value in sorted(has.items()) if name.endswith("cache_size")),
         "capability": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version(), "torch": torch.__version__,
-        "numpy": np.__version__, "environment": " ".join(f"{name}={os.environ[name]}" for name in KERNELS if name in os.environ),
+        "build": _digest(torch.__config__.show()), "numpy": np.__version__,
+        "environment": " ".join(f"{name}={os.environ[name]}" for name in KERNELS if name in os.environ),
     }
 
 
@@ -83,7 +90,7 @@ def chosen(count: int) -> list[tuple[str, Prompt]]:
     """(benchmark, prompt): `count` held-out prompts of the embedded world's benchmarks, drawn by the hash of their ids."""
     owners = {prompt.id: (name, prompt) for name, one in WORLD.items() for prompt in one.prompts("heldout")}
     prompts = [prompt for _, prompt in owners.values()]
-    return [owners[prompt.id] for prompt in select("the embedded world", prompts, None, count).prompts]
+    return [owners[prompt.id] for prompt in select("the embedded world", prompts, None, count)]
 
 
 def named(ids: dict[str, list[str]]) -> list[tuple[str, Prompt]]:
@@ -160,9 +167,9 @@ def _trained(source: str, method: str) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after one tiny iteration of `method`, and what LOGGED says of it."""
     policy = load_policy(source, dtype="float64")
     config = TrainConfig(method=method, method_options=OPTIONS.get(method, {}), **TINY)
-    prompts = select("training", split_prompts("train"), None, FEW).prompts
+    prompts = select("training", split_prompts("train"), None, FEW)
     with TemporaryDirectory(prefix="bench-regress-") as folder:
-        train(policy, config, list(prompts), Path(folder))
+        train(policy, config, prompts, Path(folder))
         return policy, [{key: record.get(key) for key in LOGGED} for record in read_jsonl(Path(folder) / METRICS)]
 
 
@@ -174,7 +181,7 @@ def _scores(owned: list[tuple[str, Prompt]], pictures: Tensor) -> dict[str, str]
     scores = {"pictures": _hash(pictures), "detector": _hash(fits.iou, fits.area, fits.foreground), "objects": _digest(found)}
     for name in dict.fromkeys(name for name, _ in owned):
         mine = [i for i, (owner, _) in enumerate(owned) if owner == name]
-        scores[f"verdicts of {name}"] = _digest(WORLD[name].judge(images[mine], [owned[i][1] for i in mine]))
+        scores[f"verdicts of {name}"] = _digest(WORLD[name].judge(as_pictures(images[mine]), [owned[i][1] for i in mine]))
     return scores
 
 

@@ -2,7 +2,7 @@
 
 Test: one-sided paired permutation test (signs of the differences flipped, scipy.stats.permutation_test) of the headline, which
 is exact where old and new pictures are exchangeable; Holm's adjustment over methods. Power: that of the paired t test with the
-same standard deviation (statsmodels' TTestPower), at the level left when all methods are tested; tests/bench/test_regress.py
+same standard deviation (statsmodels' TTestPower), at the level left when all methods are tested; tests/bench/test_quality_gate.py
 confirms by simulation that the stated fall is found four times in five.
 """
 
@@ -97,7 +97,7 @@ def measure(run: Run, benchmark: str, setting: str, subset: int | None, ids: lis
     prompts = [Prompt(*map(str, row), {}) for row in texts[["prompt_id", "prompt", "category"]].itertuples(index=False)]
     by_id = {prompt.id: prompt for prompt in prompts}
     if ids is None:
-        kept = list(select(benchmark, prompts, None, subset).prompts)
+        kept = select(benchmark, prompts, None, subset)
     else:
         gone = [one for one in ids if one not in by_id]
         if gone:

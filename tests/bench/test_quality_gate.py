@@ -68,7 +68,7 @@ def test_a_run_does_not_fall_below_itself_and_power_is_stated(scored, tmp_path, 
     stored = gate.read(path)
     drawn = [Prompt(r["prompt_id"], r["prompt"], r["category"], {}) for r in load_run(scored).records.drop_duplicates(
         "prompt_id").to_dict("records")]
-    assert stored.prompts == [p.id for p in select("geneval", drawn, None, 60).prompts]
+    assert stored.prompts == [p.id for p in select("geneval", drawn, None, 60)]
     assert all(stored.categories.count(category) == 10 for category in set(stored.categories))
 
 
