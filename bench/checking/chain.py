@@ -53,7 +53,11 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
             whole[name] = found[name]
         except UserError as error:
             findings.not_checked(f"config.json: the prompts of {name} ({error.message})")
-    selections = select_all(whole, request.split, request.limit, request.subset)
+    try:
+        selections = select_all(whole, request.split, request.limit, request.subset)
+    except UserError as error:  # no command would have begun with such subsets
+        findings.mismatches.append(f"config.json: {error.message}")
+        selections = {}
     for name, selection in list(selections.items()):
         recorded = config.get("prompt_sets", {}).get(name)
         if not findings.same("config.json", f"prompt_sets.{name}", recorded, selection.sha256, "the prompt set"):

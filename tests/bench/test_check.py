@@ -112,6 +112,10 @@ TAMPERINGS = {
     "other prompts": (
         lambda run: edit(run / "config.json", lambda c: c.update(limit=6)), ["config.json: prompt_sets.embedded_geneval is "]
     ),
+    "a subset that cannot be": (
+        lambda run: edit(run / "config.json", lambda c: c.update(subset={"embedded_dpg": 999})),
+        ["config.json: --subset embedded_dpg:999"],
+    ),
     "an edited prompt": (
         lambda run: edit_line(run / f"{BASE}.jsonl", 1, lambda r: r.update(prompt="a photo of nothing")),
         ["has another prompt or category than the prompt set"],
