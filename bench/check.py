@@ -60,6 +60,7 @@ def check(root: Path) -> "Findings":
     from bench.checking.report import check_report
     from bench.checking.seal import check_complete
     from bench.checking.training import check_trainings
+    from bench.given.scoring import KIND
     from bench.request import Request
     from bench.rundir import CONFIG, RunDir
     from htgrpo.errors import UserError
@@ -72,9 +73,12 @@ def check(root: Path) -> "Findings":
         findings.mismatches.append(f"{CONFIG}: {error}")
         return findings
     check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
-    check_trainings(run, request, findings)
+    made = config.get("kind") != KIND  # given pictures have no training, and no command that makes them complete
+    if made:
+        check_trainings(run, request, findings)
     whole = not findings.missing
-    check_complete(run, findings)
+    if made:
+        check_complete(run, findings)
     if any(root.glob("verdicts/*/*/*.meta.json")):
         check_report(run, config, whole, findings)
     return findings

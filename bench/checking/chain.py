@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
-from bench.checking.scored import Key, Scored, check_pictures, check_records, judge_again
+from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, judge_again
+from bench.given.scoring import KIND
 from bench.images import META
 from bench.judging import PARTS
 from bench.request import BASE, Request
@@ -71,7 +72,8 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
 def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings) -> None:
     """Every verdict file with all that it stands on; then what lies there without belonging to one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
-    scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings) for path in metas]
+    given = config.get("kind") == KIND
+    scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings, given) for path in metas]
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
     broken: dict[Path, set[Key]] = {}
     for one in scored:
@@ -107,7 +109,10 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
     here = known.get(scored.benchmark)
     _check_names(scored, meta, pictures)
     _check_settings(scored, meta, request, config, here)
-    _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
+    if scored.given:
+        check_given(scored, meta["policy"], pictures["policy_sha256"], request)
+    else:
+        _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
     if here is not None and here.benchmark.version == meta["version"]:
         _check_rule(scored, meta, here.benchmark)
     usable = here is not None and here.selection is not None and here.selection.sha256 == meta["prompt_set_sha256"]
@@ -154,7 +159,8 @@ def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, An
 
 def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any]) -> None:
     policy, own = meta["policy"], scored.folder / META
-    name = BASE if policy["method"] == BASE else f"{policy['method']}-seed{policy['train_seed']}"
+    unseeded = policy["method"] == BASE or scored.given
+    name = policy["method"] if unseeded else f"{policy['method']}-seed{policy['train_seed']}"
     name += f"@{policy['iteration']}" if policy["milestone"] != FINAL else ""
     scored.same(scored.path, "its name", scored.policy, name, "its meta file")
     scored.same(scored.meta, "policy.name", policy["name"], scored.policy, "its file name")
@@ -172,6 +178,8 @@ def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, conf
         return
     if here is not None and here.benchmark.samples is not None:
         asked = {**asked, "samples": here.benchmark.samples}
+    if scored.given:  # each folder has as many pictures of a prompt as it has
+        asked = {**asked, "samples": ""}
     for key in dict.fromkeys([*asked, *meta["setting"]]):
         if asked.get(key) not in OPEN:
             scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), name)

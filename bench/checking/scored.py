@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from bench.checking.findings import Damaged, Findings, read_object, read_records
 from bench.images import MANIFEST, META, file_name
 from bench.judging import score
+from bench.request import Request
 from bench.rundir import RunDir
 from bench.verdicts import Key, read_meta
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
-from htgrpo.files import sha256_file
+from htgrpo.files import sha256_file, sha256_json
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scored:
-    """A verdict file, verdicts/BENCHMARK/SETTING/POLICY.jsonl, and where what belongs to it lies."""
+    """A verdict file, verdicts/BENCHMARK/SETTING/POLICY.jsonl, and where what belongs to it lies. given: its pictures were not made
+    by a policy of the run."""
 
     run: RunDir
     path: Path
     findings: Findings
+    given: bool = False
 
     @property
     def policy(self) -> str:
@@ -67,11 +70,25 @@ class Scored:
         return self.findings.same(self.name(path), what, seen, expected, source)
 
 
+def check_given(scored: Scored, policy: dict[str, Any], sha256: str, request: Request) -> None:
+    """Given pictures: their label, and the hash over all of them that stands for weights. Raises Damaged."""
+    if policy["method"] not in request.methods:
+        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json knows no pictures of {policy['method']!r}")
+    if request.limit is None and not request.subset:  # a selection records a part of them only
+        content = sorted([*_key(record), record["sha256"], record.get("crop")] for record in _manifest(scored))
+        whole = sha256_json(content)
+        scored.same(scored.folder / META, "policy_sha256", sha256, whole, f"the hash of the pictures in {MANIFEST}")
+
+
 def check_pictures(scored: Scored, evaluation: Evaluation, expected: int) -> set[Key]:
     """The manifest against prompts and files; returns the keys of pictures that are not the recorded ones. Raises Damaged."""
     path, records = scored.folder / MANIFEST, _manifest(scored)
-    lines, broken, listed = [], set(), set()
-    _check_keys(scored, path, [_key(record) for record in records], evaluation.drawn_items, expected, META)
+    lines, broken, listed, items = [], set(), set(), evaluation.drawn_items
+    if scored.given:  # what was not given cannot be dropped unseen: the hash over all would be another
+        there = {_key(record) for record in records}
+        items = [(prompt, sample) for prompt, sample in items if (prompt.id, sample) in there]
+        expected = len(there)
+    _check_keys(scored, path, [_key(record) for record in records], items, expected, META)
     names = {file_name(prompt, sample): (prompt.id, sample) for prompt, sample in evaluation.drawn_items}
     for record in records:
         file, key = scored.folder / record["file"], _key(record)
