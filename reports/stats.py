@@ -40,10 +40,7 @@ _BATCH_ELEMENTS = 2_000_000  # floats a resampling batch may hold (16 MB)
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval.
-
-    `low`, `high` and `p` are NaN where none can be given; `note` then says why.
-    """
+    """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why."""
 
     estimate: float
     low: float = float("nan")
@@ -263,10 +260,7 @@ def crossed_variance(matrix: np.ndarray, categories: np.ndarray, weights: np.nda
 def _crossed_bootstrap(
     matrix: np.ndarray, categories: np.ndarray, weights: np.ndarray, generator: np.random.Generator, resamples: int
 ) -> Interval:
-    """Percentile interval with seeds and, within each category, prompts resampled independently.
-
-    Indices are what is resampled.
-    """
+    """Percentile interval with seeds and, within each category, prompts resampled independently, by their indices."""
     names = np.unique(categories)
     shares = [float(weights[categories == name].sum()) for name in names]
 
