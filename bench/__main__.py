@@ -10,6 +10,8 @@ COMMANDS = {
     "generate": "make the pictures that a benchmark judges",
     "score": "judge pictures by the benchmark's own rule",
     "report": "tables, figures and one HTML page from a run",
+    "check": "recompute a run from its raw records, offline, and name what does not match",
+    "regress": "two gates for a CI: has anything changed, and has quality fallen?",
     "tune": "try settings of every method on the validation prompts",
     "speed": "measure seconds and forwards of every method",
     "text": "ask a policy for text through lm-eval: has its language survived?",

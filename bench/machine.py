@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from htgrpo.ranks import Ranks
 
-PACKAGES = ("htgrpo-bench", "torch", "accelerate", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "pillow")
+PACKAGES = ("htgrpo-bench", "torch", "accelerate", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "pillow",
+            "matplotlib", "statsmodels")
 
 
 def cores() -> int:

@@ -1,8 +1,11 @@
 """Statistics against scipy, statsmodels, brute force and simulation."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 
 from reports import stats
@@ -28,9 +31,20 @@ def test_stratified_bootstrap_equals_a_plain_loop():
     means = [
         np.mean([draw.choice(row[CATEGORIES == c], (CATEGORIES == c).sum()).mean() for c in range(3)]) for _ in range(4000)
     ]
-    low, high = np.quantile(means, [0.025, 0.975])
+    counts = np.array([20, 30, 40])
+    expansion = ((1 / counts).sum() / ((counts - 1) / counts**2).sum()) ** 0.5
+    tail = scipy_stats.norm.sf(expansion * scipy_stats.t.ppf(0.975, 87))
+    low, high = np.quantile(means, [tail, 1 - tail])
     assert found.estimate == pytest.approx(np.mean([row[CATEGORIES == c].mean() for c in range(3)]))
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.006)
+
+
+def test_the_interval_of_few_even_prompts_is_that_of_student():
+    row = rng(29).normal(0.1, 0.4, 30)
+    found = stats.checkpoint_intervals(row[None], np.zeros(30, int), "item_mean", rng(30), 20000)[0]
+    expected = scipy_stats.t.interval(0.95, 29, row.mean(), scipy_stats.sem(row))
+    assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=0.03)
+    assert found.p == pytest.approx(scipy_stats.ttest_1samp(row, 0).pvalue, abs=0.02)
 
 
 def test_p_value_agrees_with_the_interval_and_with_t():
@@ -102,38 +116,51 @@ def test_without_prompt_variation_it_is_the_t_interval_over_seeds():
     assert found.p == pytest.approx(scipy_stats.ttest_1samp(shifts, 0).pvalue)
 
 
-@pytest.mark.parametrize("seeds", [3, 4])
-@pytest.mark.parametrize(
-    "seed_sd, category_sd, prompt_sd, both_sd", [(0.0, 0.0, 0.3, 0.3), (0.02, 0.02, 0.3, 0.3), (0.05, 0.05, 0.3, 0.3)]
-)
-def test_coverage_of_the_claim_about_methods(seeds, seed_sd, category_sd, prompt_sd, both_sd):
-    draw, hits, trials = rng(12), 0, 300
-    categories = np.repeat(np.arange(6), 36)
-    for _ in range(trials):
-        matrix = (
-            seed_sd * draw.standard_normal((seeds, 1))
-            + category_sd * draw.standard_normal((seeds, 6))[:, categories]
-            + prompt_sd * draw.standard_normal(216)
-            + both_sd * draw.standard_normal((seeds, 216))
-        )
-        found = stats.method_interval(matrix, categories, "category_mean", draw)
-        hits += found.low <= 0 <= found.high
-    assert 0.92 <= hits / trials <= 0.98  # 93 to 97 % up to the noise of 300 trials
+def test_crossed_variance_is_that_of_a_two_way_anova():
+    """One category: (MS of seeds + MS of prompts - MS of the rest) / (seeds x prompts)."""
+    seeds, prompts = 4, 30
+    matrix = rng(18).normal(0, 0.2, (seeds, 1)) + rng(19).normal(0, 0.3, prompts) + rng(20).normal(0, 0.1, (seeds, prompts))
+    s, p = np.meshgrid(np.arange(seeds), np.arange(prompts), indexing="ij")
+    table = pd.DataFrame({"score": matrix.ravel(), "seed": s.ravel(), "prompt": p.ravel()})
+    anova = anova_lm(ols("score ~ C(seed) + C(prompt)", table).fit())
+    squares = anova["sum_sq"] / anova["df"]
+    expected = (squares["C(seed)"] + squares["C(prompt)"] - squares["Residual"]) / (seeds * prompts)
+    variance, df = stats.crossed_variance(matrix, np.zeros(prompts, int), np.full(prompts, 1 / prompts))
+    assert variance == pytest.approx(expected) and seeds - 1 <= df
 
 
-def test_coverage_of_the_claim_about_checkpoints():
-    draw = rng(13)
-    hits = sum(
-        found.low <= 0.3 <= found.high
-        for _ in range(8)
-        for found in stats.checkpoint_intervals(
-            (draw.random((1, 90)) < 0.3).astype(float), CATEGORIES, "category_mean", draw, 300
-        )
-    )
-    # 8 separate draws of the resamples; most of the evidence comes from rows that share one draw
-    rows = (draw.random((400, 90)) < 0.3).astype(float)
-    found = stats.checkpoint_intervals(rows, CATEGORIES, "category_mean", draw, 600)
-    assert hits >= 6 and 0.915 <= np.mean([f.low <= 0.3 <= f.high for f in found]) <= 0.98
+def test_equal_headlines_leave_the_prompts_part():
+    row = rng(21).normal(size=90)
+    weights = stats.headline_weights(CATEGORIES, "item_mean")
+    variance, df = stats.crossed_variance(np.stack([row] * 3), CATEGORIES, weights)
+    single = [(CATEGORIES == c).mean() ** 2 * row[CATEGORIES == c].var(ddof=1) / (CATEGORIES == c).sum() for c in range(3)]
+    assert variance == pytest.approx(sum(single)) and df > 19
+
+
+def test_p_value_agrees_with_a_permutation_test():
+    for shift in (0.0, 0.05, 0.1):
+        row = rng(22).normal(shift, 0.4, 80)
+        found = stats.checkpoint_intervals(row[None], np.zeros(80, int), "item_mean", rng(23))[0]
+        flips = scipy_stats.permutation_test((row,), np.mean, permutation_type="samples", n_resamples=4999, rng=rng(24))
+        assert found.p == pytest.approx(flips.pvalue, abs=0.03)
+
+
+def test_the_exact_interval_is_that_of_scipy():
+    for hits in (0, 36):
+        found = stats.exact_interval(np.full(36, hits / 36.0), 1.0)
+        expected = scipy_stats.binomtest(hits, 36).proportion_ci(method="exact")
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_of_a_ratio_equals_a_plain_loop():
+    asked = rng(25).integers(1, 6, 60).astype(float)
+    hits = rng(26).binomial(asked.astype(int), 0.6).astype(float)
+    found = stats.ratio_intervals(hits[None], asked[None], rng(27), 4000)[0]
+    draw, ratios = rng(28), []
+    for _ in range(4000):
+        at = draw.integers(0, 60, 60)
+        ratios.append(hits[at].sum() / asked[at].sum())
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(ratios, [0.025, 0.975])), abs=0.008)
 
 
 def test_ten_seeds_are_resampled_crossed():

@@ -1,0 +1,88 @@
+"""Recomputes a run from its raw records and says whether everything in it still fits together."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import arguments
+from bench.cli import run_main
+
+if TYPE_CHECKING:
+    from bench.checking.findings import Findings
+
+DESCRIPTION = """\
+Checks the folder of a run, offline, and changes nothing in it:
+
+  prompts and settings   config.json against the prompt sets, the pictures, the verdicts and the trainings
+  pictures               every file against the hash in its manifest; weights against the hash the pictures were made with
+  verdicts               every (prompt, sample) once; pictures are judged again where the scorer needs no weights
+  trainings              logs that add up; checkpoints and settings that belong to them
+  report                 every table and figure made again from the records and compared byte for byte (pictures only where
+                         the versions of the drawing libraries are recorded and equal)
+
+Exit code: 0 all matches, 1 mismatch (each named in one line), 2 usage, 3 no mismatch, but something is missing. What cannot be
+compared here is said, with the reason, and changes no exit code.
+A check finds what contradicts itself. It cannot find a run that was invented as a whole, with pictures made elsewhere.
+
+example:
+  python -m bench.check runs/mine
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Checks; returns the exit code."""
+    p = arguments.new_parser("check", DESCRIPTION)
+    p.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    arguments.add_json(p)
+    args = p.parse_args(argv)
+    from bench.rundir import CONFIG
+    from htgrpo.errors import UserError
+
+    if not (args.run / CONFIG).is_file():
+        raise UserError(f"{str(args.run)!r} holds no {CONFIG}: give the folder that bench.compare or bench.train wrote to")
+    findings = check(args.run)
+    if args.json:
+        parts = {name: getattr(findings, name) for name in ("status", "mismatches", "missing", "unchecked", "counts")}
+        print(json.dumps({"run": str(args.run), **parts}, indent=2, ensure_ascii=False))
+        return findings.exit_code
+    for label, lines in (("mismatch", findings.mismatches), ("missing", findings.missing), ("not checked", findings.unchecked)):
+        for line in lines:
+            print(f"{label}: {line}")
+    done = ", ".join(f"{count} {name}" for name, count in findings.counts.items())
+    print(f"{findings.status}: {args.run} (compared: {done or 'nothing'})")
+    return findings.exit_code
+
+
+def check(root: Path) -> "Findings":
+    """What there is to say about the run in `root`. Reads only."""
+    from bench.checking.chain import check_scores, load_benchmarks
+    from bench.checking.findings import Damaged, Findings, read_object
+    from bench.checking.report import check_report
+    from bench.checking.seal import check_complete
+    from bench.checking.training import check_trainings
+    from bench.given.scoring import KIND
+    from bench.request import Request
+    from bench.rundir import CONFIG, RunDir
+    from htgrpo.errors import UserError
+
+    run, findings = RunDir(root), Findings()
+    try:
+        config = read_object(root / CONFIG)
+        request = Request.read(config, CONFIG)
+    except (Damaged, UserError) as error:
+        findings.mismatches.append(f"{CONFIG}: {error}")
+        return findings
+    check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
+    made = config.get("kind") != KIND  # given pictures have no training, and no command that makes them complete
+    if made:
+        check_trainings(run, request, findings)
+    whole = not findings.missing
+    if made:
+        check_complete(run, findings)
+    if any(root.glob("verdicts/*/*/*.meta.json")):
+        check_report(run, config, whole, findings)
+    return findings
+
+
+if __name__ == "__main__":
+    run_main(main)

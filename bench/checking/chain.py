@@ -1,0 +1,213 @@
+"""From config.json to a score: prompts, settings, weights, pictures and verdicts must name each other's hashes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from bench.benchmarks.registry import make
+from bench.checking.findings import Damaged, Findings, read_object
+from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, judge_again
+from bench.given.scoring import KIND
+from bench.images import META
+from bench.judging import PARTS
+from bench.request import BASE, Request
+from bench.rundir import RunDir
+from bench.selection import Selection, select_all
+from bench.verdicts import score_identity
+from bench.weights import Weights, inspect
+from bench.work import FINAL, Evaluation, PictureSet
+from htgrpo.errors import UserError
+
+if TYPE_CHECKING:
+    from bench.benchmarks.base import Benchmark
+
+RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
+OPTIONAL = ("axes", "note")
+META_KEYS = ("identity", "benchmark", "version", "setting", "scorer", "prompt_set_sha256", "expected_images", "policy", *RULE)
+PICTURE_KEYS = ("identity", "policy_sha256", "pictures", "setting", "prompt_set_sha256", "images")
+OPEN = ("auto", "")
+"""Settings whose meaning depends on the machine or the weights; what they meant is recorded with the pictures only."""
+
+Look = Callable[[Path], Weights]
+"""What lies in a checkpoint's folder."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not here."""
+
+    benchmark: "Benchmark"
+    selection: Selection | None
+
+
+def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings) -> dict[str, Known]:
+    """The benchmarks of the run that exist here, with those prompts that are still the run's."""
+    found, whole = {}, {}
+    for name in request.benchmarks:
+        try:
+            found[name] = make(name)
+            found[name].prompts(request.split), found[name].drawn(request.split)
+            whole[name] = found[name]
+        except UserError as error:
+            findings.not_checked(f"config.json: the prompts of {name} ({error.message})")
+    try:
+        selections = select_all(whole, request.split, request.limit, request.subset)
+    except UserError as error:  # no command would have begun with such subsets
+        findings.mismatches.append(f"config.json: {error.message}")
+        selections = {}
+    for name, selection in list(selections.items()):
+        recorded = config.get("prompt_sets", {}).get(name)
+        if not findings.same("config.json", f"prompt_sets.{name}", recorded, selection.sha256, "the prompt set"):
+            del selections[name]
+        if name in config.get("selections", {}):
+            chosen = [prompt.id for prompt in selection.prompts]
+            findings.same("config.json", f"selections.{name}", config["selections"][name], chosen, "the selection")
+    return {name: Known(benchmark, selections.get(name)) for name, benchmark in found.items()}
+
+
+def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings) -> None:
+    """Every verdict file with all that it stands on; then what lies there without belonging to one."""
+    metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
+    given = config.get("kind") == KIND
+    scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings, given) for path in metas]
+    look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
+    broken: dict[Path, set[Key]] = {}
+    for one in scored:
+        with _named(run.relative(one.path), findings):
+            _check_scored(one, request, config, known, look, broken)
+    for path in sorted({*run.root.glob("verdicts/*/*/*.jsonl")} - {one.path for one in scored}):
+        findings.missing.append(f"{run.relative(path)}: has no meta file beside it, so that nothing says what it is")
+    for path in sorted(run.root.glob(f"verdicts/*/*/*{PARTS}")):
+        findings.missing.append(f"{run.relative(path)}: a scoring was interrupted; run its command again")
+    judged = {one.folder for one in scored}
+    for folder in sorted(path for path in run.root.glob("images/*/*/*") if path.is_dir() and path not in judged):
+        findings.missing.append(f"{run.relative(folder)}: its pictures have no verdicts")
+    if request.benchmarks and not scored:
+        findings.missing.append("verdicts: nothing has been scored")
+
+
+@contextmanager
+def _named(where: str, findings: Findings) -> Iterator[None]:
+    """Turns what stops a check into a mismatch."""
+    try:
+        yield
+    except Damaged as error:
+        findings.mismatches.append(f"{where}: {error}")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
+
+
+def _check_scored(scored: Scored, request: Request, config: dict[str, Any], known: dict[str, Known], look: Look,
+                  broken: dict[Path, set[Key]]) -> None:
+    """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be read."""
+    meta = _object(scored, scored.meta, META_KEYS)
+    pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
+    here = known.get(scored.benchmark)
+    _check_names(scored, meta, pictures)
+    _check_settings(scored, meta, request, config, here)
+    if scored.given:
+        check_given(scored, meta["policy"], pictures["policy_sha256"], request)
+    else:
+        _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
+    if here is not None and here.benchmark.version == meta["version"]:
+        _check_rule(scored, meta, here.benchmark)
+    usable = here is not None and here.selection is not None and here.selection.sha256 == meta["prompt_set_sha256"]
+    drawn = here.selection.drawn if usable else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
+    if usable:
+        scored.same(scored.meta, "pictures", scored.pictures, drawn.name, "the benchmark")
+        scored.same(scored.folder / META, "prompt_set_sha256", pictures["prompt_set_sha256"], drawn.sha256, "the prompt set")
+    prompts = here.selection.prompts if usable else ()
+    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn)
+    chained = _check_identity(scored, meta, pictures, evaluation)
+    if scored.folder not in broken:  # benchmarks may share pictures
+        broken[scored.folder] = check_pictures(scored, evaluation, pictures["images"])
+    check_records(scored, evaluation, meta["expected_images"])
+    if usable and chained:
+        judge_again(scored, meta, evaluation, here.benchmark, broken[scored.folder])
+
+
+def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
+    for key in (*RULE, *OPTIONAL):
+        value = getattr(benchmark, key)
+        value = list(value) if isinstance(value, tuple) else value
+        scored.same(scored.meta, key, meta.get(key, type(value)()), value, "the benchmark")
+
+
+def _object(scored: Scored, path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        value = read_object(path)
+    except Damaged as error:
+        raise Damaged(f"{scored.name(path)}, which belongs to it, {error}") from error
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise Damaged(f"{scored.name(path)}, which belongs to it, lacks {', '.join(missing)}")
+    return value
+
+
+def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any], evaluation: Evaluation) -> bool:
+    """Whether both identities are the hashes of what they stand for."""
+    recorded = SimpleNamespace(scorer_identity=lambda: meta["scorer"], version=meta["version"])
+    generation = evaluation.generation_identity(pictures["policy_sha256"])
+    whole = score_identity(recorded, evaluation, pictures["policy_sha256"])
+    own = scored.same(scored.folder / META, "identity", pictures["identity"], generation, "the hash of what it stands for")
+    return scored.same(scored.meta, "identity", meta["identity"], whole, "the hash of what it stands for") and own
+
+
+def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any]) -> None:
+    policy, own = meta["policy"], scored.folder / META
+    unseeded = policy["method"] == BASE or scored.given
+    name = policy["method"] if unseeded else f"{policy['method']}-seed{policy['train_seed']}"
+    name += f"@{policy['iteration']}" if policy["milestone"] != FINAL else ""
+    scored.same(scored.path, "its name", scored.policy, name, "its meta file")
+    scored.same(scored.meta, "policy.name", policy["name"], scored.policy, "its file name")
+    scored.same(scored.meta, "benchmark", meta["benchmark"], scored.benchmark, "its folder")
+    scored.same(own, "pictures", pictures["pictures"], scored.pictures, "its folder")
+    scored.same(own, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
+
+
+def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any],
+                    here: Known | None) -> None:
+    asked, name = request.settings.get(scored.setting), f"config.json's settings.{scored.setting}"
+    if asked is None or scored.benchmark not in request.benchmarks:
+        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under "
+                                          f"{scored.setting!r}")
+        return
+    if here is not None and here.benchmark.samples is not None:
+        asked = {**asked, "samples": here.benchmark.samples}
+    if scored.given:  # each folder has as many pictures of a prompt as it has
+        asked = {**asked, "samples": ""}
+    for key in dict.fromkeys([*asked, *meta["setting"]]):
+        if asked.get(key) not in OPEN:
+            scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), name)
+    prompts = config["prompt_sets"].get(scored.benchmark)
+    scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], prompts, "config.json")
+
+
+def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request: Request, look: Look) -> None:
+    """The weights that the pictures name against those of config.json, or of the checkpoint that training has left."""
+    where, method, seed = scored.folder / META, policy["method"], policy["train_seed"]
+    given = [item["sha256"] for item in request.checkpoints.get(method, []) if item["seed"] == seed]
+    if method == BASE or given:
+        scored.same(where, "policy_sha256", sha256, given[0] if given else request.policy_sha256, "config.json")
+        return
+    if method not in request.methods or seed not in request.seeds:
+        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json knows no method {method!r} with seed {seed}")
+        return
+    checkpoint = scored.run.train(method, seed) / "checkpoints" / f"step_{policy['iteration']:06d}"
+    name = scored.name(checkpoint)
+    scored.same(scored.meta, "policy.checkpoint", policy["checkpoint"], name, "its iteration")
+    if not checkpoint.is_dir():
+        scored.findings.missing.append(f"{name}: is gone, so that nothing shows whose pictures those of {scored.policy} are")
+        return
+    try:
+        weights = look(checkpoint)
+    except UserError as error:
+        scored.findings.mismatches.append(f"{name}: {error.message}")
+        return
+    scored.same(where, "policy_sha256", sha256, weights.sha256, f"the weights in {name}")
+    for key in ("iteration", "forwards", "random_weights"):
+        scored.same(scored.meta, f"policy.{key}", policy[key], getattr(weights, key), "its checkpoint")

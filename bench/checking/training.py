@@ -1,0 +1,96 @@
+"""Trainings: logs that add up, checkpoints that belong to them, and settings that are still those of config.json."""
+
+from dataclasses import asdict, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from bench.checking.findings import Damaged, Findings, read_object, read_records
+from bench.request import Request
+from bench.rundir import RunDir
+from htgrpo.checkpoints import STATE, saved
+from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.trainer import METRICS, TIMING, train_identity
+from htgrpo.world.prompts import split_prompts
+
+
+def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
+    """Every training folder, and whether every method has one."""
+    folders = sorted(path for path in run.root.glob("train/*/seed*") if path.is_dir())
+    for folder in folders:
+        method, seed = folder.parent.name, folder.name.removeprefix("seed")
+        where = run.relative(folder)
+        if method not in request.methods or not seed.isdigit() or int(seed) not in request.seeds:
+            findings.mismatches.append(f"{where}: config.json knows no method {method!r} with seed {seed}")
+            continue
+        try:
+            _check_training(folder, where, request, method, int(seed), findings)
+        except Damaged as error:
+            findings.mismatches.append(f"{where}/{error}")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
+    trained = {folder.parent.name for folder in folders}
+    findings.missing += [f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained]
+
+
+def _check_training(folder: Path, where: str, request: Request, method: str, seed: int, findings: Findings) -> None:
+    metrics = _log(folder, METRICS)
+    findings.counts["training iterations"] += len(metrics)
+    _check_log(metrics, f"{where}/{METRICS}", findings)
+    clock = [record["iteration"] for record in _log(folder, TIMING)]
+    findings.same(f"{where}/{TIMING}", "the list of iterations", clock, [r["iteration"] for r in metrics], METRICS)
+    states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
+    if not states or not metrics:
+        findings.missing.append(f"{where}: has no checkpoint with the trainer's state, so that its settings cannot be checked")
+        return
+    newest, last = states[-1], metrics[-1]
+    name = f"{where}/checkpoints/{newest.name}/{STATE}/state.json"
+    try:
+        state = read_object(newest / STATE / "state.json")
+    except Damaged as error:
+        raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json {error}") from error
+    findings.same(name, "iteration", state["iteration"], int(newest.name.removeprefix("step_")), "its folder")
+    for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
+        findings.same(name, key, state[key], value, f"the last line of {METRICS}")
+    _check_settings(name, state["identity"], request, method, seed, findings)
+    budget = parse_budget(request.train[method]["budget"])
+    if not budget.done(last["iteration"], last["forwards_total"], last["forwards"]):
+        findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before its budget was spent")
+
+
+def _log(folder: Path, name: str) -> list[dict[str, Any]]:
+    try:
+        return read_records(folder / name)
+    except Damaged as error:
+        raise Damaged(f"{name} {error}") from error
+
+
+def _check_log(metrics: list[dict[str, Any]], where: str, findings: Findings) -> None:
+    """Iterations without a gap, and forwards that add up."""
+    lines, total = [], 0
+    for number, record in enumerate(metrics, 1):
+        total += record["forwards"]
+        phases = sum(value for key, value in record.items() if key.startswith("forwards_") and key != "forwards_total")
+        if record["iteration"] != number:
+            lines.append(f"line {number} is of iteration {record['iteration']}: a record was dropped, added or moved")
+            break
+        if record["forwards_total"] != total or record["forwards"] != phases:
+            lines.append(f"the forwards of iteration {number} do not add up")
+    findings.several(where, lines)
+
+
+def _check_settings(where: str, identity: str, request: Request, method: str, seed: int, findings: Findings) -> None:
+    """The settings, starting weights and prompts of config.json against what the trainer has recorded."""
+    recorded, ours = {*request.train[method], "seed"}, {field.name for field in fields(TrainConfig)}
+    if recorded != ours:
+        findings.unchecked.append(f"{where}: settings (config.json was written by a version with other ones: "
+                                  f"{', '.join(sorted(recorded ^ ours))})")
+        return
+    config = request.config(method, seed)
+    start = SimpleNamespace(sha256=request.policy_sha256)
+    if identity != train_identity(config, start, split_prompts("train")):
+        findings.mismatches.append(f"{where}: was not trained with the settings that config.json has as train.{method} "
+                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and the training prompts "
+                                   "of this version")
+    else:
+        findings.counts["trainings"] += 1

@@ -1,0 +1,170 @@
+"""Two gates for a CI: has anything changed, and has quality fallen?"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import arguments
+from bench.cli import run_main
+
+if TYPE_CHECKING:
+    from bench.regression.detector import Changes
+    from bench.regression.gate import Outcome
+    from reports.load import Run
+
+SHIPPED = Path(__file__).parent / "regression" / "baselines" / "embedded.json"
+DESCRIPTION = """\
+Without --gate: the change detector. Frozen prompts and seeds must give frozen tokens for every sampler, and for the policy after
+a tiny training of every method; frozen pictures must give frozen verdicts. In fp64 on one thread, to the last bit where the
+baseline knows this platform; elsewhere log-probabilities and rewards of the frozen codes within 1e-6. Takes some seconds.
+
+With --gate RUN: the quality gate. Each method's scores in RUN against the stored ones, prompt by prompt: a one-sided paired
+permutation test at 5 %, Holm-adjusted over methods. The smallest fall that could have been seen (80 % power) is printed beside it.
+
+Baselines are small JSON files, written with --update.
+Exit code: 0 ok, 1 something changed or fell, 2 usage, 3 incomplete (pictures of RUN are missing).
+
+examples:
+  python -m bench.regress
+  python -m bench.regress --update
+  python -m bench.regress --gate runs/good --baseline good.json --subset geneval:60 --update
+  python -m bench.regress --gate runs/new --baseline good.json
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = arguments.new_parser("regress", DESCRIPTION)
+    p.add_argument("--gate", type=Path, metavar="RUN", help="test the quality of this run instead of looking for changes")
+    p.add_argument("--baseline", type=Path, metavar="FILE", help="the stored baseline (default without --gate: the shipped one)")
+    p.add_argument("--update", action="store_true", help="write the baseline instead of comparing with it")
+    p.add_argument("--methods", metavar="NAMES", help="comma-separated methods (quality gate: default all of the baseline; change "
+                   "detector, --update: default all that are registered)")
+    p.add_argument("--policy", metavar="NAME_OR_PATH", help="change detector: the policy to watch (default embedded)")
+    p.add_argument("--prompts", type=int, metavar="N", help="change detector, --update: how many prompts (default 32)")
+    p.add_argument("--subset", metavar="NAME:N", help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
+                   "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default")
+    p.add_argument("--setting", metavar="NAME", help="quality gate: the generation setting (default main)")
+    arguments.add_json(p)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one gate; returns the exit code."""
+    from htgrpo.errors import UserError
+
+    args = parser().parse_args(argv)
+    other = ("policy", "prompts") if args.gate else ("subset", "setting")
+    for name in other:
+        if getattr(args, name) is not None:
+            raise UserError(f"--{name} is of no use {'with' if args.gate else 'without'} --gate: leave it out")
+    if args.methods is not None and not args.gate and not args.update:
+        raise UserError("--methods needs --gate or --update: the change detector always looks at all methods of its baseline")
+    if args.methods is not None:
+        args.methods = [name.strip() for name in args.methods.split(",") if name.strip()]
+    return _gate(args) if args.gate else _detect(args)
+
+
+def _detect(args: argparse.Namespace) -> int:
+    from bench.regression import detector, frozen
+    from bench.weights import EMBEDDED
+    from htgrpo.errors import EXIT_FAILED, EXIT_OK, UserError
+    from htgrpo.registry import METHODS
+
+    if args.policy not in (None, EMBEDDED) and args.baseline is None:
+        raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
+    if args.prompts is not None and (args.prompts < 1 or not args.update):
+        raise UserError(f"--prompts is {args.prompts}, but it takes a whole number of at least 1, with --update")
+    started, path, policy = time.perf_counter(), args.baseline or SHIPPED, args.policy or EMBEDDED
+    if args.update:
+        old = detector.read(path) if path.is_file() else None
+        methods = [METHODS.check(name) for name in args.methods or METHODS.names()]
+        facts = frozen.gather(policy, frozen.chosen(args.prompts or frozen.PROMPTS), methods)
+        kept = detector.write(path, facts, old)
+        print(f"baseline {path}: {'this platform was added' if kept else 'written'} ({len(facts.codes)} prompts, methods "
+              f"{', '.join(methods)})")
+        return EXIT_OK
+    baseline = detector.read(path)
+    trained = [name for name in baseline.facts.log_probs if name != "base"]
+    facts = frozen.gather(policy, frozen.named(baseline.facts.prompts), [METHODS.check(m) for m in trained], baseline.facts.codes)
+    changes = detector.compare(baseline, facts)
+    _print_changes(changes, args.json, f"{len(facts.codes)} prompts, methods {', '.join(trained)}", time.perf_counter() - started)
+    return EXIT_FAILED if changes.found else EXIT_OK
+
+
+def _print_changes(changes: "Changes", as_json: bool, what: str, seconds: float) -> None:
+    if as_json:
+        status = "changed" if changes.found else "ok"
+        print(json.dumps({"status": status, "changes": changes.found, "notes": changes.notes, "exact": changes.exact}, indent=2))
+        return
+    for label, lines in (("changed", changes.found), ("note", changes.notes)):
+        for line in lines:
+            print(f"{label}: {line}")
+    how = "to the last bit" if changes.exact else "within 1e-6: the baseline does not know this platform"
+    print(f"{'changed' if changes.found else 'ok'}: {what}, compared {how}, {seconds:.1f} s")
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from bench.regression import gate
+    from htgrpo.errors import EXIT_FAILED, EXIT_OK, UserError
+
+    if args.baseline is None:
+        raise UserError("--gate needs --baseline FILE: the stored scores to compare with, or with --update to write")
+    name, count = _subset(args.subset)
+    if args.update:
+        if name is None:
+            raise UserError("--update needs --subset NAME:N: which prompts of which benchmark the baseline is about")
+        stored = gate.measure(_load(args.gate), name, args.setting or "main", count, methods=args.methods)
+        gate.write(args.baseline, stored)
+        print(f"baseline {args.baseline}: {len(stored.prompts)} prompts of {name}, methods {', '.join(stored.scores)}")
+        outcomes = gate.compare(stored, stored, None)
+        for one in outcomes:
+            print(f"{one.method}: {one.then:.4g}; a fall of {one.visible:.2g} will be found with 80 % power")
+        return EXIT_OK
+    baseline = gate.read(args.baseline)
+    for flag, given, stored in (("--subset", args.subset and (name, count), (baseline.benchmark, baseline.subset)),
+                                ("--setting", args.setting, baseline.setting)):
+        if given is not None and given != stored:
+            raise UserError(f"{flag} is not that of the baseline {str(args.baseline)!r}, which has {stored!r}: leave it out")
+    now = gate.measure(_load(args.gate), baseline.benchmark, baseline.setting, baseline.subset, baseline.prompts)
+    outcomes = gate.compare(baseline, now, args.methods)
+    _print_outcomes(outcomes, args.json, f"{len(baseline.prompts)} prompts of {baseline.benchmark}")
+    return EXIT_FAILED if any(one.regressed for one in outcomes) else EXIT_OK
+
+
+def _load(folder: Path) -> "Run":
+    """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
+    from htgrpo.errors import EXIT_INCOMPLETE, UserError
+    from reports.load import load_run
+
+    if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):
+        raise UserError(f"{str(folder)!r} holds no verdicts yet: score it first with python -m bench.score", EXIT_INCOMPLETE)
+    return load_run(folder)
+
+
+def _subset(text: str | None) -> tuple[str | None, int | None]:
+    """(benchmark, prompts) of NAME:N or NAME. Raises UserError."""
+    from htgrpo.errors import UserError
+
+    name, colon, count = (text or "").partition(":")
+    if text is not None and (not name or (colon and (not count.isdigit() or int(count) < 2))):
+        raise UserError(f"--subset is {text!r}, but it takes NAME:N with N of at least 2, such as geneval:60, or NAME")
+    return name or None, int(count) if count else None
+
+
+def _print_outcomes(outcomes: "list[Outcome]", as_json: bool, what: str) -> None:
+    fallen = [one.method for one in outcomes if one.regressed]
+    if as_json:
+        rows = [{**one.__dict__, "regressed": one.regressed} for one in outcomes]
+        print(json.dumps({"status": "regression" if fallen else "ok", "prompts": what, "methods": rows}, indent=2))
+        return
+    for one in outcomes:
+        print(f"{'fell' if one.regressed else 'ok'}: {one.method} {one.now:.4g}, was {one.then:.4g} (change {one.change:+.3g}, "
+              f"one-sided p {one.p:.3g}, {one.changed} prompts changed); a fall of {one.visible:.2g} is found with 80 % power")
+    print(f"{'regression: ' + ', '.join(fallen) if fallen else 'ok'} ({what})")
+
+
+if __name__ == "__main__":
+    run_main(main)

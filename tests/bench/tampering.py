@@ -1,0 +1,33 @@
+"""What a careless hand, or a careful forger, does to the files of a run."""
+
+import json
+from pathlib import Path
+
+from bench.complete import FILE
+from htgrpo.files import sha256_file
+
+
+def edit(path: Path, change) -> None:
+    """Applies `change` to the JSON object in `path`."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def edit_line(path: Path, number: int, change) -> None:
+    """Applies `change` to one record of a JSON-lines file."""
+    lines = path.read_text().splitlines()
+    record = json.loads(lines[number])
+    change(record)
+    lines[number] = json.dumps(record, ensure_ascii=False)
+    path.write_text("".join(line + "\n" for line in lines))
+
+
+def drop_line(path: Path, number: int) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:number] + lines[number + 1 :]))
+
+
+def reseal(run: Path) -> None:
+    """What a careful forger does: complete.json agrees with the files as they are now."""
+    edit(run / FILE, lambda seal: seal["files"].update({name: sha256_file(run / name) for name in seal["files"]}))
