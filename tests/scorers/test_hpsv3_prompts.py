@@ -6,6 +6,7 @@ import pytest
 
 from bench import assets
 from bench.benchmarks.hpsv3_prompts import CATEGORIES, SAMPLE, WHOLE, hpsv3_prompts
+from bench.benchmarks.registry import make
 from htgrpo.errors import UserError
 from tests.scorers.made_assets import entry, sha256, use
 
@@ -54,3 +55,13 @@ def test_without_a_copy_the_sentence_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv(assets.CACHE, str(tmp_path / "cache"))
     with pytest.raises(UserError, match="run `python -m bench.fetch hpsv3_prompts_sample`"):
         hpsv3_prompts(SAMPLE)
+
+
+def test_the_benchmark_makes_one_picture_a_prompt_and_means_categories(put):
+    one = make("hpsv3_categories")
+    put(WHOLE, LINES)
+    prompts = one.prompts("heldout")
+    assert {prompt.category for prompt in prompts} == set(CATEGORIES) == set(one.categories)
+    assert (one.samples, one.aggregate, one.picture_set, one.drawn("heldout")) == (1, "category_mean", "hpsv3_categories", prompts)
+    with pytest.raises(UserError, match="write hpsv3@dpg"):
+        make("hpsv3_categories@dpg")
