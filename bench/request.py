@@ -114,9 +114,22 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         {label: _given(sources, weights) for label, sources in named.items()},
         bool(defaults["equal_iterations"]),
-        prompts.train_prompts(args.train_prompts),
+        _train_prompts(args, defaults, methods, remarks),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+
+
+def _train_prompts(args: argparse.Namespace, defaults: dict, methods: list[str], remarks: list[str]) -> dict[str, Any]:
+    """What is trained on. Only a plan is made without prompts that a preset names, and says so."""
+    if args.train_prompts is None and not methods:
+        return prompts.embedded()
+    try:
+        return prompts.train_prompts(args.train_prompts or defaults.get("train_prompts"))
+    except UserError as error:
+        if not args.dry_run or args.train_prompts is not None:
+            raise
+        remarks.append(f"still missing: {error.message}; planned with the embedded world's training prompts instead")
+        return prompts.embedded()
 
 
 def _random_remarks(args: argparse.Namespace, weights: Weights, defaults: dict) -> list[str]:
