@@ -52,9 +52,10 @@ def markdown(title: str, studies: list[Study]) -> str:
 
 METHOD_NOTE = (
     f"Differences are paired: the same prompts, noise and training seeds for all variants. Square brackets hold {LEVEL:.0%} "
-    "intervals; p is Holm-adjusted over the differences of a study. A finding *holds* when all its differences are resolved in its "
-    "favour, *fails* when one is resolved against it, and is *unresolved* otherwise, which does not mean that there is no "
-    f"difference: *could see* is the smallest true difference that this run would have told from zero with {POWER:.0%} probability."
+    "intervals, of each difference by itself; p is Holm-adjusted over the differences of a study, and decides what is resolved. A "
+    "finding *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, and is "
+    "*unresolved* otherwise, which does not mean that there is no difference: *could see* is the smallest true difference that "
+    f"this run would have told from zero with {POWER:.0%} probability."
 )
 
 

@@ -18,6 +18,8 @@ from htgrpo.errors import EXIT_OK, UserError
 from htgrpo.ht import HT
 from htgrpo.options import build
 from reports import paper_tables, paper_text
+from reports import stats as stats_of_reports
+from reports.analysis import ALPHA
 from reports.paper import mark, published
 from reports.paper_settings import settings
 from reports.power import detectable
@@ -73,6 +75,7 @@ def test_variants_have_the_papers_marks():
     assert {name for s in known["studies"].values() for name in s["variants"]} - names == {"stage_mean_credit"}, "ours"
     assert mark("A4", "alpha_narrow").text == "80.2" and mark("A4", "alpha_broad").text == "lower"
     assert (mark("A1", "no_global").low, mark("A1", "no_global").high) == (78.3, 80.2)
+    assert mark("A1", "reversed").text == "order matters" and mark("A2", "global_biased").text == "lower"
     assert mark("A5", "stage_mean_credit") is None and mark("A3", "default").low == 83.31
 
 
@@ -201,6 +204,33 @@ def test_a_difference_of_that_size_is_seen_four_times_in_five(df, comparisons):
     spread = error * np.sqrt(generator.chisquare(df, 100_000) / df) if math.isfinite(df) else error
     seen = np.abs(draws / spread) > stats.t.ppf(1 - 0.025 / comparisons, free)
     assert seen.mean() == pytest.approx(0.8, abs=0.005)
+
+
+def test_prompts_resampled_and_adjusted_see_it_four_times_in_five():
+    """The whole way from scores to Holm's p: one real difference of the detectable size in a family of two."""
+    trials, family, prompts, spread = 400, 2, 60, 0.4
+    generator, categories = np.random.default_rng(5), np.repeat(np.arange(2), prompts // 2)
+    error = spread / math.sqrt(prompts)
+    size = detectable(Interval(0.0, -1.96 * error, 1.96 * error), family)
+    rows = generator.normal(0.0, spread, (trials, family, prompts))
+    rows[:, 0] += size
+    found = stats_of_reports.checkpoint_intervals(rows.reshape(-1, prompts), categories, "category_mean", generator, resamples=999)
+    p_values = np.array([one.p for one in found]).reshape(trials, family)
+    real, null = p_values.T
+    seen = (real * family < ALPHA) | ((null * family < ALPHA) & (real < ALPHA))  # Holm's two steps
+    assert seen.mean() == pytest.approx(0.8, abs=0.06)
+    assert (null * family < ALPHA).mean() < 0.06, "and what is not there is rarely seen"
+
+
+def test_training_seeds_see_it_four_times_in_five():
+    """Four seeds that disagree far more than prompts do: Student's t with three degrees of freedom."""
+    trials, family, seeds, spread = 1500, 3, 4, 0.05
+    generator, categories = np.random.default_rng(6), np.repeat(np.arange(2), 15)
+    half = stats.t.ppf(0.975, seeds - 1) * spread / math.sqrt(seeds)
+    size = detectable(Interval(0.0, -half, half, df=seeds - 1), family)
+    luck = generator.normal(0.0, spread, (trials, seeds, 1)) + size + generator.normal(0.0, 1e-4, (trials, seeds, 30))
+    found = [stats_of_reports.method_interval(one, categories, "category_mean", generator).p for one in luck]
+    assert (np.array(found) * family < ALPHA).mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_without_an_interval_nothing_is_known():
