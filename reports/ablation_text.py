@@ -63,10 +63,11 @@ def claim_note(study: Study) -> str:
     """What kind of claim the studies make."""
     if study.level == "methods":
         return f"Claims are about these methods: training seeds and prompts both vary ({_seeds(study)} training seeds)."
-    many = "s" if _seeds(study) != 1 else ""
+    count = _seeds(study)
+    seeds = f"{count} training seeds here; see the seed scatter" if count > 1 else "one training seed here"
     return (
         f"With fewer than {MIN_SEEDS} training seeds claims are about {CHECKPOINTS_ONLY}: prompts vary, training luck is not in "
-        f"the intervals ({_seeds(study)} training seed{many} here; see the seed scatter)."
+        f"the intervals ({seeds})."
     )
 
 
