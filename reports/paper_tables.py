@@ -148,7 +148,7 @@ def _cell(table: str, row: Published | None, column: str, sources: list[Source],
     if row and not row.method:
         return Cell(printed, printed_why, section, None, "not one of our policies")
     if not sources:
-        return Cell(printed, printed_why, section, None, f"no run on {row.group} was given (--run)")
+        return Cell(printed, printed_why, section, None, f"no run from the published weights of {row.group} was given (--run)")
     found = [_measured(source, names, name, row.method if row else method) for source in sources]
     best = next((one for one in found if isinstance(one, tuple)), None)
     if best is None:

@@ -109,7 +109,7 @@ def test_a_run_fills_the_rows_of_its_backbone(mmada):
                 if r["category"] == "counting"]
     assert line_of(laid, "mmada", "ht").cells["counting"].measured.estimate == pytest.approx(np.mean(counting))
     assert line_of(laid, "mmada", "uni").cells["overall"].why == "the run mmada has no uni"
-    assert "no run on lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
+    assert "no run from the published weights of lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
     assert line_of(laid, "mmada", "coupled").cells["overall"].printed_why == paper_tables.NO_ROW
     assert line_of(paper_tables.layout("2", [mmada], ["mmada"]), "mmada", "ht").cells["entity"].measured is not None
     assert "none may be set against" in paper_text.markdown(laid)
