@@ -115,6 +115,38 @@ def test_a_run_fills_the_rows_of_its_backbone(mmada):
     assert "none may be set against" in paper_text.markdown(laid)
 
 
+def rename(root: Path, old: str, new: str, title: str) -> Path:
+    """The run in `root` with benchmark `old` scored as `new`."""
+    (root / "verdicts" / old).rename(root / "verdicts" / new)
+    for path in root.glob(f"verdicts/{new}/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title}))
+    return root
+
+
+def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
+    root = rename(on_mmada(tmp_path / "a"), "geneval", "embedded_geneval", "GenEval (embedded world)")
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval (embedded world)"
+    assert "here: GenEval (embedded world)" in paper_text.markdown(laid)
+    rename(root, "embedded_geneval", "geneval", "GenEval")
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "" and "none may be set" not in paper_text.markdown(laid)
+    rename(root, "dpg", "hpsv3", "HPSv3 on DPG-Bench prompts")
+    laid = paper_tables.layout("3", [paper_tables.open_source(root)], ["mmada"])
+    cells = line_of(laid, "mmada", "ht").cells
+    assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
+
+
+def test_random_weights_never_fill_the_papers_rows(tmp_path):
+    root = on_mmada(tmp_path / "tiny")
+    for path in root.glob("verdicts/*/*/*.meta.json"):
+        meta = json.loads(path.read_text())
+        path.write_text(json.dumps({**meta, "policy": {**meta["policy"], "random_weights": True}}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert all(cell.measured is None for line in laid.lines if line.group == "mmada" for cell in line.cells.values())
+    assert any("random weights" in line.group for line in laid.lines)
+
+
 def test_another_policy_never_fills_the_papers_rows(tmp_path):
     source = paper_tables.open_source(write_run(tmp_path / "small", {"ht": 0.2}, images=False))
     laid = paper_tables.layout("1", [source], ["mmada"])
