@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports import paper
 from reports.ablations import Row, Study
 from reports.style import COLOURS, FAINT, GREY, INK, style
-from reports.text import number
+from reports.text import CHECKPOINTS_ONLY, number
 
 ROW = 0.36
 """Inches per variant."""
@@ -23,7 +23,9 @@ def figure(studies: list[Study], title: str) -> Figure:
     """One block of rows per study, all on one benchmark. Columns: score, difference to the default, the paper's value on its own
     scale."""
     counts = [len(study.rows) for study in studies]
-    heads = 0.42 * len(studies)
+    heads = sum(0.3 + 0.13 * len(study.findings) for study in studies)
+    measured = any(row.score for study in studies for row in study.rows)
+    about_methods = all(study.level == "methods" for study in studies if any(row.gap for row in study.rows))
     with style():
         drawn, axes = plt.subplots(
             len(studies), 3, figsize=(11.0, ROW * sum(counts) + heads + 1.75), squeeze=False, layout="constrained",
@@ -44,15 +46,18 @@ def figure(studies: list[Study], title: str) -> Figure:
             _differences(line[1], study, gaps)
             _paper(line[2], study, marks)
             line[0].set_title(f"{study.key}  {study.title}", fontsize=9.5)
-            heading = "the paper's findings here" if len(study.findings) > 1 else "the paper's finding here"
-            said = ", ".join(finding.status for finding in study.findings)
-            line[1].set_title(f"{heading}: {said}", fontsize=8, fontweight="normal")
+            said = "\n".join(f"{finding.status.upper()}: {finding.claim}" for finding in study.findings)
+            line[1].set_title(said, fontsize=7.5, fontweight="normal")
         block = studies[0].block
-        axes[-1, 0].set_xlabel(f"{block.title}, score")
-        axes[-1, 1].set_xlabel("minus default (paired)")
+        axes[-1, 0].set_xlabel(f"{block.title}, score" if measured else block.title)
+        axes[-1, 1].set_xlabel("minus default (paired)" if measured else "")
+        for ax in [] if measured else axes[:, :2].flat:
+            ax.set_xticks([])
         axes[-1, 2].set_xlabel("the paper: MMaDA-8B, GenEval ×100\n(another model and benchmark scale)", color=PAPER_COLOUR)
-        drawn.suptitle(title, fontsize=9, color="#555555", x=0.01, ha="left")
-        drawn.legend(handles=_legend(studies), ncols=3, frameon=False, loc="outside lower left", fontsize=7.5)
+        scope = "" if about_methods or not measured else f"; findings are about {CHECKPOINTS_ONLY}"
+        drawn.suptitle(f"{title}{scope}", fontsize=9, color="#555555", x=0.01, ha="left")
+        entries = _legend(studies) if measured else [_paper_mark()]
+        drawn.legend(handles=entries, ncols=3, frameon=False, loc="outside lower left", fontsize=7.5)
     return drawn
 
 
@@ -107,7 +112,7 @@ def _differences(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
         ax.plot(gap.interval.estimate, y, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=4)
         if len(gap.per_seed) > 1:
             ax.plot(gap.per_seed, np.full(len(gap.per_seed), y + 0.26), "|", color=colour, markersize=4, zorder=4)
-        text = number(gap.interval.estimate, study.block.scale, True)
+        text = number(gap.interval.estimate, study.block.scale, True) + ("" if gap.word in WORDS else " ≈")
         ax.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
                     fontsize=8, color=INK if gap.word in WORDS else GREY)
     ax.set_xlim(*limits)
@@ -151,16 +156,22 @@ def _mark_limits() -> tuple[float, float]:
     return min(values) - 0.8, max(values) + 0.8
 
 
+def _paper_mark() -> plt.Line2D:
+    """The legend's entry for the paper's values."""
+    look = {"color": PAPER_COLOUR, "marker": "D", "markerfacecolor": "white", "linewidth": 0}
+    return plt.Line2D([], [], **look, label="the paper; dashed: range of a group")
+
+
 def _legend(studies: list[Study]) -> list:
     level = "seeds and prompts vary" if studies[0].level == "methods" else "these checkpoints: prompts vary"
     line = plt.Line2D
     seeds = max((len(row.gap.per_seed) for study in studies for row in study.rows if row.gap), default=0)
     several = [line([], [], color="white", marker="o", markeredgecolor=INK, markersize=3.5, label="one training seed")]
-    open_mark = {"color": PAPER_COLOUR, "marker": "D", "markerfacecolor": "white", "linewidth": 0}
+    difference = f"difference, 95% interval ({level}); open, ≈: unresolved"
     return [
         line([], [], color=INK, linewidth=1.1, label="score, 95% interval (prompts vary)"),
-        line([], [], color=GREY, marker="o", markerfacecolor="white", label=f"difference, 95% interval ({level}); unresolved"),
-        line([], [], **open_mark, label="the paper; dashed: range of a group"),
+        line([], [], color=GREY, marker="o", markerfacecolor="white", label=difference),
+        _paper_mark(),
         line([], [], color=GREY, linewidth=1.0, linestyle=(0, (3, 2)), label="starting policy"),
         line([], [], color=WORDS["worse"], marker="o", label="resolved: worse (green: better) than the default"),
         *(several if seeds > 1 else []),

@@ -52,9 +52,10 @@ def markdown(title: str, studies: list[Study]) -> str:
 
 METHOD_NOTE = (
     f"Differences are paired: the same prompts, noise and training seeds for all variants. Square brackets hold {LEVEL:.0%} "
-    "intervals; p is Holm-adjusted over the differences of a study. A finding *holds* when all its differences are resolved in its "
-    "favour, *fails* when one is resolved against it, and is *unresolved* otherwise, which does not mean that there is no "
-    f"difference: *could see* is the smallest true difference that this run would have told from zero with {POWER:.0%} probability."
+    "intervals, of each difference by itself; p is Holm-adjusted over the differences of a study, and decides what is resolved. A "
+    "finding *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, and is "
+    "*unresolved* otherwise, which does not mean that there is no difference: *could see* is the smallest true difference that "
+    f"this run would have told from zero with {POWER:.0%} probability."
 )
 
 
@@ -62,10 +63,11 @@ def claim_note(study: Study) -> str:
     """What kind of claim the studies make."""
     if study.level == "methods":
         return f"Claims are about these methods: training seeds and prompts both vary ({_seeds(study)} training seeds)."
-    many = "s" if _seeds(study) != 1 else ""
+    count = _seeds(study)
+    seeds = f"{count} training seeds here; see the seed scatter" if count > 1 else "one training seed here"
     return (
         f"With fewer than {MIN_SEEDS} training seeds claims are about {CHECKPOINTS_ONLY}: prompts vary, training luck is not in "
-        f"the intervals ({_seeds(study)} training seed{many} here; see the seed scatter)."
+        f"the intervals ({seeds})."
     )
 
 

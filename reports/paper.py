@@ -13,8 +13,8 @@ BACKBONE = "mmada"
 """The backbone of all ablations."""
 STUDY_TABLE = {"A1": "4a", "A2": "4a", "A3": "5", "A4": "4b", "A5": "4c"}
 """Where the paper shows each ablation study."""
-LOWER = ": lower"
-"""Ends the section of a variant that the paper calls lower without a number."""
+WORDS = ": "
+"""Stands in a section before what the paper says of a variant in words, where it gives no number."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Mark:
-    """What the paper says about one variant: a number (low = high), a range it lies in, or only that it is lower."""
+    """What the paper says about one variant: a number (low = high), a range it lies in, or only a word."""
 
     text: str
     low: float = float("nan")
@@ -70,4 +70,4 @@ def mark(study: str, variant: str) -> Mark | None:
         return Mark(f"{low.value}–{high.value}", low.number, high.number)
     if rows[0].value:
         return Mark(rows[0].value, rows[0].number, rows[0].number)
-    return Mark("lower" if rows[0].section.endswith(LOWER) else "lost")
+    return Mark(rows[0].section.partition(WORDS)[2] or "lost")

@@ -31,8 +31,8 @@ COLUMNS = {
           "unipercept.iqa": "UniPercept IQA", "unipercept.ista": "UniPercept ISTA"},
     "5": {OVERALL: "overall"},
 }
-"""Columns by name in our results. Table 3's are benchmarks of their own, or axes of one. Columns other than overall are the
-benchmarks' usual ones: the paper's table bodies are lost in our copy."""
+"""Columns by name in our results; in table 3 benchmarks of their own, or axes of one (BENCHMARK.AXIS). Columns other than overall
+are the benchmarks' usual ones: the paper's table bodies are lost in our copy."""
 BENCHMARKS = {"1": ("geneval", "embedded_geneval"), "2": ("dpg", "embedded_dpg"), "5": ("geneval", "embedded_geneval")}
 """The published benchmark of a table, and its namesake of the embedded world, which stands in for it under its own name."""
 OFFICIAL = {"geneval": "GenEval", "dpg": "DPG-Bench"}
@@ -73,7 +73,7 @@ class Line:
 @dataclass
 class Source:
     """A run to take numbers from. backbone: "embedded" or a published one; results: its blocks, main setting, final policies, by
-    benchmark."""
+    benchmark (and axis)."""
 
     root: Path
     backbone: str
@@ -113,7 +113,7 @@ def open_source(root: Path, allow_incomplete: bool = False) -> Source:
     source = Source(Path(root), str(run.config.get("backbone", "embedded")), run)
     for block in make_blocks(run):
         if block.setting == "main" and block.milestone == FINAL:
-            source.results[block.benchmark] = analyse(block, allow_incomplete)
+            source.results[block.key.partition("/")[0]] = analyse(block, allow_incomplete)
     return source
 
 
@@ -138,17 +138,14 @@ def _extra(table: str, source: Source, method: str, group: str) -> Line:
 
 
 def _cell(table: str, row: Published | None, column: str, sources: list[Source], method: str = "") -> Cell:
-    names, name = BENCHMARKS.get(table), column
-    if names is None:
-        benchmark, _, axis = column.partition(".")
-        names, name = (benchmark,), axis or OVERALL
+    names, name = (BENCHMARKS[table], column) if table in BENCHMARKS else ((column,), OVERALL)
     printed = row.value if row and name == row.column else ""
     printed_why = "" if printed else LOST if row else NO_ROW
     section = row.section if row else ""
     if row and not row.method:
         return Cell(printed, printed_why, section, None, "not one of our policies")
     if not sources:
-        return Cell(printed, printed_why, section, None, f"no run on {row.group} was given (--run)")
+        return Cell(printed, printed_why, section, None, f"no run from the published weights of {row.group} was given (--run)")
     found = [_measured(source, names, name, row.method if row else method) for source in sources]
     best = next((one for one in found if isinstance(one, tuple)), None)
     if best is None:
@@ -164,7 +161,9 @@ def find(results: dict[str, Result], names: tuple[str, ...]) -> Result | None:
 
 def note_of(block: Block) -> str:
     """What numbers of a block are of, where that is not a published benchmark as it is."""
-    return "" if block.title == OFFICIAL.get(block.benchmark, block.meta["title"]) else block.title
+    title = block.meta["title"]
+    whole = title == OFFICIAL.get(block.benchmark.removeprefix("embedded_"), title)
+    return "" if whole and not any(method.random_weights for method in block.methods) else block.title
 
 
 def _measured(source: Source, names: tuple[str, ...], column: str, method: str) -> tuple[Interval, float, str, str] | str:

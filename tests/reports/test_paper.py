@@ -18,6 +18,8 @@ from htgrpo.errors import EXIT_OK, UserError
 from htgrpo.ht import HT
 from htgrpo.options import build
 from reports import paper_tables, paper_text
+from reports import stats as stats_of_reports
+from reports.analysis import ALPHA
 from reports.paper import mark, published
 from reports.paper_settings import settings
 from reports.power import detectable
@@ -73,6 +75,7 @@ def test_variants_have_the_papers_marks():
     assert {name for s in known["studies"].values() for name in s["variants"]} - names == {"stage_mean_credit"}, "ours"
     assert mark("A4", "alpha_narrow").text == "80.2" and mark("A4", "alpha_broad").text == "lower"
     assert (mark("A1", "no_global").low, mark("A1", "no_global").high) == (78.3, 80.2)
+    assert mark("A1", "reversed").text == "order matters" and mark("A2", "global_biased").text == "lower"
     assert mark("A5", "stage_mean_credit") is None and mark("A3", "default").low == 83.31
 
 
@@ -106,10 +109,42 @@ def test_a_run_fills_the_rows_of_its_backbone(mmada):
                 if r["category"] == "counting"]
     assert line_of(laid, "mmada", "ht").cells["counting"].measured.estimate == pytest.approx(np.mean(counting))
     assert line_of(laid, "mmada", "uni").cells["overall"].why == "the run mmada has no uni"
-    assert "no run on lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
+    assert "no run from the published weights of lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
     assert line_of(laid, "mmada", "coupled").cells["overall"].printed_why == paper_tables.NO_ROW
     assert line_of(paper_tables.layout("2", [mmada], ["mmada"]), "mmada", "ht").cells["entity"].measured is not None
     assert "none may be set against" in paper_text.markdown(laid)
+
+
+def rename(root: Path, old: str, new: str, title: str) -> Path:
+    """The run in `root` with benchmark `old` scored as `new`."""
+    (root / "verdicts" / old).rename(root / "verdicts" / new)
+    for path in root.glob(f"verdicts/{new}/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title}))
+    return root
+
+
+def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
+    root = rename(on_mmada(tmp_path / "a"), "geneval", "embedded_geneval", "GenEval (embedded world)")
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval (embedded world)"
+    assert "here: GenEval (embedded world)" in paper_text.markdown(laid)
+    rename(root, "embedded_geneval", "geneval", "GenEval")
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "" and "none may be set" not in paper_text.markdown(laid)
+    rename(root, "dpg", "hpsv3", "HPSv3 on DPG-Bench prompts")
+    laid = paper_tables.layout("3", [paper_tables.open_source(root)], ["mmada"])
+    cells = line_of(laid, "mmada", "ht").cells
+    assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
+
+
+def test_random_weights_never_fill_the_papers_rows(tmp_path):
+    root = on_mmada(tmp_path / "tiny")
+    for path in root.glob("verdicts/*/*/*.meta.json"):
+        meta = json.loads(path.read_text())
+        path.write_text(json.dumps({**meta, "policy": {**meta["policy"], "random_weights": True}}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert all(cell.measured is None for line in laid.lines if line.group == "mmada" for cell in line.cells.values())
+    assert any("random weights" in line.group for line in laid.lines)
 
 
 def test_another_policy_never_fills_the_papers_rows(tmp_path):
@@ -201,6 +236,33 @@ def test_a_difference_of_that_size_is_seen_four_times_in_five(df, comparisons):
     spread = error * np.sqrt(generator.chisquare(df, 100_000) / df) if math.isfinite(df) else error
     seen = np.abs(draws / spread) > stats.t.ppf(1 - 0.025 / comparisons, free)
     assert seen.mean() == pytest.approx(0.8, abs=0.005)
+
+
+def test_prompts_resampled_and_adjusted_see_it_four_times_in_five():
+    """The whole way from scores to Holm's p: one real difference of the detectable size in a family of two."""
+    trials, family, prompts, spread = 400, 2, 60, 0.4
+    generator, categories = np.random.default_rng(5), np.repeat(np.arange(2), prompts // 2)
+    error = spread / math.sqrt(prompts)
+    size = detectable(Interval(0.0, -1.96 * error, 1.96 * error), family)
+    rows = generator.normal(0.0, spread, (trials, family, prompts))
+    rows[:, 0] += size
+    found = stats_of_reports.checkpoint_intervals(rows.reshape(-1, prompts), categories, "category_mean", generator, resamples=999)
+    p_values = np.array([one.p for one in found]).reshape(trials, family)
+    real, null = p_values.T
+    seen = (real * family < ALPHA) | ((null * family < ALPHA) & (real < ALPHA))  # Holm's two steps
+    assert seen.mean() == pytest.approx(0.8, abs=0.06)
+    assert (null * family < ALPHA).mean() < 0.06, "and what is not there is rarely seen"
+
+
+def test_training_seeds_see_it_four_times_in_five():
+    """Four seeds that disagree far more than prompts do: Student's t with three degrees of freedom."""
+    trials, family, seeds, spread = 1500, 3, 4, 0.05
+    generator, categories = np.random.default_rng(6), np.repeat(np.arange(2), 15)
+    half = stats.t.ppf(0.975, seeds - 1) * spread / math.sqrt(seeds)
+    size = detectable(Interval(0.0, -half, half, df=seeds - 1), family)
+    luck = generator.normal(0.0, spread, (trials, seeds, 1)) + size + generator.normal(0.0, 1e-4, (trials, seeds, 30))
+    found = [stats_of_reports.method_interval(one, categories, "category_mean", generator).p for one in luck]
+    assert (np.array(found) * family < ALPHA).mean() == pytest.approx(0.8, abs=0.04)
 
 
 def test_without_an_interval_nothing_is_known():
