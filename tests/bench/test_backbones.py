@@ -136,12 +136,13 @@ def test_pictures_out_of_a_cache_are_others_and_say_so(policies, runs, tmp_path)
     """One setting more, which is in no identity, no record and no sentence while it is off."""
     plain, out = runs["lumina-dimoo"], tmp_path / "run"
     flags = [part for name, value in CACHE.items() for part in ("--set", f"main.{name}={value}")]
-    flags += ["--methods", "base", "--benchmarks", "dpg"]
+    flags += ["--methods", "base", "--benchmarks", "embedded_dpg"]
     assert compare.main(argv("lumina-dimoo", policies["lumina-dimoo"], out, *flags)) == EXIT_OK
     assert not CACHE.keys() & json.loads((plain / "config.json").read_text())["settings"]["main"].keys()
-    metas = [json.loads((run / "images/base/dpg/main/meta.json").read_text()) for run in (plain, out)]
+    folders = [run / "images/base/embedded_dpg/main" for run in (plain, out)]
+    metas = [json.loads((folder / "meta.json").read_text()) for folder in folders]
     assert metas[1]["setting"] == metas[0]["setting"] | CACHE and metas[0]["identity"] != metas[1]["identity"]
-    before, after = ([path.read_bytes() for path in sorted((run / "images/base/dpg/main").glob("*.png"))] for run in (plain, out))
+    before, after = ([path.read_bytes() for path in sorted(folder.glob("*.png"))] for folder in folders)
     assert len(before) == len(after) == 6 and before != after
     assert "samples 1, cache ml, cache_ratio 0.5, warmup_ratio 0.0, refresh_interval 2;" in protocol_of(out)
     assert "cache" not in protocol_of(plain)
@@ -150,12 +151,12 @@ def test_pictures_out_of_a_cache_are_others_and_say_so(policies, runs, tmp_path)
 def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_path):
     """As MaskGRPO makes them: the pads before both prompts are tokens like others."""
     out = tmp_path / "run"
-    flags = ["--methods", "base", "--benchmarks", "dpg", "--limit", "2", "--set", "main.pads=attend"]
+    flags = ["--methods", "base", "--benchmarks", "embedded_dpg", "--limit", "2", "--set", "main.pads=attend"]
     assert compare.main(argv("mmada", policies["mmada"], out, *flags)) == EXIT_OK
-    meta = json.loads((out / "images/base/dpg/main/meta.json").read_text())
+    meta = json.loads((out / "images/base/embedded_dpg/main/meta.json").read_text())
     assert meta["setting"]["pads"] == "attend" and "samples 1, pads attend;" in protocol_of(out)
-    for picture in (out / "images/base/dpg/main").glob("*.png"):
-        assert picture.read_bytes() != (runs["mmada"] / "images/base/dpg/main" / picture.name).read_bytes()
+    for picture in (out / "images/base/embedded_dpg/main").glob("*.png"):
+        assert picture.read_bytes() != (runs["mmada"] / "images/base/embedded_dpg/main" / picture.name).read_bytes()
 
 
 def protocol_of(run: Path) -> str:
@@ -170,7 +171,7 @@ def protocol_of(run: Path) -> str:
 
 def test_a_cache_is_forecast_by_what_it_computes(policies, capsys):
     flags = ["--policy", str(policies["lumina-dimoo"]), "--methods", "ht", "--set", "main.steps=10"]
-    plain, cached = (planned(capsys, *flags, *more)["forecast"]["pictures_of_one_policy"]["dpg/main"]["pflop"]
+    plain, cached = (planned(capsys, *flags, *more)["forecast"]["pictures_of_one_policy"]["embedded_dpg/main"]["pflop"]
                      for more in ([], ["--set", "main.cache=ml", "--set", "main.cache_ratio=0.75", "--set", "main.warmup_ratio=0"]))
     assert cached == pytest.approx(plain * (2 + 8 * 0.25) / 10, rel=0.02)
 
