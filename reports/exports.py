@@ -66,7 +66,7 @@ def _numbers(interval: Interval) -> dict[str, str]:
 def _where(result: Result) -> dict[str, object]:
     block = result.block
     return {
-        "benchmark": block.benchmark,
+        "benchmark": block.name,
         "setting": block.setting,
         "milestone": block.milestone,
         "prompts": result.prompts_used,
