@@ -87,7 +87,7 @@ class Gallery:
     def tile(self) -> int:
         """Width of a picture on the page in px: what a row of all methods leaves, within bounds."""
         count = max(len(case.tiles) for case in self.cases)
-        return min(220, max(150, (1072 - 16 * (count - 1)) // count))
+        return min(196, max(150, (1072 - 16 * (count - 1)) // count))
 
     @property
     def ordered(self) -> bool:

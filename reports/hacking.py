@@ -100,7 +100,8 @@ def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[M
             if weight == 0 and f"reward/{name}" in own
         ]
         moves += [move for result in measured if (move := _from_base(result, method, weights))]
-        out.append(Moves(method, " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items() if weight), moves))
+        parts = (name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items() if weight)
+        out.append(Moves(method, " + ".join(parts), moves))
     return out
 
 

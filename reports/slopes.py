@@ -27,10 +27,9 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
         for ax, measure in zip(axes.flat, measures, strict=False):
             found = {one.method: move for one in moves for move in one.moves if move.measure == measure}
             _panel(ax, measure, found, palette, shapes)
-        figure.suptitle(
-            f"From the starting policy to the end of training ({run.title}); filled: resolved, or no test; bars: 95% interval of the difference",
-            fontsize=9, color="#555555", x=0.01, ha="left",
-        )
+        title = f"From the starting policy to the end of training ({run.title})"
+        note = "filled: resolved, or no test; bars: 95% interval of the difference"
+        figure.suptitle(f"{title}; {note}", fontsize=9, color="#555555", x=0.01, ha="left")
     return figure
 
 

@@ -17,7 +17,7 @@ from reports.style import style
 from reports.text import short
 
 EXAMPLES = 3
-LEFT, SHARE, HEAD = 0.19, 0.69, 0.55
+LEFT, SHARE, HEAD, LOWER_HEAD = 0.19, 0.69, 0.64, 0.34
 """Where the panels begin and how wide they are, as parts of the figure; inches above them."""
 LEAST = 0.12
 """Least reach of the colours of the means, as a part of N: what averaging leaves of a drawn order looks as faint as it is."""
@@ -44,7 +44,7 @@ def unmasking(run: Run, results: list[Result]) -> Figure | None:
     alpha = structure_share(run)
     with style():
         cell = min(1.9, 7.2 / len(names))
-        heights = ((cell + 0.22) * len(found) + HEAD, (cell / 2 + 0.04) * len(prompts) + HEAD)
+        heights = ((cell + 0.22) * len(found) + HEAD, (cell / 2 + 0.04) * len(prompts) + LOWER_HEAD)
         figure = plt.figure(figsize=(cell * len(names) / SHARE, sum(heights)))
         upper, lower = figure.subfigures(2, 1, height_ratios=heights)
         _means(upper, found, names, run)
@@ -64,7 +64,7 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
     middle = (slots + 1) / 2
     reach = max(LEAST * slots, max(float(abs(mean - middle).max()) for mean in means.values()))
     axes = part.subplots(len(found), len(names), squeeze=False, gridspec_kw={"wspace": 0.08, "hspace": 0.2})
-    _place(part, bottom=0.06)
+    _place(part, HEAD, bottom=0.06)
     drawn = None
     for row, setting in zip(axes, found, strict=True):
         values = run.config.get("settings", {}).get(setting, {})
@@ -102,7 +102,7 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
     frame = frame.sort_values("sample").drop_duplicates(["policy", "prompt_id"]).set_index(["policy", "prompt_id"])
     policies = {m.name: m.policies[0] for m in block.methods}
     axes = part.subplots(len(prompts), 2 * len(names), squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
-    _place(part, bottom=0.02)
+    _place(part, LOWER_HEAD, bottom=0.02)
     for row, prompt in zip(axes, prompts, strict=True):
         for ax in row:
             _bare(ax)
@@ -118,9 +118,9 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
                   f"{block.setting})", fontsize=9, color="#555555", x=0.01, y=0.99, va="top", ha="left")
 
 
-def _place(part: SubFigure, bottom: float) -> None:
+def _place(part: SubFigure, head: float, bottom: float) -> None:
     height = part.bbox.height / part.figure.dpi
-    part.subplots_adjust(left=LEFT, right=LEFT + SHARE, top=1 - HEAD / height, bottom=bottom)
+    part.subplots_adjust(left=LEFT, right=LEFT + SHARE, top=1 - head / height, bottom=bottom)
 
 
 def _wrapped(text: str) -> str:
