@@ -83,6 +83,11 @@ class Block:
         return f"{self.benchmark}.{self.axis}" if self.axis else self.benchmark
 
     @property
+    def picture_set(self) -> str:
+        """The name of the pictures that are judged, which several benchmarks may share."""
+        return str(self.meta.get("pictures") or self.benchmark)
+
+    @property
     def is_main(self) -> bool:
         """Whether this is what headlines show: the main setting at the end of training."""
         return self.setting == "main" and self.milestone == FINAL

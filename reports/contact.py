@@ -5,7 +5,6 @@ import textwrap
 
 import numpy as np
 import pandas as pd
-from matplotlib import image as mpimg
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,6 +13,7 @@ from matplotlib.patches import Rectangle
 from reports.analysis import Result
 from reports.blocks import Block, records_of
 from reports.load import Run
+from reports.pictures import opened
 from reports.style import GREY, INK, style
 from reports.text import short
 from reports.tones import legend, mark, span, tone
@@ -44,7 +44,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
     notes = {method.name: method.weights for method in block.methods}
     tables = {method.name: first_images(frame[frame["policy"] == method.policies[0]]) for method in block.methods}
     prompts, ends = choose_prompts(result), span(block, frame["score"].to_numpy())
-    pictures = {(n, p): _picture(run, tables[n], p) for n in names for p in prompts}
+    pictures = {(n, p): _picture(run, block, tables[n], p) for n in names for p in prompts}
     if not any(picture is not None for picture in pictures.values()):
         return None
     texts = frame.drop_duplicates("prompt_id").set_index("prompt_id")[["prompt", "category"]]
@@ -80,20 +80,13 @@ def _caption(prompt: str) -> str:
 
 def first_images(frame: pd.DataFrame) -> pd.DataFrame:
     """The record of the first sample of every prompt, by prompt id."""
-    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id")
+    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id", drop=False)
 
 
-def _picture(run: Run, table: pd.DataFrame, prompt: str) -> np.ndarray | None:
+def _picture(run: Run, block: Block, table: pd.DataFrame, prompt: str) -> np.ndarray | None:
     """The image of a prompt as an array, or None when the record or the file is not there."""
-    if prompt not in table.index or not table.loc[prompt, "image"]:
-        return None
-    path = run.root / str(table.loc[prompt, "image"])
-    if not path.is_file():
-        return None
-    try:
-        return mpimg.imread(path)
-    except (OSError, SyntaxError, ValueError):
-        return None
+    picture = opened(run, block, table.loc[prompt]) if prompt in table.index else None
+    return None if picture is None else np.asarray(picture)
 
 
 def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block,

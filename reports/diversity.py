@@ -6,7 +6,6 @@ over all pairs of its pictures. 0: all pictures are the same. It sees layout and
 
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from reports.analysis import Result, analyse
 from reports.blocks import MethodScores, records_of
 from reports.contact import choose_prompts
 from reports.load import Run
+from reports.pictures import opened
 
 SIDE = 32
 PROMPTS = 96
@@ -42,8 +42,9 @@ def diversity(run: Run, results: list[Result]) -> Result | None:
     frame = frame[frame["prompt_id"].isin(prompts) & (frame["image"] != "")]
     if not len(frame) or frame.groupby(["policy", "prompt_id"]).size().max() < 2:
         return None
+    frame = frame.assign(picture=[_shrunk(opened(run, block, record)) for _, record in frame.iterrows()])
     by_policy = {policy: part for policy, part in frame.groupby("policy")}
-    methods = [_method(run.root, m, by_policy, prompts) for m in block.methods]
+    methods = [_method(m, by_policy, prompts) for m in block.methods]
     places = [block.prompts.index(prompt) for prompt in prompts]
     meta = {**block.meta, "title": TITLE, "scale": 1, "higher_is_better": True, "axes": None}
     made = replace(block, benchmark="diversity", axis="", meta=meta, prompts=prompts, category=block.category[places],
@@ -52,29 +53,26 @@ def diversity(run: Run, results: list[Result]) -> Result | None:
     return result if result.scores else None
 
 
-def _method(root: Path, method: MethodScores, by_policy: dict[str, pd.DataFrame], prompts: list[str]) -> MethodScores:
+def _method(method: MethodScores, by_policy: dict[str, pd.DataFrame], prompts: list[str]) -> MethodScores:
     scores = np.full((len(method.policies), len(prompts)), np.nan)
     for row, policy in enumerate(method.policies):
-        found = dict(list(by_policy[policy].groupby("prompt_id")["image"])) if policy in by_policy else {}
+        found = dict(list(by_policy[policy].groupby("prompt_id")["picture"])) if policy in by_policy else {}
         for column, prompt in enumerate(prompts):
-            scores[row, column] = spread([root / name for name in found.get(prompt, [])])
+            scores[row, column] = spread(list(found.get(prompt, [])))
     known = int(np.isfinite(scores).sum())
     empty = np.zeros((*scores.shape, 0))
     return replace(method, scores=scores, hits=empty, asked=empty, judged=known, expected=scores.size)
 
 
-def spread(paths: list[Path]) -> float:
-    """The diversity of these pictures; NaN where fewer than two can be read."""
-    pictures = [picture for path in paths if (picture := _shrunk(path)) is not None]
+def spread(pictures: list[np.ndarray | None]) -> float:
+    """The diversity of these pictures, float [SIDE, SIDE, 3] in 0..1 each; NaN where fewer than two can be read."""
+    pictures = [picture for picture in pictures if picture is not None]
     if len(pictures) < 2:
         return float("nan")
     return float(np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in combinations(pictures, 2)]))
 
 
-def _shrunk(path: Path) -> np.ndarray | None:
-    try:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-            return np.asarray(small, dtype=np.float32) / 255
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+def _shrunk(picture: Image.Image | None) -> np.ndarray | None:
+    if picture is None:
         return None
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32) / 255

@@ -12,7 +12,7 @@ from reports.contact import choose_prompts, first_images
 from reports.evidence import Seen, read_evidence
 from reports.load import Run
 from reports.order import heat_map, orders, structure_share
-from reports.pictures import Thumbnail, thumbnail
+from reports.pictures import Thumbnail, opened, thumbnail
 from reports.style import colours
 from reports.tones import legend, mark, span, tone
 
@@ -25,7 +25,7 @@ APART = 0.25
 
 @dataclass
 class Tile:
-    """One picture and its verdict."""
+    """One picture and its verdict. others: scores of further benchmarks that judged the same picture, by title."""
 
     method: str
     note: str
@@ -35,6 +35,7 @@ class Tile:
     status: str = ""
     picture: Thumbnail | None = None
     heat: bytes = b""
+    others: dict[str, str] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
 
     @property
@@ -96,10 +97,14 @@ class Gallery:
 
 
 def make_gallery(run: Run, results: list[Result]) -> Gallery | None:
-    """The gallery of all main blocks with pictures; None when there is no picture."""
+    """The gallery of all main blocks with pictures, those that share pictures in one row; None when there is no picture."""
     alpha = structure_share(run)
-    shown = [result for result in results if result.block.shown]
-    by_result = [_cases(run, result, alpha) for result in shown]
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result.block.is_main and result.block.pictures:
+            groups.setdefault(result.block.picture_set, []).append(result)
+    shown = [first for first, *_ in groups.values()]
+    by_result = [_cases(run, first, [r.block for r in rest], alpha) for first, *rest in groups.values()]
     weight = sum(case.weight for cases in by_result for case in cases)
     each = EACH if weight <= BYTES else max(1, EACH * BYTES // weight)
     if each < EACH:
@@ -124,12 +129,13 @@ def _ends(run: Run, block: Block) -> tuple[float, float]:
     return span(block, records_of(run, block.benchmark, block.setting, block.axis)["score"].to_numpy())
 
 
-def _cases(run: Run, result: Result, alpha: float) -> list[Case]:
+def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[Case]:
     block = result.block
+    further = [(other, _by_policy(run, other)) for other in others]
     frame, ends = records_of(run, block.benchmark, block.setting, block.axis), _ends(run, block)
     palette = colours(run.methods)
     tables = {m.name: first_images(frame[frame["policy"] == m.policies[0]]) for m in block.methods}
-    ranks = {m.name: orders(run.root, m.policies[0], block.benchmark, block.setting) for m in block.methods}
+    ranks = {m.name: orders(run, m.policies[0], block) for m in block.methods}
     cases = []
     for prompt in choose_prompts(result, EACH * max(1, len(block.categories))):
         tiles, scores = [], []
@@ -141,6 +147,9 @@ def _cases(run: Run, result: Result, alpha: float) -> list[Case]:
                 _fill(tile, run, row, block, ends)
                 if tile.picture and prompt in ranks[method.name]:
                     tile.heat = heat_map(ranks[method.name][prompt], alpha)
+                for other, scores_of in further:
+                    if (row["policy"], prompt) in scores_of:
+                        tile.others[other.title] = mark(scores_of[row["policy"], prompt], other)
             tiles.append(tile)
         text = next(str(t.loc[prompt, "prompt"]) for t in tables.values() if prompt in t.index)
         cases.append(Case(block.title, block.categories[block.category[block.prompts.index(prompt)]], text,
@@ -148,11 +157,19 @@ def _cases(run: Run, result: Result, alpha: float) -> list[Case]:
     return cases
 
 
+def _by_policy(run: Run, block: Block) -> dict[tuple[str, str], float]:
+    """(policy, prompt id) -> score of the first sample."""
+    frame = records_of(run, block.benchmark, block.setting, block.axis).sort_values("sample")
+    frame = frame[frame["status"] == "ok"].drop_duplicates(["policy", "prompt_id"])
+    return dict(zip(zip(frame["policy"], frame["prompt_id"]), frame["score"].astype(float)))
+
+
 def _fill(tile: Tile, run: Run, row: pd.Series, block: Block, ends: tuple[float, float]) -> None:
     score = float(row["score"])
     tile.tone, tile.mark, tile.status = tone(score, ends), mark(score, block), str(row["status"])
     tile.seen = read_evidence(row["evidence"])
-    tile.picture = thumbnail(run.root / str(row["image"])) if row["image"] else None
+    picture = opened(run, block, row)
+    tile.picture = None if picture is None else thumbnail(picture)
 
 
 def _disagree(scores: np.ndarray, block: Block, ends: tuple[float, float]) -> bool:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,15 @@ class Run:
     records: pd.DataFrame
     metrics: pd.DataFrame
     timing: pd.DataFrame
+    _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
+
+    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
+        """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted nothing."""
+        path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
+        if path not in self._manifests:
+            rows = read_jsonl(path) if path.is_file() else []
+            self._manifests[path] = {(row.get("prompt_id"), row.get("sample")): row for row in rows}
+        return self._manifests[path]
 
     @property
     def title(self) -> str:

@@ -4,14 +4,13 @@ import base64
 import io
 import math
 import zlib
-from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
+from reports.blocks import Block
 from reports.load import Run
 
 ALPHA = 0.3
@@ -28,21 +27,21 @@ def structure_share(run: Run) -> float:
     return next((float(o["alpha"]) for o in options if "alpha" in o), ALPHA)
 
 
-def orders(root: Path, policy: str, benchmark: str, setting: str) -> dict[str, np.ndarray]:
+def orders(run: Run, policy: str, block: Block) -> dict[str, np.ndarray]:
     """Prompt id -> rank of every slot of its first picture, int [h, w] from 1 (first) to h w; empty where none was recorded.
 
     Raises UserError for a record that is no order.
     """
-    path = root / "images" / policy / benchmark / setting / "manifest.jsonl"
     found = {}
-    for record in read_jsonl(path) if path.is_file() else []:
+    for record in run.manifest(policy, block.picture_set, block.setting).values():
         if "rank" in record:
             try:
                 ranks = np.frombuffer(zlib.decompress(base64.b64decode(record["rank"], validate=True)), "<u2")
                 found[record["prompt_id"]] = ranks.astype(int).reshape(record["grid"])
             except (ValueError, KeyError, TypeError, zlib.error) as error:
                 raise UserError(
-                    f"the order of {record.get('file')!r} in {str(path)!r} cannot be read ({error}): generate these pictures again"
+                    f"the order of {record.get('file')!r} in the manifest of {policy} ({block.picture_set}, {block.setting}) "
+                    f"cannot be read ({error}): generate these pictures again"
                 ) from error
     return found
 

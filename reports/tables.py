@@ -106,7 +106,10 @@ def protocol(result: Result) -> str:
              "refresh_interval")
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
-    return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}"
+    what = "prompts" if block.pictures else "documents"
+    note = f"; {block.meta['note']}" if block.meta.get("note") else ""
+    parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    return "; ".join(filter(None, parts)) + note
 
 
 def _coverage(result: Result, wrapper=str) -> list[str]:

@@ -13,6 +13,7 @@ from reports.blocks import Block
 from reports.contact import choose_prompts
 from reports.load import Run
 from reports.order import COLOURS, heat_map, orders, structure_share
+from reports.pictures import opened
 from reports.style import style
 from reports.text import short
 
@@ -54,7 +55,7 @@ def unmasking(run: Run, results: list[Result]) -> Figure | None:
 
 def _orders(run: Run, block: Block) -> Orders:
     """Of the first training seed of each method; one prompt's picture is enough for its order."""
-    by_method = {m.name: orders(run.root, m.policies[0], block.benchmark, block.setting) for m in block.methods}
+    by_method = {m.name: orders(run, m.policies[0], block) for m in block.methods}
     return {name: ranks for name, ranks in by_method.items() if ranks}
 
 
@@ -99,7 +100,7 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
     names = list(shown)
     frame = run.records
     frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
-    frame = frame.sort_values("sample").drop_duplicates(["policy", "prompt_id"]).set_index(["policy", "prompt_id"])
+    frame = frame.sort_values("sample").drop_duplicates(["policy", "prompt_id"]).set_index(["policy", "prompt_id"], drop=False)
     policies = {m.name: m.policies[0] for m in block.methods}
     axes = part.subplots(len(prompts), 2 * len(names), squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
     _place(part, LOWER_HEAD, bottom=0.02)
@@ -108,9 +109,9 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
             _bare(ax)
         for i, name in enumerate(names):
             record = frame.loc[(policies[name], prompt)]
-            path = run.root / str(record["image"])
-            if record["image"] and path.is_file():
-                row[2 * i].imshow(mpimg.imread(path), interpolation="nearest")
+            picture = opened(run, block, record)
+            if picture is not None:
+                row[2 * i].imshow(picture, interpolation="nearest")
             row[2 * i + 1].imshow(mpimg.imread(io.BytesIO(heat_map(shown[name][prompt], alpha))), interpolation="nearest")
         text = str(record["prompt"]).removeprefix("a photo of ")
         row[0].text(-0.12, 0.5, _wrapped(text), ha="right", va="center", fontsize=7, transform=row[0].transAxes)

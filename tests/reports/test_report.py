@@ -279,7 +279,7 @@ def test_html_is_self_contained(two_seeds):
     text = (two_seeds / "report" / "index.html").read_text()
     assert text.count("data:image/png;base64,") >= 6
     markup = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", markup)
+    assert not re.search(r"https?://|<script [^>]*src|<link|@import|url\(|fetch\(", markup)
     assert not re.search(r'(src|href)="(?!")', markup.replace('src=""', ""))
 
 
