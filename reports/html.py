@@ -36,6 +36,7 @@ def page(
     return environment.get_template("report.html.j2").render(
         title=run.title,
         config=run.config,
+        facts=_facts(run),
         blocks=[_block(r, colours(run.methods)) for r in mains],
         others=[_block(r, colours(run.methods)) for r in results if r not in mains],
         sentences=sentences.pair_sentences(results),
@@ -53,6 +54,12 @@ def page(
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
     )
+
+
+def _facts(run: Run) -> list[str]:
+    """What the run is, in a line; what a run of its kind has not is left out."""
+    known = [(key, str(run.config.get(key) or "")) for key in ("preset", "policy", "budget")]
+    return [f"{key} {value}" for key, value in known if value] + [str(run.config.get("created", ""))[:10]]
 
 
 def _picture(data: bytes) -> dict:

@@ -183,7 +183,8 @@ def full_scores(result: Result) -> str:
     for name, score in result.scores.items():
         each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
         cells = [f"{number(c.estimate, scale)} {bounds(c, scale)}" for c in (score.columns[k] for k in result.columns)]
-        headline = f"{number(score.headline.estimate, scale)} {bounds(score.headline, scale)}"
+        value = number(score.headline.estimate, scale)
+        headline = f"{f'**{value}**' if name == result.best else value} {bounds(score.headline, scale)}"
         rows.append(
             [
                 shown_name(result, name),

@@ -161,6 +161,9 @@ def test_latex_has_booktabs_bold_marks_and_escapes(three_seeds):
         "embedded world",
     ):
         assert part in text
+    scores = {name: score.headline.estimate for name, score in results[0].scores.items()}
+    first, second, _ = sorted(scores, key=scores.get, reverse=True)
+    assert rf"\textbf{{{scores[first]:.3f}}}" in text and rf"\underline{{{scores[second]:.3f}}}" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(results) + 1
     assert r"\approx" in exports.to_latex("", [results[0]], [])
 
