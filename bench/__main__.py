@@ -20,6 +20,7 @@ COMMANDS = {
     "verify_scorer": "compare one of our scorers with the official package",
     "serve": "let a scorer judge over HTTP",
     "export": "write a trained policy as one plain checkpoint that upstream code loads, adapters merged",
+    "card": "write a checkpoint's model card for the hub, with its results",
     "pretrain": "make the embedded policy from random weights",
     "make_checkpoint": "make a random policy in a published backbone's layout, to try everything with",
 }

@@ -125,7 +125,7 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
     args.methods, args.checkpoint = method, []
     args.seeds = args.seeds if args.seeds is not None else str(data["seeds"])
     parsed = from_arguments(args)
-    request = replace(parsed.request, equal_iterations=False)
+    request = replace(parsed.request, equal_iterations=False, curve=0)
     if args.budget is None and parse_budget(request.budget).kind == "forwards":
         request = replace(request, budget=f"iterations:{data['iterations']}")
     base = {**request.train[method], "budget": request.budget}

@@ -74,6 +74,13 @@ def add_benchmarks(p: argparse.ArgumentParser) -> None:
         "repeatable; which ones is recorded in config.json",
     )
     p.add_argument(
+        "--curve",
+        type=int,
+        metavar="N",
+        help="also score every saved checkpoint on N prompts of the first benchmark, for the learning curves (default: the "
+        "preset's; 0: none)",
+    )
+    p.add_argument(
         "--split",
         default="heldout",
         metavar="|".join(SPLITS),

@@ -1,8 +1,10 @@
 """Pictures of a policy: made batch by batch into a folder, which a killed command leaves ready to be gone on with."""
 
+import base64
 import io
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +33,8 @@ def file_name(prompt: Prompt, sample: int) -> str:
 
 
 def manifest(folder: Path) -> dict[tuple[str, int], dict]:
-    """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made."""
+    """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made; those of sample 0 also have
+    "grid" [h, w] and "rank" (see pack_ranks)."""
     files = [path for path in (folder / MANIFEST, *sorted(folder.glob(PARTS))) if path.is_file()]
     return {(r["prompt_id"], r["sample"]): r for path in files for r in read_jsonl(path)}
 
@@ -92,9 +95,10 @@ def generate(
     for batch in mine:
         ids = [policy.prompt(prompt.text, setting.pads) for prompt, _ in batch]
         keys = [(values["seed"], "evaluate", evaluation.drawn.noise, prompt.id, sample) for prompt, sample in batch]
-        codes = sample_images(sampling, ids, keys, sampler, values["guidance"], **how).codes
-        for (prompt, sample), image in zip(batch, policy.decode(codes), strict=True):
-            _save(folder, prompt, sample, image, notes)
+        sampled = sample_images(sampling, ids, keys, sampler, values["guidance"], **how)
+        for (prompt, sample), image, rank in zip(batch, policy.decode(sampled.codes), sampled.rank, strict=True):
+            order = {"grid": list(policy.backbone.grid), "rank": pack_ranks(rank)} if sample == 0 else {}
+            _save(folder, prompt, sample, image, notes, order)
         made += len(batch)
         on_progress(made / sum(map(len, mine)))
     ranks.gather(None)
@@ -139,8 +143,14 @@ def _write_manifest(folder: Path, records: list[dict]) -> None:
     atomic_write_text(folder / MANIFEST, "".join(json.dumps(record) + "\n" for record in records))
 
 
-def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Path) -> None:
-    """Writes one picture float [3, H, W] in 0..1 and then its record, into the file `notes`."""
+def pack_ranks(rank: "Tensor") -> str:
+    """When each slot was revealed, int [N] from 1 (first) to N in raster order, as base64 of zlib of little-endian uint16; the
+    reports read it."""
+    return base64.b64encode(zlib.compress(rank.numpy().astype("<u2").tobytes(), 9)).decode()
+
+
+def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Path, order: dict) -> None:
+    """Writes one picture float [3, H, W] in 0..1 and then its record, with `order`, into the file `notes`."""
     import torch
     from PIL import Image
 
@@ -149,4 +159,4 @@ def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Pat
     Image.fromarray(pixels).save(stream, format="PNG")
     path = folder / file_name(prompt, sample)
     atomic_write_bytes(path, stream.getvalue())
-    append_jsonl(notes, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path)})
+    append_jsonl(notes, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path), **order})

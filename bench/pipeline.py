@@ -75,8 +75,9 @@ def prepare(run: RunDir, request: Request, options: Options, device: str):
 
 
 def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks") -> list[Ended]:
-    """Does all jobs, and then those of the equal-iterations milestone."""
+    """Does all jobs, and then those that need finished trainings: the equal-iterations milestone and the held-out curve."""
     from bench import plan
+    from bench.curve import later_jobs
 
     context, at_once = prepare(run, request, options, device)
     todo = _agreed(plan.jobs(context), run, ranks)
@@ -91,11 +92,11 @@ def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "
     ranks.gather(None)
     joined = run.request()
     ended = _run(run, todo, at_once, options, ranks)
-    if SCORE in options.stages and joined.equal_iterations:
+    if SCORE in options.stages and (joined.equal_iterations or joined.curve):
         whole = plan.load_context(run, joined, options.stages, context.device, context.threads)
-        more = plan.milestone_jobs(whole) if ranks.is_main else []  # removes what an earlier milestone has left
+        more = later_jobs(whole) if ranks.is_main else []  # removes what an earlier milestone has left
         ranks.gather(None)
-        more = _agreed(more if ranks.is_main else plan.milestone_jobs(whole, dry=True), run, ranks)
+        more = _agreed(more if ranks.is_main else later_jobs(whole, dry=True), run, ranks)
         ended += _run(run, more, at_once, options, ranks)
         todo += more
     if not todo:
@@ -167,11 +168,12 @@ def _run(run: RunDir, todo: list[Job], at_once: int, options: Options, ranks: "R
 def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     """Prints what would be done. Writes nothing."""
     from bench import plan
+    from bench.curve import later_jobs
 
     say("loading")
     context, at_once = prepare(replace_root(run, options), request, options, device_of(options))
     todo = plan.jobs(context)
-    more = plan.milestone_jobs(context, dry=True) if SCORE in options.stages and request.equal_iterations else []
+    more = later_jobs(context, dry=True) if SCORE in options.stages else []
     seconds = estimate.wall_seconds([job.seconds for job in [*todo, *more]], at_once)
     costs = None
     if context.forecast:
@@ -189,6 +191,8 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
         lines += [f"  {job.name}, about {estimate.in_words(job.seconds)}", *(f"    {note}" for note in job.notes)]
     if request.equal_iterations and not more and todo:
         lines.append("  afterwards: the last common checkpoint of the methods that sample rollouts (equal iterations)")
+    if request.curve and request.methods and todo:
+        lines.append(f"  afterwards: every saved checkpoint on {request.curve} prompts (the held-out curve)")
     lines += [f"still missing: {remark}" for remark in context.remarks]
     lines.append(f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}")
     lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: {context.clock.basis()})")

@@ -175,7 +175,7 @@ def jobs(context: Context) -> list[Job]:
     if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
         weights = context.base
         base = Target(BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0, request.revision)
-        found.append(_scoring_job(context, BASE, [base]))
+        found.append(scoring_job(context, BASE, [base]))
         for label, items in request.checkpoints.items():
             targets = []
             for item in items:
@@ -193,7 +193,7 @@ def jobs(context: Context) -> list[Job]:
                         item["forwards"],
                     )
                 )
-            found.append(_scoring_job(context, label, targets))
+            found.append(scoring_job(context, label, targets))
     for method in request.methods:
         for seed in request.seeds:
             found.append(_training_job(context, method, seed))
@@ -206,10 +206,10 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
     if TRAIN not in context.stages:
         if training.folder is None:
             raise UserError(f"{name} has not been trained: run python -m bench.train first, or leave it out")
-        return _scoring_job(context, name, [final_target(method, seed, training)])
+        return scoring_job(context, name, [final_target(method, seed, training)])
     scored = GENERATE in context.stages
     if training.done:
-        return _scoring_job(context, name, [final_target(method, seed, training)]) if scored else None
+        return scoring_job(context, name, [final_target(method, seed, training)]) if scored else None
     evaluations = context.evaluations() if scored else ()
     where = f", goes on from iteration {training.iteration}" if training.iteration else ""
     notes = (f"train {name}, {config.budget}{where}", *(_note(e, f"{method}-seed{seed}") for e in evaluations))
@@ -224,7 +224,7 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
     )
 
 
-def _scoring_job(context: Context, name: str, targets: list[Target], settings: list[str] | None = None) -> Job | None:
+def scoring_job(context: Context, name: str, targets: list[Target], settings: list[str] | None = None) -> Job | None:
     """A job that generates and scores what is missing of `targets`; None when nothing is."""
     seconds, notes = 0.0, []
     for target in targets:
@@ -279,7 +279,7 @@ def milestone_jobs(context: Context, dry: bool = False) -> list[Job]:
                 forwards=weights.forwards,
             )
             by_method.setdefault(final.method, []).append(target)
-    found = [_scoring_job(context, f"{m} at iteration {iteration}", targets, [MAIN]) for m, targets in by_method.items()]
+    found = [scoring_job(context, f"{m} at iteration {iteration}", targets, [MAIN]) for m, targets in by_method.items()]
     return [job for job in found if job is not None]
 
 

@@ -29,7 +29,8 @@ class Request:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
-    checkpoint. train_prompts: prompts.TrainPrompts.
+    checkpoint. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which every saved checkpoint is scored,
+    0 for none.
     """
 
     preset: str
@@ -49,6 +50,7 @@ class Request:
     checkpoints: dict[str, list[dict]]
     equal_iterations: bool
     train_prompts: dict = field(default_factory=prompts.embedded)
+    curve: int = 0
 
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
@@ -57,7 +59,8 @@ class Request:
     @staticmethod
     def read(config: dict[str, Any], where: str) -> "Request":
         """The request recorded in a run's config.json. Raises UserError when that is not a whole one."""
-        missing = [f.name for f in fields(Request) if f.name not in config and f.default_factory is MISSING]
+        missing = [f.name for f in fields(Request)
+                   if f.name not in config and f.default_factory is MISSING and f.default is MISSING]
         if missing:
             raise UserError(f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder")
         return Request(**{f.name: config[f.name] for f in fields(Request) if f.name in config})
@@ -115,6 +118,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         {label: _given(sources, weights) for label, sources in named.items()},
         bool(defaults["equal_iterations"]),
         _train_prompts(args, defaults, methods, remarks),
+        _curve(args.curve, defaults["curve"]),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
 
@@ -228,6 +232,12 @@ def positive(value: int | None, flag: str) -> int | None:
     if value is not None and value < 1:
         raise UserError(f"{flag} is {value}, but it takes a whole number of at least 1")
     return value
+
+
+def _curve(value: int | None, default: int) -> int:
+    if value is not None and value < 0:
+        raise UserError(f"--curve is {value}, but it takes a whole number of prompts (0: no held-out curve)")
+    return default if value is None else value
 
 
 def subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:

@@ -148,6 +148,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
         refuse_difference(run.root, old, request, extra["prompt_sets"])
         for key in ("methods", "benchmarks"):
             joined[key] = list(dict.fromkeys([*old[key], *joined[key]]))
+        joined["curve"] = joined["curve"] or old.get("curve", 0)
         joined["seeds"] = sorted({*old["seeds"], *joined["seeds"]}) if request.methods else old["seeds"]
         for key in ("train", "checkpoints", "subset"):
             joined[key] = {**old[key], **joined[key]}

@@ -41,7 +41,7 @@ def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages:
             say(remark)
         return execute(parsed.request, args.out, options)
     start = ("policy", "backbone", "revision", "resolution", "checkpoint")
-    own = (*start, "benchmarks", "limit", "subset", "split", "set", "preset", "out")
+    own = (*start, "benchmarks", "limit", "subset", "curve", "split", "set", "preset", "out")
     given = [name for name in own if getattr(args, name) != parser.get_default(name)]
     if given:
         raise UserError(f"--{given[0]} cannot be given with the run {str(args.run)!r}, which has its own: leave one of them out")

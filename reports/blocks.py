@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from reports.load import BASE, FINAL, Run, labelled, titled, weights_note
+from htgrpo.errors import UserError
+from reports.load import BASE, CURVE, FINAL, Run, labelled, titled, weights_note
 
 BUDGETS = {"forwards": "at equal forwards", "iterations": "after the same number of iterations"}
 
@@ -56,7 +57,8 @@ class MethodScores:
 class Block:
     """One comparison on equal terms.
 
-    prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`.
+    prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`; axis: key of the evidence whose
+    values are the scores, where the benchmark has several axes; pictures: whether any record has one; given: see Run.given.
     """
 
     benchmark: str
@@ -71,6 +73,29 @@ class Block:
     budget: str = ""
     binary: bool = False
     missing: list[str] = field(default_factory=list)
+    axis: str = ""
+    pictures: bool = False
+    given: bool = False
+
+    @property
+    def name(self) -> str:
+        """The benchmark, with its axis where it has several: "unipercept.iaa"."""
+        return f"{self.benchmark}.{self.axis}" if self.axis else self.benchmark
+
+    @property
+    def picture_set(self) -> str:
+        """The name of the pictures that are judged, which several benchmarks may share."""
+        return str(self.meta.get("pictures") or self.benchmark)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is what headlines show: the main setting at the end of training."""
+        return self.setting == "main" and self.milestone == FINAL
+
+    @property
+    def shown(self) -> bool:
+        """Whether pictures of this block are shown: once per benchmark, whatever its axes."""
+        return self.is_main and self.pictures and self.axis in ("", next(iter(self.meta.get("axes") or [""])))
 
     @property
     def scale(self) -> float:
@@ -79,12 +104,15 @@ class Block:
 
     @property
     def title(self) -> str:
-        """The benchmark's title, with a word about random weights."""
-        return titled(self.meta["title"], (method.random_weights for method in self.methods))
+        """The benchmark's title and axis, with a word about random weights."""
+        axis = f": {self.meta['axes'][self.axis]}" if self.axis else ""
+        return titled(f"{self.meta['title']}{axis}", (method.random_weights for method in self.methods))
 
     @property
     def when(self) -> str:
         """The milestone in words, for example "at equal forwards (12000)"."""
+        if self.given:
+            return "pictures as given"
         if self.milestone == FINAL:
             kind, _, amount = self.budget.partition(":")
             return f"{BUDGETS[kind]} ({amount})" if kind in BUDGETS and amount else "at the training budget"
@@ -99,8 +127,8 @@ class Block:
 
     @property
     def key(self) -> str:
-        """benchmark/setting/milestone."""
-        return f"{self.benchmark}/{self.setting}/{self.milestone}"
+        """name/setting/milestone."""
+        return f"{self.name}/{self.setting}/{self.milestone}"
 
     def usable(self, allow_incomplete: bool) -> list[MethodScores]:
         """Methods that may have a headline."""
@@ -108,8 +136,8 @@ class Block:
 
 
 def make_blocks(run: Run) -> list[Block]:
-    """All blocks: benchmarks in config order, then settings ("main" first), then milestones ("final" first)."""
-    metas = run.metas
+    """All blocks: benchmarks in config order, then settings ("main" first), milestones ("final" first) and axes."""
+    metas = run.metas[run.metas["setting"] != CURVE]
     order = list(dict.fromkeys([*run.config.get("benchmarks", []), *metas["benchmark"]]))
     blocks = []
     for benchmark in order:
@@ -118,10 +146,27 @@ def make_blocks(run: Run) -> list[Block]:
         for setting in settings:
             group = of_benchmark[of_benchmark["setting"] == setting]
             milestones = list(dict.fromkeys([FINAL, *group["milestone"]]))
-            blocks += [
-                _make_block(run, group, milestone) for milestone in milestones if (group["milestone"] == milestone).any()
-            ]
+            for milestone in milestones:
+                if (group["milestone"] == milestone).any():
+                    axes = group["meta"].iloc[0].get("axes") or [""]
+                    blocks += [_make_block(run, group, milestone, axis) for axis in axes]
     return blocks
+
+
+def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.DataFrame:
+    """The records of a benchmark under a setting, `score` being that of `axis` where one is named. Raises UserError for a verdict
+    without it."""
+    records = run.records
+    records = records[(records["benchmark"] == benchmark) & (records["setting"] == setting)]
+    if not axis:
+        return records
+    ok = records["status"] == "ok"
+    values = [e.get(axis) if isinstance(e, dict) else None for e in records.loc[ok, "evidence"]]
+    if not all(isinstance(value, (int, float)) for value in values):
+        raise UserError(f"verdicts of {benchmark} lack the axis {axis!r}: score it again with python -m bench.score")
+    records = records.copy()
+    records.loc[ok, "score"] = [float(value) for value in values]
+    return records
 
 
 def _at_milestone(group: pd.DataFrame, milestone: str) -> pd.DataFrame:
@@ -141,15 +186,11 @@ def _at_milestone(group: pd.DataFrame, milestone: str) -> pd.DataFrame:
     return pd.concat([own, rest[np.array(free, dtype=bool)]])
 
 
-def _make_block(run: Run, group: pd.DataFrame, milestone: str) -> Block:
+def _make_block(run: Run, group: pd.DataFrame, milestone: str, axis: str) -> Block:
     chosen = _at_milestone(group, milestone)
     meta = chosen["meta"].iloc[0]
-    records = run.records
-    records = records[
-        (records["benchmark"] == meta["benchmark"])
-        & (records["setting"] == chosen["setting"].iloc[0])
-        & records["policy"].isin(chosen["policy"])
-    ]
+    records = records_of(run, meta["benchmark"], chosen["setting"].iloc[0], axis)
+    records = records[records["policy"].isin(chosen["policy"])]
     table = records.drop_duplicates("prompt_id").set_index("prompt_id")["category"]
     categories = [c for c in meta["categories"] if c in set(table)]
     categories += sorted(set(table) - set(categories))
@@ -166,6 +207,9 @@ def _make_block(run: Run, group: pd.DataFrame, milestone: str) -> Block:
         sorted(questions),
         [],
         budget=str(run.config.get("budget") or ""),
+        axis=axis,
+        pictures=bool((records["image"] != "").any()),
+        given=run.given,
     )
     for method in run.methods:
         part = chosen[chosen["method"] == method]

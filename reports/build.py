@@ -10,7 +10,11 @@ from htgrpo.files import atomic_dir, atomic_write_text, sha256_file
 from reports.load import load_run
 
 STAMP = "inputs.json"
-INPUTS = ("config.json", "verdicts/*/*/*.json*", "train/*/seed*/metrics.jsonl", "train/*/seed*/timing.jsonl")
+INPUTS = (
+    "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
+    "train/*/seed*/timing.jsonl",
+)
+"""What a report is made from; a manifest stands for its pictures, whose hashes it holds."""
 
 
 @dataclass(frozen=True)
@@ -53,37 +57,22 @@ def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
 def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
     """The text for the terminal and every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
-    from reports import contact, costs, exports, figures, html, style, tables
+    from reports import costs, diversity, drawings, exports, gallery, hacking, html, tables
     from reports.analysis import analyse
     from reports.blocks import make_blocks
-    from reports.load import FINAL
 
     run = load_run(run_dir)
     results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
     spent = costs.costs(run)
-    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
-    drawn = {f"curves_{axis}": figures.learning_curves(run, axis) for axis in figures.AXES} if len(run.metrics) else {}
-    drawn["differences"] = figures.forest(results, run.methods)
-    sheets = {}
-    for i, result in enumerate(mains):
-        suffix = f"_{_safe(result.block.benchmark)}" if i else ""
-        drawn[f"categories{suffix}"] = figures.category_bars(result, run.methods)
-        sheets[f"contact_sheet{suffix}"] = contact.contact_sheet(run, result)
-    contents = {}
-    for name, figure in {**drawn, **sheets}.items():
-        if figure is not None:
-            rendered = style.rendered(figure, pdf=name in drawn)
-            contents.update({f"{name}.{kind}": data for kind, data in rendered.items()})
+    moves = hacking.make_moves(run, results, diversity.diversity(run, results))
+    warnings = hacking.warnings(moves)
+    contents = drawings.drawn(run, results, moves)
     pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
-    contents["table.md"] = tables.markdown(run.title, results, spent).encode()
+    contents["table.md"] = tables.markdown(run.title, results, spent, moves).encode()
     contents["table.csv"] = exports.to_csv(results, spent).encode()
     contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()
-    contents["index.html"] = html.page(run, results, spent, pictures).encode()
-    return tables.terminal(run.title, results, spent, str(run_dir / "report" / "index.html")), contents
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+    contents["index.html"] = html.page(run, results, spent, pictures, gallery.make_gallery(run, results), moves).encode()
+    return tables.terminal(run.title, results, spent, str(run_dir / "report" / "index.html"), warnings), contents
 
 
 def _stamp(run_dir: Path, allow_incomplete: bool) -> str:

@@ -5,17 +5,18 @@ import textwrap
 
 import numpy as np
 import pandas as pd
-from matplotlib import image as mpimg
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from reports.analysis import Result
-from reports.blocks import Block
+from reports.blocks import Block, records_of
 from reports.load import Run
-from reports.style import BAD, GOOD, GREY, HALF, INK, style
-from reports.text import number, short
+from reports.pictures import opened
+from reports.style import GREY, INK, style
+from reports.text import short
+from reports.tones import legend, mark, span, tone
 
 COLUMNS = 12
 
@@ -38,13 +39,12 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
     None when no picture is found.
     """
     block = result.block
-    frame = run.records
-    frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
+    frame = records_of(run, block.benchmark, block.setting, block.axis)
     names = [method.name for method in block.methods]
     notes = {method.name: method.weights for method in block.methods}
-    tables = {method.name: _first_images(frame[frame["policy"] == method.policies[0]]) for method in block.methods}
-    prompts = choose_prompts(result)
-    pictures = {(n, p): _picture(run, tables[n], p) for n in names for p in prompts}
+    tables = {method.name: first_images(frame[frame["policy"] == method.policies[0]]) for method in block.methods}
+    prompts, ends = choose_prompts(result), span(block, frame["score"].to_numpy())
+    pictures = {(n, p): _picture(run, block, tables[n], p) for n in names for p in prompts}
     if not any(picture is not None for picture in pictures.values()):
         return None
     texts = frame.drop_duplicates("prompt_id").set_index("prompt_id")[["prompt", "category"]]
@@ -62,17 +62,12 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
             ax.text(-0.1, 1.22 * i + 0.66, notes[name], ha="right", va="center", fontsize=6.5, color=GREY)
             for j, prompt in enumerate(prompts):
                 score = tables[name].loc[prompt, "score"] if prompt in tables[name].index else float("nan")
-                _tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], float(score), block)
+                _tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], float(score), block, ends)
         for j, text in enumerate(captions):
             ax.text(1.12 * j + 0.5, -0.07, text, ha="center", va="bottom", fontsize=6.8, color="#444444", linespacing=1.15)
         _category_heads(ax, [str(texts.loc[p, "category"]) for p in prompts], -head - 0.14)
-        frames = (
-            "green ✓: correct, red ✗: wrong"
-            if block.binary
-            else "number and frame: score, green at the top, amber half way, red at zero"
-        )
         choice = "Same prompt and image seed in a column; prompts drawn by hash; first training seed."
-        note = f"{block.label}. {frames}, grey: no verdict. {choice}"
+        note = f"{block.label}. {legend(block, ends)}, grey: no verdict. {choice}"
         figure.text(0.12 / size[0], 0.1 / size[1], note, fontsize=7, color="#555555")
     return figure
 
@@ -83,29 +78,24 @@ def _caption(prompt: str) -> str:
     return "\n".join(lines[:6]) + (" …" if len(lines) > 6 else "")
 
 
-def _first_images(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id")
+def first_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """The record of the first sample of every prompt, by prompt id."""
+    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id", drop=False)
 
 
-def _picture(run: Run, table: pd.DataFrame, prompt: str) -> np.ndarray | None:
+def _picture(run: Run, block: Block, table: pd.DataFrame, prompt: str) -> np.ndarray | None:
     """The image of a prompt as an array, or None when the record or the file is not there."""
-    if prompt not in table.index or not table.loc[prompt, "image"]:
-        return None
-    path = run.root / str(table.loc[prompt, "image"])
-    if not path.is_file():
-        return None
-    try:
-        return mpimg.imread(path)
-    except (OSError, SyntaxError, ValueError):
-        return None
+    picture = opened(run, block, table.loc[prompt]) if prompt in table.index else None
+    return None if picture is None else np.asarray(picture)
 
 
-def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block) -> None:
+def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block,
+          ends: tuple[float, float]) -> None:
     """One picture in the unit square at (x, y), framed by its verdict, with a mark under it so that colour is not the
     only cue.
     """
     known = bool(np.isfinite(score))
-    colour = _verdict_colour(score) if known else GREY
+    colour = tone(score, ends)
     if picture is None:
         ax.text(x + 0.5, y + 0.5, "no picture", ha="center", va="center", fontsize=6.5, color=GREY)
     else:
@@ -114,13 +104,12 @@ def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float
         Rectangle((x, y), 1, 1, fill=False, edgecolor=colour, linewidth=2.6, joinstyle="miter", zorder=3, clip_on=False)
     )
     if known:
-        mark = ("✓" if score == 1 else "✗") if block.binary else number(score * block.scale, block.scale)
         width = 0.2 if block.binary else 0.38
         ax.add_patch(Rectangle((x - 0.012, y + 1), width, 0.13, color=colour, linewidth=0, zorder=3, clip_on=False))
         ax.text(
             x + width / 2 - 0.012,
             y + 1.062,
-            mark,
+            mark(score, block),
             color="white",
             fontsize=7,
             ha="center",
@@ -128,15 +117,6 @@ def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float
             fontweight="bold",
             zorder=4,
         )
-
-
-def _verdict_colour(score: float) -> str:
-    """Red at 0, amber at a half, green at 1 (scores outside 0..1 are clamped)."""
-    share = 2 * min(max(score, 0.0), 1.0)
-    low, high = (BAD, HALF) if share <= 1 else (HALF, GOOD)
-    share -= share > 1
-    mixed = [round(int(low[i : i + 2], 16) * (1 - share) + int(high[i : i + 2], 16) * share) for i in (1, 3, 5)]
-    return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
 def _category_heads(ax: Axes, categories: list[str], top: float) -> None:

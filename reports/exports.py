@@ -66,7 +66,7 @@ def _numbers(interval: Interval) -> dict[str, str]:
 def _where(result: Result) -> dict[str, object]:
     block = result.block
     return {
-        "benchmark": block.benchmark,
+        "benchmark": block.name,
         "setting": block.setting,
         "milestone": block.milestone,
         "prompts": result.prompts_used,
@@ -133,27 +133,33 @@ def to_latex(title: str, results: list[Result], costs: list[Cost]) -> str:
 
 
 def _latex_scores(title: str, result: Result) -> str:
-    columns, rows = list(result.columns), []
+    columns, scale, rows = list(result.columns), result.block.scale, []
+    headline = _places({name: score.headline.estimate for name, score in result.scores.items()}, result.sign)
+    places = [_places({n: s.columns[c].estimate for n, s in result.scores.items()}, result.sign) for c in columns]
     for name, score in result.scores.items():
-        value = _latex_cell(score.headline, result.block.scale)
-        if name == result.best:
-            value = rf"\textbf{{{value}}}"
-        elif name in result.tied:
-            value += r"$^{\approx}$"
-        cells = [_latex_cell(score.columns[c], result.block.scale) for c in columns]
+        value = _latex_cell(score.headline, scale, headline[name])
+        value += r"$^{\approx}$" if name in result.tied else ""
+        cells = [_latex_cell(score.columns[c], scale, place[name]) for c, place in zip(columns, places, strict=True)]
         rows.append([escape(shown_name(result, name)), value, *cells])
     caption = (
         f"{escape(result.block.label)}. {escape(title)}. Half widths of 95\\,\\% intervals over prompts (these "
-        "checkpoints). Bold: best; "
-        rf"$\approx$: not told apart from the best ({escape(claim_label(result))})."
+        "checkpoints). Bold: best of a column, underlined: second, whether resolved or not; "
+        rf"$\approx$: headline not told apart from the best ({escape(claim_label(result))})."
     )
     return _latex_table(caption, ["method", "score", *map(escape, columns)], rows)
 
 
-def _latex_cell(interval: Interval, scale: float) -> str:
+def _places(estimates: dict[str, float], sign: int) -> dict[str, int]:
+    """1 for the best name, 2 for the second, 3 for others; equal values share a place."""
+    levels = sorted({sign * value for value in estimates.values() if math.isfinite(value)}, reverse=True)
+    return {name: min(3, levels.index(sign * v) + 1) if math.isfinite(v) else 3 for name, v in estimates.items()}
+
+
+def _latex_cell(interval: Interval, scale: float, place: int = 3) -> str:
     if not math.isfinite(interval.estimate):
         return escape(NONE)
     value = f"{interval.estimate:.{decimals(scale)}f}"
+    value = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(place, value)
     if not interval.known:
         return value
     return rf"{value}{{\scriptsize$\,\pm\,${(interval.high - interval.low) / 2:.{decimals(scale)}f}}}"

@@ -1,93 +1,18 @@
-"""Learning curves, bars per category, and the forest of paired differences."""
+"""Bars per category, and the forest of paired differences."""
 
 import numpy as np
-import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.analysis import Result, verdict
-from reports.load import FINAL, Run
 from reports.sentences import pair_level
 from reports.stats import MIN_SEEDS
-from reports.style import FAINT, GREY, INK, colours, markers, spread_labels, style
+from reports.style import FAINT, GREY, INK, colours, markers, style
 from reports.text import number, probability, short
 
-PANELS = {
-    "reward_mean": "Mean training reward",
-    "kl": "KL to reference (nats)",
-    "clip_fraction": "Clipped tokens (fraction)",
-    "entropy": "Rollout entropy (nats)",
-}
-LOGARITHMIC = ("kl",)
-"""Panels in which one bad iteration would flatten everything else."""
-AXES = {
-    "iterations": ("iteration", "Iterations"),
-    "forwards": ("forwards_total", "Forward passes"),
-    "seconds": ("seconds_total", "Training seconds"),
-}
-
-
-def learning_curves(run: Run, axis: str) -> Figure | None:
-    """Four training measures against "iterations", "forwards" or "seconds": mean over seeds, band from lowest to
-    highest seed.
-
-    None when the run recorded nothing to draw.
-    """
-    column, label = AXES[axis]
-    frame = run.metrics
-    if len(run.timing) and "seconds_total" in run.timing:
-        frame = frame.merge(
-            run.timing[["method", "seed", "iteration", "seconds_total"]], on=["method", "seed", "iteration"], how="left"
-        )
-    panels = [key for key in PANELS if key in frame and frame[key].notna().any()]
-    if column not in frame or not panels:
-        return None
-    names, palette = [m for m in run.methods if (frame["method"] == m).any()], colours(run.methods)
-    with style():
-        rows, columns = (len(panels) + 1) // 2, min(2, len(panels))
-        figure, axes = plt.subplots(
-            rows, columns, figsize=(5.1 * columns, 3.0 * rows + 0.6), squeeze=False, layout="constrained"
-        )
-        for ax in axes.flat[len(panels) :]:
-            ax.set_visible(False)
-        for ax, key in zip(axes.flat, panels, strict=False):
-            ends = [
-                end for name in names if (end := _curve(ax, frame[frame["method"] == name], column, key, palette[name], name))
-            ]
-            ax.set_title(PANELS[key])
-            ax.margins(x=0.01)
-            if key in LOGARITHMIC and (frame[key] > 0).any():
-                ax.set_yscale("log", nonpositive="clip")
-            ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-            spread_labels(ax, ends)
-        for ax in axes[-1]:
-            ax.set_xlabel(label)
-        counts = frame.groupby("method")["seed"].nunique()
-        seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
-        band = f"{seeds} seeds; line: mean, band: lowest to highest seed" if counts.max() > 1 else "one seed, so no band"
-        where = f"{run.title}; " if run.title else ""
-        figure.suptitle(f"Training against {label.lower()} ({where}{band})", fontsize=9, color="#555555", x=0.01, ha="left")
-    return figure
-
-
-def _curve(
-    ax: Axes, frame: pd.DataFrame, column: str, key: str, colour: str, name: str
-) -> tuple[float, float, str, str] | None:
-    """Draws one method's smoothed curve up to the last iteration that all its seeds reached; returns the label of its
-    end.
-    """
-    table = frame.pivot(index="iteration", columns="seed", values=key).astype(float).dropna()
-    if table.empty:
-        return None
-    x = frame.pivot(index="iteration", columns="seed", values=column).astype(float).loc[table.index].mean(axis=1)
-    window = max(1, len(table) // 12)
-    smooth = table.rolling(window, center=True, min_periods=1).mean()
-    if smooth.shape[1] > 1:
-        ax.fill_between(x, smooth.min(axis=1), smooth.max(axis=1), color=colour, alpha=0.16, linewidth=0)
-    ax.plot(x, smooth.mean(axis=1), color=colour, solid_capstyle="round")
-    ax.plot(x.iloc[-1:], smooth.mean(axis=1).iloc[-1:], "o", color=colour, markersize=4)
-    return float(x.iloc[-1]), float(smooth.mean(axis=1).iloc[-1]), short(name, 16), colour
+ACROSS = 3
+"""Panels of the forest beside each other."""
 
 
 def category_bars(result: Result, methods: list[str]) -> Figure | None:
@@ -139,16 +64,20 @@ def forest(results: list[Result], methods: list[str]) -> Figure | None:
     """Paired differences of the headline at the training budget, one panel per benchmark; thin line: these checkpoints,
     thick: these methods.
     """
-    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL and r.pairs]
+    mains = [r for r in results if r.block.is_main and r.pairs]
     if not mains:
         return None
     palette = colours(methods)
     rows = max(len(r.pairs) for r in mains)
     with style():
-        size = (5.6 * len(mains) + 0.6, 0.33 * rows + 1.7)
-        figure, axes = plt.subplots(1, len(mains), figsize=size, squeeze=False, layout="constrained")
-        for ax, result in zip(axes.flat, mains, strict=True):
+        across = min(len(mains), ACROSS)
+        down = -(-len(mains) // across)
+        size = (5.6 * across + 0.6, (0.33 * rows + 1.4) * down + 0.3)
+        figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+        for ax, result in zip(axes.flat, mains, strict=False):
             _forest_panel(ax, result, palette)
+        for ax in axes.flat[len(mains) :]:
+            ax.set_visible(False)
         legend = [plt.Line2D([], [], color=INK, linewidth=1.2, label="these checkpoints (prompts vary)")]
         if any(p.seeds >= MIN_SEEDS for r in mains for p in r.pairs):
             legend.append(

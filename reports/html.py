@@ -8,35 +8,64 @@ import jinja2
 from reports import sentences, tables
 from reports.analysis import Result, verdict
 from reports.costs import Cost
-from reports.load import FINAL, Run
+from reports.diversity import MEASURE
+from reports.gallery import Gallery
+from reports.hacking import REWARD_NOTE, Moves, heading, warnings
+from reports.load import Run
 from reports.stats import MIN_SEEDS
-from reports.style import colours
+from reports.style import DPI, colours
 from reports.text import CHECKPOINTS_ONLY, amount, bounds, number, probability
 
 TEMPLATES = Path(__file__).parent / "templates"
+POINTS = 116
+"""Pixels of the page per inch of a figure."""
 
 
-def page(run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes]) -> str:
-    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI."""
+def page(
+    run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes], gallery: Gallery | None = None,
+    moves: list[Moves] | None = None,
+) -> str:
+    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of reward
+    hacking."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
+    environment.filters["brief"] = lambda value: f"{value:.4g}"
+    mains = [r for r in results if r.block.is_main]
     return environment.get_template("report.html.j2").render(
         title=run.title,
         config=run.config,
+        facts=_facts(run),
         blocks=[_block(r, colours(run.methods)) for r in mains],
         others=[_block(r, colours(run.methods)) for r in results if r not in mains],
         sentences=sentences.pair_sentences(results),
         orders=[line for result in results for line in tables.order_lines(result)],
         costs=[_cost(cost, colours(run.methods)) for cost in costs],
-        pictures={name: base64.b64encode(data).decode() for name, data in sorted(pictures.items())},
+        pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
         cost_note=tables.COST_NOTE,
         no_method_claim=tables.NO_METHOD_CLAIM,
         identities=_identities(run),
+        gallery=gallery,
+        palette=colours(run.methods),
+        moves=moves or [],
+        warnings=warnings(moves or []),
+        hacking_title=heading(run),
+        hacking_notes=[REWARD_NOTE, MEASURE],
     )
+
+
+def _facts(run: Run) -> list[str]:
+    """What the run is, in a line; what a run of its kind has not is left out."""
+    known = [(key, str(run.config.get(key) or "")) for key in ("preset", "policy", "budget")]
+    return [f"{key} {value}" for key, value in known if value] + [str(run.config.get("created", ""))[:10]]
+
+
+def _picture(data: bytes) -> dict:
+    """A figure's PNG for the page: base64, and the width in px at which its letters are as large as the page's small print."""
+    width = int.from_bytes(data[16:20], "big")
+    return {"data": base64.b64encode(data).decode(), "width": round(width / DPI * POINTS)}
 
 
 def _block(result: Result, palette: dict[str, str]) -> dict:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from htgrpo.files import read_jsonl
 
 BASE = "base"  # the run's starting policy: no training, no seed
 FINAL = "final"
+CURVE = "curve"  # the setting and milestone of verdicts along a training, which no table shows
 META_KEYS = (
     "benchmark",
     "version",
@@ -29,7 +30,7 @@ META_KEYS = (
     "policy",
 )
 POLICY_KEYS = ("name", "method", "train_seed", "iteration", "forwards", "milestone")
-RECORD_KEYS = ("prompt_id", "sample", "category", "prompt", "status", "score")
+RECORD_KEYS = ("prompt_id", "sample", "category", "status", "score")
 STATES = ("ok", "failed", "skipped")
 SAME_WITHIN_BENCHMARK = ("version", "aggregate", "scale", "higher_is_better", "scorer")
 
@@ -50,11 +51,25 @@ class Run:
     records: pd.DataFrame
     metrics: pd.DataFrame
     timing: pd.DataFrame
+    _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
+
+    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
+        """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted nothing."""
+        path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
+        if path not in self._manifests:
+            rows = read_jsonl(path) if path.is_file() else []
+            self._manifests[path] = {(row.get("prompt_id"), row.get("sample")): row for row in rows}
+        return self._manifests[path]
 
     @property
     def title(self) -> str:
         """What kind of run this is, for example "embedded world", and whether its policies have random weights."""
         return titled(str(self.config.get("title", "")), self.metas["random_weights"])
+
+    @property
+    def given(self) -> bool:
+        """Whether this run scored folders of pictures, with no policy and no training behind them."""
+        return self.config.get("kind") == "images"
 
     @property
     def methods(self) -> list[str]:
@@ -165,13 +180,14 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
         row["score"] = float(score) if row["status"] == "ok" else float("nan")
         row.setdefault("evidence", {})
         row.setdefault("image", "")
+        row.setdefault("prompt", "")
         row.update(benchmark=meta["benchmark"], setting=setting, policy=meta["policy"]["name"])
     if len(rows) > meta["expected_images"]:
         raise UserError(
             f"{str(path)!r} holds {len(rows)} images where {meta['expected_images']} are expected: "
             "delete the file and score this policy again"
         )
-    columns = ["benchmark", "setting", "policy", *RECORD_KEYS, "evidence", "image"]
+    columns = ["benchmark", "setting", "policy", *RECORD_KEYS, "prompt", "evidence", "image"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -35,8 +35,8 @@ def pair_level(pair: Pair) -> str:
 def pair_sentences(results: list[Result]) -> list[str]:
     """One sentence for each pair of each benchmark: its main block, then how every other block compares with it."""
     out = []
-    for main in (r for r in results if r.block.setting == "main" and r.block.milestone == FINAL):
-        others = [r for r in results if r.block.benchmark == main.block.benchmark and r is not main]
+    for main in (r for r in results if r.block.is_main):
+        others = [r for r in results if r.block.name == main.block.name and r is not main]
         out += [_pair_sentence(pair, main, others) for pair in main.pairs]
     return out
 

@@ -66,6 +66,9 @@ def markers(methods: list[str]) -> dict[str, str]:
 def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
     """{"png": bytes, "pdf": bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
     out = {}
+    figure.set_dpi(DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # laid out by now; no format need do it again
     kinds = {
         "png": {"Software": None},
         "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
@@ -74,7 +77,6 @@ def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
         if kind == "png" or pdf:
             stream = io.BytesIO()
             figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
-            figure.set_layout_engine("none")  # laid out by now; the second format need not do it again
             out[kind] = stream.getvalue()
     plt.close(figure)
     return out

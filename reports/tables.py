@@ -1,9 +1,14 @@
 """The report as Markdown: short for the terminal (80 columns), whole for table.md."""
 
+from collections.abc import Sequence
+
 from reports import sentences
 from reports.analysis import Pair, Result, verdict
 from reports.costs import Cost, costs_title
-from reports.load import FINAL
+from reports.diversity import MEASURE
+from reports.hacking import REWARD_NOTE, Moves
+from reports.hacking import warnings as all_warnings
+from reports.load import BASE
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
     CHECKPOINTS_ONLY,
@@ -25,10 +30,10 @@ BEST, TIED = "*", "≈"
 NO_METHOD_CLAIM = f"Fewer than {MIN_SEEDS} training seeds: {CHECKPOINTS_ONLY}."
 
 
-def terminal(title: str, results: list[Result], costs: list[Cost], folder: str) -> str:
-    """What is printed to the terminal: main blocks with differences, a line or two per other block, and the cost."""
+def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = ()) -> str:
+    """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and warnings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
-    mains = [r for r in results if r.block.setting == "main" and r.block.milestone == FINAL]
+    mains = [r for r in results if r.block.is_main]
     for result in mains:
         parts.append(f"## {result.block.title}")
         parts.append(wrap(f"{_capital(result.block.when)}, setting main, {protocol(result)}."))
@@ -44,11 +49,12 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str) 
         parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
     if costs:
         parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True)]
+    parts += [wrap(f"**Warning:** {line}") for line in warnings]
     parts.append(f"Everything, with pictures: {folder}")
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(title: str, results: list[Result], costs: list[Cost]) -> str:
+def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = ()) -> str:
     """table.md: every block with every interval, both kinds of claim, the sentences and the cost."""
     parts = [f"# Comparison ({title})" if title else "# Comparison", METHOD_NOTE]
     for result in results:
@@ -70,6 +76,9 @@ def markdown(title: str, results: list[Result], costs: list[Cost]) -> str:
         parts.append("\n".join(f"- {line}" for line in found))
     if costs:
         parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False), COST_NOTE]
+    if moves:
+        parts += ["## Reward against what was not trained on", *(f"**Warning:** {line}" for line in all_warnings(moves))]
+        parts += [moves_table(moves), f"{REWARD_NOTE} {MEASURE}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -97,7 +106,10 @@ def protocol(result: Result) -> str:
              "refresh_interval")
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
-    return f"{len(block.prompts)} prompts; {rule}; {settings}; scorer {scorer.get('name')} {scorer.get('version')}"
+    what = "prompts" if block.pictures else "documents"
+    note = f"; {block.meta['note']}" if block.meta.get("note") else ""
+    parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    return "; ".join(filter(None, parts)) + note
 
 
 def _coverage(result: Result, wrapper=str) -> list[str]:
@@ -121,8 +133,9 @@ def seeds_text(result: Result, name: str) -> str:
 
 def _headline_table(result: Result) -> str:
     scale, rows = result.block.scale, []
+    compared = any(pair.a == BASE or pair.b == BASE for pair in result.pairs)
     for name, score in result.scores.items():
-        base = result.pair(name, "base")
+        base = result.pair(name, BASE)
         gain = NONE
         if base:
             base = base if base.a == name else base.flipped()
@@ -134,11 +147,11 @@ def _headline_table(result: Result) -> str:
                 seeds_text(result, name),
                 value,
                 bounds(score.headline, scale),
-                gain,
+                *([gain] if compared else []),
                 mark(result, name),
             ]
         )
-    return table(["method", "seeds", "score", "95% interval", "minus base", ""], rows)
+    return table(["method", "seeds", "score", "95% interval", *(["minus base"] if compared else []), ""], rows)
 
 
 def _short_categories(result: Result) -> list[str]:
@@ -170,7 +183,8 @@ def full_scores(result: Result) -> str:
     for name, score in result.scores.items():
         each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
         cells = [f"{number(c.estimate, scale)} {bounds(c, scale)}" for c in (score.columns[k] for k in result.columns)]
-        headline = f"{number(score.headline.estimate, scale)} {bounds(score.headline, scale)}"
+        value = number(score.headline.estimate, scale)
+        headline = f"{f'**{value}**' if name == result.best else value} {bounds(score.headline, scale)}"
         rows.append(
             [
                 shown_name(result, name),
@@ -237,6 +251,12 @@ def order_lines(result: Result) -> list[str]:
         return [f"{result.block.label}: no headline (coverage)."]
     line = f"{result.block.label}: {sentences.order(result)} ({sentences.claim_label(result)})."
     return [f"{line} {_capital(sentences.resolution(result))}."] if result.pairs else [line]
+
+
+def moves_table(moves: Sequence[Moves]) -> str:
+    """What was trained on and what was not, from the starting policy to the end."""
+    rows = [[one.method, move.measure, *move.cells] for one in moves for move in one.moves]
+    return table(["method", "measure", "start", "end", "change", "95% interval", "verdict"], rows, left=2)
 
 
 def cost_tables(costs: list[Cost], short: bool) -> list[str]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
-from bench.benchmarks.embedded_geneval import DETECTOR, found_in, resized
+from bench.benchmarks.embedded_geneval import DETECTOR, found_in, resized, told
 from bench.benchmarks.geneval_rule import relative_position
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -68,11 +68,11 @@ class EmbeddedDPG(Benchmark):
             raw = {q["id"]: answer_score(answer(q["check"], found)) for q in prompt.spec["questions"]}
             zeroed = zero_dependents(questions, raw)
             evidence = [
-                {"id": q.id, "category": q.category, "answer": int(raw[q.id]), "score": zeroed[q.id]} for q in questions
+                {"id": q.id, "category": q.category, "text": q.text, "answer": int(raw[q.id]), "score": zeroed[q.id]}
+                for q in questions
             ]
-            seen = [[item.cls, item.colour, *item.box, item.score] for item in found]
-            told = {"questions": evidence, "found": seen, **resized(picture)}
-            records.append({"score": crop_score(questions, raw), "evidence": told})
+            seen = {"questions": evidence, "found": told(found), **resized(picture)}
+            records.append({"score": crop_score(questions, raw), "evidence": seen})
         return records
 
     def scorer_identity(self) -> dict:

@@ -21,9 +21,15 @@ DETECTOR = {"name": "embedded detector", "version": "1", "weights_revision": Non
 
 
 def resized(picture: Image.Image) -> dict:
-    """What a verdict's evidence says about the size: {"resized_from": [H, W]} for pictures the detector had to resize."""
+    """What a verdict's evidence says about the size: {"resized_from", "resized_to"} ([H, W] each) for pictures the detector had to
+    resize; boxes are in pixels of the latter."""
     width, height = picture.size
-    return {} if (width, height) == (IMAGE, IMAGE) else {"resized_from": [height, width]}
+    return {} if (width, height) == (IMAGE, IMAGE) else {"resized_from": [height, width], "resized_to": [IMAGE, IMAGE]}
+
+
+def told(found: Sequence[Detection]) -> list[list]:
+    """Objects as a verdict's evidence lists them: [class, colour, x1, y1, x2, y2, score] each, best first."""
+    return [[item.cls, item.colour, *item.box, item.score] for item in found]
 
 
 def found_in(pictures: Sequence[Image.Image]) -> list[list[Detection]]:
@@ -49,8 +55,7 @@ class EmbeddedGenEval(Benchmark):
         records = []
         for picture, found, prompt in zip(pictures, found_in(pictures), prompts, strict=True):
             verdict = judge(found, prompt.spec, lambda item: item.colour)
-            colours = [[item.cls, item.colour] for item in found]
-            evidence = {"reason": verdict.reason, **verdict.evidence, "found": colours, **resized(picture)}
+            evidence = {"reason": verdict.reason, **verdict.evidence, "found": told(found), **resized(picture)}
             records.append({"score": float(verdict.correct), "evidence": evidence})
         return records
 

@@ -161,6 +161,9 @@ def test_latex_has_booktabs_bold_marks_and_escapes(three_seeds):
         "embedded world",
     ):
         assert part in text
+    scores = {name: score.headline.estimate for name, score in results[0].scores.items()}
+    first, second, _ = sorted(scores, key=scores.get, reverse=True)
+    assert rf"\textbf{{{scores[first]:.3f}}}" in text and rf"\underline{{{scores[second]:.3f}}}" in text
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(results) + 1
     assert r"\approx" in exports.to_latex("", [results[0]], [])
 
@@ -279,8 +282,8 @@ def test_html_is_self_contained(two_seeds):
     text = (two_seeds / "report" / "index.html").read_text()
     assert text.count("data:image/png;base64,") >= 6
     markup = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", markup)
-    assert not re.search(r'(src|href)="(?!")', markup.replace('src=""', ""))
+    assert not re.search(r"https?://|<script [^>]*src|<link|@import|url\(|fetch\(", markup)
+    assert not re.search(r'(src|href)="(?!["#])', markup.replace('src=""', ""))
 
 
 def test_pictures_hold_no_dates(two_seeds):

@@ -1,0 +1,61 @@
+"""Writes a model card, the README.md of a checkpoint on the hub, from the checkpoint and the run it belongs to.
+
+    python -m bench.card runs/NAME/train/ht/seed0/checkpoints/step_000040
+    python -m bench.card CHECKPOINT --run runs/NAME --out card.md
+
+Results are those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and nothing is
+sent anywhere.
+"""
+
+import argparse
+from pathlib import Path
+
+from bench.cli import run_main
+
+FILE = "README.md"
+MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="python -m bench.card", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
+                                allow_abbrev=False)
+    p.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
+    p.add_argument("--run", type=Path, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)")
+    p.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FILE} in the checkpoint's folder")
+    p.add_argument("--overwrite", action="store_true", help="also replace a card that this command did not write")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Writes the card; returns the exit code."""
+    args = parser().parse_args(argv)
+    from bench.card_facts import collect
+    from htgrpo.errors import UserError
+    from htgrpo.files import atomic_write_text
+
+    out = args.out or Path(args.checkpoint) / FILE
+    facts = collect(args.checkpoint, args.run)
+    if out.is_dir():
+        raise UserError(f"--out is the folder {str(out)!r}: give a file, such as {str(out / FILE)!r}")
+    if out.is_file() and not args.overwrite and MARK not in out.read_text("utf-8", errors="replace"):
+        raise UserError(f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite")
+    atomic_write_text(out, render(facts))
+    print(f"model card written to {out} ({facts.told})")
+    return 0
+
+
+def render(facts) -> str:
+    """The card as text: YAML front matter for the hub, then what people read."""
+    import jinja2
+    from huggingface_hub import ModelCardData
+
+    data = ModelCardData(**facts.metadata, eval_results=facts.results or None)
+    environment = jinja2.Environment(loader=jinja2.PackageLoader("bench"), trim_blocks=True, lstrip_blocks=True,
+                                     undefined=jinja2.StrictUndefined)
+    body = environment.get_template("card.md.j2").render(**facts.texts, mark=MARK)
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
+
+
+if __name__ == "__main__":
+    run_main(main)

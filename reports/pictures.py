@@ -1,0 +1,56 @@
+"""Pictures of a run: read back, and made small enough for the page."""
+
+import base64
+import io
+from dataclasses import dataclass
+
+import pandas as pd
+from PIL import Image
+
+from reports.blocks import Block
+from reports.load import Run
+
+SMALL = 128
+"""Pictures up to this many px stay as they are."""
+SIDE, QUALITY = 224, 80
+
+
+def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
+    """The picture of a record, cut out where its file holds several; None where there is none that can be read."""
+    if not record["image"]:
+        return None
+    noted = run.manifest(record["policy"], block.picture_set, block.setting)
+    crop = noted.get((record["prompt_id"], record["sample"]), {}).get("crop")
+    try:
+        with Image.open(run.root / str(record["image"])) as picture:
+            picture.load()
+            return (picture.crop(tuple(crop)) if crop else picture).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture inside the page. width, height: of the original in px."""
+
+    kind: str
+    data: bytes
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """It as a data URI."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+
+
+def thumbnail(picture: Image.Image) -> Thumbnail:
+    """`picture` as a PNG where it is small, else at most SIDE px wide and high as a WebP."""
+    stream, small = io.BytesIO(), max(picture.size) <= SMALL
+    if small:
+        picture.save(stream, format="PNG", optimize=True)
+    else:
+        reduced = picture.copy()
+        reduced.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        reduced.save(stream, format="WEBP", quality=QUALITY, method=4)
+    return Thumbnail("png" if small else "webp", stream.getvalue(), *picture.size)

@@ -1,0 +1,158 @@
+"""The gallery, the order of unmasking and what the page does in a browser."""
+
+import html
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from htgrpo.errors import UserError
+from reports import gallery as gallery_module
+from reports.analysis import analyse
+from reports.blocks import make_blocks
+from reports.build import build
+from reports.evidence import read_evidence
+from reports.gallery import make_gallery
+from reports.load import load_run
+from reports.order import heat_map, orders, outline, structure, structure_share
+from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
+from tests.reports.synthetic import write_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    root = write_run(tmp_path_factory.mktemp("gallery") / "run", seeds=1, prompts=20, samples=2, dense=20, iterations=4)
+    add_boxes(root)
+    add_orders(root)
+    build(root)
+    return root
+
+
+def results_of(root: Path):
+    run = load_run(root)
+    return run, [analyse(block, resamples=100) for block in make_blocks(run)]
+
+
+def test_rows_hold_the_same_prompt_of_every_method_with_its_verdict(built):
+    run, results = results_of(built)
+    found = make_gallery(run, results)
+    geneval = [case for case in found.cases if case.benchmark.startswith("GenEval")]
+    assert len(geneval) == 6 * 12 and len(found.cases) - len(geneval) == 12
+    records = run.records[run.records["sample"] == 0].set_index(["policy", "benchmark", "prompt"])
+    for case in geneval:
+        assert [tile.method for tile in case.tiles] == ["base", "alpha", "beta_2"]
+        scores = [float(records.loc[(p, "geneval", case.prompt), "score"]) for p in ("base", "alpha-seed0", "beta_2-seed0")]
+        assert [tile.mark for tile in case.tiles] == ["✓" if score else "✗" for score in scores]
+        assert case.disagree == (len(set(scores)) > 1)
+
+
+def test_evidence_is_drawn_and_escaped(built):
+    text = (built / "report" / "index.html").read_text()
+    assert "0 of 1 striped <b>" not in text and "0 of 1 striped &lt;b&gt;circle" in text
+    assert '<rect class="over" x="8" y="8" width="16" height="16"/>' in text and "did not count" in text
+    assert len(re.findall(r'viewBox="0 0 64 64"', text)) == 6 * 12 * 3
+
+
+def test_evidence_of_every_benchmark_is_understood():
+    boxes = '{"cup": [[1, 2, 3, 4, 0.5], [5, 6, 7, 8, 0.75]]}'
+    official = read_evidence({"reason": "r", "metadata": "{}", "details": boxes, "colours": [["cup", [5, 6, 7, 8, 0.75], "red"]]})
+    assert [(box.name, box.corners) for box in official.boxes] == [("cup, red", (5, 6, 7, 8)), ("cup", (1, 2, 3, 4))]
+    resized = read_evidence({"found": [["a", "b", 0, 0, 16, 16, 1.0]], "resized_from": [512, 256], "resized_to": [48, 40]})
+    assert resized.frame == (40, 48) and resized.boxes[0].counted
+    asked = read_evidence({"questions": [{"id": 1, "category": "entity", "text": "is it?", "answer": 1, "score": 0.0}]})
+    assert asked.questions == [{"text": "is it?", "category": "entity", "answer": 1, "score": 0.0}]
+    assert read_evidence({"sigma": 1.23456, "details": "no json", "flag": True}).values == {"sigma": "1.235", "flag": "True"}
+    assert read_evidence(None) == read_evidence("text") == read_evidence({})
+
+
+def test_pictures_stay_within_their_bytes(built, monkeypatch):
+    run, results = results_of(built)
+    whole = make_gallery(run, results)
+    weight = sum(case.weight for case in whole.cases)
+    monkeypatch.setattr(gallery_module, "BYTES", weight // 3)
+    fewer = make_gallery(run, results)
+    assert fewer.shown == 4 and sum(case.weight for case in fewer.cases) < weight / 2
+    assert {case.category for case in fewer.cases} == {case.category for case in whole.cases}
+
+
+def test_orders_are_read_as_generation_wrote_them(tmp_path):
+    import torch
+
+    from bench.images import pack_ranks
+
+    root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, samples=2, iterations=2)
+    written = add_orders(root)
+    run, results = results_of(root)
+    read = orders(run, "a-seed0", results[0].block)
+    assert len(read) == 12 and all((rank == written["a-seed0", prompt]).all() for prompt, rank in read.items())
+    rank = torch.randperm(4096) + 1
+    path = root / "images" / "base" / "geneval" / "main" / "manifest.jsonl"
+    rewrite(path, lambda r: {**r, "grid": [64, 64], "rank": pack_ranks(rank)} if "rank" in r else r)
+    read = orders(load_run(root), "base", results[0].block)
+    assert all((one.ravel() == rank.numpy()).all() for one in read.values())
+    rewrite(path, lambda r: {**r, "rank": "!"} if "rank" in r else r)
+    with pytest.raises(UserError, match="the order of .* cannot be read"):
+        orders(load_run(root), "base", results[0].block)
+
+
+def test_structure_is_the_first_part_of_the_order_and_is_outlined():
+    rank = np.arange(24).reshape(GRID) + 1
+    assert structure(rank, 0.3).sum() == 7 and structure(rank, 0.3)[0].all()
+    inside = np.zeros((3, 3), dtype=bool)
+    inside[1, 1:] = True
+    marked = outline(inside, 4)
+    expected = np.zeros((12, 12), dtype=bool)
+    expected[4, 4:] = expected[7, 4:] = expected[4:8, 4] = expected[4:8, 11] = True
+    assert (marked == expected).all()
+    assert heat_map(rank, 0.3) == heat_map(rank, 0.3) and heat_map(rank, 0.3).startswith(b"\x89PNG")
+
+
+def test_share_of_structure_is_the_runs(tmp_path):
+    root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, images=False)
+    run = load_run(root)
+    assert structure_share(run) == 0.3
+    run.config["train"]["a"]["method_options"] = {"alpha": 0.5}
+    assert structure_share(run) == 0.5
+
+
+def dom(root: Path, place: str) -> str:
+    """The page's document after its script has run, in a headless browser."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
+    page = (root / "report" / "index.html").resolve().as_uri() + place
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom", page]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def cases(document: str) -> list[tuple[dict, bool]]:
+    """(data attributes, whether it is shown) of every row of the gallery."""
+    tags = re.findall(r'<article class="case"[^>]*>', document)
+    return [({k: html.unescape(v) for k, v in re.findall(r'data-(\w+)="([^"]*)"', tag)}, " hidden" not in tag) for tag in tags]
+
+
+def test_filters_in_a_browser(built):
+    document = dom(built, "#gallery?category=counting&verdicts=disagree&order=1&evidence=1")
+    rows = cases(document)
+    wanted = [row for row, _ in rows if row["category"] == "counting" and row["verdicts"] == "disagree"]
+    assert len(rows) == 84 and 0 < len(wanted) < 12
+    assert [row for row, shown in rows if shown] == wanted
+    assert f"{len(wanted)} of 84 prompts" in document
+    section = re.search(r'<section id="gallery"[^>]*>', document)[0]
+    assert "hide-order" not in section and "hide-boxes" not in section and "<details open" in document
+    plain = dom(built, "")
+    assert all(shown for _, shown in cases(plain)) and "84 of 84 prompts" in plain
+    assert "hide-order" in re.search(r'<section id="gallery"[^>]*>', plain)[0] and '<form class="filters"' in plain
+
+
+def test_without_a_script_everything_is_shown(built):
+    text = (built / "report" / "index.html").read_text()
+    rows = cases(text)
+    assert len(rows) == 84 and all(shown for _, shown in rows)
+    assert '<form class="filters" hidden>' in text and '<section id="gallery">' in text
