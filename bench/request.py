@@ -9,6 +9,7 @@ from bench import prompts
 from bench.benchmarks.registry import check as check_benchmark
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
+from bench.text.settings import TextSettings, from_options
 from bench.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
@@ -29,7 +30,7 @@ class Request:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
-    checkpoint. train_prompts: prompts.TrainPrompts.
+    checkpoint. train_prompts: prompts.TrainPrompts. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
     preset: str
@@ -49,6 +50,7 @@ class Request:
     checkpoints: dict[str, list[dict]]
     equal_iterations: bool
     train_prompts: dict = field(default_factory=prompts.embedded)
+    text: dict[str, Any] = field(default_factory=lambda: asdict(TextSettings()))
 
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
@@ -115,6 +117,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         {label: _given(sources, weights) for label, sources in named.items()},
         bool(defaults["equal_iterations"]),
         prompts.train_prompts(args.train_prompts),
+        asdict(from_options(overrides.text, "text.")),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
 
@@ -250,5 +253,6 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
             checkpoints,
             MAIN,
             *([] if request.train_prompts["source"] == prompts.EMBEDDED else [request.train_prompts["sha256"]]),
+            *([overrides.text] if overrides.text else []),
         ]
     )
