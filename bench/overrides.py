@@ -34,8 +34,8 @@ class Overrides:
 
 
 def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -> Overrides:
-    """Reads KEY=VALUE, METHOD.KEY=VALUE, SETTING.KEY=VALUE and text.KEY=VALUE. Raises UserError for a form or a name that is unknown;
-    options of a method are checked later, when the method is loaded."""
+    """Reads KEY=VALUE, METHOD.KEY=VALUE, SETTING.KEY=VALUE and text.KEY=VALUE. Raises UserError for a form or a name that is
+    unknown; options of a method are checked later, when the method is loaded."""
     result = Overrides()
     for text in texts:
         key, equals, value = text.partition("=")

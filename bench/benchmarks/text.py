@@ -12,6 +12,7 @@ from bench.presets import MAIN
 from bench.text.settings import TextSettings, check_chats
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
+from htgrpo.registry import BACKBONES
 
 if TYPE_CHECKING:
     from bench.request import Request
@@ -74,13 +75,16 @@ class Text(Examination):
         return documents(self._tasks())
 
     def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
-        """How text is asked for, under MAIN. Raises UserError for settings that do not fit the backbone or the tasks."""
+        """How text is asked for, and in which dtype of the network, under MAIN. Raises UserError for settings that do not fit the
+        backbone or the tasks."""
         from bench.text.scoring import check_options
+        from htgrpo.cpu import sampling_dtype
 
         if request.text["chat"]:
             check_chats(request.backbone)
         check_options(self._tasks(), TextSettings.read(request.text))
-        return {MAIN: {"text": request.text}}
+        dtype = sampling_dtype("auto" if request.backbone in BACKBONES.names() else "float32", self.device or "cpu")
+        return {MAIN: {"text": request.text, "dtype": str(dtype).removeprefix("torch.")}}
 
     def scorer_identity(self) -> dict[str, Any]:
         return {"name": "lm-eval", "version": version("lm_eval"), "weights_revision": None}

@@ -89,8 +89,8 @@ def evaluate(model: PolicyLM, tasks: Tasks, limit: int | None = None, num_fewsho
     with _seeded(), patch("lm_eval.api.task.tqdm", lambda documents, **_: documents):  # the model's own bars say more
         results = simple_evaluate(
             model, model_args=arguments, tasks=tasks.chosen, task_manager=tasks, limit=limit, num_fewshot=num_fewshot,
-            samples=samples, batch_size=model.settings.batch, device=str(model.policy.device), apply_chat_template=model.settings.chat,
-            evaluation_tracker=tracker, confirm_run_unsafe_code=True,
+            samples=samples, batch_size=model.settings.batch, device=str(model.policy.device),
+            apply_chat_template=model.settings.chat, evaluation_tracker=tracker, confirm_run_unsafe_code=True,
         )
     tracker.general_config_tracker.log_end_time()
     hashes = {task: hash_string("".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_eval.api.metrics import mean
-from lm_eval.utils import handle_non_serializable, hash_string, sanitize_list
+from lm_eval.utils import handle_non_serializable, hash_string
 
 from bench.text.evaluation import Tasks, evaluate, write
 from bench.text.model import PolicyLM
@@ -96,9 +96,14 @@ def _verdict(sample: dict[str, Any], metric: str) -> dict[str, Any]:
     score = float(sample[metric])
     if not 0.0 <= score <= 1.0:
         raise UserError(f"a document's {metric} is {score}, but an accuracy lies in 0..1: ask this task with python -m bench.text")
-    answers = [_short(answer) for answer in sanitize_list(sample["filtered_resps"])]
+    answers = [_short(_answer(one)) for one in sample["filtered_resps"]]
     evidence = {"target": _short(sample["target"]), "answers": answers, "metric": metric, "filter": sample["filter"]}
     return {"score": score, "evidence": evidence}
+
+
+def _answer(value: Any) -> Any:
+    """What was written, or of a likelihood its nats."""
+    return round(float(value[0]), 4) if isinstance(value, tuple | list) and len(value) == 2 else value
 
 
 def _short(value: Any) -> str:
