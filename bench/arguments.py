@@ -62,7 +62,9 @@ def add_benchmarks(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--benchmarks",
         metavar="NAMES",
-        help=f"comma-separated benchmarks: {', '.join(BENCHMARKS.names())} (default: all of the preset)",
+        help=f"comma-separated benchmarks: {', '.join(BENCHMARKS.names())} (default: all of the preset). SCORER@BENCHMARK puts a "
+        "scorer on the pictures of another one, e.g. imagereward@geneval. text asks the policy itself, to see whether training has "
+        "cost it language, on our small tasks or as text@TASK on one of lm-eval's, e.g. text@gsm8k",
     )
     p.add_argument("--limit", type=int, metavar="N", help="use the first N prompts of each benchmark, categories taking turns")
     p.add_argument(
@@ -120,7 +122,7 @@ def add_overrides(p: argparse.ArgumentParser, common: bool = True) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change one setting; repeatable. lr=1e-4 for all methods, ht.lr=3e-4 for one, ht.alpha=0.5 an option of a method, "
-        "main.samples=2 the generation setting 'main'"
+        "main.samples=2 the generation setting 'main', text.gen_length=128 how text is asked for (python -m bench.text --help)"
         if common
         else "change how pictures are made, e.g. main.steps=12 or main.samples=2; repeatable",
     )

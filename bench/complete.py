@@ -22,7 +22,7 @@ def code_identity() -> str:
     hashes = {}
     for package in PACKAGES:
         root = Path(str(files(package)))
-        paths = sorted(p for kind in ("*.py", "*.json") for p in root.rglob(kind))
+        paths = sorted(p for kind in ("*.py", "*.json", "*.jsonl", "*.yaml") for p in root.rglob(kind))
         hashes.update({f"{package}/{path.relative_to(root)}": sha256_file(path) for path in paths})
     groups = [f"htgrpo.{kind}" for kind in KINDS]
     outside = sorted((e.group, e.name, e.value, e.dist.version if e.dist else "") for g in groups for e in entry_points(group=g))
@@ -54,7 +54,7 @@ def mark_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> Non
         stamps = json.loads((run.root / FILE).read_text("utf-8"))["stamps"]
     except (OSError, ValueError, KeyError, TypeError):
         stamps = []
-    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl")]
+    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl"), *run.root.glob("results/*/*/*")]
     atomic_json(
         run.root / FILE,
         {

@@ -17,8 +17,10 @@ def train_seconds(config: TrainConfig, spent: int = 0) -> float:
 
 
 def evaluate_seconds(evaluation: Evaluation, generated: bool = False) -> float:
-    """Expected seconds to make (unless `generated`) and judge the pictures of one policy."""
+    """Expected seconds to make (unless `generated`) and judge the pictures of one policy, or to ask it."""
     measured = timing()
+    if evaluation.of_policy:
+        return measured["seconds_to_start_text"] + len(evaluation.items) * measured["seconds_per_document"]
     steps = evaluation.values["steps"] * (2 if evaluation.values["guidance"] else 1)
     each = measured["seconds_per_image"] + (0.0 if generated else steps * measured["seconds_per_image_step"])
     return len(evaluation.items) * each

@@ -147,5 +147,7 @@ class Forecast:
         return max(0.0, wanted - spent) / each * self.card.seconds(cost.flop)
 
     def evaluate_seconds(self, evaluation: Evaluation, generated: bool = False) -> float:
-        """Expected seconds to make (unless `generated`) the pictures of one policy; judging them is not counted."""
-        return 0.0 if generated else len(evaluation.items) * self.card.seconds(self.picture(evaluation.values).flop)
+        """Expected seconds to make (unless `generated`) the pictures of one policy; judging and asking it are not counted."""
+        if generated or evaluation.of_policy:
+            return 0.0
+        return len(evaluation.items) * self.card.seconds(self.picture(evaluation.values).flop)

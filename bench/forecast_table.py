@@ -30,7 +30,7 @@ def numbers(forecast: Forecast, request: Request, evaluations: tuple[Evaluation,
             "fits": cost.bytes + _reserve() <= card.memory,
         }
     pictures = {}
-    for evaluation in evaluations:
+    for evaluation in (one for one in evaluations if not one.of_policy):
         spent, count = forecast.picture(evaluation.values), len(evaluation.items)
         pictures[f"{evaluation.benchmark}/{evaluation.setting}"] = {
             "resolution": evaluation.values["resolution"], "pictures": count, "forwards": spent.forwards * count,

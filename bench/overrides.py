@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.presets import CACHE_FIELDS, Setting
+from bench.text.settings import OPTIONS
 from htgrpo.cache_config import NO_TRAINING
 from htgrpo.errors import UserError, suggest
 from htgrpo.options import build
@@ -13,6 +14,8 @@ from htgrpo.train_config import TrainConfig
 
 FLAGS = {"method": "--methods", "seed": "--seeds", "budget": "--budget", "method_options": "--set METHOD.OPTION=VALUE"}
 """Fields of TrainConfig that have a flag of their own."""
+TEXT = "text"
+"""Owner of the settings of text benchmarks."""
 FIELDS = tuple(f.name for f in dataclasses.fields(TrainConfig) if f.name not in FLAGS)
 
 SCORED = {f.name for f in dataclasses.fields(Setting)} - {f.name for f in dataclasses.fields(TrainConfig)}
@@ -21,16 +24,18 @@ SCORED = {f.name for f in dataclasses.fields(Setting)} - {f.name for f in datacl
 
 @dataclass
 class Overrides:
-    """What --set asked for: for all methods, for one method (settings and options alike), for one generation setting."""
+    """What --set asked for: for all methods, for one method (settings and options alike), for one generation setting, for
+    text."""
 
     common: dict[str, Any] = field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    text: dict[str, Any] = field(default_factory=dict)
 
 
 def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -> Overrides:
-    """Reads KEY=VALUE, METHOD.KEY=VALUE and SETTING.KEY=VALUE. Raises UserError for a form or a name that is unknown;
-    options of a method are checked later, when the method is loaded."""
+    """Reads KEY=VALUE, METHOD.KEY=VALUE, SETTING.KEY=VALUE and text.KEY=VALUE. Raises UserError for a form or a name that is
+    unknown; options of a method are checked later, when the method is loaded."""
     result = Overrides()
     for text in texts:
         key, equals, value = text.partition("=")
@@ -48,6 +53,10 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
             why = f", for {NO_TRAINING}" if name in ("cache", *CACHE_FIELDS) else ""
             raise UserError(f"--set {text!r} is a setting of pictures to be scored, not of training{why}: write it for one of "
                             f"{', '.join(settings)}, such as {settings[0]}.{name}={value}")
+        elif owner == TEXT:
+            if name not in OPTIONS:
+                raise suggest(name, OPTIONS, "setting of text")
+            result.text[name] = value
         elif name in FLAGS:
             raise UserError(f"--set {text!r} names a setting with a flag of its own: use {FLAGS[name]}")
         elif not owner:
@@ -57,7 +66,7 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
         elif owner in methods:
             result.methods.setdefault(owner, {})[name] = value if name in FIELDS else literal(value)
         else:
-            raise suggest(owner, [*methods, *settings], "method or generation setting in --set")
+            raise suggest(owner, [*methods, *settings, TEXT], "method or generation setting in --set")
     return result
 
 

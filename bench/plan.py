@@ -21,7 +21,7 @@ from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import Assessment
     from bench.forecast import Forecast
     from bench.outline import Outline
 
@@ -34,7 +34,7 @@ class Context:
     run: RunDir
     request: Request
     stages: tuple[str, ...]
-    benchmarks: "dict[str, Benchmark]"
+    benchmarks: "dict[str, Assessment]"
     selections: dict[str, Selection]
     train_prompts: list[Prompt]
     outline: "Outline"
@@ -58,23 +58,22 @@ class Context:
         return inspect(request.policy, request.backbone, request.revision or None)
 
     def evaluations(self, settings: list[str] | None = None) -> tuple[Evaluation, ...]:
-        """Every benchmark under the named settings, or under all, with the dtype and resolution that their defaults mean here."""
+        """Every benchmark under the named ones of its settings, or under all, with the dtype and resolution that the defaults of
+        generation mean here."""
         from htgrpo.cpu import sampling_dtype
 
         def resolved(values: dict) -> dict:
             dtype = str(sampling_dtype(values["dtype"], self.device)).removeprefix("torch.")
             return {**values, "dtype": dtype, "resolution": self.outline.resolution(values["resolution"])}
 
-        return tuple(
-            self._evaluation(selection, setting, resolved(self.request.settings[setting]))
-            for selection in self.selections.values()
-            for setting in (settings or self.request.settings)
-        )
-
-    def _evaluation(self, selection: Selection, setting: str, values: dict) -> Evaluation:
-        samples = self.benchmarks[selection.benchmark].samples
-        values = values if samples is None else {**values, "samples": samples}
-        return Evaluation(selection.benchmark, setting, values, selection.prompts, selection.sha256, selection.drawn)
+        request = replace(self.request, settings={name: resolved(values) for name, values in self.request.settings.items()})
+        found = []
+        for name, one in self.selections.items():
+            benchmark = self.benchmarks[name]
+            for setting, values in benchmark.settings(request).items():
+                if settings is None or setting in settings:
+                    found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
+        return tuple(found)
 
     def job(self, name: str, **details) -> Job:
         """A job of this run."""
@@ -100,6 +99,7 @@ def load_context(
     benchmarks = {name: make(name) for name in request.benchmarks}
     for benchmark in benchmarks.values():
         benchmark.device = device
+        benchmark.settings(request)
     absent: list[str] = []
     selections = select_all(benchmarks, request.split, request.limit, request.subset, absent if dry else None)
     if SCORE in stages:
@@ -121,7 +121,7 @@ def load_context(
     return Context(run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast, remarks)
 
 
-def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
+def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
     """What is said about benchmarks whose scorers are not here: a run of hours must not end in that sentence."""
     found = []
     for benchmark in benchmarks.values():
@@ -230,7 +230,7 @@ def scoring_job(context: Context, name: str, targets: list[Target], settings: li
     for target in targets:
         todo = []
         for e in context.evaluations(settings):
-            made = is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
+            made = e.of_policy or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
                 todo.append((e, made or GENERATE not in context.stages))
@@ -254,7 +254,7 @@ def _evaluate_seconds(context: Context, todo: list[tuple[Evaluation, bool]]) -> 
 
 
 def _note(evaluation: Evaluation, policy: str) -> str:
-    return f"{policy}: {len(evaluation.items)} pictures for {evaluation.benchmark} ({evaluation.setting})"
+    return f"{policy}: {len(evaluation.items)} {evaluation.noun} for {evaluation.benchmark} ({evaluation.setting})"
 
 
 def milestone_jobs(context: Context, dry: bool = False) -> list[Job]:

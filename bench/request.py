@@ -9,6 +9,7 @@ from bench import prompts
 from bench.benchmarks.registry import check as check_benchmark
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
+from bench.text.settings import TextSettings, from_options
 from bench.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
@@ -30,7 +31,7 @@ class Request:
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
     checkpoint. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which every saved checkpoint is scored,
-    0 for none.
+    0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
     preset: str
@@ -51,6 +52,7 @@ class Request:
     equal_iterations: bool
     train_prompts: dict = field(default_factory=prompts.embedded)
     curve: int = 0
+    text: dict[str, Any] = field(default_factory=lambda: asdict(TextSettings()))
 
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
@@ -119,6 +121,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         bool(defaults["equal_iterations"]),
         _train_prompts(args, defaults, methods, remarks),
         _curve(args.curve, defaults["curve"]),
+        asdict(from_options(overrides.text, "text.")),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
 
@@ -273,5 +276,6 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
             checkpoints,
             MAIN,
             *([] if request.train_prompts["source"] == prompts.EMBEDDED else [request.train_prompts["sha256"]]),
+            *([overrides.text] if overrides.text else []),
         ]
     )

@@ -15,7 +15,7 @@ from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, explained, make_folder
 
 CONFIG, LOCK = "config.json", ".lock"
-PARTS = ("train", "images", "verdicts", "report", "logs", CONFIG, "complete.json")
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json")
 """What a run writes, and all that --overwrite removes."""
 
 
@@ -36,6 +36,10 @@ class RunDir:
     def verdicts(self, policy: str, benchmark: str, setting: str) -> Path:
         """The verdict file of one policy; .meta.json lies beside it."""
         return self.root / "verdicts" / benchmark / setting / f"{policy}.jsonl"
+
+    def results(self, policy: str, benchmark: str) -> Path:
+        """The folder of what a benchmark that asks the policy itself leaves beside the verdicts."""
+        return self.root / "results" / benchmark / policy
 
     def relative(self, path: Path) -> str:
         """`path` from the run's folder, or itself when it lies elsewhere."""
@@ -117,6 +121,7 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
         ("subset", theirs["subset"], ours["subset"]),
         ("checkpoints", theirs["checkpoints"], ours["checkpoints"]),
         ("train", theirs["train"], ours["train"]),
+        ("text", theirs["text"], ours["text"]),
         ("prompt_sets", old.get("prompt_sets", {}), prompt_sets or {}),
     ):
         shared = set(theirs["benchmarks"]) & set(ours["benchmarks"]) if key == "subset" else set(had) & set(has)

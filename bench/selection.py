@@ -9,7 +9,7 @@ from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt, prompt_set_sha256
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import Assessment
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Selection:
     drawn: PictureSet
 
 
-def stand_ins(benchmark: "Benchmark") -> list[Prompt]:
+def stand_ins(benchmark: "Assessment") -> list[Prompt]:
     """As many prompts as are published, for a plan that is made before they are on this machine."""
     category = benchmark.categories[0] if benchmark.categories else ""
     return [Prompt(str(number), "", category, {}) for number in range(benchmark.published)]
 
 
-def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None, subset: dict[str, int],
+def select_all(benchmarks: "dict[str, Assessment]", split: str, limit: int | None, subset: dict[str, int],
                absent: list[str] | None = None) -> dict[str, Selection]:
     """The selection of every benchmark. Those that share pictures share the prompts that are selected; each judges the ones it has.
 
@@ -54,7 +54,7 @@ def select_all(benchmarks: "dict[str, Benchmark]", split: str, limit: int | None
     return found
 
 
-def _selected(name: str, benchmark: "Benchmark", drawn: list[Prompt], own: list[Prompt], limit: int | None,
+def _selected(name: str, benchmark: "Assessment", drawn: list[Prompt], own: list[Prompt], limit: int | None,
               subset: int | None) -> Selection:
     pictures = benchmark.picture_set
     drawn = select(pictures, drawn, limit, subset)

@@ -11,7 +11,7 @@ from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text, read_jsonl, sha256_json
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import Assessment
 
 Key = tuple[str, int]
 """(prompt id, sample)."""
@@ -26,15 +26,15 @@ class Coverage:
     reason: str
 
 
-def score_identity(benchmark: "Benchmark", evaluation: Evaluation, policy_sha256: str) -> str:
+def score_identity(benchmark: "Assessment", evaluation: Evaluation, policy_sha256: str) -> str:
     """Hex identity of a score: generation, scorer, rule and prompts."""
     identity = [evaluation.generation_identity(policy_sha256), benchmark.scorer_identity(), benchmark.version]
     shared = evaluation.prompts_sha256 != evaluation.drawn.sha256
     return sha256_json([*identity, evaluation.prompts_sha256] if shared else identity)
 
 
-def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark") -> bool:
-    """Whether every picture has a verdict of this identity."""
+def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment") -> bool:
+    """Whether everything that is judged has a verdict of this identity."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     meta = read_meta(path)
     if meta.get("policy") != policy_record(run, target):
@@ -75,12 +75,13 @@ def policy_record(run: RunDir, target: Target) -> dict:
     }
 
 
-def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", records: list[dict]) -> None:
+def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment", records: list[dict]) -> None:
     """Writes the verdict file and then its meta file."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)
     atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
-    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, "pictures": evaluation.drawn.name}
+    pictures = "" if evaluation.of_policy else evaluation.drawn.name
+    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, "pictures": pictures}
     atomic_json(
         path.with_suffix(".meta.json"),
         {

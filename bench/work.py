@@ -26,7 +26,8 @@ class PictureSet:
 @dataclass(frozen=True)
 class Evaluation:
     """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges. drawn: the
-    pictures it judges, by default a set of its own."""
+    pictures it judges, by default a set of its own. of_policy: the policy itself is asked, once for each prompt, and no pictures
+    are made; then values are the benchmark's own."""
 
     benchmark: str
     setting: str
@@ -34,6 +35,7 @@ class Evaluation:
     prompts: tuple[Prompt, ...]
     prompts_sha256: str
     drawn: PictureSet | None = None
+    of_policy: bool = False
 
     def __post_init__(self):
         if self.drawn is None:
@@ -41,7 +43,7 @@ class Evaluation:
 
     @property
     def items(self) -> list[tuple[Prompt, int]]:
-        """(prompt, sample) of every picture that is judged, in order."""
+        """(prompt, sample) of everything that is judged, in order."""
         return self._of(self.prompts)
 
     @property
@@ -50,10 +52,16 @@ class Evaluation:
         return self._of(self.drawn.prompts)
 
     def _of(self, prompts: tuple[Prompt, ...]) -> list[tuple[Prompt, int]]:
-        return [(prompt, sample) for prompt in prompts for sample in range(self.values["samples"])]
+        samples = 1 if self.of_policy else self.values["samples"]
+        return [(prompt, sample) for prompt in prompts for sample in range(samples)]
+
+    @property
+    def noun(self) -> str:
+        """What is judged."""
+        return "documents" if self.of_policy else "pictures"
 
     def generation_identity(self, policy_sha256: str) -> str:
-        """Hex identity of the pictures a policy makes here."""
+        """Hex identity of what a policy makes here."""
         return sha256_json([policy_sha256, self.drawn.name, self.values, self.drawn.sha256])
 
 

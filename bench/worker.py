@@ -102,31 +102,37 @@ def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None
     for benchmark in benchmarks.values():
         benchmark.device = job.device
     steps = [(target, lot) for target in targets for lot in _by_pictures(job.evaluations)]
-    missing, loaded = [], (None, None)
+    missing, policies = [], _Policies(job)
     for index, (target, lot) in enumerate(steps):
         lot = [one for one in lot if not _already(job, target, one, benchmarks[one.benchmark])]
         if not lot:
             continue
-        where = f"{target.name} {lot[0].drawn.name}/{lot[0].setting}"
+        first = lot[0]
+        where = f"{target.name} {first.drawn.name}/{first.setting}"
 
         def show(part: float, text: str, index: int = index, where: str = where) -> None:
             tell((index + part) / len(steps), f"{text} {where}")
 
+        if first.of_policy:
+            if SCORE in job.stages:
+                from bench.examining import examine
+
+                show(0.0, "ask")
+                policy, examination = policies.of(target), benchmarks[first.benchmark]
+                examine(job.run, target, first, examination, policy, lambda part, show=show: show(part, "ask"), ranks)
+            continue
         if GENERATE in job.stages:
             from bench.images import generate
 
-            if loaded[0] != target.source:
-                loaded = (None, None)  # lets go of the last policy before the next one is there
-                loaded = (target.source, _load(job, target.source, target.revision))
             show(0.0, "generate")
-            folder = job.run.images(target.name, lot[0].drawn.name, lot[0].setting)
-            generate(loaded[1], lot[0], folder, lambda part, show=show: show(0.8 * part, "generate"), ranks)
+            folder = job.run.images(target.name, first.drawn.name, first.setting)
+            generate(policies.of(target), first, folder, lambda part, show=show: show(0.8 * part, "generate"), ranks)
         if SCORE in job.stages:
             from bench.judging import score
 
             show(0.8, "score")
             found = score(job.run, target, lot, benchmarks, lambda part, show=show: show(0.8 + 0.2 * part, "score"), ranks)
-            missing += [f"{target.name} {name}/{lot[0].setting}: {one.missing} of {one.expected} pictures have no verdict "
+            missing += [f"{target.name} {name}/{first.setting}: {one.missing} of {one.expected} pictures have no verdict "
                         f"({one.reason})" for name, one in found.items() if one.missing]
     for benchmark in benchmarks.values():
         benchmark.close()
@@ -139,6 +145,21 @@ def _by_pictures(evaluations: tuple[Evaluation, ...]) -> list[list[Evaluation]]:
     for one in evaluations:
         lots.setdefault((one.drawn.name, one.setting), []).append(one)
     return list(lots.values())
+
+
+class _Policies:
+    """Loads policies of `job`, and lets go of each before the next one is there."""
+
+    def __init__(self, job: Job):
+        self._job, self._source, self._policy = job, None, None
+
+    def of(self, target: Target) -> Any:
+        """The policy of `target`."""
+        if self._source != target.source:
+            self._source = self._policy = None
+            self._policy = _load(self._job, target.source, target.revision)
+            self._source = target.source
+        return self._policy
 
 
 def _load(job: Job, source: str, revision: str, dtype: str = "auto"):

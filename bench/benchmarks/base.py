@@ -1,23 +1,28 @@
-"""What a benchmark is: prompts, the pictures it wants of them, and a judgement of every picture."""
+"""What a benchmark is: prompts, and a judgement of what a policy makes of each. Most judge pictures (Benchmark), some ask the
+policy itself (Examination)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
+from htgrpo.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from bench.request import Request
+    from bench.work import Evaluation
+    from htgrpo.policies.policy import Policy
+    from htgrpo.ranks import Ranks
 
-class Benchmark(ABC):
-    """One benchmark. A subclass sets the class variables and registers itself under the entry-point group
-    htgrpo.benchmarks.
 
-    pictures: the name of its picture set; benchmarks that name the same one judge the same pictures, which are then made once.
-    Left empty it is the benchmark's own name. noise: what keys the noise that those pictures are made from, by default the same
-    name. axes: keys of the evidence that tables show one by one in place of the score, with their titles.
+class Assessment(ABC):
+    """What all benchmarks have. A subclass of Benchmark or of Examination sets the class variables and registers itself under the
+    entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by one in place of the score, with their
+    titles.
     """
 
     name: ClassVar[str]
@@ -28,26 +33,69 @@ class Benchmark(ABC):
     aggregate: ClassVar[Literal["category_mean", "item_mean"]]  # the headline
     scale: ClassVar[float] = 1.0  # the headline's factor: 1 or 100
     higher_is_better: ClassVar[bool] = True
-    pictures: str = ""
+    of_policy: ClassVar[bool] = False  # asks the policy itself
     noise: ClassVar[str] = ""
-    samples: ClassVar[int | None] = None  # pictures per prompt, whatever the generation setting says
     published: ClassVar[int] = 0  # prompts, for plans made before they are on this machine
     axes: ClassVar[dict[str, str]] = {}
     note: ClassVar[str] = ""  # what tables must say beside it
     device: str | None = None  # where its networks run; None: the GPU where there is one
 
+    @classmethod
+    def check_on(cls, other: str) -> None:
+        """Raises UserError where NAME@other cannot be. Loads nothing."""
+        BENCHMARKS.check(other)
+
+    @classmethod
+    def on(cls, other: str) -> "Assessment":
+        """The benchmark NAME@other. Raises UserError where there is none."""
+        raise UserError(f"benchmark '{cls.name}@{other}': {cls.name} has a rule of its own, which fits its own prompts only; "
+                        "scorers such as imagereward or hpsv3 can be put on the pictures of another benchmark")
+
     @property
     def picture_set(self) -> str:
-        """The name of the pictures it judges."""
-        return self.pictures or self.name
+        """The name of the prompts it takes its own from; benchmarks that share it are given the same selection."""
+        return self.name
 
     @abstractmethod
     def prompts(self, split: str) -> list[Prompt]:
         """The prompts that it judges of a split, ordered. Raises UserError for an unknown split."""
 
     def drawn(self, split: str) -> list[Prompt]:
-        """The prompts of its picture set, equal for all benchmarks that share it. `prompts` have their ids and texts."""
+        """All prompts of its `picture_set`. `prompts` have their ids and texts."""
         return self.prompts(split)
+
+    @abstractmethod
+    def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
+        """What it is evaluated under in a run: values by the name of the setting. Raises UserError for what cannot be."""
+
+    @abstractmethod
+    def scorer_identity(self) -> dict[str, Any]:
+        """{"name", "version", "weights_revision" (None without weights)} of what judges, found without loading it.
+        Raises UserError with the command to run where weights are missing."""
+
+    def close(self) -> None:  # noqa: B027 (what has loaded nothing lets go of nothing)
+        """Lets go of what it has loaded."""
+
+
+class Benchmark(Assessment):
+    """A benchmark of pictures.
+
+    pictures: the name of its picture set; benchmarks that name the same one judge the same pictures, which are then made once.
+    Left empty it is the benchmark's own name. noise: what keys the noise that those pictures are made from, by default the same
+    name.
+    """
+
+    pictures: str = ""
+    samples: ClassVar[int | None] = None  # pictures per prompt, whatever the generation setting says
+
+    @property
+    def picture_set(self) -> str:
+        """The name of the pictures it judges."""
+        return self.pictures or self.name
+
+    def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
+        own = {} if self.samples is None else {"samples": self.samples}
+        return {name: {**values, **own} for name, values in request.settings.items()}
 
     @abstractmethod
     def judge(self, pictures: "Sequence[Image.Image]", prompts: Sequence[Prompt]) -> list[dict]:
@@ -55,16 +103,8 @@ class Benchmark(ABC):
         sentence} where this one cannot be judged. A picture's record does not depend on the rest of the batch.
         """
 
-    @abstractmethod
-    def scorer_identity(self) -> dict[str, Any]:
-        """{"name", "version", "weights_revision" (None without weights)} of what looks at the pictures, found without loading it.
-        Raises UserError with the command to run where weights are missing."""
-
     def trust(self) -> None:  # noqa: B027 (what needs no loading has nothing to do here)
         """Loads what looks at the pictures and lets it show that it works. Raises UserError where it does not."""
-
-    def close(self) -> None:  # noqa: B027
-        """Lets go of what `trust` has loaded."""
 
     def check_batch(self, pictures: Sequence[Any], prompts: Sequence[Prompt]) -> None:
         """Raises UserError unless there is one picture per prompt."""
@@ -80,3 +120,18 @@ class Benchmark(ABC):
 
             self.device = "cuda" if torch.cuda.is_available() else "cpu"
         return self.device
+
+
+class Examination(Assessment):
+    """A benchmark that asks the policy itself: no pictures are made. It has one setting, presets.MAIN."""
+
+    of_policy = True
+
+    @abstractmethod
+    def examine(self, policy: "Policy", evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],
+                ranks: "Ranks") -> list[dict]:
+        """Asks `policy` -> {"score": float, "evidence": dict} of every prompt of `evaluation`, in their order, on every rank.
+
+        folder: where the first rank may leave more about it. on_progress gets the part done, 0..1. Raises UserError for what
+        cannot be asked of this policy.
+        """

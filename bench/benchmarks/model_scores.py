@@ -31,6 +31,15 @@ class ModelScore(Benchmark):
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
 
+    @classmethod
+    def on(cls, other: str) -> "ModelScore":
+        from bench.benchmarks.registry import make
+
+        prompt_set = make(other)
+        if not isinstance(prompt_set, Benchmark):
+            raise UserError(f"benchmark '{cls.name}@{other}': {other} has no pictures that {cls.name} could judge: leave it out")
+        return cls(prompt_set)
+
     @property
     def prompt_set(self) -> Benchmark:
         """The benchmark whose prompts and pictures it takes."""

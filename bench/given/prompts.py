@@ -39,7 +39,7 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
     own = OFFICIAL.get(layout) or _set_of_rules(names)
     found: dict[str, Benchmark] = {}
     for name in names:
-        benchmark = make(name)
+        benchmark = _made(name)
         if isinstance(benchmark, ModelScore) and "@" not in name:
             wanted = benchmark.prompt_set.picture_set
             if own is None:
@@ -54,9 +54,17 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
     return found
 
 
+def _made(name: str) -> Benchmark:
+    """The benchmark of that name. Raises UserError for one that needs more than pictures."""
+    benchmark = make(name)
+    if not isinstance(benchmark, Benchmark):
+        raise UserError(f"benchmark {name!r} asks a policy itself and judges no pictures: leave it out")
+    return benchmark
+
+
 def _set_of_rules(names: Sequence[str]) -> str | None:
     """The picture set of the benchmarks with a rule, None without one. Raises UserError for several."""
-    sets = dict.fromkeys(one.picture_set for one in map(make, names) if not isinstance(one, ModelScore) or "@" in one.name)
+    sets = dict.fromkeys(one.picture_set for one in map(_made, names) if not isinstance(one, ModelScore) or "@" in one.name)
     if len(sets) > 1:
         raise UserError(f"benchmarks of several picture sets ({', '.join(sets)}) are asked for of one folder: score them one by "
                         f"one")

@@ -65,19 +65,10 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(args: argparse.Namespace) -> "TextSettings":
     """The settings that the flags name. Raises UserError."""
-    from bench.text.settings import Decoding, Head, TextSettings
-    from htgrpo.options import build, convert
+    from bench.text.settings import OPTIONS, from_options
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-
-    decoding = given("gen_length", "block_length", "steps", "remasking")
-    length = decoding.get("gen_length", Decoding().gen_length)
-    decoding = {"block_length": min(Decoding().block_length, max(length, 1)), "steps": length, **decoding}
-    options = given("samples", "batch", "seed", "max_length", "cfg_scale", "temperature")
-    if args.head is not None:
-        options["head"] = convert(args.head, Head, "--head")
-    return TextSettings(**options, chat=args.chat, decoding=build(Decoding, decoding, "decoding"))
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    return from_options(given, "--")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,14 +1,16 @@
 """What calls lm-eval: its tasks and ours, run on a policy, and the results written in lm-eval's own schema."""
 
+import copy
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from unittest.mock import patch
 
 import numpy
 import torch
@@ -35,7 +37,7 @@ class Tasks(TaskManager):
 
     def __init__(self, names: list[str], unsafe_code: bool = False):
         super().__init__(include_path=FOLDER, include_defaults=False)
-        ours = self.all_tasks
+        self.ours = ours = tuple(self.all_tasks)
         if not all(self.match_tasks([name]) for name in names):
             super().__init__(include_path=FOLDER)
         for name in names:
@@ -55,29 +57,41 @@ class Tasks(TaskManager):
             if getattr(task, "MULTIMODAL", False):
                 raise UserError(f"the task {name!r} shows pictures or sound, but this model reads text only: leave it out")
             if getattr(task, "UNSAFE_CODE", False) and not unsafe_code:
-                raise UserError(f"the task {name!r} runs code that the model wrote: give --confirm-run-unsafe-code where that is "
-                                "safe")
+                raise UserError(f"the task {name!r} runs code that the model wrote: where that is safe, give python -m bench.text "
+                                "--confirm-run-unsafe-code")
+
+    @property
+    def single(self) -> dict[str, Any]:
+        """lm-eval's tasks by name, without groups and tags of them."""
+        return dict(self._loaded["tasks"])
+
+    def only(self, names: Collection[str]) -> Self:
+        """Those of `names` alone; without groups where that leaves any task out."""
+        if set(names) >= set(self.single):
+            return self
+        less = copy.copy(self)
+        less._loaded = {"tasks": {name: task for name, task in self.single.items() if name in names}, "groups": {}, "group_map": {}}
+        return less
 
     def load(self, task_list: Any) -> Any:
         """The tasks, loaded once: lm-eval asks for what is `chosen`."""
         return self._loaded
 
 
-def evaluate(model: PolicyLM, tasks: Tasks, limit: int | None = None, num_fewshot: int | None = None) -> dict[str, Any] | None:
-    """lm-eval's results of `model` on `tasks`, as its own command line has them, samples included; None where another process of a
-    launch has them. limit: documents per task. num_fewshot: examples before each question (default: the task's). Global generators,
-    which lm-eval seeds, are left as they were."""
+def evaluate(model: PolicyLM, tasks: Tasks, limit: int | None = None, num_fewshot: int | None = None,
+             samples: dict[str, list[int]] | None = None) -> dict[str, Any]:
+    """lm-eval's results of `model` on `tasks`, as its own command line has them, samples included. limit: documents per task, or
+    samples: which documents of a task, ascending. num_fewshot: examples before each question (default: the task's). Global
+    generators, which lm-eval seeds, are left as they were."""
     tracker = EvaluationTracker()
     settings = asdict(model.settings)
     arguments = {"pretrained": model.policy.source.name or "in memory", **settings.pop("decoding"), **settings}
-    with _seeded():
+    with _seeded(), patch("lm_eval.api.task.tqdm", lambda documents, **_: documents):  # the model's own bars say more
         results = simple_evaluate(
             model, model_args=arguments, tasks=tasks.chosen, task_manager=tasks, limit=limit, num_fewshot=num_fewshot,
-            batch_size=model.settings.batch, device=str(model.policy.device), apply_chat_template=model.settings.chat,
-            evaluation_tracker=tracker, confirm_run_unsafe_code=True,
+            samples=samples, batch_size=model.settings.batch, device=str(model.policy.device),
+            apply_chat_template=model.settings.chat, evaluation_tracker=tracker, confirm_run_unsafe_code=True,
         )
-    if results is None:
-        return None
     tracker.general_config_tracker.log_end_time()
     hashes = {task: hash_string("".join(s["doc_hash"] + s["prompt_hash"] + s["target_hash"] for s in samples))
               for task, samples in results["samples"].items()}

@@ -1,8 +1,8 @@
 """What lm-eval calls: a policy that reads and writes text."""
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -27,15 +27,17 @@ RANDOM = "random weights: these numbers prove the path and say nothing about lan
 
 class PolicyLM(LM):
     """`policy` as lm-eval knows a model. ranks: processes that share the requests; each gets all answers, and lm-eval is told of
-    one process only. Raises UserError for settings that the policy has no part for.
+    one process only. on_progress: gets "reading" or "writing" and the part of it that is done, in place of bars on a terminal.
+    Raises UserError for settings that the policy has no part for.
 
     What is random is keyed by the request: masks by (seed, context, length of the answer), so that the choices of one question are
     judged under equal masks, and tokens by (seed, context, repeat). Batch size, order, limits and other tasks change no result.
     """
 
-    def __init__(self, policy: Policy, settings: TextSettings | None = None, ranks: Ranks = ALONE):
+    def __init__(self, policy: Policy, settings: TextSettings | None = None, ranks: Ranks = ALONE,
+                 on_progress: Callable[[str, float], None] | None = None):
         super().__init__()
-        self.policy, self.settings, self.ranks = policy, settings or TextSettings(), ranks
+        self.policy, self.settings, self.ranks, self.on_progress = policy, settings or TextSettings(), ranks, on_progress
         self.words = Words(policy, self.settings.chat)
         if self.settings.chat:
             self.words.chat([])  # raises where no chat can be made, before anything is computed
@@ -74,7 +76,7 @@ class PolicyLM(LM):
             repeats[id(request)] += 1
         mine = self.ranks.share(tasks)
         texts: dict[int, str] = {}
-        progress = tqdm(total=len(mine), desc="writing", disable=None)
+        progress = self._bar("writing", len(mine))
         for decoding in dict.fromkeys(task.decoding for task in mine):
             rows = [row for row, task in enumerate(mine) if task.decoding == decoding]
             for first in range(0, len(rows), self.reader.batch):
@@ -118,15 +120,21 @@ class PolicyLM(LM):
             "contexts_cut": self.truncated,
         }
 
+    def _bar(self, what: str, total: int) -> "_Bar | tqdm":
+        return tqdm(total=total, desc=what, disable=None) if self.on_progress is None else _Bar(what, total, self.on_progress)
+
     def _masked(self, pairs: list[Pair], quiet: bool = False) -> Iterator[tuple[Pair, Masks]]:
-        for prompt, answer in tqdm(pairs, desc="reading", disable=True if quiet else None):
+        progress = tqdm(disable=True) if quiet else self._bar("reading", len(pairs))
+        for prompt, answer in pairs:
             key = ("text", "masks", self.settings.seed, prompt, len(answer))
             yield (prompt, answer), masks_for(len(answer), self.settings.samples, generator(*key))
+            progress.update(1)
+        progress.close()
 
     def _fitted(self, prompt: tuple[int, ...], answer: tuple[int, ...]) -> Pair:
         if len(answer) >= self.settings.max_length:
             raise UserError(f"an answer has {len(answer)} tokens, but context and answer have room for {self.settings.max_length}: "
-                            "raise --max-length")
+                            "raise max_length")
         return self._last(prompt, self.settings.max_length - len(answer)), answer
 
     def _last(self, prompt: tuple[int, ...], room: int) -> tuple[int, ...]:
@@ -135,27 +143,28 @@ class PolicyLM(LM):
 
     def _task(self, context: str, options: dict[str, Any], repeat: int) -> "_Task":
         """A request with its options read. Raises UserError for options that this decoder has no part for."""
-        until = options.pop("until", None) or []
-        until = [until] if isinstance(until, str) else list(until)
-        most = int(options.pop("max_gen_toks", 0)) or self.settings.decoding.gen_length
-        temperature = self.settings.temperature
-        if temperature is None:
-            drawn = options.get("do_sample", options.get("temperature", 0.0) > 0.0)
-            temperature = float(options.get("temperature", 1.0)) if drawn else 0.0
-        unknown = {name: value for name, value in options.items() if name not in ("do_sample", "temperature")
-                   and (temperature > 0.0 or name not in ("top_p", "top_k", "min_p")) and value != NEUTRAL.get(name, ...)}
-        if unknown:
-            raise UserError(f"a task asks to generate with {unknown}, but this decoder knows until, max_gen_toks, do_sample and "
-                            "temperature only: leave the task out, or, for an option of sampling, give --temperature 0")
-        decoding = replace(self.settings.decoding, temperature=temperature).shortened(most)
+        until, most, decoding = self.settings.asked(options)
         prompt = self._last(self.words.context(context), self.settings.max_length - decoding.gen_length)
         stops = self.words.ends | {token for text in until if (token := self.words.token(text)) is not None}
-        return _Task(prompt, decoding, tuple(text for text in until if text), stops, most,
+        return _Task(prompt, decoding, until, stops, most,
                      ("text", "generate", self.settings.seed, prompt, repeat))
 
 
-NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "num_beams": 1}
-"""Values with which an option changes nothing."""
+@dataclass
+class _Bar:
+    """What is done of `total`, told to `tell`; called like a tqdm."""
+
+    what: str
+    total: int
+    tell: Callable[[str, float], None]
+    done: int = field(default=0, init=False)
+
+    def update(self, count: int) -> None:
+        self.done += count
+        self.tell(self.what, self.done / self.total)
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass(frozen=True)

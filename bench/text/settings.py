@@ -1,13 +1,20 @@
 """How a policy is asked for text. Imports no torch."""
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self, get_type_hints
 
-from htgrpo.options import require
+from htgrpo.errors import UserError
+from htgrpo.options import convert, require
 
 Remasking = Literal["low_confidence", "random"]
 Head = Literal["full", "text"]
+CHATS = ("mmada",)
+"""Backbones whose chats have MMaDA's layout (the one that its own code sets; Lumina-DiMOO's is not published)."""
+KNOWN = ("until", "max_gen_toks", "do_sample", "temperature")
+NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "num_beams": 1}
+"""Values with which another option of a task changes nothing."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +89,51 @@ class TextSettings:
         require(0.0 <= self.cfg_scale < math.inf, "cfg_scale", self.cfg_scale, "it must be a number from 0")
         require(self.temperature is None or 0.0 <= self.temperature < math.inf, "temperature", self.temperature,
                 "it must be a number from 0")
+
+    def asked(self, options: Mapping[str, Any]) -> tuple[tuple[str, ...], int, Decoding]:
+        """(strings that end it, its most tokens, decoding) of an answer that a task asks for with `options`, lm-eval's
+        generation_kwargs. Raises UserError for options that this decoder has no part for."""
+        until = options.get("until") or ()
+        until = (until,) if isinstance(until, str) else until
+        most = int(options.get("max_gen_toks", 0)) or self.decoding.gen_length
+        temperature = self.temperature
+        if temperature is None:
+            drawn = options.get("do_sample", options.get("temperature", 0.0) > 0.0)
+            temperature = float(options.get("temperature", 1.0)) if drawn else 0.0
+        unknown = {name: value for name, value in options.items() if name not in KNOWN
+                   and (temperature > 0.0 or name not in ("top_p", "top_k", "min_p")) and value != NEUTRAL.get(name, ...)}
+        if unknown:
+            raise UserError(f"a task asks to generate with {unknown}, but this decoder knows {', '.join(KNOWN)} only: leave the "
+                            "task out, or, for an option of sampling, set the temperature to 0")
+        return tuple(text for text in until if text), most, replace(self.decoding, temperature=temperature).shortened(most)
+
+    @staticmethod
+    def read(record: Mapping[str, Any]) -> "TextSettings":
+        """The settings whose `asdict` is `record`."""
+        return TextSettings(**{**record, "decoding": Decoding(**record["decoding"])})
+
+
+SHAPE = ("gen_length", "block_length", "steps", "remasking")
+"""Options that are fields of Decoding."""
+OPTIONS = (*(f.name for f in fields(TextSettings) if f.name != "decoding"), *SHAPE)
+"""What from_options takes."""
+
+
+def from_options(given: Mapping[str, Any], prefix: str = "") -> TextSettings:
+    """Settings from values or texts by names of OPTIONS; block_length and steps follow a gen_length that is given alone.
+
+    Raises UserError for values that cannot be, under `prefix` + name."""
+    kinds = {**get_type_hints(Decoding), **get_type_hints(TextSettings)}
+    values = {name: convert(value, kinds[name], prefix + name) for name, value in given.items()}
+    shape = {name: values.pop(name) for name in SHAPE if name in values}
+    length = shape.get("gen_length", Decoding().gen_length)
+    shape = {"block_length": min(Decoding().block_length, max(length, 1)), "steps": length, **shape}
+    return TextSettings(**values, decoding=Decoding(**shape))
+
+
+def check_chats(backbone: str, lacks: str = "") -> None:
+    """Raises UserError unless policies of `backbone` can chat, or because of what one of them `lacks`."""
+    why = lacks if backbone in CHATS else "the layout of its chats is not known here"
+    if why:
+        raise UserError(f"the policy is of backbone {backbone!r} and cannot chat ({why}): leave chat out, or use one of "
+                        f"{', '.join(CHATS)}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from htgrpo.errors import UserError
+from bench.text.settings import check_chats
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.tokenizer import SPECIALS
 
@@ -11,8 +11,6 @@ BEGIN = "<|startoftext|>"
 ENDS = ("<|endoftext|>", "<|eot_id|>")
 """Strings whose token ends an answer."""
 HEADER = ("<|start_header_id|>", "<|end_header_id|>")
-CHATS = ("mmada",)
-"""Backbones whose chats have MMaDA's layout (the one that its own code sets; Lumina-DiMOO's is not published)."""
 LAYOUT = (
     "{{ bos_token }}{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n{{ m.content | trim }}<|eot_id|>"
     "{% endfor %}<|start_header_id|>assistant<|end_header_id|>\n"
@@ -77,12 +75,8 @@ class Words:
         """`messages` ({"role", "content"}) as one context: MMaDA's layout, up to where the assistant's answer begins, or with
         answer_follows=False to within the last message. Special strings in contents are ordinary text. Raises UserError for a
         backbone whose layout is not known, and for a tokenizer without its tokens."""
-        name = self.policy.backbone.name
         missing = [text for text in (BEGIN, *HEADER, ENDS[-1]) if text not in self._vocabulary]
-        if name not in CHATS or missing:
-            why = f"its tokenizer lacks {', '.join(missing)}" if name in CHATS else "the layout of its chats is not known here"
-            raise UserError(f"the policy is of backbone {name!r} and cannot chat ({why}): leave --chat out, or use one of "
-                            f"{', '.join(CHATS)}")
+        check_chats(self.policy.backbone.name, f"its tokenizer lacks {', '.join(missing)}" if missing else "")
         plain = self.policy.tokenizer.plain
         parts = [f"{HEADER[0]}{plain(m['role'])}{HEADER[1]}\n{plain(m['content'].strip())}{ENDS[-1]}" for m in messages]
         text = BEGIN + "".join(parts)

@@ -11,7 +11,7 @@ from htgrpo.files import read_jsonl
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
-SMALL = ["--budget", "iterations:2", "--benchmarks", "embedded_geneval", "--limit", "14"]
+SMALL = ["--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set", "text.gen_length=8"]
 for setting in ("group_size=2", "prompts_per_iteration=3", "steps=2", "rollout_dtype=float32", "main.dtype=float32", "main.steps=2",
                 "main.samples=2"):
     SMALL += ["--set", setting]
@@ -72,6 +72,15 @@ def test_pictures_and_verdicts_equal_those_of_one_process(alone, launched):
         verdicts = f"verdicts/embedded_geneval/main/{name}.jsonl"
         assert (out / verdicts).read_bytes() == (alone / verdicts).read_bytes()
         assert len(read_jsonl(out / verdicts)) == 28
+
+
+def test_what_policies_answer_equals_what_they_answer_to_one_process(alone, launched):
+    for name in POLICIES:
+        verdicts = f"verdicts/text/main/{name}.jsonl"
+        assert (launched[0] / verdicts).read_bytes() == (alone / verdicts).read_bytes()
+        assert len(read_jsonl(alone / verdicts)) == 14
+        kept = [json.loads((run / f"results/text/{name}/results.json").read_text()) for run in (launched[0], alone)]
+        assert kept[0]["results"] == kept[1]["results"]
 
 
 def test_the_training_equals_that_of_one_process(alone, launched):

@@ -34,7 +34,7 @@ def test_local_tasks_run_offline(tmp_path, capsys):
     shown = capsys.readouterr().out
     assert set(results["results"]) == {"embedded_choice", "embedded_write"}
     assert {"configs", "versions", "n-shot", "higher_is_better", "n-samples", "config", "task_hashes", "model_name"} <= set(results)
-    assert results["n-samples"]["embedded_choice"] == {"original": 16, "effective": 3}
+    assert results["n-samples"]["embedded_choice"] == {"original": 40, "effective": 3}
     assert results["config"]["world"] == "embedded" and len(results["config"]["model_sha"]) == 64
     assert "embedded_choice" in shown and "prove the path and say nothing about language" in shown.replace("\n", " ")
     samples = read_jsonl(tmp_path / "a" / "samples_embedded_choice.jsonl")
