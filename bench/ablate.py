@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     stages = (TRAIN, GENERATE, SCORE)
-    options = Options(stages, args.device, args.jobs, args.report_to, args.dry_run, args.json, args.overwrite, gpu=args.gpu)
+    options = Options(stages, args.device, args.jobs, args.report_to, args.dry_run, args.json, args.overwrite, gpu=args.gpu,
+                      servers=tuple(args.scorer_url))
     if args.dry_run:
         return _dry_run(requests, root, options)
     if machine.is_main_process():

@@ -165,6 +165,7 @@ def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
             metavar="N",
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )
+    add_scorers(p)
     p.add_argument("--dry-run", action="store_true", help="print the plan and the expected time, and write nothing")
     p.add_argument(
         "--gpu",

@@ -45,7 +45,6 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_overrides(p)
     arguments.add_benchmarks(p)
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
-    arguments.add_scorers(p)
     arguments.add_running(p)
     p.add_argument(
         "--allow-incomplete",

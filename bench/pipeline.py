@@ -28,10 +28,6 @@ def execute(request: Request, root: Path, options: Options) -> int:
     """Runs `request` in the folder `root`; returns the exit code. Raises UserError for what stops it as a whole."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
     check(options)
-    if options.servers:
-        from bench.scorers.opening import use_servers
-
-        use_servers(options.servers)
     run = RunDir(root)
     if not options.overwrite:
         old = run.config()
@@ -86,7 +82,7 @@ def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "
             f"--resume: {str(run.root)!r} holds no training of {request.methods[0]} with seed {request.seeds[0]} yet: "
             "leave --resume out to start one"
         )
-    _check_rewards(todo)
+    plan.check_rewards(todo)
     if ranks.is_main:
         record(context, at_once)
     ranks.gather(None)
@@ -102,17 +98,6 @@ def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "
     if not todo:
         say(f"nothing to do: everything asked for is in {run.root} already")
     return ended
-
-
-def _check_rewards(todo: list[Job]) -> None:
-    """Raises UserError where rewards of a training cannot be had here: before any work, without loading them."""
-    from htgrpo.registry import METHODS
-    from htgrpo.rewards import WeightedReward
-
-    for rewards, prompts in dict.fromkeys(
-        (job.config.rewards, job.prompts) for job in todo if job.config and METHODS.get(job.config.method).rewarded
-    ):
-        WeightedReward(rewards).check(list(prompts))
 
 
 def _agreed(todo: list[Job], run: RunDir, ranks: "Ranks") -> list[Job]:

@@ -253,6 +253,16 @@ def _evaluate_seconds(context: Context, todo: list[tuple[Evaluation, bool]]) -> 
     return seconds
 
 
+def check_rewards(todo: list[Job]) -> None:
+    """Raises UserError where what rewards one of these trainings cannot be had here: before any work, without loading it."""
+    from htgrpo.registry import METHODS
+    from htgrpo.rewards import WeightedReward
+
+    asked = [(job.config.rewards, job.prompts) for job in todo if job.config and METHODS.get(job.config.method).rewarded]
+    for rewards, prompts in dict.fromkeys(asked):
+        WeightedReward(rewards).check(list(prompts))
+
+
 def _note(evaluation: Evaluation, policy: str) -> str:
     return f"{policy}: {len(evaluation.items)} {evaluation.noun} for {evaluation.benchmark} ({evaluation.setting})"
 

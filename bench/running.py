@@ -33,7 +33,11 @@ class Options:
 
 
 def check(options: Options) -> None:
-    """Raises UserError for the first option that cannot be."""
+    """Raises UserError for the first option that cannot be. From then on `servers` are asked."""
+    if options.servers:
+        from bench.scorers.opening import use_servers
+
+        use_servers(options.servers)
     if options.device not in DEVICES:
         raise suggest(options.device, DEVICES, "device")
     if options.jobs is not None and options.jobs < 0:

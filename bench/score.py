@@ -99,7 +99,7 @@ def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     from bench.work import REPORT, SCORE
 
     return execute(given, root, Options((SCORE, REPORT), args.device, None, None, args.dry_run, args.json,
-                                        allow_incomplete=args.allow_incomplete))
+                                        allow_incomplete=args.allow_incomplete, servers=tuple(args.scorer_url)))
 
 
 if __name__ == "__main__":

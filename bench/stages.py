@@ -18,7 +18,6 @@ def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
     arguments.add_overrides(p, common=False)
     arguments.add_preset(p)
     arguments.add_out(p, "RUN")
-    arguments.add_scorers(p)
     arguments.add_running(p)
     p.set_defaults(methods="base", seeds=None, budget=None, reward=None, train_prompts=None)
     return p

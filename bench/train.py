@@ -27,7 +27,6 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_training(p)
     arguments.add_overrides(p)
     arguments.add_preset(p)
-    arguments.add_scorers(p)
     arguments.add_running(p, jobs=False)
     p.add_argument("--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)")
     p.add_argument("--overwrite", action="store_true", help="throw this training away and start it again")

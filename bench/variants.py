@@ -67,6 +67,8 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
     """Does what is left of `requests` in root/NAME and marks as complete what is; every process of a launch returns the same
     list. Raises UserError for what stops it as a whole."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
+    from bench.plan import check_rewards
+
     check(options)
     device = device_of(options)
     with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
@@ -82,6 +84,7 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
         plans = ranks.gather([[job.name, *job.notes] for job in planned.jobs])
         if any(other != plans[0] for other in plans):
             raise UserError(f"the machines of this launch see different files in {str(root)!r}: use a folder that they share")
+        check_rewards(planned.jobs)
         if ranks.is_main:
             for context in planned.contexts.values():
                 record(context, planned.at_once)
