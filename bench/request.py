@@ -30,7 +30,7 @@ class Request:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
-    checkpoint. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which every saved checkpoint is scored,
+    checkpoint. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints are scored,
     0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
