@@ -9,7 +9,7 @@ from bench.cli import run_main
 from htgrpo.errors import EXIT_FAILED, UserError
 
 DESCRIPTION = """\
-Serves one scorer over HTTP: JSON only, PNG or JPEG pictures in base64, with a health check at /health. It is asked with
+Serves one scorer over HTTP: JSON only, pictures in base64, with a health check at /health. It is asked with
 --scorer-url NAME=http://HOST:PORT. The scorer first judges a few drawn pictures and is not served when it gets them wrong.
 
 examples:

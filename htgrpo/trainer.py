@@ -66,14 +66,11 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
     ranks = Ranks(accelerator)
     with ranks.phase(), closing(WeightedReward(config.rewards, config.normalise_rewards)) as reward:
         run = _start(policy, config, method, prompts, out, accelerator, ranks, reward)
-        if method.rewarded:
-            on_progress({**run.here(), "phase": "load rewards"})
-            reward.start(policy.device)
-            if ranks.is_main:
-                _record_rewards(out, reward, run.progress.iteration)
         if report_to:
             accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
         with closing(run.setup.holding):
+            if method.rewarded and not run.done():
+                run.load_rewards(on_progress)
             while not run.done():
                 run.iterate(on_progress)
                 if run.done() or run.progress.iteration % config.save_every == 0:
@@ -128,6 +125,13 @@ class _Run:
         """{"iteration", "fraction"}: the iteration that comes next and the part of the budget that is spent."""
         before = self.progress
         return {"iteration": before.iteration + 1, "fraction": self.budget.fraction(before.iteration, before.forwards)}
+
+    def load_rewards(self, on_progress: OnProgress) -> None:
+        """Gets what rewards ready, and records it."""
+        on_progress({**self.here(), "phase": "load rewards"})
+        self.setup.reward.start(self.setup.policy.device)
+        if self.setup.ranks.is_main:
+            _record_rewards(self.out, self.setup.reward, self.progress.iteration)
 
     def done(self) -> bool:
         """Whether the budget is spent."""

@@ -12,7 +12,7 @@ from PIL import Image
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.serving import DESCRIPTION, PROTOCOL
 from bench.scorers.web import Connection, Refusal, Unreachable
-from bench.scorers.wire import base64_text, png
+from bench.scorers.wire import base64_text, lossless
 from bench.scorers.worker import judged_answer
 from htgrpo.errors import UserError
 
@@ -22,7 +22,7 @@ HOW = "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-serv
 
 
 class RemoteScorer(Scorer):
-    """A scorer served by `python -m bench.serve`. Pictures travel as PNG, so that scores are those of the scorer itself."""
+    """A scorer served by `python -m bench.serve`. Pictures travel without loss, so that scores are those of the scorer itself."""
 
     batch_size: int = 16
     at_once: int = 2  # batches on their way, so that one is packed or unpacked while the model is at the other
@@ -68,7 +68,7 @@ class RemoteScorer(Scorer):
         items: list[dict[str, str]] = []
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
-                items.append({"id": str(index), "image": base64_text(png(image)), "prompt": prompt})
+                items.append({"id": str(index), "image": base64_text(lossless(image)), "prompt": prompt})
             except Unscorable as error:
                 found[str(index)] = Judged.failed(str(error))
         if items:

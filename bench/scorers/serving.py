@@ -2,7 +2,7 @@
 
     GET  /health   -> {"status": "ok", "protocol": 1}                                      needs no token
     GET  /hello    -> {"protocol": 1, "identity": {...}, "scorer": {"name", "title", ...}, "limits": {"body", "items", "pixels"}}
-    POST /score    {"items": [{"id": "0", "image": base64 of a PNG or JPEG, "prompt": "a cat"}, ...]}
+    POST /score    {"items": [{"id": "0", "image": base64 of a PNG, JPEG or BMP, "prompt": "a cat"}, ...]}
                    -> {"items": [{"id": "0", "score": 1.5, "evidence": {...}} or {"id": "0", "error": "one sentence"}, ...]}
 An error is {"error": "one sentence"} with status 400 (not understood), 401 (token), 404, 411 (no length), 413 (too large), 415 (no
 JSON) or 500. With a token, every request but /health carries `Authorization: Bearer TOKEN`.

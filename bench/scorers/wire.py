@@ -1,4 +1,4 @@
-"""Pictures as they travel: PNG where nothing may be lost, JPEG for servers that ask for it, and read back without trust."""
+"""Pictures as they travel: BMP or PNG where nothing may be lost, JPEG for servers that ask for it, and read back without trust."""
 
 import base64
 import binascii
@@ -11,9 +11,16 @@ from bench.scorers.base import Unscorable
 
 PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 """Modes that a PNG keeps; the others go as RGB, which scorers make of every picture anyway."""
-FORMATS = ("PNG", "JPEG")
+FORMATS = ("PNG", "JPEG", "BMP")
+BMP_MODES = ("L", "RGB")
 MAX_PIXELS = 1 << 25
 """Pixels of one picture that a server takes: 5792 x 5792."""
+
+
+def lossless(image: Image.Image) -> bytes:
+    """The picture without loss, in little time: as BMP, where that keeps it, which is written and read in a fortieth of the time of
+    PNG, at half again its size. Raises Unscorable where it cannot be decoded."""
+    return _encoded(image, format="BMP") if image.mode in BMP_MODES else png(image)
 
 
 def png(image: Image.Image) -> bytes:
@@ -32,7 +39,7 @@ def base64_text(data: bytes) -> str:
 
 
 def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The PNG or JPEG in a base64 text, decoded. Raises Unscorable; one of more pixels is refused by its header, undecoded."""
+    """The PNG, JPEG or BMP in a base64 text, decoded. Raises Unscorable; one of more pixels is refused by its header, undecoded."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -49,7 +56,7 @@ def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise Unscorable(f"the picture is too large, accepted are at most {max_pixels} pixels ({error})") from error
     except Exception as error:  # a damaged file raises whatever its decoder meets
-        raise Unscorable(f"the picture cannot be decoded as PNG or JPEG ({error or type(error).__name__})") from error
+        raise Unscorable(f"the picture cannot be decoded as PNG, JPEG or BMP ({error or type(error).__name__})") from error
     return image
 
 

@@ -131,6 +131,10 @@ class Asked:
 def test_mplug_answers_by_default(made, monkeypatch):
     class Registry:
         @staticmethod
+        def names():
+            return ["mplug_vqa"]
+
+        @staticmethod
         def get(name):
             assert name == "mplug_vqa"
             return Asked

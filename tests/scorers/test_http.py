@@ -78,7 +78,7 @@ def test_a_damaged_picture_fails_alone_on_either_side(server, tmp_path):
     status, there = ask(server, body={"items": [item(whole, name="x"), item(whole[:60], name="y"), item(b"GIF89a", name="z")]})
     assert status == 200 and [one.get("score") for one in there["items"]] == [3, None, None]
     assert [one["id"] for one in there["items"]] == ["x", "y", "z"]
-    assert all("cannot be decoded as PNG or JPEG" in one["error"] for one in there["items"][1:])
+    assert all("cannot be decoded as PNG, JPEG or BMP" in one["error"] for one in there["items"][1:])
 
 
 # what a stranger may send
@@ -108,6 +108,18 @@ def test_a_bomb_of_pixels_is_refused_by_its_header(server, width, height, monkey
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", lambda self: pytest.fail("decoded"))
     status, answer = ask(server, body={"items": [item(data)]})
     assert status == 200 and "accepted are at most 33554432" in answer["items"][0]["error"]
+
+
+def test_a_bitmap_that_claims_too_much_is_refused_by_its_header(server):
+    stream = io.BytesIO()
+    greys(1)[0].save(stream, "BMP")
+    data = bytearray(stream.getvalue())
+    data[18:26] = struct.pack("<ii", 40_000, 40_000)
+    status, answer = ask(server, body={"items": [item(bytes(data))]})
+    assert status == 200 and "accepted are at most 33554432" in answer["items"][0]["error"]
+    data[18:26] = struct.pack("<ii", 5000, 5000)  # within the limit, and not there
+    status, answer = ask(server, body={"items": [item(bytes(data))]})
+    assert status == 200 and "cannot be decoded" in answer["items"][0]["error"]
 
 
 def test_a_bomb_of_text_is_refused(server):

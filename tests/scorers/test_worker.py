@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from bench.scorers import worker
+from bench.scorers.weights import Repository
 from bench.scorers.worker import WorkerScorer, uv_command
 from htgrpo.errors import UserError
 
@@ -242,7 +243,7 @@ def test_load_tells_the_script_where_weights_are(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     seen = {}
     monkeypatch.setattr(Fake, "script", "fake.py", raising=False)
-    monkeypatch.setattr(Fake, "repositories", (worker.Repository("nobody/fake", ("config.json",)),))
+    monkeypatch.setattr(Fake, "repositories", (Repository("nobody/fake", ("config.json",)),))
     monkeypatch.setattr(Fake, "arguments", classmethod(lambda cls, folders: {"prompt": "two\nlines", "spare": ""}))
     monkeypatch.setattr(Fake, "__init__", lambda self, command, log=None: seen.update(command=command))
     Fake.load(tmp_path, "cuda", "float16")
