@@ -9,6 +9,8 @@ COMMANDS = {
     "train": "train one method from a policy",
     "generate": "make the pictures that a benchmark judges",
     "score": "judge pictures by the benchmark's own rule",
+    "ablate": "the paper's five ablation studies: which parts of HT-GRPO matter here",
+    "paper": "the paper's tables and figure 4 with what your runs have measured beside them",
     "report": "tables, figures and one HTML page from a run",
     "check": "recompute a run from its raw records, offline, and name what does not match",
     "regress": "two gates for a CI: has anything changed, and has quality fallen?",
