@@ -210,7 +210,7 @@ def test_pictures_are_what_is_saved(tmp_path, monkeypatch, started):
     from bench.images import _save
 
     image = torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(0))
-    _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes")
+    _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes", {})
     (file,) = tmp_path.glob("*.png")
     seen = []
     monkeypatch.setattr(Made, "score", lambda self, images, prompts: seen.extend(images) or [Judged.failed("seen")] * len(images))
