@@ -6,18 +6,15 @@ from typing import TYPE_CHECKING
 
 from bench.plan import milestone_jobs, scoring_job, training_of
 from bench.presets import MAIN
-from bench.request import BASE
+from bench.request import BASE, Request
 from bench.selection import Selection, select
 from bench.weights import inspect
-from bench.work import Job, Target
+from bench.work import CURVE, Job, Target
 from htgrpo.prompts import prompt_set_sha256
 
 if TYPE_CHECKING:
+    from bench.benchmarks.base import Benchmark
     from bench.plan import Context
-
-CURVE = "curve"
-"""The setting and the milestone of these verdicts."""
-
 
 def later_jobs(context: "Context", dry: bool = False) -> list[Job]:
     """What can be planned only once trainings are done: the equal-iterations milestone and the held-out curve."""
@@ -39,22 +36,35 @@ def curve_jobs(context: "Context") -> list[Job]:
 
 
 def few_prompts(context: "Context") -> "Context":
-    """The context with nothing but the curve's evaluation: prompts of the first benchmark drawn by the hash of their ids,
-    categories taking turns, one picture each under the main setting."""
+    """The context with nothing but the curve's evaluation."""
     name, chosen = next(iter(context.selections.items()))
-    drawn = select(name, list(chosen.drawn.prompts), None, min(context.request.curve, len(chosen.drawn.prompts)))
+    return replace(
+        context,
+        request=curve_request(context.request),
+        benchmarks={name: one_picture(context.benchmarks[name])},
+        selections={name: few(chosen, context.request.curve)},
+    )
+
+
+def curve_request(request: Request) -> Request:
+    """The request with nothing but the first benchmark under the main setting, one picture a prompt, as the setting CURVE."""
+    return replace(request, benchmarks=request.benchmarks[:1], settings={CURVE: {**request.settings[MAIN], "samples": 1}})
+
+
+def one_picture(benchmark: "Benchmark") -> "Benchmark":
+    """The benchmark with one picture a prompt, whatever it makes elsewhere."""
+    benchmark = copy(benchmark)
+    benchmark.samples = None
+    return benchmark
+
+
+def few(chosen: Selection, count: int) -> Selection:
+    """At most `count` prompts of a selection, drawn by the hash of their ids, categories taking turns."""
+    drawn = select(chosen.benchmark, list(chosen.drawn.prompts), None, min(count, len(chosen.drawn.prompts)))
     ids = {prompt.id for prompt in drawn}
     own = tuple(prompt for prompt in chosen.prompts if prompt.id in ids)
     pictures = replace(chosen.drawn, prompts=tuple(drawn), sha256=prompt_set_sha256(drawn))
-    benchmark = copy(context.benchmarks[name])
-    benchmark.samples = None  # one picture, whatever the benchmark makes elsewhere
-    settings = {CURVE: {**context.request.settings[MAIN], "samples": 1}}
-    return replace(
-        context,
-        request=replace(context.request, settings=settings),
-        benchmarks={name: benchmark},
-        selections={name: Selection(name, own, prompt_set_sha256(own), pictures)},
-    )
+    return Selection(chosen.benchmark, own, prompt_set_sha256(own), pictures)
 
 
 def _targets(context: "Context", method: str) -> list[Target]:

@@ -8,7 +8,8 @@ from htgrpo.files import sha256_json
 from htgrpo.prompts import Prompt
 from htgrpo.train_config import TrainConfig
 
-FINAL, EQUAL_ITERATIONS = "final", "equal_iterations"
+FINAL, EQUAL_ITERATIONS, CURVE = "final", "equal_iterations", "curve"
+"""Milestones. The held-out curve is a setting as well: it has pictures of its own."""
 GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
 from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, judge_again
+from bench.curve import curve_request, few, one_picture
 from bench.given.scoring import KIND
 from bench.images import META
 from bench.judging import PARTS
@@ -19,7 +20,7 @@ from bench.rundir import RunDir
 from bench.selection import Selection, select_all
 from bench.verdicts import score_identity
 from bench.weights import Weights, inspect
-from bench.work import FINAL, Evaluation, PictureSet
+from bench.work import CURVE, FINAL, Evaluation, PictureSet
 from htgrpo.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,6 +106,8 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
                   broken: dict[Path, set[Key]]) -> None:
     """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be read."""
     meta = _object(scored, scored.meta, META_KEYS)
+    if scored.setting == CURVE and request.curve:
+        request, config, known = _of_curve(request, config, known, meta)
     pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
     here = known.get(scored.benchmark)
     _check_names(scored, meta, pictures)
@@ -128,6 +131,18 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
     check_records(scored, evaluation, meta["expected_images"])
     if usable and chained:
         judge_again(scored, meta, evaluation, here.benchmark, broken[scored.folder])
+
+
+def _of_curve(request: Request, config: dict[str, Any], known: dict[str, Known],
+              meta: dict[str, Any]) -> tuple[Request, dict[str, Any], dict[str, Known]]:
+    """What `_check_scored` compares verdicts of the held-out curve with; their prompts are some of the run's."""
+    request = curve_request(request)
+    found, sha256 = {}, meta["prompt_set_sha256"]  # believed only where the prompts are not here
+    for name in (name for name in request.benchmarks if name in known):
+        whole = known[name].selection
+        found[name] = Known(one_picture(known[name].benchmark), few(whole, request.curve) if whole else None)
+        sha256 = found[name].selection.sha256 if whole else sha256
+    return request, {**config, "prompt_sets": dict.fromkeys(request.benchmarks, sha256)}, found
 
 
 def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
@@ -161,7 +176,8 @@ def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any])
     policy, own = meta["policy"], scored.folder / META
     unseeded = policy["method"] == BASE or scored.given
     name = policy["method"] if unseeded else f"{policy['method']}-seed{policy['train_seed']}"
-    name += f"@{policy['iteration']}" if policy["milestone"] != FINAL else ""
+    along = "." if policy["milestone"] == CURVE else "@"
+    name += f"{along}{policy['iteration']}" if policy["milestone"] != FINAL and policy["method"] != BASE else ""
     scored.same(scored.path, "its name", scored.policy, name, "its meta file")
     scored.same(scored.meta, "policy.name", policy["name"], scored.policy, "its file name")
     scored.same(scored.meta, "benchmark", meta["benchmark"], scored.benchmark, "its folder")

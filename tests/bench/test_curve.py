@@ -2,6 +2,7 @@
 
 import json
 
+from bench.check import check
 from htgrpo.files import sha256_file
 from reports.blocks import make_blocks
 from reports.heldout import held_out
@@ -24,6 +25,12 @@ def test_every_checkpoint_is_scored_on_a_few_prompts(policy, tmp_path, no_report
     final = {r["prompt_id"]: r for r in records(folder.parent / "main" / "ht-seed0.jsonl") if r["sample"] == 0}
     for record in records(folder / "ht-seed0.2.jsonl"):  # the same noise, so the last point is the final policy's very pictures
         assert record["sha256"] == final[record["prompt_id"]]["sha256"]
+    assert check(tmp_path / "run").mismatches == []
+    edited = folder / "ht-seed0.1.jsonl"
+    kept = edited.read_text()
+    edited.write_text(kept.replace('"score": 0.0', '"score": 1.0', 1))
+    assert any("curve/ht-seed0.1" in line for line in check(tmp_path / "run").mismatches)
+    edited.write_text(kept)
     run = load_run(tmp_path / "run")
     assert [block.key for block in make_blocks(run)] == ["embedded_geneval/main/final"]
     assert list(held_out(run).points["iteration"]) == [1, 2] and held_out(run).start is not None
