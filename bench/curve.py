@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
     from bench.plan import Context
 
+
 def later_jobs(context: "Context", dry: bool = False) -> list[Job]:
     """What can be planned only once trainings are done: the equal-iterations milestone and the held-out curve."""
     return [*milestone_jobs(context, dry), *curve_jobs(context)]
@@ -30,8 +31,8 @@ def curve_jobs(context: "Context") -> list[Job]:
         return []
     weights = context.base
     base = Target(BASE, BASE, None, CURVE, weights.source, weights.sha256, weights.random_weights, 0, 0, context.request.revision)
-    few = few_prompts(context)
-    found = [scoring_job(few, f"{method} along training", targets) for method, targets in {BASE: [base], **by_method}.items()]
+    curved = few_prompts(context)
+    found = [scoring_job(curved, f"{method} along training", targets) for method, targets in {BASE: [base], **by_method}.items()]
     return [job for job in found if job is not None]
 
 
