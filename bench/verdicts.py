@@ -80,8 +80,8 @@ def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Asses
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)
     atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
-    pictures = "" if evaluation.of_policy else evaluation.drawn.name
-    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, "pictures": pictures}
+    made = {"of_policy": True} if evaluation.of_policy else {"pictures": evaluation.drawn.name}
+    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, **made}
     atomic_json(
         path.with_suffix(".meta.json"),
         {

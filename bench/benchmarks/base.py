@@ -132,6 +132,11 @@ class Examination(Assessment):
                 ranks: "Ranks") -> list[dict]:
         """Asks `policy` -> {"score": float, "evidence": dict} of every prompt of `evaluation`, in their order, on every rank.
 
-        folder: where the first rank may leave more about it. on_progress gets the part done, 0..1. Raises UserError for what
+        folder: where the first rank leaves what `kept` reads. on_progress gets the part done, 0..1. Raises UserError for what
         cannot be asked of this policy.
         """
+
+    @abstractmethod
+    def kept(self, folder: Path, prompts: Sequence[Prompt]) -> tuple[str, list[dict]]:
+        """(sha256 of the weights, what `examine` gave for `prompts`) by what it has left in `folder`, without a policy. Raises
+        UserError where that is damaged or of other prompts."""

@@ -2,7 +2,7 @@
 which need no network; `text@TASK` a task, group or tag of lm-eval's whose documents are right or wrong, such as text@gsm8k.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,11 @@ class Text(Examination):
         from bench.text.scoring import examine
 
         return examine(policy, self._tasks(), evaluation, folder, on_progress, ranks)
+
+    def kept(self, folder: Path, prompts: Sequence[Prompt]) -> tuple[str, list[dict]]:
+        from bench.text.scoring import kept
+
+        return kept(folder, self._tasks(), prompts)
 
     def _tasks(self) -> "Tasks":
         from bench.text.scoring import tasks_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
-from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, judge_again
+from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, compare_kept, judge_again
 from bench.curve import curve_request, few, one_picture
 from bench.given.scoring import KIND
 from bench.images import META
@@ -24,7 +24,7 @@ from bench.work import CURVE, FINAL, Evaluation, PictureSet
 from htgrpo.errors import UserError
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import Assessment
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
@@ -41,7 +41,7 @@ Look = Callable[[Path], Weights]
 class Known:
     """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not here."""
 
-    benchmark: "Benchmark"
+    benchmark: "Assessment"
     selection: Selection | None
 
 
@@ -87,6 +87,8 @@ def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: d
     judged = {one.folder for one in scored}
     for folder in sorted(path for path in run.root.glob("images/*/*/*") if path.is_dir() and path not in judged):
         findings.missing.append(f"{run.relative(folder)}: its pictures have no verdicts")
+    for folder in sorted(path for path in run.root.glob("results/*/*") if path.is_dir() and path not in judged):
+        findings.missing.append(f"{run.relative(folder)}: its results have no verdicts")
     if request.benchmarks and not scored:
         findings.missing.append("verdicts: nothing has been scored")
 
@@ -108,16 +110,21 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
     meta = _object(scored, scored.meta, META_KEYS)
     if scored.setting == CURVE and request.curve:
         request, config, known = _of_curve(request, config, known, meta)
-    pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
     here = known.get(scored.benchmark)
-    _check_names(scored, meta, pictures)
+    _check_names(scored, meta)
+    if here is not None and here.benchmark.version == meta["version"]:
+        _check_rule(scored, meta, here.benchmark)
+    if scored.of_policy:
+        _check_examined(scored, meta, request, config, here, look)
+        return
+    pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
+    scored.same(scored.origin, "pictures", pictures["pictures"], scored.pictures, "its folder")
+    scored.same(scored.origin, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
     _check_settings(scored, meta, request, config, here)
     if scored.given:
         check_given(scored, meta["policy"], pictures["policy_sha256"], request)
     else:
         _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
-    if here is not None and here.benchmark.version == meta["version"]:
-        _check_rule(scored, meta, here.benchmark)
     usable = here is not None and here.selection is not None and here.selection.sha256 == meta["prompt_set_sha256"]
     drawn = here.selection.drawn if usable else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
     if usable:
@@ -145,7 +152,35 @@ def _of_curve(request: Request, config: dict[str, Any], known: dict[str, Known],
     return request, {**config, "prompt_sets": dict.fromkeys(request.benchmarks, sha256)}, found
 
 
-def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
+def _check_examined(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None,
+                    look: Look) -> None:
+    """The same for a policy that was asked itself. Raises Damaged for what it has left behind."""
+    if scored.benchmark not in request.benchmarks:
+        _not_asked(scored)
+        return
+    if here is None or here.selection is None or here.selection.sha256 != meta["prompt_set_sha256"]:
+        scored.findings.not_checked(f"verdicts/{scored.benchmark}: what was asked (it is not here as the run had it)")
+        return
+    asked, recorded = here.benchmark.settings(request).get(scored.setting), config["prompt_sets"].get(scored.benchmark)
+    if asked is None:
+        _not_asked(scored)
+        return
+    for key in [key for key in dict.fromkeys([*asked, *meta["setting"]]) if key != "dtype"]:  # that depends on the machine
+        scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), "config.json")
+    scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], recorded, "config.json")
+    one = here.selection
+    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], one.prompts, one.sha256, one.drawn, of_policy=True)
+    check_records(scored, evaluation, meta["expected_images"])
+    try:
+        sha256, verdicts = here.benchmark.kept(scored.folder, one.prompts)
+    except UserError as error:
+        raise Damaged(error.message) from error
+    _check_weights(scored, meta["policy"], sha256, request, look)
+    scored.same(scored.meta, "identity", meta["identity"], _identity(meta, evaluation, sha256), "the hash of what it stands for")
+    compare_kept(scored, evaluation, verdicts)
+
+
+def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Assessment") -> None:
     for key in (*RULE, *OPTIONAL):
         value = getattr(benchmark, key)
         value = list(value) if isinstance(value, tuple) else value
@@ -165,15 +200,20 @@ def _object(scored: Scored, path: Path, keys: tuple[str, ...]) -> dict[str, Any]
 
 def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any], evaluation: Evaluation) -> bool:
     """Whether both identities are the hashes of what they stand for."""
-    recorded = SimpleNamespace(scorer_identity=lambda: meta["scorer"], version=meta["version"])
     generation = evaluation.generation_identity(pictures["policy_sha256"])
-    whole = score_identity(recorded, evaluation, pictures["policy_sha256"])
+    whole = _identity(meta, evaluation, pictures["policy_sha256"])
     own = scored.same(scored.folder / META, "identity", pictures["identity"], generation, "the hash of what it stands for")
     return scored.same(scored.meta, "identity", meta["identity"], whole, "the hash of what it stands for") and own
 
 
-def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any]) -> None:
-    policy, own = meta["policy"], scored.folder / META
+def _identity(meta: dict[str, Any], evaluation: Evaluation, policy_sha256: str) -> str:
+    """The identity of a score by the scorer and the version that a meta file names."""
+    recorded = SimpleNamespace(scorer_identity=lambda: meta["scorer"], version=meta["version"])
+    return score_identity(recorded, evaluation, policy_sha256)
+
+
+def _check_names(scored: Scored, meta: dict[str, Any]) -> None:
+    policy = meta["policy"]
     unseeded = policy["method"] == BASE or scored.given
     name = policy["method"] if unseeded else f"{policy['method']}-seed{policy['train_seed']}"
     along = "." if policy["milestone"] == CURVE else "@"
@@ -181,16 +221,13 @@ def _check_names(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any])
     scored.same(scored.path, "its name", scored.policy, name, "its meta file")
     scored.same(scored.meta, "policy.name", policy["name"], scored.policy, "its file name")
     scored.same(scored.meta, "benchmark", meta["benchmark"], scored.benchmark, "its folder")
-    scored.same(own, "pictures", pictures["pictures"], scored.pictures, "its folder")
-    scored.same(own, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
 
 
 def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any],
                     here: Known | None) -> None:
     asked, name = request.settings.get(scored.setting), f"config.json's settings.{scored.setting}"
     if asked is None or scored.benchmark not in request.benchmarks:
-        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under "
-                                          f"{scored.setting!r}")
+        _not_asked(scored)
         return
     if here is not None and here.benchmark.samples is not None:
         asked = {**asked, "samples": here.benchmark.samples}
@@ -203,9 +240,14 @@ def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, conf
     scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], prompts, "config.json")
 
 
+def _not_asked(scored: Scored) -> None:
+    scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under "
+                                      f"{scored.setting!r}")
+
+
 def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request: Request, look: Look) -> None:
     """The weights that the pictures name against those of config.json, or of the checkpoint that training has left."""
-    where, method, seed = scored.folder / META, policy["method"], policy["train_seed"]
+    where, method, seed = scored.origin, policy["method"], policy["train_seed"]
     given = [item["sha256"] for item in request.checkpoints.get(method, []) if item["seed"] == seed]
     if method == BASE or given:
         scored.same(where, "policy_sha256", sha256, given[0] if given else request.policy_sha256, "config.json")
@@ -217,7 +259,8 @@ def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request:
     name = scored.name(checkpoint)
     scored.same(scored.meta, "policy.checkpoint", policy["checkpoint"], name, "its iteration")
     if not checkpoint.is_dir():
-        scored.findings.missing.append(f"{name}: is gone, so that nothing shows whose pictures those of {scored.policy} are")
+        what = "answers" if scored.of_policy else "pictures"
+        scored.findings.missing.append(f"{name}: is gone, so that nothing shows whose {what} those of {scored.policy} are")
         return
     try:
         weights = look(checkpoint)

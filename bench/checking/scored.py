@@ -52,14 +52,26 @@ class Scored:
         return str(read_meta(self.path).get("pictures", self.benchmark))
 
     @property
+    def of_policy(self) -> bool:
+        """Whether the policy itself was asked, as the meta file says."""
+        return bool(read_meta(self.path).get("of_policy", False))
+
+    @property
     def meta(self) -> Path:
         """The meta file beside the verdicts."""
         return self.path.with_suffix(".meta.json")
 
     @property
     def folder(self) -> Path:
-        """Where the pictures lie."""
+        """Where what was judged lies: pictures, or what an examination has left."""
+        if self.of_policy:
+            return self.run.results(self.policy, self.benchmark)
         return self.run.images(self.policy, self.pictures, self.setting)
+
+    @property
+    def origin(self) -> Path:
+        """What names the weights that it came from."""
+        return self.folder if self.of_policy else self.folder / META
 
     def name(self, path: Path) -> str:
         """`path` as findings show it."""
@@ -118,7 +130,7 @@ def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None
     records, lines = read_records(scored.path), []
     _check_keys(scored, scored.path, [_key(record) for record in records], evaluation.items, expected, "the meta file")
     prompts = {prompt.id: prompt for prompt in evaluation.prompts}
-    made = {_key(record): record for record in _manifest(scored)}
+    made = {} if scored.of_policy else {_key(record): record for record in _manifest(scored)}
     for record in records:
         key, prompt = _key(record), prompts.get(record["prompt_id"])
         scored.findings.counts["verdicts"] += 1
@@ -135,7 +147,7 @@ def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None
     scored.findings.several(scored.name(scored.path), lines)
     bad = sum(record["status"] != "ok" for record in records)
     if bad:
-        scored.findings.missing.append(f"{scored.name(scored.path)}: {bad} of {len(records)} pictures have no verdict")
+        scored.findings.missing.append(f"{scored.name(scored.path)}: {bad} of {len(records)} {evaluation.noun} have no verdict")
 
 
 def judge_again(scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "Benchmark", broken: set[Key]) -> None:
@@ -159,6 +171,21 @@ def judge_again(scored: Scored, meta: dict[str, Any], evaluation: Evaluation, be
     scored.findings.several(scored.name(scored.path), lines)
 
 
+def compare_kept(scored: Scored, evaluation: Evaluation, verdicts: list[dict[str, Any]]) -> None:
+    """The verdicts against those that an examination's own files lead to. The policy is not asked again."""
+    kept = {(prompt.id, sample): verdict for (prompt, sample), verdict in zip(evaluation.items, verdicts, strict=True)}
+    lines = []
+    for record in read_records(scored.path):
+        found = kept.get(_key(record))
+        if found is not None:
+            scored.findings.counts["verdicts found again in results"] += 1
+            lines += [f"{_key(record)}: {key} is {record.get(key)!r}, but {scored.name(scored.folder)} says {value!r}"
+                      for key, value in found.items() if record.get(key) != value]
+    scored.findings.several(scored.name(scored.path), lines)
+    scored.findings.not_checked(f"verdicts/{scored.benchmark}: answers (policies are not asked again); only complete.json pins "
+                                "them")
+
+
 def _key(record: dict[str, Any]) -> Key:
     return record["prompt_id"], record["sample"]
 
@@ -171,7 +198,7 @@ def _check_keys(scored: Scored, path: Path, keys: list[Key], items: list[tuple[P
         return
     times, asked = Counter(keys), set(wanted)
     lines = [f"the record of {key} is missing" for key in wanted if key not in times]
-    lines += [f"{key} is no picture of this benchmark" for key in times if key not in asked]
+    lines += [f"{key} is nothing that this benchmark judges" for key in times if key not in asked]
     lines += [f"{key} is there {count} times" for key, count in times.items() if count > 1]
     scored.findings.several(scored.name(path), lines)
     if not lines and keys != wanted:

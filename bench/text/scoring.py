@@ -1,7 +1,7 @@
 """Documents of lm-eval's tasks as prompts, and lm-eval's results as a score per document."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,10 @@ from lm_eval.utils import handle_non_serializable, hash_string
 
 from bench.text.evaluation import Tasks, evaluate, write
 from bench.text.model import PolicyLM
+from bench.text.results import RESULTS
 from bench.text.settings import TextSettings
 from htgrpo.errors import UserError
+from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -86,9 +88,26 @@ def examine(policy: "Policy", tasks: Tasks, evaluation: "Evaluation", folder: Pa
     if ranks.is_main:
         results["config"]["identity"] = evaluation.generation_identity(policy.sha256)
         write(results, folder)
+    return _verdicts(results["samples"], tasks, evaluation.prompts)
+
+
+def kept(folder: Path, tasks: Tasks, prompts: Sequence[Prompt]) -> tuple[str, list[dict[str, Any]]]:
+    """(sha256 of the weights, what `examine` gave for `prompts`) by what lies in `folder`. Raises UserError where that is damaged."""
+    try:
+        weights = json.loads((folder / RESULTS).read_text("utf-8"))["config"]["model_sha"]
+        names = dict.fromkeys(prompt.category for prompt in prompts)
+        samples = {name: read_jsonl(folder / f"samples_{name}.jsonl") for name in names}
+        return weights, _verdicts(samples, tasks, prompts)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{str(folder)!r} does not hold lm-eval's results for these documents ({type(error).__name__}: {error}): "
+                        "score this policy again") from error
+
+
+def _verdicts(samples: Mapping[str, Sequence[dict[str, Any]]], tasks: Tasks, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+    """What records say of `prompts`, by lm-eval's samples of each task."""
     found = {(name, sample["doc_id"], sample["doc_hash"]): _verdict(sample, metric_of(tasks, name))
-             for name, samples in results["samples"].items() for sample in reversed(samples)}  # the first filter of several counts
-    return [found[p.category, p.spec["document"], p.spec["sha256"]] for p in evaluation.prompts]
+             for name, several in samples.items() for sample in reversed(several)}  # the first filter of several counts
+    return [found[p.category, p.spec["document"], p.spec["sha256"]] for p in prompts]
 
 
 def _verdict(sample: dict[str, Any], metric: str) -> dict[str, Any]:
@@ -103,7 +122,8 @@ def _verdict(sample: dict[str, Any], metric: str) -> dict[str, Any]:
 
 def _answer(value: Any) -> Any:
     """What was written, or of a likelihood its nats."""
-    return round(float(value[0]), 4) if isinstance(value, tuple | list) and len(value) == 2 else value
+    likelihood = isinstance(value, tuple | list) and len(value) == 2 and str(value[1]) in ("True", "False")
+    return round(float(value[0]), 4) if likelihood else value
 
 
 def _short(value: Any) -> str:
