@@ -92,7 +92,7 @@ def examine(policy: "Policy", tasks: Tasks, evaluation: "Evaluation", folder: Pa
 
 
 def kept(folder: Path, tasks: Tasks, prompts: Sequence[Prompt]) -> tuple[str, list[dict[str, Any]]]:
-    """(sha256 of the weights, what `examine` gave for `prompts`) by what lies in `folder`. Raises UserError where that is damaged."""
+    """(sha256 of the weights, what `examine` gave for `prompts`) by what lies in `folder`. Raises UserError where it is damaged."""
     try:
         weights = json.loads((folder / RESULTS).read_text("utf-8"))["config"]["model_sha"]
         names = dict.fromkeys(prompt.category for prompt in prompts)
