@@ -181,7 +181,8 @@ def start(module: str, argv: list[str]) -> subprocess.Popen:
 
 
 def _one_core() -> None:
-    """One compute thread in a process of its own too."""
+    """One compute thread in a process of its own too, which Ctrl-C ends even where the suite runs in the background of a shell."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
