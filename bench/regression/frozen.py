@@ -181,7 +181,9 @@ def _scores(owned: list[tuple[str, Prompt]], pictures: Tensor) -> dict[str, str]
     scores = {"pictures": _hash(pictures), "detector": _hash(fits.iou, fits.area, fits.foreground), "objects": _digest(found)}
     for name in dict.fromkeys(name for name, _ in owned):
         mine = [i for i, (owner, _) in enumerate(owned) if owner == name]
-        scores[f"verdicts of {name}"] = _digest(WORLD[name].judge(as_pictures(images[mine]), [owned[i][1] for i in mine]))
+        judged = WORLD[name].judge(as_pictures(images[mine]), [owned[i][1] for i in mine])
+        for part, noun in (("score", "scores"), ("evidence", "evidence")):
+            scores[f"{noun} of {name}"] = _digest([one[part] for one in judged])
     return scores
 
 
