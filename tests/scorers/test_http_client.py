@@ -137,7 +137,7 @@ run_main(lambda: serve.main(sys.argv[1:]))
 
 def serve(*arguments, **environment):
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=os.environ | environment)
+                            env=os.environ | environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
