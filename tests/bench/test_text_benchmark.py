@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from lm_eval.api.metrics import mean
 
+from bench import check as bench_check
 from bench import compare, score
 from bench import text as bench_text
 from bench.benchmarks.registry import check, make
@@ -22,6 +23,7 @@ from bench.work import SCORE
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.policies.policy import load_policy
+from tests.bench.tampering import drop_line, edit, edit_line, reseal
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, save_policy, tree
 
 ASK = ["--set", "text.gen_length=8", "--set", "text.samples=15"]
@@ -87,6 +89,42 @@ def test_what_is_missing_is_asked_again_and_comes_out_alike(asked, tmp_path, no_
     assert score.main([str(run), "--jobs", "0"]) == 0
     assert ((run / "verdicts/text/main/pretrain-seed0.jsonl").read_bytes(), tree(run)["verdicts/text/main/base.jsonl"]) == before
     assert (run / "verdicts/text/main/pretrain-seed0.meta.json").is_file()
+
+
+def checked(run, capsys) -> tuple[int, str]:
+    return leave(bench_check.main, [str(run)]), capsys.readouterr().out
+
+
+def test_a_check_finds_nothing_in_an_honest_run(asked, capsys, monkeypatch):
+    monkeypatch.setattr("bench.checking.report.check_report", lambda *_: None)
+    code, told = checked(asked, capsys)
+    assert code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told and "missing" not in told
+
+
+VERDICTS, KEPT = "verdicts/text/main/base", "results/text/base"
+
+
+@pytest.mark.parametrize(
+    "tamper, told",
+    [
+        (lambda run: edit_line(run / f"{VERDICTS}.jsonl", 0, lambda r: r.update(score=1.0 - r["score"])), "score is"),
+        (lambda run: drop_line(run / f"{VERDICTS}.jsonl", 3), "is missing"),
+        (lambda run: edit_line(run / f"{KEPT}/samples_embedded_choice.jsonl", 1, lambda s: s.update(acc=1.0 - s["acc"])),
+         "score is"),
+        (lambda run: drop_line(run / f"{KEPT}/samples_embedded_write.jsonl", 0), "does not hold lm-eval's results"),
+        (lambda run: edit(run / f"{KEPT}/results.json", lambda r: r["config"].update(model_sha="0" * 64)), "policy_sha256 is"),
+        (lambda run: edit(run / f"{VERDICTS}.meta.json", lambda m: m["setting"]["text"].update(samples=16)), "setting.text is"),
+        (lambda run: edit(run / f"{VERDICTS}.meta.json", lambda m: m["scorer"].update(version="0.0")), "identity is"),
+        (lambda run: edit(run / "config.json", lambda c: c.update(benchmarks=[])), "asks for no text"),
+    ],
+)
+def test_a_check_finds_what_was_changed(asked, tmp_path, capsys, monkeypatch, tamper, told):
+    monkeypatch.setattr("bench.checking.report.check_report", lambda *_: None)
+    run = shutil.copytree(asked, tmp_path / "run")
+    tamper(run)
+    reseal(run)
+    code, found = checked(run, capsys)
+    assert code == 1 and any(told in line for line in found.splitlines() if line.startswith("mismatch: ")), found
 
 
 def test_an_identity_is_of_weights_settings_and_documents(policy, tmp_path):
