@@ -54,7 +54,7 @@ def mark_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> Non
         stamps = json.loads((run.root / FILE).read_text("utf-8"))["stamps"]
     except (OSError, ValueError, KeyError, TypeError):
         stamps = []
-    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl"), *run.root.glob("results/*/*/*")]
+    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl"), *run.root.glob("results/*/*/*/*")]
     atomic_json(
         run.root / FILE,
         {

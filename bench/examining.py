@@ -17,7 +17,7 @@ def examine(run: RunDir, target: Target, evaluation: Evaluation, examination: "E
             on_progress: Callable[[float], None], ranks: "Ranks") -> None:
     """Examines `policy`, which is `target`, and writes the verdict file; on_progress gets the part done. Several `ranks` share the
     work, and the first one writes. Raises UserError for what cannot be asked of this policy."""
-    folder = run.results(target.name, evaluation.benchmark)
+    folder = run.results(target.name, evaluation.benchmark, evaluation.setting)
     verdicts = examination.examine(policy, evaluation, folder, on_progress, ranks)
     if ranks.is_main:
         records = [

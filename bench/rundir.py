@@ -37,9 +37,9 @@ class RunDir:
         """The verdict file of one policy; .meta.json lies beside it."""
         return self.root / "verdicts" / benchmark / setting / f"{policy}.jsonl"
 
-    def results(self, policy: str, benchmark: str) -> Path:
+    def results(self, policy: str, benchmark: str, setting: str) -> Path:
         """The folder of what a benchmark that asks the policy itself leaves beside the verdicts."""
-        return self.root / "results" / benchmark / policy
+        return self.root / "results" / benchmark / setting / policy
 
     def relative(self, path: Path) -> str:
         """`path` from the run's folder, or itself when it lies elsewhere."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from bench.presets import MAIN
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
 from htgrpo.registry import BENCHMARKS
@@ -123,9 +124,14 @@ class Benchmark(Assessment):
 
 
 class Examination(Assessment):
-    """A benchmark that asks the policy itself: no pictures are made. It has one setting, presets.MAIN."""
+    """A benchmark that asks the policy itself: no pictures are made. It has one setting, under the name of `main_of`."""
 
     of_policy = True
+
+    @staticmethod
+    def main_of(request: "Request") -> str:
+        """presets.MAIN, or what a request without it (that of a held-out curve) has in its place."""
+        return MAIN if MAIN in request.settings else next(iter(request.settings))
 
     @abstractmethod
     def examine(self, policy: "Policy", evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],

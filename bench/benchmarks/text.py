@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmarks.base import Examination
-from bench.presets import MAIN
 from bench.text.settings import TextSettings, check_chats
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -75,8 +74,8 @@ class Text(Examination):
         return documents(self._tasks())
 
     def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
-        """How text is asked for, and in which dtype of the network, under MAIN. Raises UserError for settings that do not fit the
-        backbone or the tasks."""
+        """How text is asked for, and in which dtype of the network. Raises UserError for settings that do not fit the backbone or
+        the tasks."""
         from bench.text.scoring import check_options
         from htgrpo.cpu import sampling_dtype
 
@@ -84,7 +83,7 @@ class Text(Examination):
             check_chats(request.backbone)
         check_options(self._tasks(), TextSettings.read(request.text))
         dtype = sampling_dtype("auto" if request.backbone in BACKBONES.names() else "float32", self.device or "cpu")
-        return {MAIN: {"text": request.text, "dtype": str(dtype).removeprefix("torch.")}}
+        return {self.main_of(request): {"text": request.text, "dtype": str(dtype).removeprefix("torch.")}}
 
     def scorer_identity(self) -> dict[str, Any]:
         return {"name": "lm-eval", "version": version("lm_eval"), "weights_revision": None}

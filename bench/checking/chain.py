@@ -87,7 +87,7 @@ def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: d
     judged = {one.folder for one in scored}
     for folder in sorted(path for path in run.root.glob("images/*/*/*") if path.is_dir() and path not in judged):
         findings.missing.append(f"{run.relative(folder)}: its pictures have no verdicts")
-    for folder in sorted(path for path in run.root.glob("results/*/*") if path.is_dir() and path not in judged):
+    for folder in sorted(path for path in run.root.glob("results/*/*/*") if path.is_dir() and path not in judged):
         findings.missing.append(f"{run.relative(folder)}: its results have no verdicts")
     if request.benchmarks and not scored:
         findings.missing.append("verdicts: nothing has been scored")

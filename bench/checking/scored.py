@@ -65,7 +65,7 @@ class Scored:
     def folder(self) -> Path:
         """Where what was judged lies: pictures, or what an examination has left."""
         if self.of_policy:
-            return self.run.results(self.policy, self.benchmark)
+            return self.run.results(self.policy, self.benchmark, self.setting)
         return self.run.images(self.policy, self.pictures, self.setting)
 
     @property

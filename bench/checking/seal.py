@@ -5,7 +5,7 @@ from bench.complete import FILE
 from bench.rundir import RunDir
 from htgrpo.files import sha256_file
 
-SEALED = ("verdicts/*/*/*.json*", "train/*/*/metrics.jsonl", "results/*/*/*")
+SEALED = ("verdicts/*/*/*.json*", "train/*/*/metrics.jsonl", "results/*/*/*/*")
 
 
 def check_complete(run: RunDir, findings: Findings) -> None:

@@ -64,12 +64,13 @@ def test_scores_are_those_of_lm_eval(asked, policy, tmp_path):
     """Against the results beside them, and against python -m bench.text on the same documents."""
     flags = ["--gen-length", "8", "--samples", "15", "--limit", "7", "--device", "cpu"]
     assert bench_text.main(["--policy", str(policy), "--out", str(tmp_path / "own"), *flags]) == 0
-    own, kept = (json.loads((folder / "results.json").read_text()) for folder in (tmp_path / "own", asked / "results/text/base"))
+    folders = tmp_path / "own", asked / "results/text/main/base"
+    own, kept = (json.loads((folder / "results.json").read_text()) for folder in folders)
     assert kept["results"] == own["results"] and kept["n-samples"]["embedded_choice"]["effective"] == 7
     assert kept["config"]["model_sha"] == own["config"]["model_sha"]
     verdicts = records(asked / "verdicts/text/main/base.jsonl")
     for task, metric in (("embedded_choice", "acc"), ("embedded_write", "exact_match")):
-        samples = read_jsonl(asked / f"results/text/base/samples_{task}.jsonl")
+        samples = read_jsonl(asked / f"results/text/main/base/samples_{task}.jsonl")
         assert [v["score"] for v in verdicts if v["category"] == task] == [sample[metric] for sample in samples]
         assert [v["prompt_id"] for v in verdicts if v["category"] == task] == [f"{task}-{s['doc_id']}" for s in samples]
 
@@ -101,7 +102,7 @@ def test_a_check_finds_nothing_in_an_honest_run(asked, capsys, monkeypatch):
     assert code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told and "missing" not in told
 
 
-VERDICTS, KEPT = "verdicts/text/main/base", "results/text/base"
+VERDICTS, KEPT = "verdicts/text/main/base", "results/text/main/base"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,18 @@ def test_a_check_finds_what_was_changed(asked, tmp_path, capsys, monkeypatch, ta
     reseal(run)
     code, found = checked(run, capsys)
     assert code == 1 and any(told in line for line in found.splitlines() if line.startswith("mismatch: ")), found
+
+
+def test_a_curve_of_text_is_kept_apart(policy, tmp_path, capsys):
+    """Every checkpoint on a few documents, beside the main setting; the report and the check know them apart."""
+    run, more = tmp_path / "run", ["--methods", "pretrain", "--benchmarks", "text", *ASK, "--set", "save_every=1", "--curve", "4"]
+    run_compare(policy, run, *more)
+    curve = {path.stem: len(records(path)) for path in run.glob("verdicts/text/curve/*.jsonl")}
+    assert curve == {"base": 4, "pretrain-seed0.1": 4, "pretrain-seed0.2": 4}
+    assert {path.stem for path in run.glob("verdicts/text/main/*.jsonl")} == set(POLICIES)
+    capsys.readouterr()
+    code, told = checked(run, capsys)
+    assert code == 0, told
 
 
 def test_an_identity_is_of_weights_settings_and_documents(policy, tmp_path):

@@ -79,7 +79,7 @@ def test_what_policies_answer_equals_what_they_answer_to_one_process(alone, laun
         verdicts = f"verdicts/text/main/{name}.jsonl"
         assert (launched[0] / verdicts).read_bytes() == (alone / verdicts).read_bytes()
         assert len(read_jsonl(alone / verdicts)) == 14
-        kept = [json.loads((run / f"results/text/{name}/results.json").read_text()) for run in (launched[0], alone)]
+        kept = [json.loads((run / f"results/text/main/{name}/results.json").read_text()) for run in (launched[0], alone)]
         assert kept[0]["results"] == kept[1]["results"]
 
 
