@@ -58,6 +58,13 @@ class Trace(Method):
         return Update(contexts, row, share, torch.ones_like(share), kl_share)
 
 
+@dataclass(frozen=True)
+class TraceOnce(Trace):
+    """TraceGRPO, each row once: TraceRL's own visit, a K-th of what `every` costs in training steps."""
+
+    visit: Literal["every", "once"] = "once"
+
+
 def _rows(codes: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
     """One context row per (image, trace group): contexts int64 [rows, N] and row int64 [G, N]."""
     contexts, row, used = [], torch.empty_like(codes), 0

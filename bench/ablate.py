@@ -116,7 +116,7 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
     that the studies change."""
     from bench.request import from_arguments
     from htgrpo.files import sha256_json
-    from htgrpo.train_config import parse_budget
+    from htgrpo.train_config import parse_budgets
 
     method, taken = data["method"], data["default"]["options"]
     for text in args.set:
@@ -127,7 +127,7 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
     args.seeds = args.seeds if args.seeds is not None else str(data["seeds"])
     parsed = from_arguments(args)
     request = replace(parsed.request, equal_iterations=False, curve=0)
-    if args.budget is None and parse_budget(request.budget).kind == "forwards":
+    if args.budget is None and parse_budgets(request.budget).kind == "forwards":
         request = replace(request, budget=f"iterations:{data['iterations']}")
     base = {**request.train[method], "budget": request.budget}
     requests = {

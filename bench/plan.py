@@ -135,7 +135,7 @@ def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
 def training_of(context: Context, method: str, seed: int) -> Training:
     """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other settings."""
     from htgrpo.checkpoints import STATE, saved
-    from htgrpo.train_config import parse_budget
+    from htgrpo.train_config import parse_budgets
     from htgrpo.trainer import train_identity
 
     folder, config = context.run.train(method, seed), context.request.config(method, seed)
@@ -150,7 +150,7 @@ def training_of(context: Context, method: str, seed: int) -> Training:
     policy = SimpleNamespace(sha256=context.request.policy_sha256)
     if identity != train_identity(config, policy, context.train_prompts):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
-    return Training(parse_budget(config.budget).done(iteration, forwards, last), iteration, forwards, states[-1])
+    return Training(parse_budgets(config.budget).done(iteration, forwards, last), iteration, forwards, states[-1])
 
 
 def final_target(method: str, seed: int, training: Training) -> Target:

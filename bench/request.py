@@ -15,7 +15,7 @@ from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
 from htgrpo.options import build
 from htgrpo.registry import BACKBONES, METHODS
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import TrainConfig, parse_budgets
 
 BASE = "base"
 SPLITS = ("heldout", "validation")
@@ -92,7 +92,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     if args.reward:
         overrides.common["rewards"] = args.reward
     budget = args.budget if args.budget is not None else defaults["budget"]
-    parse_budget(budget)
+    parse_budgets(budget)
     if args.split not in SPLITS:
         raise suggest(args.split, SPLITS, "split")
     benchmarks = [check_benchmark(name) for name in parse_names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]

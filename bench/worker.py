@@ -49,6 +49,12 @@ def _stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
+def leave_with_parent() -> None:
+    """What a pool's worker does first: Ctrl-C is the parent's to handle, whose death ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch_parent, daemon=True).start()
+
+
 def _watch_parent() -> None:
     import multiprocessing
 

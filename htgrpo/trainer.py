@@ -31,12 +31,16 @@ from htgrpo.prompts import Prompt, prompt_set_sha256
 from htgrpo.ranks import Ranks
 from htgrpo.registry import METHODS
 from htgrpo.rewards import WeightedReward
-from htgrpo.train_config import Budget, TrainConfig, parse_budget
+from htgrpo.train_config import Budget, TrainConfig, parse_budgets
 from htgrpo.tuning import TUNINGS, Tuning
 
 METRICS, TIMING, REWARDERS = "metrics.jsonl", "timing.jsonl", "rewards.json"
 TRACKERS = ("tensorboard", "wandb", "trackio")
 OnProgress = Callable[[dict[str, Any]], None]
+
+
+class Diverged(UserError):
+    """A loss or gradient that is no number any more."""
 
 
 def make_method(config: TrainConfig) -> Method:
@@ -97,7 +101,7 @@ def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Pr
         _rewind(out, progress.iteration)
     ranks.gather(None)  # from here on all may read what was rewound
     setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
-    return _Run(setup, method.learner(setup), parse_budget(config.budget), progress, out, identity, accelerator)
+    return _Run(setup, method.learner(setup), parse_budgets(config.budget)[0], progress, out, identity, accelerator)
 
 
 def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, ranks: Ranks) -> Holding:
@@ -153,8 +157,8 @@ class _Run:
         metrics = {**counted, **{f"forwards_{phase}": n for phase, n in done.forwards.items()}, **done.metrics, "lr": rate}
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics.get(name, 0.0)):
-                raise UserError(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
-                                f"(now {rate:g}) or a larger beta, and start again in a new folder")
+                raise Diverged(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
+                               f"(now {rate:g}) or a larger beta, and start again in a new folder")
         if self.setup.ranks.is_main:
             append_jsonl(self.out / METRICS, metrics)
             append_jsonl(self.out / TIMING, {

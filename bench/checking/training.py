@@ -9,7 +9,7 @@ from bench.checking.findings import Damaged, Findings, read_object, read_records
 from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.checkpoints import STATE, saved
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import TrainConfig, parse_budgets
 from htgrpo.trainer import METRICS, TIMING, train_identity
 from htgrpo.world.prompts import split_prompts
 
@@ -53,7 +53,7 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
     for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
         findings.same(name, key, state[key], value, f"the last line of {METRICS}")
     _check_settings(name, state["identity"], request, method, seed, findings)
-    budget = parse_budget(request.train[method]["budget"])
+    budget = parse_budgets(request.train[method]["budget"])
     if not budget.done(last["iteration"], last["forwards_total"], last["forwards"]):
         findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before its budget was spent")
 
