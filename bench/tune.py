@@ -182,12 +182,14 @@ def run_all(tuning: Tuning, out: Path, jobs: int) -> dict[str, Any]:
             task = bar.add_task("", total=0)
             first = pool.submit(run_base, tuning, out)
             pending: dict[Future, str] = {first: ""}
-            while pending:
+            while True:
                 for method in tuning.methods:
                     if method not in pending.values():
                         runs = missing_runs(tuning, method, out)
                         pending |= {pool.submit(run_try, tuning, one, seed, out): method for one, seed in runs}
                         bar.update(task, total=bar.tasks[0].total + len(runs))
+                if not pending:
+                    break
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
                     result = future.result()
                     if pending.pop(future):
