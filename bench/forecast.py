@@ -142,8 +142,8 @@ class Forecast:
         cost = self.training(config)
         if cost is None:
             return 0.0
-        budget, each = parse_budgets(config.budget), sum(cost.forwards.values())
-        wanted = budget.amount if budget.kind == "forwards" else budget.amount * each
+        budgets, each = parse_budgets(config.budget), sum(cost.forwards.values())
+        wanted = max(budget.amount if budget.kind == "forwards" else budget.amount * each for budget in budgets)
         return max(0.0, wanted - spent) / each * self.card.seconds(cost.flop)
 
     def evaluate_seconds(self, evaluation: Evaluation, generated: bool = False) -> float:

@@ -73,7 +73,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def preset(name: str, backbone: str, random_weights: bool = False) -> dict[str, Any]:
-    """A preset: methods, seeds, budget, benchmarks, equal_iterations, curve, train (for all methods), settings (of generation).
+    """A preset: methods, seeds, budget, benchmarks, curve, train (for all methods), settings (of generation).
 
     It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json says, for all
     presets and for this one, replaces what that says, and for `random_weights`, which no published scorer is worth running on, what

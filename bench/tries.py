@@ -1,4 +1,4 @@
-"""The rule by which bench.tune chooses settings: the same tries for every method, until the best learning rate is an interior one."""
+"""The rule by which bench.tune chooses settings: the same tries for every method, until the best learning rate is interior."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,13 +1,13 @@
-"""Tunes every method by the same rule, with the same seeds and to the same milestone, on the validation split, which no report shows.
+"""Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
 
     python -m bench.tune --out runs/tune                       # the settings that are shipped
     python -m bench.tune --out runs/tune --write               # the same, and its result becomes the presets'
     python -m bench.tune --methods ht --budget iterations:8 --out runs/tune-ht
 
-Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and last one try of
-its own choosing at the best rate (bench/presets/tune.json). Every try is trained with at least two seeds to the main view of the
-preset (one without rollouts to the first budget in forwards). Its score is the mean over the seeds of the mean of the validation split's GenEval category means, with the policy as it
-stands at the end. What is finished is kept: the same command goes on with the rest, and refuses other settings.
+Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and last one try
+of its own choosing at the best rate (bench/presets/tune.json). Every try is trained with at least two seeds to the main view of the
+preset (one without rollouts to the first budget in forwards). Its score is the mean over the seeds of the mean of the validation
+split's GenEval category means, with the policy as it stands at the end. What is finished is kept: the same command goes on with the rest, and refuses other settings.
 """
 
 import argparse
@@ -19,17 +19,19 @@ from typing import Any
 
 from bench.cli import run_main
 from bench.presets import preset, read
-from bench.tries import Grid, Scores, Try, best, interior, next_tries
+from bench.tries import Grid, Try, next_tries
+from bench.tune_record import missing_runs, recorded, render, result_file
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text
 
-CONFIG, RESULT = "tune_config.json", "result.json"
+CONFIG = "tune_config.json"
 SPLIT = "validation"
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is tuned and how: all that decides a score. settings: TrainConfig fields shared by all tries. methods may be added later."""
+    """What is tuned and how: all that decides a score. settings: TrainConfig fields that all tries share, and the budgets of the
+    preset. Methods may be added later."""
 
     methods: tuple[str, ...]
     policy: str
@@ -202,35 +204,6 @@ def run_all(tuning: Tuning, out: Path, jobs: int) -> dict[str, Any]:
             process.terminate()
 
 
-def result_file(out: Path, one: Try, seed: int) -> Path:
-    """Where the result of one run lies."""
-    return out / "tries" / one.name / f"seed{seed}" / RESULT
-
-
-def read_results(tuning: Tuning, method: str, out: Path) -> dict[Try, list[dict]]:
-    """The results of the method's tries whose every seed is there, in the order in which the rule asked for them."""
-    found: dict[Try, list[dict]] = {}
-    while True:
-        asked_for = next_tries(tuning.grid, method, mean_scores(found))
-        paths = {one: [result_file(out, one, seed) for seed in tuning.grid.seeds] for one in asked_for}
-        there = {one: files for one, files in paths.items() if all(path.is_file() for path in files)}
-        found |= {one: [json.loads(path.read_text("utf-8")) for path in files] for one, files in there.items()}
-        if not there or len(there) < len(asked_for):
-            return found
-
-
-def mean_scores(results: dict[Try, list[dict]]) -> Scores:
-    """The mean over the seeds; minus infinity where one diverged."""
-    scores = {one: [r["geneval"] for r in runs] for one, runs in results.items()}
-    return {one: float("-inf") if None in values else sum(values) / len(values) for one, values in scores.items()}
-
-
-def missing_runs(tuning: Tuning, method: str, out: Path) -> list[tuple[Try, int]]:
-    """The runs that the rule asks for next."""
-    tries = next_tries(tuning.grid, method, mean_scores(read_results(tuning, method, out)))
-    return [(one, seed) for one in tries for seed in tuning.grid.seeds if not result_file(out, one, seed).is_file()]
-
-
 def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     """Trains one try with one seed and judges it on the validation split; the result is kept."""
     from htgrpo import cpu
@@ -250,7 +223,7 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     policy = load_policy(tuning.policy)
     result = {"name": one.name, "method": one.method, "lr": one.lr, "options": dict(one.options), "seed": seed}
     try:
-        done = train(policy, config, split_prompts("train"), file.parent)
+        done = train(policy, config, split_prompts("train"), file.parent).progress
         result |= {**validate(policy, config, tuning.samples), "iterations": done.iteration, "forwards": done.forwards,
                    "seconds": round(done.seconds, 1)}
     except Diverged as error:
@@ -295,48 +268,6 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
         config = build(TrainConfig, tuning.settings, "training")
         atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
     return json.loads(file.read_text("utf-8"))
-
-
-def recorded(tuning: Tuning, out: Path, base: dict[str, Any]) -> dict[str, Any]:
-    """Everything that was tried, and what each method takes from it."""
-    tries, chosen = [], {}
-    for method in tuning.methods:
-        results = read_results(tuning, method, out)
-        scores = mean_scores(results)
-        top = best(scores, method)
-        if top is None:
-            raise UserError(f"{method}: every learning rate of the ladder diverged; start from a smaller lr in bench/presets/tune.json")
-        chosen[method] = {"settings": {"lr": top.lr, **dict(top.options)}, "score": round(scores[top], 4), "tries": len(results),
-                          "interior": interior(tuning.grid, method, scores)}
-        tries += [{"method": method, "lr": one.lr, "options": dict(one.options), "score": None if None in (s := [r["geneval"]
-                   for r in runs]) else round(scores[one], 4), "each_seed": s,
-                   **{key: [r.get(key) for r in runs] for key in ("reward", "iterations", "forwards", "seconds")}}
-                  for one, runs in results.items()]
-    return {**tuning.identity(), "base": base, "chosen": chosen, "tries": tries}
-
-
-def render(record: dict[str, Any]) -> str:
-    """Every try as Markdown, the best of each method marked."""
-    lines = [f"Every try: {record['settings']['budget']}, training seeds {', '.join(map(str, record['seeds']))}, judged on the "
-             f"{record['split']} prompts x {record['samples']} pictures (base: GenEval {record['base']['geneval']:.3f}, reward "
-             f"{record['base']['reward']:.3f}). The score is the mean over the seeds; the best one is taken.", "",
-             "| method | lr | own choice | score | each seed | reward | iterations | forwards | seconds | |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
-    for one in record["tries"]:
-        chosen = record["chosen"][one["method"]]
-        taken = chosen["settings"] == {"lr": one["lr"], **one["options"]}
-        note = ("taken" if chosen["interior"] else "taken, at the end of the ladder") if taken else ""
-        own = ", ".join(f"{key}={value}" for key, value in one["options"].items())
-        score = "diverged" if one["score"] is None else f"{one['score']:.3f}"
-        each = " ".join("diverged" if s is None else f"{s:.3f}" for s in one["each_seed"])
-        means = [_mean(one[key], digits) for key, digits in (("reward", 3), ("iterations", 0), ("forwards", 0), ("seconds", 0))]
-        lines.append(f"| {one['method']} | {one['lr']:g} | {own} | {score} | {each} | {' | '.join(means)} | {note} |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(values: list, digits: int) -> str:
-    known = [value for value in values if value is not None]
-    return f"{sum(known) / len(known):.{digits}f}" if known else "-"
 
 
 if __name__ == "__main__":

@@ -55,7 +55,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase."""
+    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase. Among
+    the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the rewards), forwards_undeduplicated:
+    what the forwards would be with dedup="none"."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]
@@ -88,6 +90,9 @@ class GroupLearner:
         self._insist_on_spread(images)
         on_phase("update")
         metrics, forwards = images.metrics(config), {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))}
+        pictures = len(drawn) * config.group_size
+        counts = {"optimiser_steps": 0, "rollouts": pictures, "reward_queries": pictures,
+                  "forwards_undeduplicated": forwards["rollout"]}
         kept = [i for i in mine if i in images.groups]
         groups = [self._group(drawn[i], rollout, images.reward(i)) for i, rollout in zip(mine, rollouts, strict=True) if i in kept]
         if images.groups:
@@ -98,7 +103,9 @@ class GroupLearner:
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
             metrics.update(totals.metrics())
-        return Iteration(metrics, forwards, clock.seconds)
+            counts["optimiser_steps"] = int(totals.sums["steps"])
+            counts["forwards_undeduplicated"] += int(totals.sums["unshared"])
+        return Iteration({**counts, **metrics}, forwards, clock.seconds)
 
     def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
         """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no forward."""

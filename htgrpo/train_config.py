@@ -1,7 +1,8 @@
 """Every setting of a training run, in one frozen record. Imports no torch, so that command lines start at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from htgrpo.errors import UserError
 from htgrpo.options import convert, require
@@ -47,9 +48,19 @@ def _parse_budget(part: str, text: str) -> Budget:
     kind, _, amount = part.partition(":")
     amount = amount.replace("_", "")
     if kind not in ("iterations", "forwards") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
-        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, or several with "
-                        "commas between, such as iterations:50 or iterations:16,forwards:100000")
+        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, or several "
+                        "with commas between, such as iterations:50 or iterations:16,forwards:100000")
     return Budget(kind, int(amount))
+
+
+def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Text of a budget -> the iteration that reached it, of the lines of a metrics.jsonl in order; only those that were reached."""
+    found: dict[str, int] = {}
+    for line in log:
+        for budget in budgets:
+            if budget.text not in found and budget.done(line["iteration"], line["forwards_total"], line["forwards"]):
+                found[budget.text] = line["iteration"]
+    return found
 
 
 def comparable(budgets: tuple[Budget, ...], rollouts: bool) -> tuple[Budget, ...]:
@@ -64,8 +75,8 @@ class TrainConfig:
     """Settings of one training run.
 
     method, method_options: a registered method and its options.  seed: of everything random.
-    budget: iterations:N or forwards:N.  prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in
-    `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware
+    budget: iterations:N or forwards:N, or several with commas between (see parse_budgets).
+    prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware
     has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
