@@ -1,10 +1,7 @@
 """What --budget takes: the views of a run, the main one first. Imports no torch."""
 
 from htgrpo.errors import UserError
-from htgrpo.train_config import parse_budgets
-
-SECONDS = "seconds"
-"""The part of --budget that asks for the view at equal training seconds. No training waits for it."""
+from htgrpo.train_config import SECONDS, parse_budgets
 
 
 def parse_views(text: str) -> tuple[str, ...]:

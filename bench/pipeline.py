@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate, machine
-from bench.budgets import SECONDS
 from bench.complete import is_complete, mark_complete
 from bench.jobs import Ended, run_here, run_jobs
 from bench.presets import MAIN
@@ -21,6 +20,7 @@ from bench.running import Options, check, device_of
 from bench.work import REPORT, SCORE, Job
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
 from htgrpo.registry import BACKBONES
+from htgrpo.train_config import SECONDS
 
 if TYPE_CHECKING:
     from htgrpo.ranks import Ranks

@@ -32,7 +32,8 @@ class Request:
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
     prompts. budget: the views of the run with commas between, the main one first (budgets.parse_views). claim: the one comparison
     named beforehand, {"benchmark", "setting", "milestone"}, None while nobody has. train_prompts: prompts.TrainPrompts. curve:
-    prompts of the first benchmark on which saved checkpoints are scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
+    prompts of the first benchmark on which saved checkpoints are scored, 0 for none. text: how policies are asked for text, as
+    text.settings.TextSettings.
     """
 
     preset: str

@@ -14,8 +14,8 @@ from bench.request import Request
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, explained, make_folder
 
-CONFIG, LOCK = "config.json", ".lock"
-PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json", "equal_seconds.json")
+CONFIG, LOCK, EQUAL_SECONDS = "config.json", ".lock", "equal_seconds.json"
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json", EQUAL_SECONDS)
 """What a run writes, and all that --overwrite removes."""
 
 

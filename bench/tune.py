@@ -7,7 +7,8 @@
 Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and last one try
 of its own choosing at the best rate (bench/presets/tune.json). Every try is trained with at least two seeds to the main view of the
 preset (one without rollouts to the first budget in forwards). Its score is the mean over the seeds of the mean of the validation
-split's GenEval category means, with the policy as it stands at the end. What is finished is kept: the same command goes on with the rest, and refuses other settings.
+split's GenEval category means, with the policy as it stands at the end. What is finished is kept: the same command goes on with the
+rest, and refuses other settings.
 """
 
 import argparse

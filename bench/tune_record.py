@@ -50,7 +50,7 @@ def recorded(tuning: "Tuning", out: Path, base: dict[str, Any]) -> dict[str, Any
         scores = mean_scores(results)
         top = best(scores, method)
         if top is None:
-            raise UserError(f"{method}: every learning rate of the ladder diverged; start from a smaller lr in bench/presets/tune.json")
+            raise UserError(f"{method}: every learning rate of the ladder diverged: start from a smaller lr in presets/tune.json")
         chosen[method] = {"settings": {"lr": top.lr, **dict(top.options)}, "score": round(scores[top], 4), "tries": len(results),
                           "interior": interior(tuning.grid, method, scores)}
         for one, runs in results.items():

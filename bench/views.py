@@ -1,22 +1,18 @@
 """The views of a run: which checkpoint of every training each of them shows. Equal seconds are chosen once, and written down."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.budgets import SECONDS
-from bench.rundir import RunDir
+from bench.rundir import EQUAL_SECONDS, RunDir
 from bench.weights import inspect
 from bench.work import FINAL, MILESTONE, Target
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, read_jsonl
-from htgrpo.train_config import TrainConfig, parse_budgets
+from htgrpo.train_config import SECONDS, TrainConfig, parse_budgets
+from reports.views import read_chosen
 
 if TYPE_CHECKING:
     from bench.plan import Context
-
-CHOSEN = "equal_seconds.json"
-
 
 def trained_targets(run: RunDir, config: TrainConfig, reached: dict[str, int]) -> list[Target]:
     """The policies that the views of a training show, each once, that of the main view first. reached: iteration by budget."""
@@ -57,24 +53,8 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
               for pair in trainings}
     new = {**record, "checkpoints": {**known, **{_name(*pair): one for pair, one in chosen.items()}}}
     if not dry and new != read_chosen(run.root):
-        atomic_json(run.root / CHOSEN, new)
+        atomic_json(run.root / EQUAL_SECONDS, new)
     return [(request.config(*pair), one["iteration"], trainings[pair].reached) for pair, one in chosen.items() if one["iteration"]]
-
-
-def read_chosen(root: Path) -> dict[str, Any] | None:
-    """What was chosen for equal seconds: {"limit", "of", "checkpoints": {"METHOD seed N": {"iteration", "seconds"}}}. Iteration 0
-    stands for a training without a checkpoint by then. Raises UserError for a damaged file."""
-    path = root / CHOSEN
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        wanted = all(isinstance(one["iteration"], int) and one["seconds"] >= 0 for one in found["checkpoints"].values())
-        if wanted and found["limit"] > 0 and isinstance(found["of"], str):
-            return found
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise UserError(f"{str(path)!r} is damaged: restore it, or delete it so that equal seconds are chosen again")
 
 
 def _name(method: str, seed: int) -> str:

@@ -265,7 +265,7 @@ class Engine:
 
 
 def _unshared(updates: list[Update]) -> tuple[int, int]:
-    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: each image's own at each update."""
+    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: an image's own at each update."""
     once = trained = 0
     for update in updates:
         image, slot = judged_tokens(update)

@@ -56,8 +56,8 @@ class Setup:
 @dataclass(frozen=True)
 class Iteration:
     """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase. Among
-    the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the rewards), forwards_undeduplicated:
-    what the forwards would be with dedup="none"."""
+    the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the rewards), forwards_undeduplicated
+    (what the forwards would be with dedup="none")."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]

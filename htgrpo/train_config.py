@@ -8,6 +8,9 @@ from htgrpo.errors import UserError
 from htgrpo.options import convert, require
 from htgrpo.registry import METHODS, SAMPLERS
 
+SECONDS = "seconds"
+"""The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits for it."""
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -76,8 +79,8 @@ class TrainConfig:
 
     method, method_options: a registered method and its options.  seed: of everything random.
     budget: iterations:N or forwards:N, or several with commas between (see parse_budgets).
-    prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware
-    has it).  rewards: name=weight pairs, comma-separated.
+    prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none),
+    in `rollout_dtype` (auto: bfloat16 where the hardware has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
     pads: "attend" keeps upstream's attended pads.  resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own.

@@ -219,8 +219,8 @@ def _log(out: Path, iteration: int) -> list[dict[str, Any]]:
     """The metrics of the iterations up to the checkpoint. Raises UserError where they are not there."""
     lines = read_jsonl(out / METRICS) if (out / METRICS).exists() else []
     if [line.get("iteration") for line in lines] != list(range(1, iteration + 1)):
-        raise UserError(f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training goes "
-                        "on from: it was edited or removed; delete the training folder to start again")
+        raise UserError(f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training "
+                        "goes on from: it was edited or removed; delete the training folder to start again")
     return lines
 
 

@@ -12,7 +12,7 @@ from reports.load import load_run
 STAMP = "inputs.json"
 INPUTS = (
     "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
-    "train/*/seed*/timing.jsonl",
+    "train/*/seed*/timing.jsonl", "equal_seconds.json",
 )
 """What a report is made from; a manifest stands for its pictures, whose hashes it holds."""
 

@@ -87,9 +87,9 @@ def reward_names(run: Run, method: str) -> dict[str, float]:
 def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[Moves]:
     """One entry per trained method with a reward; empty where there is nothing to compare with."""
     measured = [r for r in results if r.block.is_main and BASE in r.scores] + ([spread] if spread and BASE in spread.scores else [])
-    out = []
+    out, ends = [], run.until(run.metrics, run.main_view)
     for method in run.methods:
-        weights, metrics = reward_names(run, method), run.metrics
+        weights, metrics = reward_names(run, method), ends
         own = metrics[metrics["method"] == method] if len(metrics) else metrics
         if method == BASE or not len(own) or "reward_mean" not in own or own["reward_mean"].isna().all():
             continue

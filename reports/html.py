@@ -7,14 +7,14 @@ import jinja2
 
 from reports import sentences, tables
 from reports.analysis import Result, verdict
-from reports.costs import Cost
+from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
 from reports.gallery import Gallery
 from reports.hacking import REWARD_NOTE, Moves, heading, warnings
 from reports.load import Run
 from reports.stats import MIN_SEEDS
 from reports.style import DPI, colours
-from reports.text import CHECKPOINTS_ONLY, amount, bounds, number, probability
+from reports.text import CHECKPOINTS_ONLY, bounds, number, probability
 
 TEMPLATES = Path(__file__).parent / "templates"
 POINTS = 116
@@ -41,7 +41,8 @@ def page(
         others=[_block(r, colours(run.methods)) for r in results if r not in mains],
         sentences=sentences.pair_sentences(results),
         orders=[line for result in results for line in tables.order_lines(result)],
-        costs=[_cost(cost, colours(run.methods)) for cost in costs],
+        costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},
+        cost_columns=list(tables.COSTS.values()),
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
         cost_note=tables.COST_NOTE,
@@ -97,6 +98,7 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
         "columns": [c.removeprefix("questions: ").replace("_", " ") for c in result.columns],
         "rows": rows,
         "withheld": result.withheld,
+        "elsewhere": [tables.elsewhere(name) for name in result.block.elsewhere],
         "note": tables.score_note(result),
         "claims": [(title, _pairs(result, level)) for title, level in claims] if result.pairs else [],
         "methods_claimed": len(claims) == 2,
@@ -124,9 +126,7 @@ def _pairs(result: Result, level: str) -> list[dict]:
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:
-    values = [amount(v) for v in (cost.iterations, cost.forwards, cost.seconds, cost.memory)]
-    ends = [amount(cost.reward, 3), amount(cost.kl, 4), amount(cost.clip, 3)]
-    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *values, *ends]}
+    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *tables.cost_cells(cost)]}
 
 
 def _identities(run: Run) -> list[dict]:

@@ -1,10 +1,10 @@
 """The report as Markdown: short for the terminal (80 columns), whole for table.md."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from reports import sentences
 from reports.analysis import Pair, Result, verdict
-from reports.costs import Cost, costs_title
+from reports.costs import Cost, by_view, costs_title
 from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
 from reports.hacking import warnings as all_warnings
@@ -48,7 +48,7 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, 
         lines = [line for result in [*mains, *rest] for line in order_lines(result)]
         parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
     if costs:
-        parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True)]
+        parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True), wrap(SHORT_COST_NOTE)]
     parts += [wrap(f"**Warning:** {line}") for line in warnings]
     parts.append(f"Everything, with pictures: {folder}")
     return "\n\n".join(parts) + "\n"
@@ -88,8 +88,15 @@ METHOD_NOTE = (
     "variance, Student's t below 10 seeds). Adjusted p: Holm over all pairs of one benchmark's headline. A category with fewer "
     f"than {MIN_PROMPTS} prompts has no interval."
 )
+SHORT_COST_NOTE = (
+    "Rollouts are pictures, each put to the rewards once; unshared: the forwards had no two equal contexts been evaluated as one "
+    "(dedup=none). Optimiser steps, forwards by phase, memory, reward and KL are in table.md."
+)
 COST_NOTE = (
-    "Means over training seeds. Reward, KL and clip fraction are means over the last tenth of the iterations; a dash "
+    "Means over training seeds, up to where each view looks. Rollouts: pictures sampled; reward queries: pictures put to the "
+    "rewards. Forwards: forward-equivalents, a training step counting three, and their phases. Unshared: what they would be had no "
+    "context been evaluated once for several images or updates (dedup=none), which the paper does not do. Reward, KL and "
+    "clip fraction are means over the last tenth of the iterations; a dash "
     "means that the run does not record the value. KL is measured in each method's own contexts and is not comparable "
     "between methods."
 )
@@ -113,7 +120,13 @@ def protocol(result: Result) -> str:
 
 
 def _coverage(result: Result, wrapper=str) -> list[str]:
-    return [wrapper(f"**Coverage:** {name}: {reason}.") for name, reason in result.withheld.items()]
+    lines = [wrapper(f"**Coverage:** {name}: {reason}.") for name, reason in result.withheld.items()]
+    return lines + [wrapper(elsewhere(name)) for name in result.block.elsewhere]
+
+
+def elsewhere(name: str) -> str:
+    """Why a trained method is not shown in a view."""
+    return f"{name} samples no rollouts, so its iterations are no measure: it stands at equal forwards."
 
 
 def mark(result: Result, name: str) -> str:
@@ -259,13 +272,31 @@ def moves_table(moves: Sequence[Moves]) -> str:
     return table(["method", "measure", "start", "end", "change", "95% interval", "verdict"], rows, left=2)
 
 
+COSTS = {
+    "iterations": "iterations", "steps": "optimiser steps", "rollouts": "rollouts", "queries": "reward queries",
+    "forwards": "forwards", "rollout": "of these rollout", "old": "old", "ref": "ref", "train": "train",
+    "undeduplicated": "unshared", "seconds": "train seconds", "memory": "peak memory MB", "reward": "final reward",
+    "kl": "final KL", "clip": "clip fraction",
+}
+"""Column of each number of costs.Cost."""
+SHORT_COSTS = {"iterations": "iter.", "rollouts": "rollouts", "forwards": "forwards", "undeduplicated": "unshared",
+               "seconds": "seconds", "reward": "reward"}
+DIGITS = {"reward": 3, "kl": 4, "clip": 3}
+
+
+def cost_cells(cost: Cost, names: Iterable[str] = COSTS) -> list[str]:
+    """Numbers of a cost as text."""
+    return [amount(getattr(cost, name), DIGITS.get(name, 0)) for name in names]
+
+
 def cost_tables(costs: list[Cost], short: bool) -> list[str]:
-    """Cost beside the end of training; `short` fits 80 columns."""
-    names = ["iterations", "forwards", "train seconds", "peak memory MB", "final reward", "final KL", "clip fraction"]
-    brief = ["iter.", "forwards", "seconds", "MB", "reward", "KL", "clipped"]
-    rows = []
-    for c in costs:
-        counts = [amount(c.iterations), amount(c.forwards), amount(c.seconds), amount(c.memory)]
-        ends = [amount(c.reward, 3), amount(c.kl, 4), amount(c.clip, 3)]
-        rows.append([cut(c.method, 16), *counts, *ends] if short else [c.label, str(c.seeds), *counts, *ends])
-    return split_columns(["method", *brief], rows) if short else [table(["method", "seeds", *names], rows)]
+    """Cost and the state of training, a table for each view; `short` fits 80 columns."""
+    parts = []
+    for when, own in by_view(costs).items():
+        parts.append(f"{_capital(when)}:")
+        if short:
+            rows = [[cut(c.method, 16), *cost_cells(c, SHORT_COSTS)] for c in own]
+            parts += split_columns(["method", *SHORT_COSTS.values()], rows)
+        else:
+            parts.append(table(["method", "seeds", *COSTS.values()], [[c.label, str(c.seeds), *cost_cells(c)] for c in own]))
+    return parts
