@@ -22,7 +22,7 @@ from tests.htgrpo.training import CONFIG, PROMPTS, REWARD, run
 METHODS = {"ht": CONFIG.method_options, **{name: {"updates_per_rollout": 3} for name in ("mask", "uni", "trace")}}
 KEYS = """iteration forwards forwards_total forwards_rollout forwards_old forwards_ref forwards_train reward_mean reward_std
     advantage_abs clip_fraction ratio_mean ratio_max kl entropy entropy_by_rank loss grad_norm lr groups groups_without_spread
-    images_dropped""".split()
+    images_dropped optimiser_steps rollouts reward_queries forwards_undeduplicated""".split()
 
 
 def weights(policy):
