@@ -19,6 +19,7 @@ from htgrpo.world.codec import PatchCodec
 class Pretrain(Method):
     """Options of the control: optimiser steps per iteration, and pictures per step."""
 
+    title = "continued pre-training, a control"
     updates_per_iteration: int = 4
     batch: int = 64
     rewarded = False

@@ -21,6 +21,7 @@ class Trace(Method):
     kl_norm: "share" follows the policy term; "sum" is the published code's sum over tokens divided by rows only.
     """
 
+    title = "TraceGRPO"
     updates_per_rollout: int = 8
     shrink: int = 1
     norm: Literal["token", "group"] = "token"
@@ -62,6 +63,7 @@ class Trace(Method):
 class TraceOnce(Trace):
     """TraceGRPO, each row once: TraceRL's own visit, a K-th of what `every` costs in training steps."""
 
+    title = "TraceGRPO, each row once"
     visit: Literal["every", "once"] = "once"
 
 

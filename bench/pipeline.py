@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate, machine
+from bench.choices import choices
 from bench.complete import is_complete, mark_complete
 from bench.jobs import Ended, run_here, run_jobs
 from bench.presets import MAIN
@@ -19,7 +20,7 @@ from bench.rundir import RunDir, refuse_difference, write_config
 from bench.running import Options, check, device_of
 from bench.work import REPORT, SCORE, Job
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
-from htgrpo.registry import BACKBONES
+from htgrpo.registry import BACKBONES, METHODS
 from htgrpo.train_config import SECONDS
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def record(context, at_once: int) -> Request:
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
+            "titles": titles(context.request.methods),
+            "choices": choices(context.request),
             "versions": machine.versions(),
             "git_commit": machine.git_commit(),
             "prompt_sets": {name: selection.sha256 for name, selection in context.selections.items()},
@@ -138,6 +141,12 @@ def record(context, at_once: int) -> Request:
             },
         },
     )
+
+
+def titles(methods: list[str]) -> dict[str, str]:
+    """What the methods are called outside of tables, where they say so."""
+    found = {name: METHODS.get(name).title for name in methods}
+    return {name: title for name, title in found.items() if title}
 
 
 def named(context) -> Request:

@@ -106,11 +106,16 @@ def tuned(method: str, backbone: str) -> dict[str, Any]:
     return read("methods").get(backbone, {}).get(method, {})
 
 
+def tuning_record() -> dict[str, Any] | None:
+    """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever written."""
+    return read("tuning") if _is_there("tuning") else None
+
+
 def write_tuned(record: dict[str, Any]) -> list[Path]:
     """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that were not tuned
     this time keep theirs."""
     folder = Path(str(resources.files("bench") / "presets"))
-    settings, old = read("methods"), read("tuning") if _is_there("tuning") else {}
+    settings, old = read("methods"), tuning_record() or {}
     chosen = {method: one["settings"] for method, one in record["chosen"].items()}
     tries = [one for one in old.get("tries", []) if one["method"] not in chosen]
     whole = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}

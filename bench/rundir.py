@@ -164,7 +164,10 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             **extra,
             "created": old.get("created", extra["created"]),
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
+            "titles": {**old.get("titles", {}), **extra.get("titles", {})},
         }
+        if "choices" in extra and "choices" in old:
+            extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}
     config = {**extra, **joined}
     if old is None or any(
         old.get(key) != value for key, value in config.items() if key not in ("machine", "versions", "git_commit")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from reports import sentences, tables
+from reports import choices, sentences, tables
 from reports.analysis import Result, verdict
 from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
@@ -46,6 +46,8 @@ def page(
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
         cost_note=tables.COST_NOTE,
+        choices={"title": choices.TITLE, "told": choices.paragraphs(run), "header": choices.HEADER, "rows": choices.rows(run)},
+        legend=choices.legend(run),
         no_method_claim=tables.NO_METHOD_CLAIM,
         identities=_identities(run),
         gallery=gallery,

@@ -30,7 +30,9 @@ BEST, TIED = "*", "≈"
 NO_METHOD_CLAIM = f"Fewer than {MIN_SEEDS} training seeds: {CHECKPOINTS_ONLY}."
 
 
-def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = ()) -> str:
+def terminal(
+    title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = (), legend: str = ""
+) -> str:
     """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and warnings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
     mains = [r for r in results if r.block.is_main]
@@ -49,14 +51,17 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, 
         parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
     if costs:
         parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True), wrap(SHORT_COST_NOTE)]
+    parts += [wrap(f"{legend}.")] if legend else []
     parts += [wrap(f"**Warning:** {line}") for line in warnings]
     parts.append(f"Everything, with pictures: {folder}")
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = ()) -> str:
-    """table.md: every block with every interval, both kinds of claim, the sentences and the cost."""
-    parts = [f"# Comparison ({title})" if title else "# Comparison", METHOD_NOTE]
+def markdown(
+    title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = (), chosen: Sequence[str] = (), legend: str = ""
+) -> str:
+    """table.md: every block with every interval, both kinds of claim, the sentences, the cost, and how settings were `chosen`."""
+    parts = [f"# Comparison ({title})" if title else "# Comparison", *([f"{legend}."] if legend else []), METHOD_NOTE]
     for result in results:
         parts += [f"## {result.block.label}", f"{_capital(protocol(result))}.", *_coverage(result)]
         if result.scores:
@@ -79,6 +84,7 @@ def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequen
     if moves:
         parts += ["## Reward against what was not trained on", *(f"**Warning:** {line}" for line in all_warnings(moves))]
         parts += [moves_table(moves), f"{REWARD_NOTE} {MEASURE}"]
+    parts += chosen
     return "\n\n".join(parts) + "\n"
 
 

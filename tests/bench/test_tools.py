@@ -1,7 +1,6 @@
 """bench.pretrain and bench.speed do what their help says, at sizes that take seconds."""
 
 import json
-import math
 
 import pytest
 import torch
@@ -12,7 +11,6 @@ from htgrpo.interface import HIDDEN
 from htgrpo.policies import load_policy
 from htgrpo.policies.policy import pack
 from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
-from htgrpo.registry import METHODS
 from htgrpo.rng import generator
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
