@@ -5,10 +5,11 @@ import io
 import math
 
 from reports.analysis import Pair, Result, verdict
+from reports.cost_tables import COSTS, cost_cells
 from reports.costs import NUMBERS, Cost, by_view, costs_title
 from reports.sentences import claim_label
 from reports.stats import MIN_SEEDS, Interval
-from reports.tables import COSTS, cost_cells, shown_name
+from reports.tables import shown_name
 from reports.text import NONE, decimals
 
 FIELDS = [

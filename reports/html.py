@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jinja2
 
-from reports import choices, sentences, tables
+from reports import choices, cost_tables, sentences, tables
 from reports.analysis import Result, verdict
 from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
@@ -42,10 +42,10 @@ def page(
         sentences=sentences.pair_sentences(results),
         orders=[line for result in results for line in tables.order_lines(result)],
         costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},
-        cost_columns=list(tables.COSTS.values()),
+        cost_columns=list(cost_tables.COSTS.values()),
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
-        cost_note=tables.COST_NOTE,
+        cost_note=cost_tables.COST_NOTE,
         choices={"title": choices.TITLE, "told": choices.paragraphs(run), "header": choices.HEADER, "rows": choices.rows(run)},
         legend=choices.legend(run),
         no_method_claim=tables.NO_METHOD_CLAIM,
@@ -128,7 +128,7 @@ def _pairs(result: Result, level: str) -> list[dict]:
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:
-    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *tables.cost_cells(cost)]}
+    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *cost_tables.cost_cells(cost)]}
 
 
 def _identities(run: Run) -> list[dict]:

@@ -1,10 +1,11 @@
 """The report as Markdown: short for the terminal (80 columns), whole for table.md."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from reports import sentences
 from reports.analysis import Pair, Result, verdict
-from reports.costs import Cost, by_view, costs_title
+from reports.cost_tables import COST_NOTE, SHORT_COST_NOTE, cost_tables
+from reports.costs import Cost, costs_title
 from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
 from reports.hacking import warnings as all_warnings
@@ -13,7 +14,6 @@ from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
     CHECKPOINTS_ONLY,
     NONE,
-    amount,
     bounds,
     half_width,
     number,
@@ -94,20 +94,6 @@ METHOD_NOTE = (
     "variance, Student's t below 10 seeds). Adjusted p: Holm over all pairs of one benchmark's headline. A category with fewer "
     f"than {MIN_PROMPTS} prompts has no interval."
 )
-SHORT_COST_NOTE = (
-    "Rollouts are pictures, each put to the rewards once; unshared: the forwards had no two equal contexts been evaluated as one "
-    "(dedup=none). Optimiser steps, forwards by phase, memory, reward and KL are in table.md."
-)
-COST_NOTE = (
-    "Means over training seeds, up to where each view looks. Rollouts: pictures sampled; reward queries: pictures put to the "
-    "rewards. Forwards: forward-equivalents, a training step counting three, and their phases. Unshared: what they would be had no "
-    "context been evaluated once for several images or updates (dedup=none), which the paper does not do. Reward, KL and "
-    "clip fraction are means over the last tenth of the iterations; a dash "
-    "means that the run does not record the value. KL is measured in each method's own contexts and is not comparable "
-    "between methods."
-)
-
-
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -276,33 +262,3 @@ def moves_table(moves: Sequence[Moves]) -> str:
     """What was trained on and what was not, from the starting policy to the end."""
     rows = [[one.method, move.measure, *move.cells] for one in moves for move in one.moves]
     return table(["method", "measure", "start", "end", "change", "95% interval", "verdict"], rows, left=2)
-
-
-COSTS = {
-    "iterations": "iterations", "steps": "optimiser steps", "rollouts": "rollouts", "queries": "reward queries",
-    "forwards": "forwards", "rollout": "of these rollout", "old": "old", "ref": "ref", "train": "train",
-    "undeduplicated": "unshared", "seconds": "train seconds", "memory": "peak memory MB", "reward": "final reward",
-    "kl": "final KL", "clip": "clip fraction",
-}
-"""Column of each number of costs.Cost."""
-SHORT_COSTS = {"iterations": "iter.", "rollouts": "rollouts", "forwards": "forwards", "undeduplicated": "unshared",
-               "seconds": "seconds", "reward": "reward"}
-DIGITS = {"reward": 3, "kl": 4, "clip": 3}
-
-
-def cost_cells(cost: Cost, names: Iterable[str] = COSTS) -> list[str]:
-    """Numbers of a cost as text."""
-    return [amount(getattr(cost, name), DIGITS.get(name, 0)) for name in names]
-
-
-def cost_tables(costs: list[Cost], short: bool) -> list[str]:
-    """Cost and the state of training, a table for each view; `short` fits 80 columns."""
-    parts = []
-    for when, own in by_view(costs).items():
-        parts.append(f"{_capital(when)}:")
-        if short:
-            rows = [[cut(c.method, 16), *cost_cells(c, SHORT_COSTS)] for c in own]
-            parts += split_columns(["method", *SHORT_COSTS.values()], rows)
-        else:
-            parts.append(table(["method", "seeds", *COSTS.values()], [[c.label, str(c.seeds), *cost_cells(c)] for c in own]))
-    return parts

@@ -118,8 +118,8 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
 
 
 def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_report):
-    """Equal iterations under every setting, equal forwards and equal seconds under the main one; a control without rollouts only where
-    its forwards can be compared; and what was chosen by the clock stays as it was chosen."""
+    """Equal iterations under every setting, equal forwards and equal seconds under the main one; a control without rollouts only
+    where its forwards can be compared; and what was chosen by the clock stays as it was chosen."""
     more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--set", "save_every=1"]
     more += ["--benchmarks", "embedded_geneval"]
     for name in ("other_sampler", "guided"):
@@ -167,7 +167,8 @@ def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, 
     assert json.loads((run / "config.json").read_text())["claim"] == claim
     assert leave(compare.main, arguments(policy, run, *more, "--claim", "embedded_geneval", budget=budget)) == 2
     assert "is a run with claim.benchmark = 'embedded_dpg'" in capsys.readouterr().err
-    for text, told in (("geneval_embedded", "benchmark of this run in --claim"), ("embedded_dpg/seconds", "view of --budget in --claim")):
+    wrong = {"geneval_embedded": "benchmark of this run in --claim", "embedded_dpg/seconds": "view of --budget in --claim"}
+    for text, told in wrong.items():
         assert leave(compare.main, arguments(policy, tmp_path / "new", *more, "--claim", text, budget=budget)) == 2
         assert told in capsys.readouterr().err and not (tmp_path / "new").exists()
     assert leave(compare.main, arguments(policy, tmp_path / "new", *more, budget="seconds")) == 2

@@ -95,8 +95,8 @@ def run_here(tuning, out, jobs):
 
 
 def command(policy, out, *more):
-    return ["--policy", str(policy), "--out", str(out), "--methods", "ht", "--budget", "iterations:1", "--samples", "1", "--jobs", "1",
-            *more]
+    small = ["--methods", "ht", "--budget", "iterations:1", "--samples", "1", "--jobs", "1"]
+    return ["--policy", str(policy), "--out", str(out), *small, *more]
 
 
 def test_tries_are_kept_and_told(policy, small, tmp_path, capsys):
@@ -143,7 +143,8 @@ def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_pa
 
 @pytest.mark.parametrize(("flags", "sentence"), [
     (("--samples", "0"), "--samples is 0"), (("--jobs", "-1"), "--jobs is -1"), (("--seeds", "7,"), "at least two"),
-    (("--seeds", "x"), "--seeds is 'x'"), (("--budget", "hours:3"), "budget is 'hours:3'"), (("--methods", "hat"), "did you mean 'ht'"),
+    (("--seeds", "x"), "--seeds is 'x'"), (("--budget", "hours:3"), "budget is 'hours:3'"),
+    (("--methods", "hat"), "did you mean 'ht'"),
 ])
 def test_wrong_input_is_told_in_one_sentence(flags, sentence, policy, tmp_path, capsys):
     assert leave(tune.main, [*command(policy, tmp_path / "new"), *flags]) == 2
