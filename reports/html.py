@@ -128,7 +128,8 @@ def _pairs(result: Result, level: str) -> list[dict]:
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:
-    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *cost_tables.cost_cells(cost)]}
+    cells = [str(cost.seeds), *cost_tables.cost_cells(cost)]
+    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": cells}
 
 
 def _identities(run: Run) -> list[dict]:
