@@ -103,6 +103,11 @@ class Block:
         return float(self.meta["scale"])
 
     @property
+    def top(self) -> float | None:
+        """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise None."""
+        return self.scale if self.binary or self.question_categories else None
+
+    @property
     def title(self) -> str:
         """The benchmark's title and axis, with a word about random weights."""
         axis = f": {self.meta['axes'][self.axis]}" if self.axis else ""

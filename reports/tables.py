@@ -83,10 +83,11 @@ def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequen
 
 
 METHOD_NOTE = (
-    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts "
-    "resampled within their category (bootstrap). *These methods*: training seeds and prompts both vary (crossed "
-    "variance, Student's t below 10 seeds). Adjusted p: Holm over all pairs of one benchmark's headline. A category with fewer "
-    f"than {MIN_PROMPTS} prompts has no interval."
+    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within their "
+    "category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds and "
+    "prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the signs of the "
+    "prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
+    f"{MIN_PROMPTS} prompts has no interval."
 )
 COST_NOTE = (
     "Means over training seeds. Reward, KL and clip fraction are means over the last tenth of the iterations; a dash "
@@ -166,7 +167,7 @@ def _short_categories(result: Result) -> list[str]:
 
 def score_note(result: Result) -> str:
     notes = [f"{BEST} best; {TIED} not told apart from it: {sentences.claim_label(result)}."]
-    notes.append("Intervals in this table: these checkpoints (prompts resampled, mean over the training seeds).")
+    notes.append("Intervals in this table: these checkpoints (prompts sampled, mean over the training seeds).")
     lacking = [c for c in result.columns if any(not s.columns[c].known for s in result.scores.values())]
     if lacking:
         notes.append(f"No interval (fewer than {MIN_PROMPTS} prompts, or all equal): {', '.join(lacking)}.")
