@@ -45,8 +45,8 @@ _EVEN = 1e-12  # relative spread below which values count as equal
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why. df: degrees of
-    freedom of the interval; df_at: those of a test at another level, where they depend on it."""
+    """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why. df: degrees
+    of freedom of the interval; df_at: those of a test at another level, where they depend on it."""
 
     estimate: float
     low: float = float("nan")

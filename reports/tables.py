@@ -83,10 +83,10 @@ def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequen
 
 
 METHOD_NOTE = (
-    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within their "
-    "category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds and "
-    "prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the signs of the "
-    "prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
+    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within "
+    "their category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds "
+    "and prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the "
+    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
     f"{MIN_PROMPTS} prompts has no interval."
 )
 COST_NOTE = (
