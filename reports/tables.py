@@ -9,6 +9,7 @@ from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
 from reports.hacking import warnings as all_warnings
 from reports.load import BASE
+from reports.questions import RULES
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
     CHECKPOINTS_ONLY,
@@ -108,7 +109,7 @@ def protocol(result: Result) -> str:
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     what = "prompts" if block.pictures else "documents"
-    note = f"; {block.meta['note']}" if block.meta.get("note") else ""
+    note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
     parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
