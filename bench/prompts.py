@@ -1,8 +1,8 @@
 """The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before they are
 read.
 
-Files are read by bench/given/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt" or "caption", and
-where wanted "id", "category" or "tag", "spec"}; a record with GenEval's "include" is its own specification.
+Files are read by bench/given/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt" or "caption",
+and where wanted "id", "category" or "tag", "spec"}; a record with GenEval's "include" is its own specification.
 """
 
 import json
@@ -48,8 +48,8 @@ def train_prompts(text: str | None) -> dict[str, Any]:
     source = text if text in _assets() else str(path)
     if source == str(path) and not path.is_file():
         if "/" in text or Path(text).suffix.lower() in KINDS:
-            raise UserError(f"--train-prompts {text!r} is not a file: give a .txt, .jsonl, .json, .csv or .tsv file, or one of {_names()}")
-        raise suggest(text, [EMBEDDED, *_assets()], "prompt set in --train-prompts (a file ends with .txt, .jsonl, .json, .csv or .tsv)")
+            raise UserError(f"--train-prompts {text!r} is not a file: give a {', '.join(KINDS)} file, or one of {_names()}")
+        raise suggest(text, [EMBEDDED, *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})")
     return asdict(TrainPrompts(source, prompt_set_sha256(_read(source, _stamp(source)))))
 
 

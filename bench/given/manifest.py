@@ -84,7 +84,8 @@ def read_text(path: Path) -> str:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line, byte = data[: error.start].count(b"\n") + 1, data[error.start]
-        raise UserError(f"{name} cannot be read as UTF-8 text (line {line} holds the byte {byte:#04x}): save it as UTF-8") from error
+        raise UserError(f"{name} cannot be read as UTF-8 text (line {line} holds the byte {byte:#04x}): save it as UTF-8"
+                        ) from error
     for sign, what in (("\0", "a NUL byte"), ("\r", "a carriage return without a line feed"), ("\ufeff", "a byte-order mark")):
         if sign in text:
             line = text[: text.index(sign)].count("\n") + 1
@@ -117,7 +118,8 @@ def _check(record: Record) -> None:
         raise UserError(f"{record.place} holds half a character (the lone surrogate {error.object[error.start]!a}): write the "
                         "whole one") from error
     except ValueError as error:
-        raise UserError(f"{record.place} holds a value that JSON does not have ({error}): write a finite number or a text") from error
+        raise UserError(f"{record.place} holds a value that JSON does not have ({error}): write a finite number or a text"
+                        ) from error
     key = record.key(PROMPT)
     text = record.values.get(key) if key else None
     if not isinstance(text, str) or not text.strip():
@@ -227,8 +229,8 @@ def _columns(row: list[str], place: str) -> list[str]:
     """The names of a table's columns. Raises UserError where none is of prompts."""
     columns = [cell.strip().casefold() for cell in row]
     if not {*columns} & {*PROMPT} or len({*columns}) < len(columns):
-        raise UserError(f"{place} does not name the columns, each once and one of them 'prompt', but is {','.join(row)[:60]!r}: begin "
-                        "the table with a line such as image,prompt")
+        raise UserError(f"{place} does not name the columns, each once and one of them 'prompt', but is {','.join(row)[:60]!r}: "
+                        "begin the table with a line such as image,prompt")
     return columns
 
 
