@@ -30,7 +30,7 @@ Prompts of GenEval or DPG-Bench are known by their text. --dry-run shows which p
 
 --prompts FILE:
   .jsonl .json .csv .tsv   records that name pictures, {"image": "a.png", "prompt": "a red cup"}, with "id" and "category" if you
-                           like; or ids that stand in the pictures' names, {"id": "7", "prompt": "..."} for 7.png, 7_0.png or 7/0.png
+                           like; or ids that stand in pictures' names, {"id": "7", "prompt": "..."} for 7.png, 7_0.png, 7/0.png
   .txt                     a prompt a line for pictures whose names count from 0 or 1: 0.png, 1.png, ... 10.png
 Pictures with one id are samples of one prompt. What would be a guess is refused, and files that are left out are named.
 Pictures of any kind are judged with 8 bits a channel; animations, files of several pages, and 32-bit values are refused.
