@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.given.contents import Contents, is_picture
+from bench.given.grids import check_edges, side_of
 from bench.given.manifest import CATEGORY, ID, IMAGE, Record, read_prompt, read_records
 from bench.given.names import several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
 from htgrpo.errors import UserError, suggest
-from htgrpo.pictures import Unreadable, size_of
 
 OF_A_FOLDER = ("prompt.txt", "prompt.json", "caption.txt", "metadata.jsonl", "metadata.json")
 """Files that hold the prompt of the folder they lie in."""
@@ -149,24 +149,17 @@ def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
     from bench.benchmarks.dpg import item_of
     from bench.benchmarks.dpg_rule import crop_boxes
 
-    found, sizes = [], {}
-    for path in _top(asked.contents, "dpg-grid"):
-        file = asked.contents.take(path)
-        try:
-            size = size_of(file.read_bytes())
-        except (Unreadable, OSError) as error:
-            raise UserError(f"{str(file)!r} cannot be read as a picture ({error}): make it again or remove it") from error
-        side = asked.grid or size[0] // 2
-        if size != (2 * side, 2 * side):
-            raise UserError(f"{str(file)!r} measures {size[0]} x {size[1]}, but a grid of four {side} px pictures measures "
-                            f"{2 * side} x {2 * side}: give --grid with the side of one picture, or --layout dpg-single for files "
-                            "that hold one picture each")
+    found, sizes, files = [], {}, [asked.contents.take(path) for path in _top(asked.contents, "dpg-grid")]
+    for file in files:
+        side = side_of(file, asked.grid)
         sizes.setdefault(side, file)
         found += [Picture(file, item_of(file), crop=box) for box in crop_boxes(side, 4)]
     if len(sizes) > 1:
         told = " and ".join(f"{file.name!r} of {2 * side} x {2 * side}" for side, file in list(sizes.items())[:2])
         raise UserError(f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
                         f"({told}): single pictures are --layout dpg-single")
+    if files and asked.grid is None:
+        check_edges(files)
     return found, [f"every file is cut into four pictures of {side} x {side} px (single pictures are --layout dpg-single)"
                    for side in sizes]
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 def natural(path: PurePath | str) -> tuple:
     """A sorting key under which numbers in names count as numbers: 2.png comes before 10.png."""
     text = str(path)
-    return [int(part) if part.isdecimal() else part for part in re.split("([0-9]+)", text)], text
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text))], text
 
 
 def unordered(names: Sequence[str]) -> str:

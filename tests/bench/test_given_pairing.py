@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,7 +77,7 @@ def test_natural_order_is_the_order_of_numbers(numbers, pattern):
     assert sorted([pattern.format(n) for n in numbers], key=natural) == [pattern.format(n) for n in sorted(numbers)]
 
 
-@given(st.lists(st.text(min_size=1, max_size=6), max_size=12))
+@given(st.lists(st.text(min_size=1, max_size=6) | st.sampled_from(["٣", "1٣", "٣1", "1"]), max_size=12))
 def test_any_names_have_one_order(names):
     assert sorted(names, key=natural) == sorted(reversed(names), key=natural)
     assert isinstance(unordered(names), str) if names else True
@@ -215,6 +216,27 @@ def test_single_pictures_of_dpg_are_a_layout_and_never_cut_without_a_word(tmp_pa
     save(grids / "a.v2.png", size=(8, 8))
     with pytest.raises(UserError, match="are both 'a'"):
         read(grids, "dpg-single", None, None)
+
+
+def gradient(angle, side=64):
+    rows, columns = np.mgrid[:side, :side] / side
+    return 255 * (0.5 + 0.5 * np.sin(3 * (rows * np.sin(angle) + columns * np.cos(angle)) + angle))
+
+
+def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_it(tmp_path):
+    """Its middle goes on across the edges that a grid has; --grid says that it is one all the same."""
+    (tmp_path / "single").mkdir()
+    (tmp_path / "grid").mkdir()
+    for number in range(3):
+        quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
+        whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
+        for name, pixels in (("single", gradient(number, 128)), ("grid", whole)):
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
+    assert len(read(tmp_path / "grid", "dpg-grid", None, None).pictures) == 12
+    with pytest.raises(UserError, match="files .* show no edge where four pictures would meet .*--layout dpg-single"):
+        read(tmp_path / "single", "dpg-grid", None, None)
+    assert len(read(tmp_path / "single", "dpg-grid", None, 64).pictures) == 12
+    assert len(read(tmp_path / "single", "dpg-single", None, None).pictures) == 3
 
 
 def test_official_prompts_are_known_whatever_white_space_is_around_them(tmp_path):
