@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
-from bench.given.layouts import read
+from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
-from bench.given.prompts import benchmarks_for
 from bench.images import MANIFEST, META, identity_of
 from bench.jobs import Ended
 from bench.presets import MAIN
@@ -88,14 +87,15 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     from bench.pipeline import finish, say
     from bench.running import check, device_of
 
-    check(options)
     run = RunDir(root)
     old = Given.of_run(run)
     if old is None and run.config() is not None:
         raise UserError(f"{str(root)!r} is a run of policies: use another --out for given pictures")
     given = _joined(old, given)
+    contents = [_read(folder) for folder in given.folders]  # what is wrong with them is told before anything is loaded
+    check(options)
     say("loading")
-    work = [_prepared(folder, given, device_of(options)) for folder in given.folders]
+    work = [_prepared(*folder, given, device_of(options)) for folder in zip(given.folders, contents, strict=True)]
     _check_comparable(work)
     if options.dry_run:
         return _plan(root, work)
@@ -142,9 +142,15 @@ def _joined(old: Given | None, new: Given) -> Given:
     return Given(list(folders.values()), list(dict.fromkeys([*old.benchmarks, *new.benchmarks])), old.limit, old.subset)
 
 
-def _prepared(folder: Folder, given: Given, device: str) -> _Work:
+def _read(folder: Folder) -> Found:
+    """What lies in a folder."""
+    return read(Path(folder.path), folder.layout, Path(folder.prompts) if folder.prompts else None, folder.grid)
+
+
+def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     """The pictures of a folder with the prompts they belong to."""
-    found = read(Path(folder.path), folder.layout, Path(folder.prompts) if folder.prompts else None, folder.grid)
+    from bench.given.prompts import benchmarks_for
+
     benchmarks = benchmarks_for(given.benchmarks, found.layout, found.pictures)
     for benchmark in benchmarks.values():
         benchmark.device = device

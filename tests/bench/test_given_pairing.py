@@ -1,6 +1,8 @@
 """Which picture is judged under which prompt: numbers in names count as numbers, and a guess is refused with both sides shown."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -261,6 +263,15 @@ def test_a_prompt_that_is_listed_twice_is_two_prompts(tmp_path):
     assert list(assigned(found, own_prompts(found), "given")) == [(f"{number:05d}", 0) for number in range(5)]
     twice = rows(folder, *({"image": f"{n}.png", "prompt": "x", "id": n // 2} for n in range(4)))
     assert [p.id for p in items(read(folder, "auto", twice, None).pictures)] == ["0", "0", "1", "1"]
+
+
+def test_what_is_wrong_with_a_folder_is_told_before_torch_is_loaded(tmp_path):
+    folder = made(tmp_path / "in", "0.png", "2.png")
+    prompts = str(lines(folder, "a", "b"))
+    argv = ["--images", str(folder), "--prompts", prompts, "--benchmarks", "clip", "--out", str(tmp_path / "run")]
+    code = f"import sys; from bench.score import main\ntry: main({argv})\nexcept Exception as e: print('torch' in sys.modules, e)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("False which of the 2 pictures")
 
 
 class GivenGrey(Grey):
