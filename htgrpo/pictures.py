@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 CONVERSION = "8 bits, 1"
 """Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those that the
@@ -81,6 +81,11 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     except ValueError as error:
         raise Unreadable(f"the picture's mode {image.mode} is no colour that can be judged: save it as RGB") from error
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """A picture of any mode as `eight_bits` gives it, the way round that its EXIF data say. Raises Unreadable."""
+    return ImageOps.exif_transpose(eight_bits(image))
 
 
 def is_turned(image: Image.Image) -> bool:

@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from bench.scorers.base import Unscorable
-from htgrpo.pictures import MAX_PIXELS, Unreadable, eight_bits, is_turned, opened
+from htgrpo.pictures import MAX_PIXELS, Unreadable, eight_bits, is_turned, opened, turned
 
 FORMATS = ("PNG", "JPEG", "BMP")
 BMP_MODES = ("L", "RGB")
@@ -23,8 +23,8 @@ def lossless(image: Image.Image) -> bytes:
 def png(image: Image.Image) -> bytes:
     """The picture without loss, and how EXIF data turn it. Raises Unscorable where it cannot be decoded."""
     image = plain(image)
-    turned = {"exif": image.getexif()} if is_turned(image) else {}
-    return _encoded(image, format="PNG", compress_level=1, **turned)
+    how = {"exif": image.getexif()} if is_turned(image) else {}
+    return _encoded(image, format="PNG", compress_level=1, **how)
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
@@ -49,10 +49,11 @@ def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise Unscorable(str(error)) from error
 
 
-def plain(image: Image.Image) -> Image.Image:
-    """The picture in 8 bits a channel, as all scorers are shown it. Raises Unscorable where that cannot be had."""
+def plain(image: Image.Image, turn: bool = False) -> Image.Image:
+    """The picture in 8 bits a channel, as all scorers are shown it, or turned as its EXIF data say. Raises Unscorable where that
+    cannot be had."""
     try:
-        return eight_bits(image)
+        return turned(image) if turn else eight_bits(image)
     except Unreadable as error:
         raise Unscorable(str(error)) from error
     except Exception as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
