@@ -112,7 +112,8 @@ def add_training(p: argparse.ArgumentParser) -> None:
         "--train-prompts",
         metavar="NAME|FILE",
         help="what is trained on: embedded (default), geneval_train (python -m bench.fetch geneval_train), a .txt file with a "
-        'prompt a line, or a .jsonl file of {"prompt", "id", "category", "spec"}, all but the first optional',
+        'prompt a line, or a .jsonl, .json, .csv or .tsv file of {"prompt", "id", "category", "spec"}, all but the first optional; '
+        "a prompt that stands there twice is drawn twice as often",
     )
     p.add_argument("--report-to", metavar="TRACKER", help="also log to tensorboard, wandb or trackio (default: none)")
 

@@ -184,7 +184,7 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
         metric_type="score",
         metric_name=f"{block.title} ({block.when}; setting {block.setting})",
         metric_value=round(score.estimate, digits),
-        metric_args={"interval_95": interval, "prompts": result.prompts_used, "claim": "these weights, prompts resampled"},
+        metric_args={"interval_95": interval, "prompts": result.prompts_used, "claim": "these weights, prompts sampled"},
     )
 
 

@@ -4,7 +4,6 @@ Judged pictures are written down batch by batch, so that an interrupted scoring 
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from bench.verdicts import Coverage, Key, score_identity, stored, write
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
 from htgrpo.files import append_jsonl, atomic_write_text, read_jsonl
+from htgrpo.pictures import Unreadable, opened
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -201,9 +201,9 @@ class _Picture:
             picture.reason = f"{path.name} was changed or cut off after it was generated"
             return picture
         try:
-            picture.image = decoded(data, entry.get("crop"))
-        except Exception as error:  # PIL raises errors of many types for damaged files
-            picture.reason = f"{path.name} cannot be decoded ({error})"
+            picture.image = opened(data, entry.get("crop"))
+        except Unreadable as error:
+            picture.reason = f"{path.name}: {error}"
         return picture
 
     def record(self, prompt: Prompt, sample: int, verdict: dict | None) -> dict:
@@ -215,15 +215,6 @@ class _Picture:
         else:
             told = {"status": "ok", "score": float(verdict["score"]), "evidence": verdict["evidence"]}
         return {**base, **told, "image": self.file, "sha256": self.sha256}
-
-
-def decoded(data: bytes, crop: Sequence[int] | None = None) -> "Image.Image":
-    """The picture in the bytes of a file, or the box (left, top, right, bottom) of it. Raises what PIL does for damaged ones."""
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return picture.crop(tuple(crop)) if crop else picture.copy()
 
 
 def _judge(benchmark: "Benchmark", batch: list[tuple[_Picture, Prompt, int]]) -> list[dict]:

@@ -1,8 +1,8 @@
 """The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before they are
 read.
 
-A .txt file has one prompt a line. A .jsonl file has {"prompt" or "caption", and where wanted "id" or "prompt_id", "category" or
-"tag", "spec"} a line; a line with GenEval's "include" is its own specification.
+Files are read by bench/given/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt" or "caption",
+and where wanted "id", "category" or "tag", "spec"}; a record with GenEval's "include" is its own specification.
 """
 
 import json
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench import assets
+from bench.given.manifest import CATEGORY as KEYS_OF_CATEGORY
+from bench.given.manifest import ID as KEYS_OF_ID
+from bench.given.manifest import KINDS, Record, read_records
 from htgrpo.errors import UserError, suggest
 from htgrpo.prompts import Prompt, prompt_set_sha256
 
 EMBEDDED = "embedded"
-KINDS = (".txt", ".jsonl")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}")
 CATEGORY = "prompts"
 """Of prompts that name none."""
@@ -45,9 +47,9 @@ def train_prompts(text: str | None) -> dict[str, Any]:
     path = Path(text).expanduser().absolute()
     source = text if text in _assets() else str(path)
     if source == str(path) and not path.is_file():
-        if "/" in text or Path(text).suffix in KINDS:
-            raise UserError(f"--train-prompts {text!r} is not a file: give a .txt or .jsonl file, or one of {_names()}")
-        raise suggest(text, [EMBEDDED, *_assets()], "prompt set in --train-prompts (a file ends with .txt or .jsonl)")
+        if "/" in text or Path(text).suffix.lower() in KINDS:
+            raise UserError(f"--train-prompts {text!r} is not a file: give a {', '.join(KINDS)} file, or one of {_names()}")
+        raise suggest(text, [EMBEDDED, *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})")
     return asdict(TrainPrompts(source, prompt_set_sha256(_read(source, _stamp(source)))))
 
 
@@ -66,17 +68,9 @@ def load(wanted: dict[str, Any]) -> list[Prompt]:
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a .txt or .jsonl file, in its order. Raises UserError naming the first line that is none."""
-    if path.suffix not in KINDS:
-        raise UserError(f"prompts are read from .txt files (one a line) and .jsonl files, not from {path.name!r}")
-    try:
-        lines = path.read_text("utf-8").split("\n")  # not splitlines: other signs may be part of a prompt
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{str(path)!r} cannot be read as UTF-8 text ({error}): give a .txt or .jsonl file of prompts") from error
-    make = _from_record if path.suffix == ".jsonl" else _from_text
-    prompts = [make(line, number, path) for number, line in enumerate(lines, 1) if line.strip()]
-    if not prompts:
-        raise UserError(f"{str(path)!r} holds no prompts: write one a line")
+    """The prompts of a file, in its order. A prompt that stands there twice is two, and so drawn twice as often. Raises UserError
+    naming the first line that is none."""
+    prompts = [_prompt(record) for record in read_records(path)]
     seen: set[str] = set()
     for prompt in prompts:
         if prompt.id in seen:
@@ -85,27 +79,17 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def _from_text(line: str, number: int, path: Path) -> Prompt:
-    return Prompt(f"{number:06d}", line.strip(), CATEGORY, {})
-
-
-def _from_record(line: str, number: int, path: Path) -> Prompt:
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"line {number} of {str(path)!r} is not JSON ({error})") from error
-    text = record.get("prompt", record.get("caption")) if isinstance(record, dict) else None
-    if not isinstance(text, str) or not text.strip():
-        raise UserError(f'line {number} of {str(path)!r} has no "prompt" with a text: write {{"prompt": "a cat"}}')
-    spec = record.get("spec", record if "include" in record else {})
-    category = record.get("category", record.get("tag", CATEGORY))
-    identity = record.get("id", record.get("prompt_id", f"{number:06d}"))
+def _prompt(record: Record) -> Prompt:
+    values = record.values
+    spec = values.get("spec", values if "include" in values else {})
+    category = values.get(record.key(KEYS_OF_CATEGORY) or "", CATEGORY)
+    identity = record.text(KEYS_OF_ID) or f"{record.number:06d}"
     if not isinstance(spec, dict) or not isinstance(category, str):
-        raise UserError(f'line {number} of {str(path)!r}: "category" (or "tag") is a text and "spec" is an object')
-    if isinstance(identity, bool) or not isinstance(identity, str | int) or not ID.fullmatch(str(identity)):
-        raise UserError(f"line {number} of {str(path)!r} has the id {identity!r}: an id becomes part of file names, so it is made "
+        raise UserError(f'{record.place}: "category" (or "tag") is a text and "spec" is an object')
+    if not ID.fullmatch(identity):
+        raise UserError(f"{record.place} has the id {identity!r}: an id becomes part of file names, so it is made "
                         "of at most 100 letters, digits, spaces, '_', '-' and '.', and begins with a letter or digit")
-    return Prompt(str(identity), text, category, spec)
+    return Prompt(identity, record.prompt, category, spec)
 
 
 @lru_cache(maxsize=2)

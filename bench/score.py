@@ -20,11 +20,20 @@ Pictures from any model, several models side by side (--images LABEL=DIR, repeat
   python -m bench.score --images DIR --prompts prompts.jsonl --benchmarks hpsv3,clip --out runs/others
 
 layouts:
-  geneval   DIR/00000/samples/0000.png ..., beside samples/ the prompt's metadata.jsonl (recognised)
-  dpg-grid  DIR/ID.png, four pictures of a prompt in a 2 x 2 grid (--grid: side of one in px)
-  dpg       DIR/ID_0.png ... or DIR/ID/0.png ..., one file a picture
-  flat      any pictures with --prompts FILE (.jsonl of {"image": "a.png", "prompt": "..."}, or .txt with one line a picture, in the
-            order of their names), or with a.txt beside a.png (recognised). Prompts of GenEval or DPG-Bench are known by their text.
+  geneval     DIR/00000/samples/0000.png ..., beside samples/ the prompt's metadata.jsonl (recognised)
+  dpg         DIR/ID_0.png ... or DIR/ID/0.png ..., one file a picture, several of each prompt of DPG-Bench
+  dpg-single  DIR/ID.png, one file a picture, one of each prompt of DPG-Bench
+  dpg-grid    DIR/ID.png, four pictures of a prompt of DPG-Bench in a 2 x 2 grid (--grid: side of one in px)
+  folders     DIR/NAME/*.png, a folder for each prompt, which is in DIR/NAME/prompt.txt (recognised) or in --prompts FILE
+  flat        any pictures with --prompts FILE, or with a.txt or a.json beside a.png (recognised)
+Prompts of GenEval or DPG-Bench are known by their text. --dry-run shows which picture is judged under which prompt.
+
+--prompts FILE:
+  .jsonl .json .csv .tsv   records that name pictures, {"image": "a.png", "prompt": "a red cup"}, with "id" and "category" if you
+                           like; or ids that stand in pictures' names, {"id": "7", "prompt": "..."} for 7.png, 7_0.png, 7/0.png
+  .txt                     a prompt a line for pictures whose names count from 0 or 1: 0.png, 1.png, ... 10.png
+Pictures with one id are samples of one prompt. What would be a guess is refused, and files that are left out are named.
+Pictures of any kind are judged with 8 bits a channel; animations, files of several pages, and 32-bit values are refused.
 Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@geneval.
 """
 
@@ -44,9 +53,9 @@ def main(argv: list[str] | None = None) -> int:
 def _add_images(p: argparse.ArgumentParser) -> None:
     p.add_argument("--images", action="append", default=[], metavar="LABEL=DIR",
                    help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable")
-    p.add_argument("--layout", default="auto", metavar="auto|geneval|dpg-grid|dpg|flat", help="how --images lie there (default "
-                                                                                              "auto)")
-    p.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of flat --images: .jsonl or .txt, see above")
+    p.add_argument("--layout", default="auto", metavar="LAYOUT",
+                   help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat")
+    p.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of flat --images or folders, see above")
     p.add_argument("--grid", type=int, metavar="PX", help="side of one picture of a dpg-grid (default: half the file's width)")
     p.add_argument("--note", default="", metavar="TEXT", help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded")
     p.add_argument("--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored")

@@ -26,7 +26,6 @@ examples:
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 """Greatest difference that counts as agreement, as a part of the spread of the official scores (but at least of 1)."""
 RANKS = 0.99
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,14 +99,19 @@ def _drawn() -> tuple[list["Image.Image"], list[str], list[str]]:
 
 
 def _from_folder(folder: Path) -> tuple[list["Image.Image"], list[str], list[str]]:
-    from PIL import Image
+    """The pictures of a folder, each with the prompt beside it. Raises UserError, also for one that cannot be read."""
+    from bench.given.layouts import read
+    from htgrpo.pictures import Unreadable, opened
 
-    files = sorted(file for file in folder.glob("*") if file.suffix.lower() in PICTURES) if folder.is_dir() else []
-    if not files:
-        raise UserError(f"{str(folder)!r} has no pictures: give a folder of {', '.join(PICTURES)} files, prompts in .txt files")
-    texts = [file.with_suffix(".txt") for file in files]
-    prompts = [text.read_text("utf-8").strip() if text.is_file() else "" for text in texts]
-    return [Image.open(file) for file in files], prompts, [file.name for file in files]
+    found, images = read(folder, "flat", None, None), []
+    for note in found.notes:
+        print(note, file=sys.stderr)
+    for picture in found.pictures:
+        try:
+            images.append(opened(picture.file.read_bytes()))
+        except (OSError, Unreadable) as error:
+            raise UserError(f"{str(picture.file)!r} cannot be compared: {error}") from error
+    return images, [one.text or "" for one in found.pictures], [one.file.name for one in found.pictures]
 
 
 def _parser() -> argparse.ArgumentParser:

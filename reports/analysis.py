@@ -3,6 +3,7 @@ setting.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
@@ -110,7 +111,7 @@ class Result:
         return next((pair for pair in self.pairs if {pair.a, pair.b} == {a, b}), None)
 
 
-def analyse(block: Block, allow_incomplete: bool = False, resamples: int = stats.RESAMPLES) -> Result:
+def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     """Computes a block.
 
     Methods with failed or missing images are withheld unless `allow_incomplete`, which then compares every method on
@@ -129,29 +130,27 @@ def analyse(block: Block, allow_incomplete: bool = False, resamples: int = stats
     if not keep.any():
         return result
     generators = _Generators(block.key)
-    category = block.category[keep]
+    category, aggregate, top = block.category[keep], block.meta["aggregate"], block.top
     pairs = [(b, a) for a, b in combinations(methods, 2)]
     sides = [_common_seeds(a, b) for a, b in pairs]
     rows = np.array([m.scores[:, keep].mean(0) for m in methods])
-    gaps = np.array([(a.scores[i] - b.scores[j])[:, keep].mean(0) for (a, b), (i, j) in zip(pairs, sides, strict=True)])
-    stack = np.vstack([rows, gaps]) if len(gaps) else rows
-    aggregate = block.meta["aggregate"]
-    headline = stats.checkpoint_intervals(stack, category, aggregate, generators.make("headline"), resamples)
-    columns = _category_cells(block, stack, category, len(methods), generators, resamples)
-    for name, cells in _question_cells(block, methods, pairs, sides, keep, generators, resamples).items():
-        columns[name] = cells
+    matrices = [(a.scores[i] - b.scores[j])[:, keep] for (a, b), (i, j) in zip(pairs, sides, strict=True)]
+    gaps = np.array([matrix.mean(0) for matrix in matrices]).reshape(len(pairs), rows.shape[1])
+    columns = _category_cells(block, rows, gaps, category, generators)
+    columns |= _question_cells(block, methods, pairs, keep)
+    headline = stats.score_intervals(rows, category, aggregate, top)
     for index, method in enumerate(methods):
         seeds = method.scores[:, keep]
-        level = stats.method_interval(seeds, category, aggregate, generators.make("method", method.name), resamples)
+        level = stats.method_score(seeds, category, aggregate, top)
         per_seed = [float(value) for value in seeds @ stats.headline_weights(category, aggregate)]
         cells = {name: values[index] for name, values in columns.items()}
-        result.scores[method.name] = Score(method.name, _plain(headline[index]), cells, _plain(level), per_seed)
-    for index, ((a, b), (i, j)) in enumerate(zip(pairs, sides, strict=True), len(methods)):
-        matrix = (a.scores[i] - b.scores[j])[:, keep]
+        result.scores[method.name] = Score(method.name, headline[index], cells, level, per_seed)
+    found = stats.difference_intervals(gaps, category, aggregate, top, generators.make("headline"))
+    for index, ((a, b), matrix) in enumerate(zip(pairs, matrices, strict=True)):
         seeds = 0 if None in a.seeds and None in b.seeds else len(matrix)
-        level = stats.method_interval(matrix, category, aggregate, generators.make("pair", a.name, b.name), resamples)
-        cells = {name: values[index] for name, values in columns.items()}
-        result.pairs.append(Pair(a.name, b.name, seeds, headline[index], level, cells))
+        level = stats.method_difference(matrix, category, aggregate, top, generators.make("pair", a.name, b.name))
+        cells = {name: values[len(methods) + index] for name, values in columns.items()}
+        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells))
     _adjust(result.pairs)
     return result
 
@@ -165,11 +164,6 @@ class _Generators:
     def make(self, *parts: str) -> np.random.Generator:
         digest = hashlib.sha256("/".join((self.key, *parts)).encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-
-def _plain(interval: Interval) -> Interval:
-    """A score without its p value: a test against zero says nothing about a score."""
-    return Interval(interval.estimate, interval.low, interval.high, df=interval.df, note=interval.note)
 
 
 def _column_names(block: Block) -> list[str]:
@@ -191,25 +185,24 @@ def _common_seeds(a: MethodScores, b: MethodScores) -> tuple[list[int], list[int
 
 
 def _category_cells(
-    block: Block, stack: np.ndarray, category: np.ndarray, scores: int, generators: _Generators, resamples: int
-):
-    """Category name -> one interval per row of `stack` (methods first, then pairs)."""
+    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray, generators: _Generators
+) -> dict[str, list[Interval]]:
+    """Category name -> one interval per method (rows [M, P]), then one per pair (gaps [N, P])."""
     cells = {}
     if len(block.categories) < 2:
         return cells
     for index, name in enumerate(block.categories):
-        part = stack[:, category == index]
-        if not part.shape[1]:
-            cells[name] = [Interval(float("nan"), note="no prompts")] * len(stack)
+        own = category == index
+        if not own.any():
+            cells[name] = [Interval(float("nan"), note="no prompts")] * (len(rows) + len(gaps))
             continue
-        zeros = np.zeros(part.shape[1], dtype=int)
-        found = stats.checkpoint_intervals(part, zeros, "item_mean", generators.make("category", name), resamples)
-        exact = [stats.exact_interval(row, block.scale) if block.binary and r < scores else None for r, row in enumerate(part)]
-        cells[name] = [e or (_plain(f) if r < scores else f) for r, (e, f) in enumerate(zip(exact, found, strict=True))]
+        zeros = np.zeros(int(own.sum()), dtype=int)
+        differences = stats.difference_intervals(gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name))
+        cells[name] = [*stats.score_intervals(rows[:, own], zeros, "item_mean", block.top), *differences]
     return cells
 
 
-def _question_cells(block, methods, pairs, sides, keep, generators: _Generators, resamples: int) -> dict[str, list[Interval]]:
+def _question_cells(block: Block, methods: list[MethodScores], pairs: list, keep: np.ndarray) -> dict[str, list[Interval]]:
     """Question category -> one interval per method, then one empty cell per pair (questions are paired through their
     prompts only).
     """
@@ -222,7 +215,7 @@ def _question_cells(block, methods, pairs, sides, keep, generators: _Generators,
         if not has.any():
             cells[label] = [Interval(float("nan"), note="no prompts")] * (len(methods) + len(pairs))
             continue
-        found = stats.ratio_intervals(hits[:, has], asked[:, has], generators.make("questions", name), resamples)
+        found = stats.ratio_intervals(hits[:, has], asked[:, has], block.scale)
         gaps = [Interval(found[methods.index(a)].estimate - found[methods.index(b)].estimate, note="no test") for a, b in pairs]
         cells[label] = [*found, *gaps]
     return cells
@@ -241,8 +234,8 @@ def verdict(pair: Pair, level: str, sign: int) -> str:
     if level == "methods" and pair.seeds < stats.MIN_SEEDS:
         return "no claim"
     interval = pair.interval(level)
-    if not interval.known:
-        return "unresolved" if interval.note.startswith("no variation") else "no claim"
+    if math.isnan(interval.p):
+        return "no claim"
     if not pair.resolved(level):
         return "unresolved"
     return "better" if sign * interval.estimate > 0 else "worse"

@@ -8,6 +8,7 @@ import pandas as pd
 from htgrpo.errors import UserError
 from htgrpo.train_config import SECONDS
 from reports.load import BASE, CURVE, Run, labelled, titled, weights_note
+from reports.questions import asked_questions, counted, mode_of
 from reports.views import FINAL
 
 BUDGETS = {"forwards": "at equal forwards", "iterations": "at equal iterations"}
@@ -70,7 +71,8 @@ class Block:
     milestone: the view (see reports.views); main_view: whether it is the main one; claimed: whether this comparison was named
     before the run; elsewhere: trained methods that only other views show; limit: of equal seconds. prompts: ids [P];
     category: int [P] into `categories`; binary: every score is 0 or `scale`; axis: key of the evidence whose values are the scores,
-    where the benchmark has several axes; pictures: whether any record has one; given: see Run.given.
+    where the benchmark has several axes; pictures: whether any record has one; given: see Run.given; mode: how answers count in
+    question_categories, see questions.counted.
     """
 
     benchmark: str
@@ -91,6 +93,7 @@ class Block:
     axis: str = ""
     pictures: bool = False
     given: bool = False
+    mode: str = ""
 
     @property
     def name(self) -> str:
@@ -116,6 +119,11 @@ class Block:
     def scale(self) -> float:
         """Displayed value of a perfect score."""
         return float(self.meta["scale"])
+
+    @property
+    def top(self) -> float | None:
+        """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise None."""
+        return self.scale if self.binary or self.question_categories else None
 
     @property
     def title(self) -> str:
@@ -214,6 +222,7 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
         axis=axis,
         pictures=bool((records["image"] != "").any()),
         given=run.given,
+        mode=mode_of(next((e for e in records["evidence"] if asked_questions(e)), None)),
     )
     for method in run.methods:
         part = chosen[chosen["method"] == method]
@@ -246,14 +255,6 @@ def _seed_text(seed: object) -> str:
     return str(int(seed)) if isinstance(seed, float) else str(seed)
 
 
-def asked_questions(evidence: object) -> list[dict]:
-    """The questions of a question-graph benchmark in one record's evidence ({"id", "category", "answer", "score"});
-    empty otherwise.
-    """
-    found = evidence.get("questions", []) if isinstance(evidence, dict) else evidence
-    return [q for q in found if isinstance(q, dict) and "category" in q and "score" in q] if isinstance(found, list) else []
-
-
 def _method_scores(part: pd.DataFrame, records: pd.DataFrame, block: Block, unscored: int) -> MethodScores:
     part = part.sort_values("seed", key=lambda column: column.map(lambda seed: -1 if pd.isna(seed) else int(seed)))
     position = {prompt: i for i, prompt in enumerate(block.prompts)}
@@ -267,11 +268,11 @@ def _method_scores(part: pd.DataFrame, records: pd.DataFrame, block: Block, unsc
         judged += len(ok)
         for prompt, mean in ok.groupby("prompt_id")["score"].mean().items():
             scores[row, position[prompt]] = mean * block.scale
-        for prompt, evidence in zip(ok["prompt_id"], ok["evidence"], strict=True) if kinds else ():
-            for question in asked_questions(evidence):
-                place = row, position[prompt], kinds[question["category"]]
-                hits[place] += float(question["score"]) * block.scale
-                asked[place] += 1
+        own = records[records["policy"] == policy].to_dict("records") if kinds else ()
+        for prompt, question, value in counted(own, block.mode):
+            place = row, position[prompt], kinds[question["category"]]
+            hits[place] += value * block.scale
+            asked[place] += 1
     expected = int(part["expected"].sum()) + unscored * int(part["expected"].iloc[0])
     seeds = [None if pd.isna(seed) else int(seed) for seed in part["seed"]]
     return MethodScores(

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports.blocks import asked_questions
+from reports.questions import asked_questions
 
 HIDDEN = {"reason", "questions", "found", "boxes", "details", "metadata", "mode", "colours", "resized_to"}
 MOST_VALUES, MOST_LETTERS = 8, 240

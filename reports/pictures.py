@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 from PIL import Image
 
+from htgrpo.pictures import Unreadable
+from htgrpo.pictures import opened as as_judged
 from reports.blocks import Block
 from reports.load import Run
 
@@ -22,10 +24,8 @@ def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
     noted = run.manifest(record["policy"], block.picture_set, block.setting)
     crop = noted.get((record["prompt_id"], record["sample"]), {}).get("crop")
     try:
-        with Image.open(run.root / str(record["image"])) as picture:
-            picture.load()
-            return (picture.crop(tuple(crop)) if crop else picture).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return as_judged((run.root / str(record["image"])).read_bytes(), crop).convert("RGB")
+    except (OSError, Unreadable):
         return None
 
 

@@ -23,7 +23,9 @@ def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -
         return math.nan
     df = interval.df if math.isfinite(interval.df) else math.inf
     error = (interval.high - interval.low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, df))
-    critical = float(stats.t.ppf(1 - (1 - LEVEL) / 2 / comparisons, df))
+    level = (1 - LEVEL) / comparisons
+    df = interval.df_at(level) if interval.df_at else df
+    critical = float(stats.t.isf(level / 2, df))
     limit = critical * (np.sqrt(stats.chi2.ppf(_POINTS, df) / df) if math.isfinite(df) else np.ones(1))
 
     def shortfall(shift: float) -> float:

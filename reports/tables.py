@@ -10,6 +10,7 @@ from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
 from reports.hacking import warnings as all_warnings
 from reports.load import BASE
+from reports.questions import RULES
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
     CHECKPOINTS_ONLY,
@@ -89,10 +90,11 @@ def markdown(
 
 
 METHOD_NOTE = (
-    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts "
-    "resampled within their category (bootstrap). *These methods*: training seeds and prompts both vary (crossed "
-    "variance, Student's t below 10 seeds). Adjusted p: Holm over all pairs of one benchmark's headline. A category with fewer "
-    f"than {MIN_PROMPTS} prompts has no interval."
+    f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within "
+    "their category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds "
+    "and prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the "
+    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
+    f"{MIN_PROMPTS} prompts has no interval."
 )
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
@@ -106,7 +108,7 @@ def protocol(result: Result) -> str:
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     what = "prompts" if block.pictures else "documents"
-    note = f"; {block.meta['note']}" if block.meta.get("note") else ""
+    note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
     parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
@@ -171,7 +173,7 @@ def _short_categories(result: Result) -> list[str]:
 
 def score_note(result: Result) -> str:
     notes = [f"{BEST} best; {TIED} not told apart from it: {sentences.claim_label(result)}."]
-    notes.append("Intervals in this table: these checkpoints (prompts resampled, mean over the training seeds).")
+    notes.append("Intervals in this table: these checkpoints (prompts sampled, mean over the training seeds).")
     lacking = [c for c in result.columns if any(not s.columns[c].known for s in result.scores.values())]
     if lacking:
         notes.append(f"No interval (fewer than {MIN_PROMPTS} prompts, or all equal): {', '.join(lacking)}.")

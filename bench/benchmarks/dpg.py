@@ -191,26 +191,6 @@ def record(questions: Sequence[Question], answers: Sequence[str], mode: str) -> 
     return {"score": crop_score(questions, raw), "evidence": {"mode": mode, "questions": seen}}
 
 
-def category_report(records: Iterable[dict], mode: str, level: str = "category") -> dict[str, float]:
-    """100 x the mean over the questions of each category, pooled over prompts, from the records of a verdict file.
-
-    level: "category" (L1) or "detailed" (L2). mode "upstream": each prompt's last image, before zeroing, prompts with a failed
-    image left out; "fixed": all images, after zeroing.
-    """
-    by_prompt: dict[str, list[dict]] = {}
-    for one in records:
-        by_prompt.setdefault(one["prompt_id"], []).append(one)
-    pooled: dict[str, list[float]] = {}
-    for images in by_prompt.values():
-        judged = sorted((one for one in images if one["score"] is not None), key=lambda one: one["sample"])
-        if mode == "upstream":
-            judged = judged[-1:] if len(judged) == len(images) else []
-        for one in judged:
-            for question in one["evidence"]["questions"]:
-                pooled.setdefault(question[level], []).append(question["answer" if mode == "upstream" else "score"])
-    return {category: SCALE * sum(values) / len(values) for category, values in pooled.items()}
-
-
 def item_of(path: Path) -> str:
     """The prompt that a picture file belongs to: its name up to the first dot."""
     return Path(path).name.split(".")[0]

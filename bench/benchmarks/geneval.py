@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from bench import assets
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.geneval_rule import TASKS, Verdict, judge
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
+from htgrpo.pictures import turned
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def as_array(picture: Image.Image) -> "np.ndarray":
     """uint8 RGB [H, W, 3] of a picture of any mode, turned as its EXIF data say, as upstream's two readers do."""
     import numpy as np
 
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    return np.array(turned(picture).convert("RGB"))
 
 
 def evidence(verdict: Verdict, spec: dict) -> dict:

@@ -53,14 +53,14 @@ def box_iou(one: Box, other: Box) -> float:
 
 def filter_boxes(detections: Iterable[Detected], tag: str, max_overlap: float = 1.0) -> dict[str, list[Detected]]:
     """The detections that count, by class, best first: score strictly above the threshold, then the first 16 of a
-    class.
+    class. Of equal scores the later detection comes first, as upstream reverses an ascending sort.
 
     `max_overlap` 1.0 (the benchmark's setting) suppresses nothing; below it, a box whose IoU with a better kept one is
     at least `max_overlap` is dropped. Classes with nothing left are absent.
     """
     threshold = COUNTING_THRESHOLD if tag == "counting" else THRESHOLD
     by_class: dict[str, list[Detected]] = {}
-    for item in sorted(detections, key=lambda item: -item.score):
+    for item in reversed(sorted(detections, key=lambda item: item.score)):
         if item.score > threshold:
             by_class.setdefault(item.cls, []).append(item)
     kept = {}

@@ -7,10 +7,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from htgrpo.pictures import eight_bits
+
 
 def as_tensor(picture: Image.Image) -> Tensor:
     """float [3, H, W] in 0..1 of a picture of any mode."""
-    pixels = np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    pixels = np.array(eight_bits(picture).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
 
 

@@ -16,6 +16,7 @@ from bench.verdicts import Key, read_meta
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
 from htgrpo.files import sha256_file, sha256_json
+from htgrpo.pictures import CONVERSION
 from htgrpo.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -214,6 +215,8 @@ def _reason_not_to_judge(meta: dict[str, Any], benchmark: "Benchmark") -> str:
         return f"weights not used here: {scorer['name']} needs some"
     if scorer != meta["scorer"] or benchmark.version != meta["version"]:
         return "they come from another version of the scorer"
+    if meta["setting"].get("conversion", CONVERSION) != CONVERSION:
+        return "their pictures were read by another version of the conversion to 8 bits"
     return ""
 
 

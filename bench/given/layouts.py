@@ -1,176 +1,258 @@
 """Folders of pictures as other programs leave them, and what of them is whose picture.
 
-geneval   DIR/00000/samples/0000.png …, beside each samples folder the prompt's metadata.jsonl
-dpg-grid  DIR/ID.png, four pictures of a prompt in a 2 x 2 grid
-dpg       DIR/ID_0.png … or DIR/ID/0.png …, one file a picture
-flat      any pictures below DIR, with a file of prompts, or beside each picture a .txt file with its prompt
+geneval     DIR/00000/samples/0000.png …, beside each samples folder the prompt's metadata.jsonl
+dpg         DIR/ID_0.png … or DIR/ID/0.png …, one file a picture, several of each prompt of DPG-Bench
+dpg-single  DIR/ID.png, one file a picture, one of each prompt of DPG-Bench
+dpg-grid    DIR/ID.png, four pictures of a prompt of DPG-Bench in a 2 x 2 grid
+folders     DIR/NAME/any.png …, a folder for each prompt, which is in DIR/NAME/prompt.txt or in a file of prompts
+flat        any pictures below DIR, with a file of prompts, or beside each picture a .txt or .json with its prompt
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.given.contents import Contents, is_picture
+from bench.given.grids import check_edges, side_of
+from bench.given.manifest import CATEGORY, ID, IMAGE, Record, read_prompt, read_records
+from bench.given.names import several
+from bench.given.pairing import REMEDY, Picture, by_record, in_turn
 from htgrpo.errors import UserError, suggest
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+OF_A_FOLDER = ("prompt.txt", "prompt.json", "caption.txt", "metadata.jsonl", "metadata.json")
+"""Files that hold the prompt of the folder they lie in."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One picture of a folder. prompt: an id of the set, or with `text` the prompt itself ("" where it is not known). crop: the box
-    (left, top, right, bottom) of the file that it is, None for the whole."""
+class Found:
+    """A folder as it was understood. notes: sentences about what was left out, or done to files, for the user."""
 
-    file: Path
-    sample: int
-    prompt: str = ""
-    text: str | None = None
-    spec: dict | None = None
-    crop: tuple[int, int, int, int] | None = None
+    layout: str
+    pictures: list[Picture]
+    notes: list[str]
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """All picture files below `folder`, in order of their names."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+@dataclass(frozen=True)
+class Asked:
+    """How a folder is to be read. prompts: a file of them; grid: the side of one picture in px."""
+
+    contents: Contents
+    prompts: Path | None
+    grid: int | None
+
+    def records(self) -> list[Record]:
+        """The file of prompts."""
+        if self.prompts.is_relative_to(self.contents.folder):
+            self.contents.take(self.prompts.relative_to(self.contents.folder))
+        return read_records(self.prompts)
 
 
-def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> tuple[str, list[Picture]]:
-    """(layout, pictures) of a folder; layout "auto" is recognised. prompts: for flat ones; grid: side in px of one picture of a 2
-    x 2 grid, None for half of it. Raises UserError for what cannot be read so."""
+def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> Found:
+    """The pictures of a folder; the layout "auto" is recognised. Raises UserError for what cannot be read so."""
     if not folder.is_dir():
         raise UserError(f"--images {str(folder)!r} is no folder: give one that holds pictures")
-    layout = recognised(folder, prompts) if layout == "auto" else layout
+    asked = Asked(Contents(folder), prompts, grid)
+    layout = recognised(asked) if layout == "auto" else layout
     if layout not in LAYOUTS:
         raise suggest(layout, [*LAYOUTS, "auto"], "layout")
-    if prompts is not None and layout != "flat":
-        raise UserError(f"--prompts goes with --layout flat, but the layout of {str(folder)!r} is {layout}: leave one of them out")
-    found = LAYOUTS[layout](folder, prompts, grid)
-    if not found:
-        raise UserError(f"{str(folder)!r} holds no pictures in the layout {layout}: see python -m bench.score --help, and --layout")
-    return layout, found
+    if prompts is not None and layout not in ("flat", "folders"):
+        raise UserError(f"--prompts goes with --layout flat or folders, but the layout of {str(folder)!r} is {layout}: leave one "
+                        "of them out")
+    if grid is not None and layout != "dpg-grid":
+        raise UserError(f"--grid goes with --layout dpg-grid, but the layout of {str(folder)!r} is {layout}: leave it out")
+    pictures, notes = LAYOUTS[layout](asked)
+    if not pictures:
+        there = " ".join(asked.contents.left_out()) or "it is empty"
+        raise UserError(f"{str(folder)!r} holds no pictures in the layout {layout} ({there}): see python -m bench.score --help, "
+                        "and --layout")
+    return Found(layout, pictures, notes + asked.contents.left_out())
 
 
-def recognised(folder: Path, prompts: Path | None) -> str:
+def recognised(asked: Asked) -> str:
     """The layout that a folder has. Raises UserError where several fit."""
-    if prompts is not None:
-        return "flat"
-    if any(re.fullmatch(r"\d{5}", path.name) and (path / "samples").is_dir() for path in folder.iterdir()):
+    contents = asked.contents
+    pictures, folders = contents.pictures, {path.parts[0] for path in contents.pictures if len(path.parts) == 2}
+    in_folders = bool(folders) and all(len(path.parts) == 2 for path in pictures)
+    if asked.prompts is not None:
+        records = asked.records()
+        unnamed = not any(record.text(IMAGE) or record.text(ID) for record in records)
+        return "folders" if in_folders and unnamed and len(records) == len(folders) < len(pictures) else "flat"
+    if any(_of_geneval(path) for path in contents.files):
         return "geneval"
-    files = pictures_below(folder)
-    if files and all(file.with_suffix(".txt").is_file() for file in files):
+    if in_folders and any(path.name in OF_A_FOLDER for path in contents.files if len(path.parts) == 2):
+        return "folders"
+    beside = [path for path in pictures if _notes_beside(contents, path)]
+    if pictures and beside:
         return "flat"
-    raise UserError(f"the layout of {str(folder)!r} cannot be told: name it with --layout {'|'.join(LAYOUTS)}, or give --prompts "
-                    f"FILE")
+    raise UserError(f"the layout of {str(contents.folder)!r} cannot be told: name it with --layout {'|'.join(LAYOUTS)}, or give "
+                    "--prompts FILE")
 
 
-def _geneval(folder: Path, prompts: Path | None, grid: int | None) -> list[Picture]:
+def _of_geneval(path: Path) -> bool:
+    return len(path.parts) == 3 and re.fullmatch("[0-9]+", path.parts[0]) is not None and path.parts[1] == "samples"
+
+
+def _geneval(asked: Asked) -> tuple[list[Picture], list[str]]:
+    contents, folders = asked.contents, {}
+    for path in contents.files:
+        if _of_geneval(path) and is_picture(path):
+            if re.fullmatch("[0-9]+", path.stem):
+                folders.setdefault(path.parts[0], []).append(path)
+            else:
+                contents.leave(path, "among samples, but its name is no number")
+        elif is_picture(path):
+            contents.leave(path, "a picture, but outside NUMBER/samples/")
+    _distinct(contents.folder, {name: str(int(name)) for name in folders})
+    found, silent = [], 0
+    for name, paths in folders.items():
+        metadata, text = Path(name, "metadata.jsonl"), None
+        if metadata in contents.files:
+            text = read_prompt(contents.take(metadata))
+        silent += text is None
+        _distinct(contents.folder, {str(path): str(int(path.stem)) for path in paths})
+        found += [Picture(contents.take(path), f"{int(name):05d}", text) for path in paths]
+    told = [f"{silent} of {len(folders)} folders have no metadata.jsonl: their prompts are known by their numbers only"]
+    return found, told if silent else []
+
+
+def _distinct(folder: Path, names: dict[str, str]) -> None:
+    """Raises UserError where two names mean the same."""
+    seen: dict[str, str] = {}
+    for name, meant in names.items():
+        if meant in seen:
+            raise UserError(f"{seen[meant]!r} and {name!r} in {str(folder)!r} are both {meant!r}: keep one, or rename them")
+        seen[meant] = name
+
+
+def _top(contents: Contents, names: str) -> list[Path]:
+    """Pictures at the top of a folder, whose names up to the first dot are prompts' ids; those below are left out."""
+    from bench.benchmarks.dpg import item_of
+
     found = []
-    for own in sorted(path for path in folder.iterdir() if re.fullmatch(r"\d{5}", path.name) and path.is_dir()):
-        metadata = own / "metadata.jsonl"
-        text = None
-        if metadata.is_file():
-            try:
-                text = str(json.loads(metadata.read_text("utf-8").splitlines()[0])["prompt"])
-            except (ValueError, KeyError, IndexError, TypeError) as error:
-                raise UserError(f"{str(metadata)!r} is no metadata of GenEval ({error}): restore it, or remove it") from error
-        samples = own / "samples"
-        files = sorted(file for file in samples.iterdir() if re.match(r"\d+\.png", file.name)) if samples.is_dir() else []
-        found += [Picture(file, number, own.name, text) for number, file in enumerate(files)]
+    for path in contents.pictures:
+        if len(path.parts) == 1:
+            found.append(path)
+        else:
+            contents.leave(path, f"in a folder within, where {names} does not look")
+    _distinct(contents.folder, {str(path): item_of(path) for path in found})
     return found
 
 
-def _dpg_grid(folder: Path, prompts: Path | None, grid: int | None) -> list[Picture]:
-    from PIL import Image
+def _dpg_single(asked: Asked) -> tuple[list[Picture], list[str]]:
+    from bench.benchmarks.dpg import item_of
 
+    return [Picture(asked.contents.take(path), item_of(path)) for path in _top(asked.contents, "dpg-single")], []
+
+
+def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
     from bench.benchmarks.dpg import item_of
     from bench.benchmarks.dpg_rule import crop_boxes
 
+    found, sizes, files = [], {}, [asked.contents.take(path) for path in _top(asked.contents, "dpg-grid")]
+    for file in files:
+        side = side_of(file, asked.grid)
+        sizes.setdefault(side, file)
+        found += [Picture(file, item_of(file), crop=box) for box in crop_boxes(side, 4)]
+    if len(sizes) > 1:
+        told = " and ".join(f"{file.name!r} of {2 * side} x {2 * side}" for side, file in list(sizes.items())[:2])
+        raise UserError(f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
+                        f"({told}): single pictures are --layout dpg-single")
+    if files and asked.grid is None:
+        check_edges(files)
+    return found, [f"every file is cut into four pictures of {side} x {side} px (single pictures are --layout dpg-single)"
+                   for side in sizes]
+
+
+def _dpg(asked: Asked) -> tuple[list[Picture], list[str]]:
+    contents, groups = asked.contents, {}
+    for path in contents.pictures:
+        named = re.fullmatch("(.+)_([0-9]+)", path.stem)
+        if len(path.parts) == 2:
+            groups.setdefault(path.parts[0], []).append((path, path.stem))
+        elif len(path.parts) == 1 and named:
+            groups.setdefault(named[1], []).append((path, named[2]))
+        elif len(path.parts) == 1:
+            raise UserError(f"{str(contents.folder / path)!r} is neither ID_NUMBER.png nor in a folder called ID: use --layout "
+                            "dpg-single for files that hold one picture each, dpg-grid for 2 x 2 grids")
     found = []
-    for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
-        try:
-            with Image.open(file) as picture:
-                size = picture.size
-        except Exception as error:  # a damaged file raises whatever its decoder meets
-            raise UserError(f"{str(file)!r} cannot be read as a picture ({error}): make it again or remove it") from error
-        side = grid or size[0] // 2
-        if size != (2 * side, 2 * side):
-            raise UserError(f"{str(file)!r} measures {size[0]} x {size[1]}, but a grid of four {side} px pictures measures "
-                            f"{2 * side} x "
-                            f"{2 * side}: give --grid with the side of one picture, or --layout dpg for single pictures")
-        found += [Picture(file, number, item_of(file), crop=box) for number, box in enumerate(crop_boxes(side, 4))]
-    return found
+    for name, members in groups.items():
+        found += [Picture(contents.take(path), name) for path in _samples(contents, dict(members))]
+    return found, []
 
 
-def _dpg(folder: Path, prompts: Path | None, grid: int | None) -> list[Picture]:
-    groups: dict[str, list[Path]] = {}
-    for file in pictures_below(folder):
-        named = re.fullmatch(r"(.+)_(\d+)", file.stem)
-        if file.parent != folder:
-            groups.setdefault(file.parent.name, []).append(file)
-        elif named:
-            groups.setdefault(named[1], []).append(file)
+def _samples(contents: Contents, names: dict[Path, str]) -> list[Path]:
+    """The pictures of one prompt: all, or those whose names are numbers, beside which a grid of them is left out."""
+    numbered = [path for path, name in names.items() if re.fullmatch("[0-9]+", name)]
+    others = [path for path in names if path not in numbered]
+    if numbered and others:
+        for path in others:
+            if not re.search("grid|contact|sheet", path.stem.lower()):
+                raise UserError(f"{str(contents.folder / path)!r} lies beside {numbered[0].name!r}, but its name is no number: "
+                                "move it away, or rename it")
+            contents.leave(path, "a grid of the pictures beside it")
+    kept = numbered or others
+    _distinct(contents.folder, {str(path): str(int(names[path])) if numbered else names[path] for path in kept})
+    return kept
+
+
+def _folders(asked: Asked) -> tuple[list[Picture], list[str]]:
+    contents, groups = asked.contents, {}
+    for path in contents.pictures:
+        if len(path.parts) > 1:
+            groups.setdefault(path.parts[0], []).append(path)
         else:
-            raise UserError(f"{str(file)!r} is neither ID_NUMBER.png nor in a folder called ID: use --layout dpg-grid for files "
-                            f"that hold "
-                            "a 2 x 2 grid each")
-    return [Picture(file, number, name) for name, files in groups.items()
-            for number, file in enumerate(sorted(files, key=lambda file: (len(file.stem), file.stem)))]
-
-
-def _flat(folder: Path, prompts: Path | None, grid: int | None) -> list[Picture]:
-    files = pictures_below(folder)
-    if prompts is None:
-        lines = [(file, {"prompt": _beside(file)}) for file in files]
-    elif prompts.suffix == ".jsonl":
-        lines = [(folder / line["image"], line) for line in _lines(prompts)]
+            contents.leave(path, "a picture, but in no prompt's folder")
+    if asked.prompts is not None:
+        records = asked.records()
+        in_turn(list(groups), records, asked.prompts, contents.folder, "folders")
+        matched = {name: (record.prompt, record.text(CATEGORY)) for name, record in zip(groups, records, strict=True)}
     else:
-        try:
-            texts = prompts.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--prompts {str(prompts)!r} cannot be read ({error}): give a .txt or .jsonl file") from error
-        if len(texts) != len(files):
-            raise UserError(f"--prompts {str(prompts)!r} has {len(texts)} lines for {len(files)} pictures in {str(folder)!r}: "
-                            f"give one "
-                            "line a picture, in the order of their names, or a .jsonl file that names them")
-        lines = [(file, {"prompt": text}) for file, text in zip(files, texts, strict=True)]
-    return list(_numbered(lines, folder))
+        matched = {name: (_prompt_of(contents, name), "") for name in groups}
+    found = []
+    for name, paths in groups.items():
+        kept = _samples(contents, {path: path.stem for path in paths})
+        found += [Picture(contents.take(path), name, *matched[name]) for path in kept]
+    return found, []
 
 
-def _numbered(lines: Iterable[tuple[Path, dict]], folder: Path) -> Iterable[Picture]:
-    """Pictures with the number that each has among those of its prompt."""
-    seen: dict[str, int] = {}
-    for file, line in lines:
-        if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
-            raise UserError(f"the picture {str(line.get('image', file))!r} is not in {str(folder)!r}: name files below that folder")
-        key = str(line.get("id") or line["prompt"] or file)
-        number = seen[key] = seen.get(key, -1) + 1
-        spec = {name: value for name, value in line.items() if name not in ("image", "id")}
-        yield Picture(file, number, str(line.get("id") or ""), str(line["prompt"]), spec)
+def _prompt_of(contents: Contents, name: str) -> str:
+    """The prompt that lies in a folder. Raises UserError unless there is one."""
+    there = [Path(name, file) for file in OF_A_FOLDER if Path(name, file) in contents.files]
+    if len(there) != 1:
+        raise UserError(f"{str(contents.folder / name)!r} holds {several(there) or 'no prompt'}: put its prompt into "
+                        "prompt.txt there, or give --prompts with one prompt a folder")
+    return read_prompt(contents.take(there[0]))
 
 
-def _beside(file: Path) -> str:
-    text = file.with_suffix(".txt")
-    return text.read_text("utf-8").strip() if text.is_file() else ""
+def _flat(asked: Asked) -> tuple[list[Picture], list[str]]:
+    contents = asked.contents
+    if asked.prompts is not None:
+        return by_record(contents, asked.records(), asked.prompts), []
+    beside = {path: _notes_beside(contents, path) for path in contents.pictures}
+    if not any(beside.values()):
+        return [Picture(contents.take(path)) for path in beside], ["no picture has a prompt"] * bool(beside)
+    found, owners = [], {}
+    for path, notes in beside.items():
+        if len(notes) != 1:
+            raise UserError(f"{str(contents.folder / path)!r} has {len(notes)} files with its prompt beside it "
+                            f"({several(notes) or 'none'}): each picture needs one, as {next(p.name for p in beside if beside[p])} "
+                            f"has; or {REMEDY}")
+        if notes[0] in owners:
+            raise UserError(f"{str(owners[notes[0]])!r} and {str(path)!r} in {str(contents.folder)!r} share the prompt in "
+                            f"{str(notes[0])!r}: {REMEDY}")
+        owners[notes[0]] = path
+        found.append(Picture(contents.take(path), text=read_prompt(contents.take(notes[0]))))
+    for path in {note for notes in contents.notes.values() for note in notes} - contents.used:
+        contents.leave(path, "a text beside no picture")
+    return found, []
 
 
-def _lines(path: Path) -> list[dict]:
-    """The lines of a .jsonl file of prompts: {"image", "prompt"} at least."""
-    from htgrpo.files import read_jsonl
-
-    try:
-        lines = read_jsonl(path)
-    except OSError as error:
-        raise UserError(f"--prompts {str(path)!r} cannot be read ({error.strerror}): give a .txt or .jsonl file") from error
-    for number, line in enumerate(lines, 1):
-        for key in ("image", "prompt"):
-            if not isinstance(line, dict) or not isinstance(line.get(key), str):
-                raise UserError(f"line {number} of {str(path)!r} lacks a text {key!r}: each is {{\"image\": FILE, \"prompt\": "
-                                f"TEXT}}, "
-                                "with \"id\" and \"category\" if you like")
-    return lines
+def _notes_beside(contents: Contents, picture: Path) -> list[Path]:
+    """Files with the picture's prompt: a.txt, a.json or a.png.txt beside a.png."""
+    return [note for name in (picture.stem, picture.name) for note in contents.notes.get((picture.parent, name), ())]
 
 
-LAYOUTS: dict[str, Callable[[Path, Path | None, int | None], list[Picture]]] = {
-    "geneval": _geneval, "dpg-grid": _dpg_grid, "dpg": _dpg, "flat": _flat,
+LAYOUTS: dict[str, Callable[[Asked], tuple[list[Picture], list[str]]]] = {
+    "geneval": _geneval, "dpg": _dpg, "dpg-single": _dpg_single, "dpg-grid": _dpg_grid, "folders": _folders, "flat": _flat,
 }

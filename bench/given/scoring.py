@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
-from bench.given.layouts import Picture, read
-from bench.given.prompts import assigned, benchmarks_for
+from bench.given.layouts import Found, read
+from bench.given.pairing import Assigned, assigned, shown
 from bench.images import MANIFEST, META, identity_of
 from bench.jobs import Ended
 from bench.presets import MAIN
@@ -21,6 +21,7 @@ from bench.selection import select_all
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text, sha256_file, sha256_json
+from htgrpo.pictures import CONVERSION
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
@@ -62,14 +63,22 @@ class Given:
 
 @dataclass(frozen=True)
 class _Work:
-    """One label's pictures and the benchmarks that judge them."""
+    """One label's pictures and the benchmarks that judge them. notes: what of the folder was left out or cut up."""
 
     folder: Folder
     target: Target
     evaluations: list[Evaluation]
     benchmarks: "dict[str, Benchmark]"
-    pictures: dict[tuple[str, int], Picture]
+    pictures: Assigned
     hashes: dict[Path, str]
+    notes: list[str]
+
+    def examples(self, count: int) -> list[str]:
+        """Some of the pictures with their prompts, for the user to see whether they go together."""
+        prompts = self.evaluations[0].drawn.prompts
+        ids = {prompt.id for prompt in prompts}
+        chosen = {key: picture for key, picture in self.pictures.items() if key[0] in ids}
+        return [f"  {line}" for line in shown(chosen, prompts, Path(self.folder.path), count)]
 
 
 def execute(given: Given, root: Path, options: "Options") -> int:
@@ -78,17 +87,22 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     from bench.pipeline import finish, say
     from bench.running import check, device_of
 
-    check(options)
     run = RunDir(root)
     old = Given.of_run(run)
     if old is None and run.config() is not None:
         raise UserError(f"{str(root)!r} is a run of policies: use another --out for given pictures")
     given = _joined(old, given)
+    contents = [_read(folder) for folder in given.folders]  # what is wrong with them is told before anything is loaded
+    check(options)
     say("loading")
-    work = [_prepared(folder, given, device_of(options)) for folder in given.folders]
+    work = [_prepared(*folder, given, device_of(options)) for folder in zip(given.folders, contents, strict=True)]
+    _check_comparable(work)
     if options.dry_run:
         return _plan(root, work)
     _ready(work)
+    for one in work:
+        for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
+            say(line)
     ended: list[Ended] = []
     with machine.launch(device_of(options) == "cpu") as ranks:
         if ranks.is_main:
@@ -128,22 +142,42 @@ def _joined(old: Given | None, new: Given) -> Given:
     return Given(list(folders.values()), list(dict.fromkeys([*old.benchmarks, *new.benchmarks])), old.limit, old.subset)
 
 
-def _prepared(folder: Folder, given: Given, device: str) -> _Work:
+def _read(folder: Folder) -> Found:
+    """What lies in a folder."""
+    return read(Path(folder.path), folder.layout, Path(folder.prompts) if folder.prompts else None, folder.grid)
+
+
+def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     """The pictures of a folder with the prompts they belong to."""
-    layout, pictures = read(Path(folder.path), folder.layout, Path(folder.prompts) if folder.prompts else None, folder.grid)
-    benchmarks = benchmarks_for(given.benchmarks, layout, pictures)
+    from bench.given.prompts import benchmarks_for
+
+    benchmarks = benchmarks_for(given.benchmarks, found.layout, found.pictures)
     for benchmark in benchmarks.values():
         benchmark.device = device
     whole = next(iter(benchmarks.values()))
-    by_key = assigned(pictures, whole.drawn("heldout"), whole.picture_set)
+    by_key = assigned(found.pictures, whole.drawn("heldout"), whole.picture_set)
     chosen = select_all(benchmarks, "heldout", given.limit, given.subset or {})
     hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
-    values = {"images": "given", "samples": 1 + max(sample for _, sample in by_key)}
+    values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
     evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn) for name, one in chosen.items()]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
-    return _Work(folder, target, evaluations, benchmarks, by_key, hashes)
+    notes = [f"  {note}" for note in found.notes]
+    return _Work(folder, target, evaluations, benchmarks, by_key, hashes, notes)
+
+
+def _check_comparable(work: Sequence[_Work]) -> None:
+    """Raises UserError where one prompt's id would stand for two prompts in a table."""
+    first = {evaluation.benchmark: (one.folder.label, evaluation) for one in reversed(work) for evaluation in one.evaluations}
+    for one in work:
+        for evaluation in one.evaluations:
+            label, other = first[evaluation.benchmark]
+            if evaluation.prompts_sha256 != other.prompts_sha256:
+                mine, theirs = ({p.id: p.text for p in e.prompts} for e in (evaluation, other))
+                key = next((key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)), "")
+                raise UserError(f"{label!r} and {one.folder.label!r} do not show the same prompts ({key}: {theirs.get(key)!r} "
+                                f"and {mine.get(key)!r}): give both the same prompts in the same order, or each its own --out")
 
 
 def _ready(work: Sequence[_Work]) -> None:
@@ -203,6 +237,8 @@ def _plan(root: Path, work: Sequence[_Work]) -> int:
 
     lines = [f"Plan for {root} (nothing is written):"]
     for one in work:
+        told = f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(6), *one.notes
+        lines += [f"  {line}" for line in told]
         for evaluation in one.evaluations:
             there = sum((prompt.id, sample) in one.pictures for prompt, sample in evaluation.items)
             lines.append(f"  {one.folder.label}: {there} of {len(evaluation.items)} pictures for {evaluation.benchmark}")

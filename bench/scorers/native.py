@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.weights import locate, revision
+from bench.scorers.wire import plain
 from htgrpo.errors import UserError
 
 Item = TypeVar("Item")
@@ -53,7 +54,7 @@ class Native(Scorer, Generic[Item]):
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str) -> Item:
-        """One decoded picture of any mode and its prompt -> what `judge` takes, on the CPU. Raises Unscorable."""
+        """One picture of 8 bits a channel and its prompt -> what `judge` takes, on the CPU. Raises Unscorable."""
 
     @abstractmethod
     def judge(self, items: list[Item]) -> list[Judged]:
@@ -94,11 +95,7 @@ class Native(Scorer, Generic[Item]):
             raise Unscorable(f"not a picture but {type(image).__name__}")
         if self.needs_prompt and not isinstance(prompt, str):
             raise Unscorable(f"{self.name} needs a prompt, got {type(prompt).__name__}")
-        try:
-            image.load()
-        except Exception as error:  # a damaged file raises whatever its decoder meets
-            raise Unscorable(f"the picture cannot be decoded ({error or type(error).__name__})") from error
-        return self.prepare(image, prompt)
+        return self.prepare(plain(image), prompt)
 
 
 def padded(rows: Sequence[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:

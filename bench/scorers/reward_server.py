@@ -16,7 +16,7 @@ from PIL import Image
 from bench.scorers import unpickle
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.web import BUSY, Connection, Refusal, Unreachable
-from bench.scorers.wire import jpeg
+from bench.scorers.wire import jpeg, plain
 from htgrpo.errors import UserError, suggest
 
 LARGEST_PART = 64
@@ -81,7 +81,8 @@ class RewardServer(Scorer):
         ready: list[tuple[int, bytes, Any]] = []
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
-                ready.append((index, jpeg(image, QUALITY), self._second(prompt)))
+                picture = plain(image, turn=self.name == "geneval")  # whose server would turn it, by data that a JPEG of ours lacks
+                ready.append((index, jpeg(picture, QUALITY), self._second(prompt)))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
         for part in near_equal_parts(ready):

@@ -13,7 +13,7 @@ from bench.scorers.base import Expectation, Judged, Scorer, Unscorable
 from bench.scorers.drawings import matching
 from bench.scorers.unifiedreward_answers import question, read, variant_named
 from bench.scorers.web import Connection, Refusal, Unreachable
-from bench.scorers.wire import base64_text, jpeg, png
+from bench.scorers.wire import base64_text, jpeg, plain, png
 from htgrpo.errors import UserError, suggest
 
 START = "vllm serve CodeGoat24/UnifiedReward-2.0-qwen3vl-8b --served-model-name UnifiedReward --port 8080"
@@ -82,7 +82,7 @@ class UnifiedRewardServer(Scorer):
 
     def _data_url(self, image: Image.Image) -> str:
         if self.asking.llava:
-            return f"data:image/png;base64,{base64_text(png(image.resize(RESIZED)))}"
+            return f"data:image/png;base64,{base64_text(png(plain(image).convert('RGB').resize(RESIZED)))}"
         return f"data:image/jpeg;base64,{base64_text(jpeg(image, JPEG_QUALITY))}"
 
     def _served(self) -> str | None:

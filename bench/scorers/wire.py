@@ -3,34 +3,33 @@
 import base64
 import binascii
 import io
-import warnings
 
 from PIL import Image
 
 from bench.scorers.base import Unscorable
+from htgrpo.pictures import MAX_PIXELS, Unreadable, eight_bits, is_turned, opened, turned
 
-PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
-"""Modes that a PNG keeps; the others go as RGB, which scorers make of every picture anyway."""
 FORMATS = ("PNG", "JPEG", "BMP")
 BMP_MODES = ("L", "RGB")
-MAX_PIXELS = 1 << 25
-"""Pixels of one picture that a server takes: 5792 x 5792."""
 
 
 def lossless(image: Image.Image) -> bytes:
     """The picture without loss, in little time: as BMP, where that keeps it, which is written and read in a fortieth of the time of
     PNG, at half again its size. Raises Unscorable where it cannot be decoded."""
-    return _encoded(image, format="BMP") if image.mode in BMP_MODES else png(image)
+    image = plain(image)
+    return _encoded(image, format="BMP") if image.mode in BMP_MODES and not is_turned(image) else png(image)
 
 
 def png(image: Image.Image) -> bytes:
-    """The picture without loss. Raises Unscorable where it cannot be decoded."""
-    return _encoded(image if image.mode in PNG_MODES else _rgb(image), format="PNG", compress_level=1)
+    """The picture without loss, and how EXIF data turn it. Raises Unscorable where it cannot be decoded."""
+    image = plain(image)
+    how = {"exif": image.getexif()} if is_turned(image) else {}
+    return _encoded(image, format="PNG", compress_level=1, **how)
 
 
 def jpeg(image: Image.Image, quality: int) -> bytes:
     """The picture as JPEG of that quality (PIL's own default is 75). Raises Unscorable where it cannot be decoded."""
-    return _encoded(_rgb(image), format="JPEG", quality=quality)
+    return _encoded(plain(image).convert("RGB"), format="JPEG", quality=quality)
 
 
 def base64_text(data: bytes) -> str:
@@ -45,24 +44,18 @@ def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except (binascii.Error, ValueError) as error:
         raise Unscorable(f"the picture is not base64 ({error})") from error
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit comes next
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > max_pixels:
-            raise Unscorable(f"the picture has {image.width} x {image.height} pixels, accepted are at most {max_pixels}")
-        image.load()
-    except Unscorable:
-        raise
-    except Image.DecompressionBombError as error:
-        raise Unscorable(f"the picture is too large, accepted are at most {max_pixels} pixels ({error})") from error
-    except Exception as error:  # a damaged file raises whatever its decoder meets
-        raise Unscorable(f"the picture cannot be decoded as PNG, JPEG or BMP ({error or type(error).__name__})") from error
-    return image
+        return opened(data, formats=FORMATS, max_pixels=max_pixels)
+    except Unreadable as error:
+        raise Unscorable(str(error)) from error
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def plain(image: Image.Image, turn: bool = False) -> Image.Image:
+    """The picture in 8 bits a channel, as all scorers are shown it, or turned as its EXIF data say. Raises Unscorable where that
+    cannot be had."""
     try:
-        return image.convert("RGB")
+        return turned(image) if turn else eight_bits(image)
+    except Unreadable as error:
+        raise Unscorable(str(error)) from error
     except Exception as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
         raise Unscorable(f"the picture cannot be decoded ({error or type(error).__name__})") from error
 

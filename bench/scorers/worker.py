@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.weights import revision
-from bench.scorers.wire import png
+from bench.scorers.wire import BMP_MODES, plain, png
 from bench.scorers.worker_process import WorkerDied, WorkerProcess
 from htgrpo.errors import UserError
 
@@ -174,7 +174,8 @@ class WorkerScorer(Scorer):
 def _save(image: Image.Image, path: Path) -> Path | Judged:
     """Writes a picture without loss -> its file, or why that failed."""
     try:
-        if image.mode in ("RGB", "L"):  # BMP is written and read much faster than PNG
+        image = plain(image)
+        if image.mode in BMP_MODES:  # BMP is written and read much faster than PNG
             target = path.with_suffix(".bmp")
             image.save(target)
         else:
@@ -183,8 +184,6 @@ def _save(image: Image.Image, path: Path) -> Path | Judged:
         return target
     except Unscorable as error:
         return Judged.failed(str(error))
-    except Exception as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
-        return Judged.failed(f"the picture cannot be decoded ({error or type(error).__name__})")
 
 
 def judged_answer(answer: dict[str, Any]) -> Judged:

@@ -33,7 +33,7 @@ def print_quickly(run, allow_incomplete: bool, as_json: bool) -> dict:
     from reports.load import load_run
 
     found = load_run(run.root)
-    results = [analyse(block, resamples=50) for block in make_blocks(found)]
+    results = [analyse(block) for block in make_blocks(found)]
     print(tables.terminal(found.title, results, costs.costs(found), ""))
     return {}
 
@@ -166,7 +166,7 @@ def protocol_of(run: Path) -> str:
     from reports.load import load_run
     from reports.tables import protocol
 
-    return protocol(analyse(make_blocks(load_run(run))[-1], resamples=50))
+    return protocol(analyse(make_blocks(load_run(run))[-1]))
 
 
 def test_a_cache_is_forecast_by_what_it_computes(policies, capsys):

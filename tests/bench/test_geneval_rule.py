@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,13 @@ def test_kept_boxes_are_the_best_sixteen_of_each_class_in_order():
     assert [item.score for item in kept["cup"]] == sorted((item.score for item in found[:20]), reverse=True)[:16]
     assert len(kept["dog"]) == 1
     assert filter_boxes([Found("cup", 0.1)], "colors") == {}
+
+
+def test_of_equal_scores_the_later_detection_comes_first():
+    """As upstream's np.argsort(scores)[::-1] has it."""
+    found = [Found("cup", 0.8, (i, 0, i + 5, 5)) for i in range(4)] + [Found("cup", 0.9, (9, 0, 14, 5))]
+    order = np.argsort([item.score for item in found], kind="stable")[::-1]
+    assert filter_boxes(found, "colors")["cup"] == [found[i] for i in order] == [found[i] for i in (4, 3, 2, 1, 0)]
 
 
 def test_sixteen_is_taken_before_overlaps_are_dropped():

@@ -8,7 +8,8 @@ from PIL import Image
 from bench import score
 from bench.given import prompts as given_prompts
 from bench.given.layouts import read
-from bench.given.prompts import GivenPrompts, assigned, benchmarks_for, own_prompts
+from bench.given.pairing import assigned, own_prompts
+from bench.given.prompts import GivenPrompts, benchmarks_for
 from bench.rundir import RunDir
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
@@ -45,8 +46,10 @@ def test_genevals_layout_is_recognised_and_its_texts_are_compared(tmp_path):
             save(tmp_path / f"{number:05d}/samples/{sample:04d}.png")
         (tmp_path / f"{number:05d}/metadata.jsonl").write_text(json.dumps({"prompt": f"text {number}"}))
     save(tmp_path / "00000/grid.png")
-    layout, found = read(tmp_path, "auto", None, None)
-    assert layout == "geneval" and [(p.prompt, p.sample) for p in found] == [(f"{n:05d}", s) for n in (0, 1) for s in range(3)]
+    read_so = read(tmp_path, "auto", None, None)
+    found = read_so.pictures
+    assert read_so.layout == "geneval" and [p.prompt for p in found] == [f"{n:05d}" for n in (0, 1) for _ in range(3)]
+    assert read_so.notes == ["left out: 1 (00000/grid.png), each a picture, but outside NUMBER/samples/"]
     prompts = [Prompt(f"{n:05d}", f"text {n}", "", {}) for n in range(2)]
     assert len(assigned(found, prompts, "geneval")) == 6
     with pytest.raises(UserError, match="another version of the prompts"):
@@ -57,37 +60,30 @@ def test_genevals_layout_is_recognised_and_its_texts_are_compared(tmp_path):
 
 def test_dpgs_grids_are_four_pictures_and_single_files_are_one(tmp_path):
     save(tmp_path / "grids/partiprompts9.x.png", size=(8, 8))
-    _, found = read(tmp_path / "grids", "dpg-grid", None, None)
+    found = read(tmp_path / "grids", "dpg-grid", None, None).pictures
     assert [p.crop for p in found] == [(0, 0, 4, 4), (4, 0, 8, 4), (0, 4, 4, 8), (4, 4, 8, 8)]
     assert found[0].prompt == "partiprompts9"
     with pytest.raises(UserError, match="measures 8 x 8, but a grid of four 5 px pictures"):
         read(tmp_path / "grids", "dpg-grid", None, 5)
     for name in ("a_0", "a_1", "a_10", "a_2", "b/0", "b/1"):
         save(tmp_path / f"single/{name}.png")
-    _, found = read(tmp_path / "single", "dpg", None, None)
-    assert [(p.prompt, p.sample, p.file.stem) for p in found] == [
-        ("a", 0, "a_0"), ("a", 1, "a_1"), ("a", 2, "a_2"), ("a", 3, "a_10"), ("b", 0, "0"), ("b", 1, "1")]
+    found = read(tmp_path / "single", "dpg", None, None).pictures
+    assert [(p.prompt, p.file.stem) for p in found] == [
+        ("a", "a_0"), ("a", "a_1"), ("a", "a_2"), ("a", "a_10"), ("b", "0"), ("b", "1")]
     save(tmp_path / "single/c.png")
-    with pytest.raises(UserError, match="use --layout dpg-grid"):
+    with pytest.raises(UserError, match="use --layout dpg-single"):
         read(tmp_path / "single", "dpg", None, None)
 
 
 def test_flat_folders_take_their_prompts_from_a_file_or_from_beside(tmp_path):
     prompts = flat(tmp_path / "flat")
-    layout, found = read(tmp_path / "flat", "auto", prompts, None)
-    assert layout == "flat" and [(p.text, p.sample) for p in found[:3]] == [("text 0", 0), ("text 0", 1), ("text 1", 0)]
-    assert [p.id for p in own_prompts(found)] == [f"{n:05d}" for n in range(6)]
-    lines = tmp_path / "lines.txt"
-    lines.write_text("\n".join(f"line {i // 2}" for i in range(12)))
-    _, found = read(tmp_path / "flat", "flat", lines, None)
-    assert [p.text for p in found[:3]] == ["line 0", "line 0", "line 1"] and [p.sample for p in found[:3]] == [0, 1, 0]
-    lines.write_text("one")
-    with pytest.raises(UserError, match="1 lines for 12 pictures"):
-        read(tmp_path / "flat", "flat", lines, None)
+    found = read(tmp_path / "flat", "auto", prompts, None)
+    assert found.layout == "flat" and [p.text for p in found.pictures[:3]] == ["text 0", "text 0", "text 1"]
+    assert [p.id for p in own_prompts(found.pictures)] == [f"{n:05d}" for n in range(6)]
     for path in (tmp_path / "flat").glob("*.png"):
         path.with_suffix(".txt").write_text("beside")
-    layout, found = read(tmp_path / "flat", "auto", None, None)
-    assert layout == "flat" and {p.text for p in found} == {"beside"} and [p.sample for p in found] == list(range(12))
+    found = read(tmp_path / "flat", "auto", None, None)
+    assert found.layout == "flat" and {p.text for p in found.pictures} == {"beside"} and found.notes == []
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):
@@ -101,10 +97,10 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
     outside = tmp_path / "p.jsonl"
     outside.write_text('{"image": "../secret.png", "prompt": "x"}\n')
     save(tmp_path / "secret.png")
-    with pytest.raises(UserError, match="is not in"):
+    with pytest.raises(UserError, match="not in"):
         read(tmp_path / "a", "flat", outside, None)
     outside.write_text('{"image": "x.png"}\n')
-    with pytest.raises(UserError, match="line 1 .* lacks a text 'prompt'"):
+    with pytest.raises(UserError, match='line 1 .* has no "prompt"'):
         read(tmp_path / "a", "flat", outside, None)
     (tmp_path / "a/torn.png").write_bytes(b"no picture")
     with pytest.raises(UserError, match="torn.png' cannot be read as a picture"):
@@ -112,7 +108,7 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
 
 
 def test_scorers_judge_what_is_given(tmp_path):
-    _, found = read(tmp_path / "flat", "flat", flat(tmp_path / "flat"), None)
+    found = read(tmp_path / "flat", "flat", flat(tmp_path / "flat"), None).pictures
     named = benchmarks_for(["hpsv3", "clip"], "flat", found)
     assert list(named) == ["hpsv3@given", "clip@given"] and named["clip@given"].picture_set == "given"
     assert [p.text for p in named["clip@given"].prompts("heldout")] == [f"text {n}" for n in range(6)]

@@ -87,8 +87,8 @@ def verdicts(run, name="grey"):
 def test_benchmarks_share_pictures_that_are_read_once(run, monkeypatch):
     from bench import judging
 
-    reads, whole = [], judging.decoded
-    monkeypatch.setattr(judging, "decoded", lambda *args: reads.append(1) or whole(*args))
+    reads, whole = [], judging.opened
+    monkeypatch.setattr(judging, "opened", lambda *args: reads.append(1) or whole(*args))
     one, two = Grey(), Grey("other", without=("p3",))
     found = judged(run, one, two)
     assert len(reads) == 12 and (found["grey"].missing, found["other"].expected) == (0, 10)

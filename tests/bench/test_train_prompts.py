@@ -62,7 +62,8 @@ def test_an_asset(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "text", "why"), [
-    ("a.txt", "\n \n", "holds no prompts"), ("a.csv", "a", r"\.txt files .* not from 'a.csv'"),
+    ("a.txt", "\n \n", "holds no prompts"), ("a.md", "a", r"\.txt, .* files, not from 'a.md'"),
+    ("a.csv", "a", "line 1 of .* does not name the columns"),
     ("a.jsonl", '{"prompt": "a"}\nb', "line 2 of .* is not JSON"), ("a.jsonl", '{"text": "a"}', 'line 1 .* has no "prompt"'),
     ("a.jsonl", '{"prompt": " "}', 'has no "prompt"'), ("a.jsonl", '["a"]', 'has no "prompt"'),
     ("a.jsonl", '{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}', "id 'x' twice"),
@@ -80,7 +81,7 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="cannot be read as UTF-8"):
         prompts.train_prompts(str(tmp_path / "a.txt"))
-    with pytest.raises(UserError, match="is not a file: give a .txt or .jsonl file, or one of embedded, geneval_train"):
+    with pytest.raises(UserError, match="is not a file: give a .txt, .* file, or one of embedded, geneval_train"):
         prompts.train_prompts(str(tmp_path / "b.txt"))
 
 

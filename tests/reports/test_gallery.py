@@ -35,7 +35,7 @@ def built(tmp_path_factory) -> Path:
 
 def results_of(root: Path):
     run = load_run(root)
-    return run, [analyse(block, resamples=100) for block in make_blocks(run)]
+    return run, [analyse(block) for block in make_blocks(run)]
 
 
 def test_rows_hold_the_same_prompt_of_every_method_with_its_verdict(built):

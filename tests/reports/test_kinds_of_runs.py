@@ -21,7 +21,7 @@ from tests.reports.synthetic import write_run
 
 def results_of(root):
     run = load_run(root)
-    return run, [analyse(block, resamples=200) for block in make_blocks(run)]
+    return run, [analyse(block) for block in make_blocks(run)]
 
 
 def test_axes_are_blocks_of_their_own(tmp_path):

@@ -246,7 +246,7 @@ def test_prompts_resampled_and_adjusted_see_it_four_times_in_five():
     size = detectable(Interval(0.0, -1.96 * error, 1.96 * error), family)
     rows = generator.normal(0.0, spread, (trials, family, prompts))
     rows[:, 0] += size
-    found = stats_of_reports.checkpoint_intervals(rows.reshape(-1, prompts), categories, "category_mean", generator, resamples=999)
+    found = stats_of_reports.difference_intervals(rows.reshape(-1, prompts), categories, "category_mean", None, generator, 999)
     p_values = np.array([one.p for one in found]).reshape(trials, family)
     real, null = p_values.T
     seen = (real * family < ALPHA) | ((null * family < ALPHA) & (real < ALPHA))  # Holm's two steps
@@ -261,7 +261,7 @@ def test_training_seeds_see_it_four_times_in_five():
     half = stats.t.ppf(0.975, seeds - 1) * spread / math.sqrt(seeds)
     size = detectable(Interval(0.0, -half, half, df=seeds - 1), family)
     luck = generator.normal(0.0, spread, (trials, seeds, 1)) + size + generator.normal(0.0, 1e-4, (trials, seeds, 30))
-    found = [stats_of_reports.method_interval(one, categories, "category_mean", generator).p for one in luck]
+    found = [stats_of_reports.method_difference(one, categories, "category_mean", None, generator, 999).p for one in luck]
     assert (np.array(found) * family < ALPHA).mean() == pytest.approx(0.8, abs=0.04)
 
 

@@ -40,7 +40,7 @@ def three_seeds(tmp_path_factory):
         images=False,
     )
     run = load_run(root)
-    return run, [analyse(block, resamples=400) for block in make_blocks(run)]
+    return run, [analyse(block) for block in make_blocks(run)]
 
 
 def raw(root: Path, policy: str, benchmark: str = "geneval") -> list[dict]:
@@ -177,7 +177,7 @@ def test_csv_is_tidy(three_seeds):
 
 def test_small_category_prints_no_interval(tmp_path):
     root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=19, images=False)
-    result = analyse(make_blocks(load_run(root))[0], resamples=200)
+    result = analyse(make_blocks(load_run(root))[0])
     score = result.scores["a"]
     assert score.headline.known and not any(cell.known for cell in score.columns.values())
     assert "fewer than 20 prompts" in tables.score_note(result)
@@ -186,7 +186,7 @@ def test_small_category_prints_no_interval(tmp_path):
 def quick(root: Path, allow_incomplete: bool = False) -> tuple[str, list[dict]]:
     """The terminal text and the CSV rows of a run, without drawing."""
     run = load_run(root)
-    results = [analyse(block, allow_incomplete, resamples=200) for block in make_blocks(run)]
+    results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
     rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, []))))
     return tables.terminal(run.title, results, [], ""), rows
 
@@ -219,7 +219,7 @@ def test_missing_images_and_unscored_seeds_count_against_coverage(tmp_path):
         "c-seed1.meta.json",
     ):
         (folder / name).unlink()
-    withheld = analyse(make_blocks(load_run(root))[0], resamples=100).withheld
+    withheld = analyse(make_blocks(load_run(root))[0]).withheld
     assert withheld["a"].startswith("239/240") and withheld["b"].startswith("120/240") and withheld["c"] == "not scored"
 
 
@@ -227,7 +227,7 @@ def test_lower_is_better_turns_the_verdict(tmp_path):
     root = write_run(tmp_path, {"a": 0.4}, seeds=1, images=False)
     for path in (root / "verdicts" / "geneval" / "main").glob("*.meta.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "higher_is_better": False}))
-    result = analyse(make_blocks(load_run(root))[0], resamples=200)
+    result = analyse(make_blocks(load_run(root))[0])
     assert result.best == "base" and "base is better than a" in sentences.pair_sentences([result])[0]
 
 
@@ -242,7 +242,7 @@ def test_random_weights_are_labelled(tmp_path):
     assert "a (from random weights)" in text and f"## {title}" in text
     assert text.splitlines()[0] == "# Comparison (embedded world, some policies with random weights)"
     run = load_run(root)
-    results, spent = [analyse(block, resamples=200) for block in make_blocks(run)], costs(run)
+    results, spent = [analyse(block) for block in make_blocks(run)], costs(run)
     rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, spent))))
     assert {row["weights"] for row in rows if row["method"] == "a" and row["kind"] != "difference"} == {"from random weights"}
     assert {row["weights"] for row in rows if row["method"] == "base"} == {""}

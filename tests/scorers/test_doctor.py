@@ -209,13 +209,17 @@ def test_verify_does_not_pass_over_failures(capsys):
 def test_verify_on_a_folder(toy, tmp_path, capsys):
     folder = tmp_path / "pictures"
     folder.mkdir()
-    with pytest.raises(UserError, match="has no pictures"):
+    with pytest.raises(UserError, match="holds no pictures"):
         verify_scorer.main(["imagereward", "--images", str(folder)])
     for width in (10, 20, 30):
         Image.new("RGB", (width, 8)).save(folder / f"{width}.png")
     (folder / "20.txt").write_text("a prompt\n")
+    with pytest.raises(UserError, match="10.png' has 0 files with its prompt"):
+        verify_scorer._from_folder(folder)
+    for width in (10, 30):
+        (folder / f"{width}.txt").write_text("another")
     images, prompts, names = verify_scorer._from_folder(folder)
-    assert prompts == ["", "a prompt", ""] and names == ["10.png", "20.png", "30.png"]
+    assert prompts == ["another", "a prompt", "another"] and names == ["10.png", "20.png", "30.png"]
     assert verify_scorer.main(["imagereward", "--images", str(folder)]) == 0
     assert "3 pictures" in capsys.readouterr().out
 

@@ -6,12 +6,13 @@ import pytest
 from PIL import Image
 
 from bench.benchmarks import dpg
-from bench.benchmarks.dpg import DPG, category_report, item_of, questions_of, split_grid
+from bench.benchmarks.dpg import DPG, item_of, questions_of, split_grid
 from bench.benchmarks.dpg_rule import Item, Question, benchmark_score
 from bench.benchmarks.dpg_rule import category_report as rule_report
 from bench.scorers.base import Judged
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
+from reports.questions import counted
 from tests.scorers.dpg_made import IDENTITY, Says, benchmark, black, place_assets
 
 
@@ -21,6 +22,14 @@ def made(monkeypatch, tmp_path):
 
 
 # --- the headline and the categories ---
+
+
+def category_report(records, mode, level="category"):
+    """What the report prints: 100 x the mean over the answers that count."""
+    pooled = {}
+    for _, question, value in counted(records, mode):
+        pooled.setdefault(question[level], []).append(value)
+    return {category: 100 * sum(values) / len(values) for category, values in pooled.items()}
 
 
 def verdicts(answers):

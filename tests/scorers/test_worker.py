@@ -77,7 +77,7 @@ def test_one_picture_asked_about_twice_stays_one_object(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P", "1", "I;16", "CMYK"])
 def test_every_mode_of_picture_goes_over(tmp_path, mode):
-    picture = grey(255).convert("L").convert("I").convert("I;16") if mode == "I;16" else grey(255).convert(mode)
+    picture = Image.new("I;16", (8, 8), 65535) if mode == "I;16" else grey(255).convert(mode)
     with fake(tmp_path) as scorer:
         assert scores(scorer.score([picture], ["a"])) == [255]
 

@@ -1,0 +1,165 @@
+"""How often the report's intervals hold the truth, and its words are wrong, by simulation with the report's own functions.
+
+Pictures are simulated as runs make them: a prompt's chance of a right picture is drawn from a beta distribution, a few pictures of
+every prompt are right or wrong; what methods and their training seeds add is normal. Every cell of the table has its own generator,
+so cells can be run alone. docs/statistics.md holds the figures of a whole run.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from reports import stats
+
+PICTURES = 4
+FLIPS = 999
+EVEN = np.repeat(np.arange(6), [36, 36, 36, 36, 30, 36])
+"""Categories of the shipped held-out split."""
+LAYOUTS = {
+    "six of 30 to 36": EVEN,
+    "six of 10": np.repeat(np.arange(6), 10),
+    "five of 5, one of 40": np.repeat(np.arange(6), [5, 5, 5, 5, 5, 40]),
+    "20, 60, 100": np.repeat(np.arange(3), [20, 60, 100]),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One case. kind: "coverage" (of 95 % intervals), "family" (share of reports with any wrong word) or "power" (share of trials
+    that see the difference); run(trials, generator) -> share in 0..1; cost: seconds of CPU for 1000 trials, roughly."""
+
+    kind: str
+    group: str
+    name: str
+    run: Callable[[int, np.random.Generator], float]
+
+
+def cells() -> Iterator[Cell]:
+    """All cases, in the order of the table."""
+    for prompts in (20, 35, 100):
+        for mean in (0.03, 0.1, 0.3, 0.5, 0.9, 0.97):
+            for spread, words in ((1.0, "very unlike"), (5.0, "alike")):
+                name = f"share {mean:g}, prompts {words}"
+                yield Cell("coverage", f"a category of {prompts}", name, shares(np.zeros(prompts, int), mean, spread))
+        for name, draw, truth in SKEWED:
+            yield Cell("coverage", f"a category of {prompts}", name, skewed(prompts, draw, truth))
+    for layout, categories in LAYOUTS.items():
+        for mean in (0.03, 0.1, 0.5, 0.9):
+            yield Cell("coverage", f"headline over {layout}", f"share {mean:g}", shares(categories, mean, 2.0))
+            for other in (mean, abs(mean - 0.1)):
+                yield Cell("coverage", f"pair over {layout}", f"{mean:g} against {other:g}", pair(categories, mean, other))
+    for seeds in (3, 4, 6, 8):
+        for share in (0.0, 0.3, 0.6, 0.9):
+            yield Cell("coverage", f"methods, {seeds} seeds", f"seeds hold {share:.0%} of the variance", methods(seeds, share))
+    for seeds in (1, 3, 4, 8):
+        for count in (2, 3, 5, 7):
+            for share in (0.0, 0.6, 0.9) if seeds > 1 else (0.0,):
+                yield Cell("family", f"{count} methods, {seeds} seeds", f"seeds hold {share:.0%}", family(seeds, count, share))
+    for gap in (0.03, 0.05, 0.1):
+        yield Cell("power", "pair over six of 30 to 36", f"difference {gap:g}", pair(EVEN, 0.3 + gap, 0.3, power=True))
+
+
+SKEWED = (
+    ("exponential scores", lambda g, size: g.exponential(size=size), 1.0),
+    ("log-normal scores, sigma 0.75", lambda g, size: g.lognormal(0.0, 0.75, size), float(np.exp(0.75**2 / 2))),
+    ("normal scores", lambda g, size: g.standard_normal(size), 0.0),
+)
+
+
+def right(generator: np.random.Generator, mean: np.ndarray, spread: float, shape: tuple[int, int]) -> np.ndarray:
+    """Shares of right pictures [trials, prompts]; chances are beta(mean * spread, (1 - mean) * spread)."""
+    return generator.binomial(PICTURES, generator.beta(mean * spread, (1 - mean) * spread, shape)) / PICTURES
+
+
+def by_category(categories: np.ndarray, mean: float) -> tuple[np.ndarray, float]:
+    """Means of prompts, from 0.6 to 1.4 times `mean` (or its distance from 1) over the categories, and their headline."""
+    count = categories.max() + 1
+    factor = np.linspace(0.6, 1.4, count) if count > 1 else np.ones(1)
+    of_category = mean * factor if mean <= 0.5 else 1 - (1 - mean) * factor
+    return of_category[categories], float(of_category.mean())
+
+
+def shares(categories: np.ndarray, mean: float, spread: float) -> Callable:
+    """Coverage of the interval of a score."""
+    def run(trials: int, generator: np.random.Generator) -> float:
+        means, truth = by_category(categories, mean)
+        rows = right(generator, means, spread, (trials, len(categories)))
+        return held(stats.score_intervals(rows, categories, "category_mean", 1.0), truth)
+
+    return run
+
+
+def skewed(prompts: int, draw: Callable, truth: float) -> Callable:
+    """Coverage of the interval of a score without bounds."""
+    def run(trials: int, generator: np.random.Generator) -> float:
+        return held(stats.score_intervals(draw(generator, (trials, prompts)), np.zeros(prompts, int), "item_mean", None), truth)
+
+    return run
+
+
+def pair(categories: np.ndarray, mean: float, other: float, power: bool = False) -> Callable:
+    """Coverage of the interval of a paired difference of checkpoints, or how often it is told from 0."""
+    def run(trials: int, generator: np.random.Generator) -> float:
+        (one, first), (two, second) = by_category(categories, mean), by_category(categories, other)
+        shape = (trials, len(categories))
+        rows = right(generator, one, 2.0, shape) - right(generator, two, 2.0, shape)
+        found = stats.difference_intervals(rows, categories, "category_mean", 1.0, generator, FLIPS)
+        return float(np.mean([x.p < 0.05 for x in found])) if power else held(found, first - second)
+
+    return run
+
+
+def methods(seeds: int, share: float) -> Callable:
+    """Coverage of the interval of a difference of methods."""
+    def run(trials: int, generator: np.random.Generator) -> float:
+        found = []
+        for _ in range(trials):
+            a, b = trained(generator, 2, seeds, share)
+            found.append(stats.method_difference(a - b, EVEN, "category_mean", None, generator, 99))
+        return held(found, 0.0)
+
+    return run
+
+
+def family(seeds: int, count: int, share: float) -> Callable:
+    """Share of reports on `count` equal methods that call any pair different."""
+    def run(trials: int, generator: np.random.Generator) -> float:
+        wrong = 0
+        for _ in range(trials):
+            scores = trained(generator, count, seeds, share)
+            gaps = [a - b for a, b in combinations(scores, 2)]
+            if seeds >= stats.MIN_SEEDS:
+                found = [stats.method_difference(gap, EVEN, "category_mean", None, generator, 99) for gap in gaps]
+                p = [_without_flips(one, gap) for one, gap in zip(found, gaps, strict=True)]
+            else:
+                rows = np.array([gap.mean(0) for gap in gaps])
+                p = [one.p for one in stats.difference_intervals(rows, EVEN, "category_mean", None, generator, FLIPS)]
+            wrong += min(stats.holm(p)) < 0.05
+        return wrong / trials
+
+    return run
+
+
+def _without_flips(found: stats.Interval, gap: np.ndarray) -> float:
+    """p by Student's t alone: an upper bound of how often methods are called different, at a tenth of the time."""
+    crossed = stats.Crossed.of(gap, EVEN, stats.headline_weights(EVEN, "category_mean"))
+    return stats.tail(abs(found.estimate) / crossed.variance**0.5, crossed.df)
+
+
+def trained(generator: np.random.Generator, count: int, seeds: int, share: float) -> list[np.ndarray]:
+    """Scores [seeds, prompts] of `count` equal methods; seeds hold `share` of the variance of a mean over seeds and prompts."""
+    prompts = len(EVEN)
+    seed_sd = (share / max(1e-9, 1 - share) * seeds / prompts) ** 0.5
+    common = generator.standard_normal(prompts)
+    return [
+        common + generator.standard_normal(prompts) + seed_sd * generator.standard_normal((seeds, 1))
+        + generator.standard_normal((seeds, prompts)) * 0.5
+        for _ in range(count)
+    ]
+
+
+def held(found: list[stats.Interval], truth: float) -> float:
+    """Share of the intervals that hold `truth`; what has none holds nothing."""
+    return float(np.mean([one.low <= truth + 1e-12 and truth - 1e-12 <= one.high for one in found]))

@@ -1,0 +1,61 @@
+"""Whether a file is a 2 x 2 grid of pictures, as far as its size and what is on it can tell."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bench.given.names import several
+from htgrpo.errors import UserError
+from htgrpo.pictures import Unreadable, opened, size_of
+
+LOOKED_AT = 16
+"""Files of a folder that are decoded for it."""
+NEAR = 8
+"""Lines on either side of the middle that an edge must stand out from; smaller quarters are not looked at."""
+EDGE, ROUGH = 2.0, 0.25
+"""How far the step across the middle exceeds the steps beside it in a grid; the part of the difference between far pixels that is
+a step between neighbours in what is too rough to tell, such as noise."""
+
+
+def side_of(file: Path, grid: int | None) -> int:
+    """The side in px of a quarter of a file. grid: the side that is asked for. Raises UserError where the size allows no grid."""
+    try:
+        width, height = size_of(file.read_bytes())
+    except (Unreadable, OSError) as error:
+        raise UserError(f"{str(file)!r} cannot be read as a picture ({error}): make it again or remove it") from error
+    side = grid or width // 2
+    if (width, height) != (2 * side, 2 * side):
+        raise UserError(f"{str(file)!r} measures {width} x {height}, but a grid of four {side} px pictures measures {2 * side} x "
+                        f"{2 * side}: give --grid with the side of one picture, or --layout dpg-single for files that hold one "
+                        "picture each")
+    return side
+
+
+def check_edges(files: Sequence[Path]) -> None:
+    """Raises UserError where most files that tell anything go on across their middle, as single pictures do."""
+    looked = [files[place] for place in sorted({*np.linspace(0, len(files) - 1, LOOKED_AT).round().astype(int).tolist()})]
+    told = {file: found for file in looked if (found := _is_grid(file)) is not None}
+    single = [file.name for file, found in told.items() if not found]
+    if 2 * len(single) > len(told):
+        raise UserError(f"{len(single)} of {len(told)} files that were looked at show no edge where four pictures would meet "
+                        f"({several(single)}): single pictures are --layout dpg-single; if these are grids, give --grid with the "
+                        "side of one picture")
+
+
+def _is_grid(file: Path) -> bool | None:
+    """Whether there is an edge along the middles of a square picture; None where nothing can be told."""
+    try:
+        grey = np.asarray(opened(file.read_bytes()).convert("L"), dtype=np.float64)
+    except (Unreadable, OSError):
+        return None  # it will be judged, and that will tell
+    side = len(grey) // 2
+    if side <= NEAR:
+        return None
+    steps = [np.abs(np.diff(lines, axis=0)).mean(axis=1)[side - 1 - NEAR:side + NEAR] for lines in (grey, grey.T)]
+    middle = max(step[NEAR] for step in steps)
+    beside = max(float(np.median(np.delete(step, NEAR))) for step in steps)
+    far = max(np.abs(lines[:side] - lines[side:]).mean() for lines in (grey, grey.T))
+    if max(middle, beside) < 1 or beside > ROUGH * far > 0:
+        return None
+    return bool(middle > EDGE * beside)
