@@ -29,8 +29,8 @@ def paragraphs(run: Run) -> list[str]:
             f"pictures each), which no table shows: trained to {told['budget'].split(',')[0]} (a method without rollouts to the "
             f"next budget) with the training seeds {seeds}, scored by the mean over these. All methods followed one rule: the "
             f"learning rate {told['lr']:g} x {first}; while the best lay at an end, the next one beyond it, down to x "
-            f"{told['ladder'][0]:g} and up to x {told['ladder'][-1]:g}; and one try of the method's own choosing at the best rate. Differences between "
-            "tries are mostly within noise."
+            f"{told['ladder'][0]:g} and up to x {told['ladder'][-1]:g}; and one try of the method's own choosing at the best rate. "
+            "Differences between tries are mostly within noise."
         )
     if untold:
         lines.append(f"No record of tuning stands behind the settings of {', '.join(untold)}.")
