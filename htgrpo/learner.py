@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.engine import Engine, EngineConfig
-from htgrpo.errors import UserError
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.holding import Holding
 from htgrpo.interface import Method, RolloutGroup, advantages
 from htgrpo.policies.llada import Network
@@ -87,6 +87,7 @@ class GroupLearner:
         on_phase("reward")
         images = _Images(setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward)
         clock.lap("reward")
+        self._insist_on_rewards(images, number)
         self._insist_on_spread(images)
         on_phase("update")
         metrics, forwards = images.metrics(config), {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))}
@@ -139,6 +140,14 @@ class GroupLearner:
         ids = policy.prompt(prompt.text, self.setup.config.pads)
         return RolloutGroup(ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward,
                             rollout.entropy).kept()
+
+    def _insist_on_rewards(self, images: "_Images", number: int) -> None:
+        """Raises UserError, with the exit code of work that can be done later, where rewards failed and no picture has one."""
+        if any(images.failed.values()) and not bool(torch.isfinite(images.rewards.total).any()):
+            parts = ", ".join(f"{name} failed for {count}" for name, count in images.failed.items() if count)
+            why = f" ({images.why()})" if images.why() else ""
+            raise UserError(f"no picture of iteration {number} has a reward: of {len(images.rewards.total)} {parts}{why}; mend the "
+                            "reward, then run the same command again, which goes on from the last checkpoint", EXIT_INCOMPLETE)
 
     def _insist_on_spread(self, images: "_Images") -> None:
         """Counts iterations in which no group had two different rewards; raises UserError after PATIENCE of them."""

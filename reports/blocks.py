@@ -1,6 +1,6 @@
 """Arranges verdicts into blocks: one benchmark, one generation setting, one view, methods x seeds x prompts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from reports.load import BASE, CURVE, Run, labelled, titled, weights_note
 from reports.questions import asked_questions, counted, mode_of
 from reports.views import FINAL
 
+MAIN_CLAIM, SECONDARY = "main claim, named before the run", "secondary"
 BUDGETS = {"forwards": "at equal forwards", "iterations": "at equal iterations"}
 
 
@@ -27,8 +28,8 @@ class MethodScores:
     """Scores of one method in one block.
 
     seeds: training seeds ([None] where there is none). scores: float [S, P], mean over the samples of a prompt in
-    displayed units, NaN where no image was judged. hits, asked: float [S, P, Q] answered and asked questions by
-    question category (Q may be 0).
+    displayed units, NaN where no image was judged. untrained: whether no reward of its training ever differed within a group.
+    hits, asked: float [S, P, Q] answered and asked questions by question category (Q may be 0).
     """
 
     name: str
@@ -42,11 +43,13 @@ class MethodScores:
     forwards: list[float]
     random_weights: bool
     policies: list[str]
+    untrained: bool = False
 
     @property
     def weights(self) -> str:
-        """The note on its weights: "random weights", "from random weights" or nothing."""
-        return weights_note(self.random_weights, trained=any(self.iterations))
+        """The note on its weights: "random weights", "from random weights", "nothing was trained" or nothing."""
+        note = weights_note(self.random_weights, trained=any(self.iterations))
+        return ", ".join(filter(None, [note, "nothing was trained" if self.untrained else ""]))
 
     @property
     def label(self) -> str:
@@ -68,11 +71,11 @@ class MethodScores:
 class Block:
     """One comparison on equal terms.
 
-    milestone: the view (see reports.views); main_view: whether it is the main one; claimed: whether this comparison was named
-    before the run; elsewhere: trained methods that only other views show; limit: of equal seconds. prompts: ids [P];
-    category: int [P] into `categories`; binary: every score is 0 or `scale`; axis: key of the evidence whose values are the scores,
-    where the benchmark has several axes; pictures: whether any record has one; given: see Run.given; mode: how answers count in
-    question_categories, see questions.counted.
+    milestone: the view (see reports.views); main_view: whether it is the main one; claim: MAIN_CLAIM where this comparison
+    was named before the run, SECONDARY where another was, "" where none was; elsewhere: trained methods that only other views
+    show; limit: of equal seconds. prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`; axis:
+    key of the evidence whose values are the scores, where the benchmark has several axes; pictures: whether any record has one;
+    given: see Run.given; mode: how answers count in question_categories, see questions.counted.
     """
 
     benchmark: str
@@ -85,7 +88,7 @@ class Block:
     question_categories: list[str]
     methods: list[MethodScores]
     main_view: bool = False
-    claimed: bool = False
+    claim: str = ""
     elsewhere: list[str] = field(default_factory=list)
     limit: float = float("nan")
     binary: bool = False
@@ -217,7 +220,7 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
         sorted(questions),
         [],
         main_view=milestone == run.main_view,
-        claimed={"benchmark": meta["benchmark"], "setting": setting, "milestone": milestone} == run.config.get("claim"),
+        claim=_claim(run, {"benchmark": meta["benchmark"], "setting": setting, "milestone": milestone}, meta, axis),
         limit=run.seconds if milestone == SECONDS else float("nan"),
         axis=axis,
         pictures=bool((records["image"] != "").any()),
@@ -227,7 +230,8 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
     for method in run.methods:
         part = chosen[chosen["method"] == method]
         if len(part):
-            block.methods.append(_method_scores(part, records, block, _unscored_seeds(run, part, milestone)))
+            one = _method_scores(part, records, block, _unscored_seeds(run, part, milestone))
+            block.methods.append(replace(one, untrained=run.untrained(method)))
         elif not run.takes_part(method, milestone):
             block.elsewhere.append(method)
         elif block.main_view and (method == BASE or method in run.config.get("methods", [])):
@@ -235,6 +239,13 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
     values = records["score"].dropna()
     block.binary = bool(len(values)) and bool(values.isin([0.0, 1.0]).all())
     return block
+
+
+def _claim(run: Run, comparison: dict, meta: dict, axis: str) -> str:
+    """Block.claim of a comparison; of several axes the first is meant."""
+    if not (named := run.config.get("claim")):
+        return ""
+    return MAIN_CLAIM if comparison == named and axis in ("", next(iter(meta.get("axes") or [""]))) else SECONDARY
 
 
 def _unscored_seeds(run: Run, part: pd.DataFrame, view: str) -> int:

@@ -1,16 +1,18 @@
 """index.html: the whole report in one file that needs no network."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 
-from reports import choices, cost_tables, sentences, tables
+from reports import choices, cost_tables, health, sentences, tables
 from reports.analysis import Result, verdict
 from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
 from reports.gallery import Gallery
-from reports.hacking import REWARD_NOTE, Moves, heading, warnings
+from reports.hacking import REWARD_NOTE, Moves, heading
+from reports.health import Health
 from reports.load import Run
 from reports.stats import MIN_SEEDS
 from reports.style import DPI, colours
@@ -23,10 +25,10 @@ POINTS = 116
 
 def page(
     run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes], gallery: Gallery | None = None,
-    moves: list[Moves] | None = None,
+    moves: list[Moves] | None = None, trained: list[Health] | None = None, warnings: Sequence[str] = (),
 ) -> str:
     """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of reward
-    hacking."""
+    hacking; trained: how training went."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -53,7 +55,8 @@ def page(
         gallery=gallery,
         palette=colours(run.methods),
         moves=moves or [],
-        warnings=warnings(moves or []),
+        warnings=list(warnings),
+        health={"title": health.TITLE, "header": health.HEADER, "note": health.NOTE, "rows": [one.cells for one in trained or []]},
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
     )

@@ -82,6 +82,13 @@ class Run:
                     found.setdefault(pair, int(last))
         return found
 
+    def untrained(self, method: str) -> bool:
+        """Whether a method's rewards never differed within a group, so that no weight has moved for their sake."""
+        lines = self.metrics[self.metrics["method"] == method]
+        if not len(lines) or "groups" not in lines or lines["groups"].isna().all():
+            return False
+        return float(lines["groups"].sum()) == float(lines["groups_without_spread"].sum())
+
     def takes_part(self, method: str, view: str) -> bool:
         """Whether a view shows a method at all: equal iterations are no view of one without rollouts (train_config.comparable)."""
         lines = self.metrics[self.metrics["method"] == method]

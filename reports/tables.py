@@ -8,7 +8,6 @@ from reports.cost_tables import COST_NOTE, SHORT_COST_NOTE, cost_tables
 from reports.costs import Cost, costs_title
 from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
-from reports.hacking import warnings as all_warnings
 from reports.load import BASE
 from reports.questions import RULES
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
@@ -59,10 +58,13 @@ def terminal(
 
 
 def markdown(
-    title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = (), chosen: Sequence[str] = (), legend: str = ""
+    title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = (), told: Sequence[str] = (), legend: str = "",
+    warnings: Sequence[str] = (),
 ) -> str:
-    """table.md: every block with every interval, both kinds of claim, the sentences, the cost, and how settings were `chosen`."""
+    """table.md: every block with every interval, both kinds of claim, the sentences, the cost, `warnings`, and what is
+    `told` of training and of the choice of settings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison", *([f"{legend}."] if legend else []), METHOD_NOTE]
+    parts += [f"**Warning:** {line}" for line in warnings]
     for result in results:
         parts += [f"## {result.block.label}", f"{_capital(protocol(result))}.", *_coverage(result)]
         if result.scores:
@@ -83,9 +85,9 @@ def markdown(
     if costs:
         parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False), COST_NOTE]
     if moves:
-        parts += ["## Reward against what was not trained on", *(f"**Warning:** {line}" for line in all_warnings(moves))]
+        parts += ["## Reward against what was not trained on"]
         parts += [moves_table(moves), f"{REWARD_NOTE} {MEASURE}"]
-    parts += chosen
+    parts += told
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,7 +95,8 @@ METHOD_NOTE = (
     f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within "
     "their category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds "
     "and prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the "
-    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
+    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. Only the main claim was named "
+    "before the run; every other family of tests has 5 % of its own and gives leads, not findings. A category with fewer than "
     f"{MIN_PROMPTS} prompts has no interval."
 )
 def _capital(text: str) -> str:
@@ -109,7 +112,7 @@ def protocol(result: Result) -> str:
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     what = "prompts" if block.pictures else "documents"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
-    parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    parts = [block.claim, f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from htgrpo.errors import UserError
-from reports.blocks import make_blocks
+from reports.blocks import MAIN_CLAIM, SECONDARY, make_blocks
 from reports.build import build
 from reports.choices import paragraphs, rows
 from reports.costs import by_view, costs
@@ -56,8 +56,8 @@ def test_costs_up_to_each_view_are_counted_by_hand(root):
 
 def test_blocks_show_the_checkpoints_of_their_view_and_mark_the_claim(root):
     blocks = make_blocks(load_run(root))
-    told = [(block.milestone, block.main_view, block.claimed) for block in blocks]
-    assert told == [("iterations:30", True, False), ("forwards:1000", False, True)]
+    told = [(block.milestone, block.main_view, block.claim) for block in blocks]
+    assert told == [("iterations:30", True, SECONDARY), ("forwards:1000", False, MAIN_CLAIM)]
     assert [method.policies[0] for method in blocks[0].methods] == ["base", "a-seed0", "b-seed0"]
     assert [method.policies[0] for method in blocks[1].methods] == ["base", "a-seed0@20", "b-seed0@20"]
     assert {i for method in blocks[1].methods[1:] for i in method.iterations} == {20}
