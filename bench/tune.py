@@ -76,10 +76,10 @@ def parser() -> argparse.ArgumentParser:
 
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
+    from bench.budgets import parse_views, training_budget
     from bench.request import parse_names, parse_seeds, positive
     from bench.weights import EMBEDDED, inspect
     from htgrpo.registry import METHODS
-    from htgrpo.train_config import parse_budgets
 
     grid = read("tune")
     methods = [METHODS.check(method) for method in parse_names(args.methods, "--methods") or grid["methods"]]
@@ -88,8 +88,8 @@ def asked(args: argparse.Namespace) -> Tuning:
         raise UserError(f"--seeds is {args.seeds!r}, but a try needs at least two training seeds, such as 1000,1001")
     positive(args.samples, "--samples"), positive(args.jobs, "--jobs")
     defaults = preset(grid["preset"], EMBEDDED)
-    budgets = parse_budgets(args.budget if args.budget is not None else defaults["budget"])
-    settings = {**defaults["train"], "budget": ",".join(budget.text for budget in budgets), "save_every": 1000}
+    budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
+    settings = {**defaults["train"], "budget": budget, "save_every": 1000}
     weights = inspect(args.policy)
     rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(seeds))
     return Tuning(tuple(methods), weights.source, weights.sha256, settings, args.samples, rule)

@@ -67,6 +67,13 @@ def test_the_shipped_grid_is_the_same_for_every_method():
         METHODS.get(method)(**{key: value for key, value in grid["own_choice"][method].items() if key != "lr"})
 
 
+def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
+    tuning = tune.asked(tune.parser().parse_args(["--out", str(tmp_path)]))
+    views = tune.preset(read("tune")["preset"], "embedded")["budget"].split(",")
+    assert tuning.settings["budget"].split(",")[0] == views[0] == "iterations:16" and "seconds" not in tuning.settings["budget"]
+    assert tune.preset("quick", "embedded")["budget"].split(",")[0] == views[0], "both presets are tuned for"
+
+
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune") / "policy"
