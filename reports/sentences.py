@@ -2,7 +2,6 @@
 
 from reports.analysis import Pair, Result, verdict
 from reports.blocks import MAIN_CLAIM
-from reports.load import FINAL
 from reports.stats import MIN_SEEDS
 from reports.text import CHECKPOINTS_ONLY, bounds, number, probability
 
@@ -70,9 +69,9 @@ def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
     twin = other.pair(pair.a, pair.b)
     if twin and twin.a != pair.a:
         twin = twin.flipped()
-    where = other.block.when if other.block.milestone != FINAL else "there"
+    where = "there" if other.block.main_view else other.block.when
     if other.block.setting != "main":
-        where = f"with {other.block.setting}" + (f" {other.block.when}" if other.block.milestone != FINAL else "")
+        where = f"with {other.block.setting}" + ("" if other.block.main_view else f" {other.block.when}")
     where = where[0].upper() + where[1:]
     if twin is None:
         return f"{where}: not scored."

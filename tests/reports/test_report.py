@@ -120,7 +120,7 @@ def test_three_seeds_claim_methods_and_follow_the_order(three_seeds):
     words = sentences.pair_sentences(results)
     found = next(line for line in words if "a_b&c is better than base" in line)
     assert "3 training seeds" in found and "At equal iterations (20): the order survives" in found
-    assert "With other_sampler at equal forwards (6000): the order survives" in found
+    assert "With other_sampler: the order survives" in found
     undecided = next(line for line in words if "α" in line and "base" in line)
     assert "not told apart" in undecided
     assert ">" in sentences.order(main) and "a_b&c over base" in sentences.resolution(main)
