@@ -105,10 +105,7 @@ def read_record(root: Path) -> dict[str, Any]:
     path = Path(root) / RECORD
     if not path.is_file():
         raise UserError(f"{str(root)!r} holds no {RECORD}: give the folder that bench.ablate wrote to")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}): run bench.ablate again, which writes it") from error
+    return read_object(path, "delete it and run bench.ablate again, which writes it")
 
 
 def load_variants(root: Path, record: dict[str, Any]) -> Run:
