@@ -41,8 +41,27 @@ def main(argv: list[str] | None = None) -> int:
     if out.is_file() and not args.overwrite and MARK not in out.read_text("utf-8", errors="replace"):
         raise UserError(f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite")
     atomic_write_text(out, render(facts))
+    if out.resolve().parent == Path(args.checkpoint).resolve():
+        _list(out.resolve())
     print(f"model card written to {out} ({facts.told})")
     return 0
+
+
+def _list(card: Path) -> None:
+    """Adds a card that lies in a checkpoint to the files that the checkpoint, and the run around it, list."""
+    from bench.card_facts import run_around
+    from bench.complete import record_again
+    from bench.rundir import PATIENCE, RunDir
+    from htgrpo.folders import FILE as LIST
+    from htgrpo.folders import record
+
+    folder, root = card.parent, run_around(card.parent)
+    if not (folder / LIST).is_file():
+        return
+    record(folder, card.name)
+    if root is not None:
+        with RunDir(root).locked(PATIENCE):
+            record_again(RunDir(root), [RunDir(root).relative(folder / name) for name in (card.name, LIST)])
 
 
 def render(facts) -> str:

@@ -37,7 +37,7 @@ def saved(run: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class State:
-    """A trainer's state as state.json has it. identity: of the training; policy: sha256 of the files that it belongs to, by name."""
+    """A trainer's state as state.json has it. identity: of the training; policy: sha256 of the files it belongs to, by name."""
 
     progress: Progress
     identity: str

@@ -126,7 +126,7 @@ def _mend(stream: BinaryIO) -> None:
 
 
 def read_object(path: Path, remedy: str = "restore it, or run the stage that makes it again") -> dict[str, Any]:
-    """The JSON object in `path`. Raises UserError, which ends with `remedy`, for a file that is not there or holds anything else."""
+    """The JSON object in `path`. Raises UserError, which ends with `remedy`, where there is none."""
     try:
         value = json.loads(Path(path).read_bytes().decode("utf-8"))
     except OSError as error:

@@ -29,6 +29,8 @@ from htgrpo.files import (
 )
 
 FILE = "files.json"
+HARMLESS = re.compile(r"(README|LICENSE|NOTICE)[^/]*|\.gitattributes|\.DS_Store|\.(git|cache)/.*")
+"""What people and the hub's own program add to a model's folder, and nothing reads."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 RESTORE = "restore it from a copy"
 
@@ -95,7 +97,9 @@ def verify(folder: Path, remedy: str = RESTORE) -> Seal:
         raise UserError(f"{str(folder)!r} has no {name}, which {FILE} lists: {remedy}")
     for name in there:
         if name not in found.files:
-            raise UserError(f"{str(folder)!r} holds {name!r}, which {FILE} does not list: it was added or renamed; move it elsewhere")
+            if HARMLESS.fullmatch(name):
+                continue
+            raise UserError(f"{str(folder)!r} holds {name!r}, which {FILE} does not list: it was added or renamed; move it away")
         if content_sha256(folder / name) != found.files[name]:
             raise UserError(f"{str(folder / name)!r} is damaged (its content is not what {FILE} lists): {remedy}")
     return found
@@ -128,12 +132,12 @@ def check_replaceable(path: Path, made_by: str, overwrite: bool, flag: str = "--
     if not overwrite:
         raise UserError(f"{flag} is {str(path)!r}, which exists already: give a new folder, or add --overwrite to make it again")
     for name in everything(path):
-        if name not in old.files and name != FILE and not _listed_below(path, name):
+        if name not in old.files and name != FILE and not listed_below(path, name):
             raise UserError(f"{flag} is {str(path)!r}, which holds {name!r} that this command did not write: move that elsewhere "
                             "first")
 
 
-def _listed_below(folder: Path, name: str) -> bool:
+def listed_below(folder: Path, name: str) -> bool:
     """Whether a subfolder's own list has the file `name` of `folder`, or it is such a list."""
     path = folder / name
     for around in path.parents:

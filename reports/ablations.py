@@ -4,7 +4,6 @@ A folder of bench.ablate holds ablations.json (the studies) and variants/NAME/, 
 trained once and may stand in several studies; the starting policy is scored once, in the default's run.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from htgrpo.errors import UserError
+from htgrpo.files import read_object
 from reports import stats
 from reports.analysis import Pair, Result, Score, analyse, verdict
 from reports.blocks import Block, make_blocks

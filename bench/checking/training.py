@@ -5,10 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bench.checking.findings import Damaged, Findings, read_object, read_records
+from bench.checking.findings import Damaged, Findings, read_records
 from bench.request import Request
 from bench.rundir import RunDir
-from htgrpo.checkpoints import STATE, saved
+from htgrpo.checkpoints import STATE, read_state, with_state
+from htgrpo.errors import UserError
 from htgrpo.train_config import TrainConfig, parse_budget
 from htgrpo.trainer import METRICS, TIMING, train_identity
 from htgrpo.world.prompts import split_prompts
@@ -39,20 +40,19 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
     _check_log(metrics, f"{where}/{METRICS}", findings)
     clock = [record["iteration"] for record in _log(folder, TIMING)]
     findings.same(f"{where}/{TIMING}", "the list of iterations", clock, [r["iteration"] for r in metrics], METRICS)
-    states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
+    states = with_state(folder)
     if not states or not metrics:
         findings.missing.append(f"{where}: has no checkpoint with the trainer's state, so that its settings cannot be checked")
         return
     newest, last = states[-1], metrics[-1]
     name = f"{where}/checkpoints/{newest.name}/{STATE}/state.json"
     try:
-        state = read_object(newest / STATE / "state.json")
-    except Damaged as error:
-        raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json {error}") from error
-    findings.same(name, "iteration", state["iteration"], int(newest.name.removeprefix("step_")), "its folder")
+        state = read_state(newest)
+    except UserError as error:
+        raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json: {error.message}") from error
     for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
-        findings.same(name, key, state[key], value, f"the last line of {METRICS}")
-    _check_settings(name, state["identity"], request, method, seed, findings)
+        findings.same(name, key, getattr(state.progress, key), value, f"the last line of {METRICS}")
+    _check_settings(name, state.identity, request, method, seed, findings)
     budget = parse_budget(request.train[method]["budget"])
     if not budget.done(last["iteration"], last["forwards_total"], last["forwards"]):
         findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before its budget was spent")
