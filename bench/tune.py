@@ -16,6 +16,9 @@ from pathlib import Path
 
 from bench.cli import run_main
 
+WRITTEN = ("tune.json", "tune.md", "tries")
+RESULT = {"name": str, "method": str, "lr": float, "options": dict, "own_choice": bool, "geneval": float, "reward": float | None,
+          "iterations": int, "forwards": int, "seconds": float}
 GRID = Path(__file__).parent / "presets" / "tune.json"
 
 
@@ -67,13 +70,14 @@ def run_try(one: Try, settings: dict, policy_name: str, out: Path, seed: int, sa
     from htgrpo.files import atomic_json
     from htgrpo.options import build
     from htgrpo.policies import load_policy
+    from htgrpo.run_files import read
     from htgrpo.train_config import TrainConfig
     from htgrpo.trainer import train
     from htgrpo.world.prompts import split_prompts
 
     folder = out / "tries" / one.name
     if (folder / "result.json").exists():
-        return json.loads((folder / "result.json").read_text())
+        return read(folder / "result.json", RESULT)
     config = build(TrainConfig, {**settings, "method": one.method, "lr": one.lr, "seed": seed}, "training")
     config = replace(config, method_options=one.options)
     policy = load_policy(policy_name)
@@ -111,9 +115,7 @@ def validate(policy, config, samples: int) -> tuple[float, dict[str, float], flo
 def main(argv: list[str] | None = None) -> int:
     """Runs the missing tries and prints the table."""
     args = parser().parse_args(argv)
-    import multiprocessing
-    import os
-
+    from bench.rundir import RunDir
     from htgrpo.files import atomic_json, atomic_write_text
     from htgrpo.registry import METHODS
     from htgrpo.train_config import parse_budget
@@ -123,15 +125,44 @@ def main(argv: list[str] | None = None) -> int:
     parse_budget(settings["budget"])
     methods = [METHODS.check(m) for m in (args.methods.split(",") if args.methods else grid["methods"])]
     tries = tries_of(grid, methods)
+    _check_out(args.out)
     if args.dry_run:
         print("\n".join(one.name for one in tries))
         return 0
+    with RunDir(args.out).locked():
+        results, base = _run(args, tries, settings)
+        atomic_json(args.out / "tune.json", {"settings": settings, "seed": args.seed, "base": base, "tries": results})
+        text = render(results, base, settings)
+        atomic_write_text(args.out / "tune.md", text)
+    print(text)
+    return 0
+
+
+def _check_out(out: Path) -> None:
+    """Raises UserError where `out` is something else than a folder of this command, or a new one."""
+    from htgrpo.errors import UserError
+    from htgrpo.folders import check_place
+
+    check_place(out)
+    strange = sorted(path.name for path in out.glob("*") if path.name not in WRITTEN and path.name[0] != ".")
+    if strange or any((out / name).exists() and not (out / "tries").is_dir() for name in WRITTEN):
+        raise UserError(f"--out is {str(out)!r}, which holds {(strange or [WRITTEN[0]])[0]!r} and is no folder of this command: "
+                        "give a new or empty folder")
+
+
+def _run(args: argparse.Namespace, tries: list[Try], settings: dict) -> tuple[list[dict], dict]:
+    """The results of all tries in their order, those that are there already included, and of the starting policy."""
+    import multiprocessing
+    import os
+
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from bench.worker import watch_parent
 
     results = []
     context = multiprocessing.get_context("spawn")
     jobs = args.jobs or len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool, Progress(
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=watch_parent) as pool, Progress(
         TextColumn("tuning"), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     ) as bar:
         task = bar.add_task("", total=len(tries))
@@ -141,12 +172,7 @@ def main(argv: list[str] | None = None) -> int:
             bar.update(task, advance=1, description=f"{results[-1]['name']}: {results[-1]['geneval']:.3f}")
     order = [one.name for one in tries]
     results.sort(key=lambda r: order.index(r["name"]))
-    base = run_base(args.policy, settings, args.samples)
-    atomic_json(args.out / "tune.json", {"settings": settings, "seed": args.seed, "base": base, "tries": results})
-    text = render(results, base, settings)
-    atomic_write_text(args.out / "tune.md", text)
-    print(text)
-    return 0
+    return results, run_base(args.policy, settings, args.samples)
 
 
 def run_base(policy_name: str, settings: dict, samples: int) -> dict:

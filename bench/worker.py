@@ -31,7 +31,7 @@ def run_in_process(job: Job, connection: Connection) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    watch_parent()
 
     def emit(event: dict[str, Any]) -> None:
         try:
@@ -54,7 +54,12 @@ def _stop(*_: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _watch_parent() -> None:
+def watch_parent() -> None:
+    """From now on this process ends with its parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     import multiprocessing
 
     parent = multiprocessing.parent_process()

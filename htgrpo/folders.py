@@ -18,6 +18,7 @@ from typing import Any
 from htgrpo.errors import UserError
 from htgrpo.files import (
     UNFINISHED,
+    atomic_write_bytes,
     atomic_write_text,
     content_sha256,
     explained,
@@ -226,6 +227,29 @@ def _finish(folder: Path) -> None:
         if path.is_file():
             with open(path, "rb") as stream:
                 os.fsync(stream.fileno())
+
+
+def check_file(path: Path, keys: Iterable[str], flag: str = "--out") -> None:
+    """Raises UserError where `path` is a folder, or a file that is not a JSON object with these keys, as our own one is."""
+    if path.is_dir():
+        raise UserError(f"{flag} is {str(path)!r}, which is a folder: give a file")
+    with contextlib.suppress(UserError):
+        if not path.exists() or {*keys} <= read_object(path).keys():
+            return
+    raise UserError(f"{flag} is {str(path)!r}, which holds something that this command did not write: give another file")
+
+
+def add_files(folder: Path, made_by: str, written: dict[str, bytes], flag: str = "--out") -> None:
+    """Writes files into a folder that may hold others, and lists them. Raises UserError, and writes nothing, where a file of the
+    same name is not in the list already."""
+    old = read_seal(folder, remedy="give another folder") if (folder / FILE).is_file() else Seal(made_by, {})
+    for name in [*written, *([FILE] if old.made_by != made_by else [])]:
+        if (folder / name).exists() and name not in old.files:
+            raise UserError(f"{flag} is {str(folder)!r}, which holds {name!r} that this command did not write: give another folder")
+    for name, data in written.items():
+        atomic_write_bytes(folder / name, data)
+    files = {**old.files, **{name: content_sha256(folder / name) for name in written}}
+    atomic_write_text(folder / FILE, Seal(made_by, files, old.about).text)
 
 
 def _hold(folder: Path) -> int | None:
