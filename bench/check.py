@@ -73,6 +73,7 @@ def check(root: Path) -> "Findings":
         request = Request.read(config, CONFIG)
     except UserError as error:
         findings.mismatches.append(f"{CONFIG}: {error.message}")
+        check_complete(run, findings)
         return findings
     check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
     if config.get("kind") != KIND:  # given pictures have no training

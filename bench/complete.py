@@ -73,8 +73,9 @@ def is_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> bool:
 
 
 def begin(run: RunDir, mends_pictures: bool = True) -> None:
-    """Before any work: nothing may be built on a file that is not what a command has written. What is gone is made again, and so
-    are pictures that were changed where that is this command's to do. Raises UserError naming the first other one."""
+    """Before any work: nothing may be built on a file that is not what a command has written. What is gone is made again, and
+    pictures that were changed are where a command `mends_pictures`; scoring tells of them itself. Raises UserError naming the first
+    other one."""
     seal = sealed(run)
     for name in sorted(seal.files) if seal else ():
         if not _changed(run, name, seal) or (PICTURE.fullmatch(name) and (mends_pictures or not (run.root / name).exists())):
@@ -93,10 +94,10 @@ def _remedy(name: str) -> tuple[str, str, str]:
         unit = checkpoint or training
         return unit[0], "checkpoint" if checkpoint else "training", (
             f"restore it, or delete the folder {training[0]}: then the same command trains it again")
+    if PICTURE.fullmatch(name):
+        return "", "", "run the command of this run, or python -m bench.generate on it: that makes the picture again"
     if name.startswith(("images/", "results/")):
-        folder = str(Path(name).parent)
-        what = "the picture" if PICTURE.fullmatch(name) else f"the folder {folder}"
-        return "", "", f"restore it, or delete {what}: then python -m bench.compare or bench.generate makes it again"
+        return "", "", f"restore it, or delete the folder {Path(name).parent}: then the same command makes it again"
     if name.startswith(("verdicts/", "logs/")):
         return "", "", "restore it, or delete it: then the same command makes it again"
     return "", "", "restore it, or start again with --overwrite"

@@ -16,7 +16,7 @@ from bench.progress import make_progress
 from bench.request import Request
 from bench.rundir import PATIENCE, RunDir, refuse_difference, write_config
 from bench.running import Options, check, device_of
-from bench.work import GENERATE, REPORT, SCORE, Job
+from bench.work import REPORT, SCORE, Job
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
 from htgrpo.registry import BACKBONES
 
@@ -48,7 +48,7 @@ def execute(request: Request, root: Path, options: Options) -> int:
             held.enter_context(run.locked())
             if options.overwrite:
                 run.clear() if not options.in_process else run.clear_trainings(request)
-            begin(run, GENERATE in options.stages)
+            begin(run)
             verdicts.sweep(run)
         ranks.gather(None)
         ended = _work(run, request, options, device, ranks, held)
@@ -262,7 +262,7 @@ def execute_report(root: Path, options: Options) -> int:
     run.request()
     if not machine.is_main_process():
         return EXIT_OK
-    with run.locked(PATIENCE):
+    with run.locked():
         begin(run, mends_pictures=False)
         result = print_report(run, options.allow_incomplete, options.as_json)
     if options.as_json:

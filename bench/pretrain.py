@@ -6,10 +6,11 @@
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 
 from bench.cli import run_main
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
@@ -103,17 +104,16 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
     """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises UserError then."""
     from htgrpo.files import explained
-    from htgrpo.folders import seal
+    from htgrpo.folders import atomic_dir
 
     try:
         with explained(out):
             write(folder)
     except UserError as error:
-        place = Path(mkdtemp(prefix=f"{out.name}-"))
+        place = Path(gettempdir()) / f"{out.name}-{os.urandom(4).hex()}"
         try:
-            with explained(place):
-                write(place)
-                seal(place, MADE_BY)
+            with atomic_dir(place, MADE_BY) as elsewhere:
+                write(elsewhere)
         except UserError:
             raise error from None
         raise UserError(f"{error.message.partition(';')[0]}; the trained policy is kept in {str(place)!r}: move that folder to "

@@ -77,16 +77,22 @@ class RunDir:
         config = read_config(self.root / CONFIG)
         return Request.read(config, str(self.root / CONFIG))
 
-    def files(self) -> tuple[list[str], list[str]]:
-        """Paths within the run of the files that commands have written, and of those that somebody else has."""
+    def files(self, strict: bool = True) -> tuple[list[str], list[str]]:
+        """Paths within the run of the files that commands have written, and of those that somebody else has. Raises UserError where
+        a folder's list of its files is damaged; unless `strict`, all in it count as written by commands."""
         ours, others = [], []
         for name in everything(self.root) if self.root.is_dir() else []:
             if name != LOCK:
-                (ours if self._is_ours(name) else others).append(name)
+                (ours if self._is_ours(name, strict) else others).append(name)
         return ours, others
 
-    def _is_ours(self, name: str) -> bool:
-        return bool(OURS.fullmatch(name)) or bool(LISTED.fullmatch(name) and listed_below(self.root, name))
+    def _is_ours(self, name: str, strict: bool) -> bool:
+        try:
+            return bool(OURS.fullmatch(name)) or bool(LISTED.fullmatch(name) and listed_below(self.root, name))
+        except UserError:
+            if strict:
+                raise
+            return True
 
     def clear(self, below: str = "") -> None:
         """Removes everything the run wrote, or what of it lies in the folder `below`. Raises UserError, and removes nothing, where

@@ -16,10 +16,11 @@ def check_complete(run: RunDir, findings: Findings) -> None:
     except UserError as error:
         findings.mismatches.append(f"{FILE}: {error.message}")
         return
+    ours, others = run.files(strict=False)
+    _name_strangers(others, findings)
     if seal is None:
         findings.missing.append(f"{FILE}: is not there, so the run was never finished; run its command again")
         return
-    ours, others = run.files()
     ours = [name for name in ours if name != FILE and not name.startswith("report/")]
     for name in ours:
         if name in seal.files:
@@ -33,15 +34,17 @@ def check_complete(run: RunDir, findings: Findings) -> None:
         whole = checkpoint and not (run.root / checkpoint[0]).exists()  # they may be deleted to make room
         gone = f"{name}: is gone since the run was complete ({FILE})"
         (findings.missing if whole else findings.mismatches).append(gone)
-    for name in others:
-        line = f"{name}: was written by no command of this run"
-        if name.startswith("report/"):
-            continue  # the report's own check names it
-        if Path(name).parts[0].startswith("."):
-            findings.not_checked(line)
-        else:
-            findings.mismatches.append(line)
     if seal.about["open"]:
         findings.missing.append(f"{FILE}: a command was at work in this run and did not end; run it again")
     elif not seal.about["whole"]:
         findings.missing.append(f"{FILE}: the last command did not do all that was asked for; run it again")
+
+
+def _name_strangers(names: list[str], findings: Findings) -> None:
+    """Files that no command has written; the report's own check names those beside it."""
+    for name in (name for name in names if not name.startswith("report/")):
+        line = f"{name}: was written by no command of this run"
+        if Path(name).parts[0].startswith("."):
+            findings.not_checked(line)
+        else:
+            findings.mismatches.append(line)

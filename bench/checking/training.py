@@ -10,6 +10,7 @@ from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.checkpoints import STATE, read_state, with_state
 from htgrpo.errors import UserError
+from htgrpo.folders import read_seal
 from htgrpo.train_config import TrainConfig, parse_budget
 from htgrpo.trainer import METRICS, TIMING, train_identity
 from htgrpo.world.prompts import split_prompts
@@ -52,6 +53,12 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
         raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json: {error.message}") from error
     for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
         findings.same(name, key, getattr(state.progress, key), value, f"the last line of {METRICS}")
+    try:
+        written = read_seal(newest).files
+    except UserError as error:
+        raise Damaged(f"checkpoints/{newest.name}: {error.message}") from error
+    for file, sha256 in state.policy.items():
+        findings.same(name, f"policy.{file}", sha256, written.get(file), "the list of the checkpoint's files")
     _check_settings(name, state.identity, request, method, seed, findings)
     budget = parse_budget(request.train[method]["budget"])
     if not budget.done(last["iteration"], last["forwards_total"], last["forwards"]):
