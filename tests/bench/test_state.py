@@ -37,6 +37,8 @@ def files(run: Path) -> list[str]:
 def seals(monkeypatch):
     """bench.check without what recomputes: what the lists of files find on their own."""
     monkeypatch.setattr("bench.checking.chain.check_scores", lambda *_: None)
+    monkeypatch.setattr("bench.checking.chain.load_benchmarks", lambda *_: {})
+    monkeypatch.setattr("bench.checking.training.check_trainings", lambda *_: None)
     monkeypatch.setattr("bench.checking.report._remake", lambda run, temporary, allow: run.root / "report")
 
 
