@@ -90,11 +90,14 @@ def record(folder: Path, name: str) -> None:
     atomic_write_text(folder / FILE, Seal(old.made_by, {**old.files, name: content_sha256(folder / name)}, old.about).text)
 
 
-def verify(folder: Path, remedy: str = RESTORE) -> Seal:
-    """The list of `folder`, all of whose files are as they were written. Raises UserError that names the first one which is not."""
+def verify(folder: Path, remedy: str = RESTORE, below: str = "") -> Seal:
+    """The list of `folder`, all of whose files (or those whose path begins with `below`) are as they were written. Raises
+    UserError that names the first one which is not."""
     found = read_seal(folder, remedy=remedy)
-    there = contents(folder)
-    for name in sorted({*found.files} - {*there}):
+    there = [name for name in contents(folder) if name.startswith(below)]
+    for name in sorted(name for name in {*found.files} - {*there} if name.startswith(below)):
+        if HARMLESS.fullmatch(name):
+            continue
         raise UserError(f"{str(folder)!r} has no {name}, which {FILE} lists: {remedy}")
     for name in there:
         if name not in found.files:

@@ -31,7 +31,7 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
                    "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json")
 """Files that a published tokenizer may consist of."""
 HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]
+HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "pretrain.jsonl"]
 HUB_LEGACY_FILES = ["*.bin"]
 
 
@@ -96,22 +96,21 @@ class ModelFolder:
     @cached_property
     def sha256(self) -> str:
         """Identity of all that decides what the policy does: its weights (an adapter's with those below it), its configuration, its
-        tokenizer, and its image codec where that lies in the folder.
+        tokenizer, and its image codec where that is a folder of this machine (a hub id stands in htgrpo.json or in the backbone).
 
         A file in the hub's cache whose name is its sha256, as large ones' are, is not read.
         """
         own = [_content_sha256(file) for file in self.shards.files]
         if self.kind == ADAPTER:
             own.append(self.base["sha256"])
-        return sha256_json([own, self.config, {name: _content_sha256(self.path / name) for name in self._parts()}])
+        return sha256_json([own, self.config, [[path.name, _content_sha256(path)] for path in self._parts()]])
 
-    def _parts(self) -> list[str]:
-        """The files of the tokenizer and of an image codec in the folder itself: they decide what the policy reads and draws."""
-        codec = str(self.sidecar.get("codec") or "")
-        codecs = {"vq", "vqvae", codec if Path(codec).name == codec else ""} - {""}
-        inside = [path for name in sorted(codecs) for path in sorted((self.path / name).glob("*")) if path.is_file()]
-        return [name for name in TOKENIZER_FILES if (self.path / name).is_file()] + [
-            path.relative_to(self.path).as_posix() for path in inside]
+    def _parts(self) -> list[Path]:
+        """The files of the tokenizer and of the image codec: they decide what the policy reads and draws."""
+        codec = self.path / str(self.sidecar.get("codec") or "vq")  # an absolute path stays one
+        codec = codec if codec.is_dir() else self.path / "vqvae"
+        tokenizer = [self.path / name for name in TOKENIZER_FILES]
+        return [path for path in [*tokenizer, *sorted(codec.glob("*"))] if path.is_file()]
 
 
 @dataclass(frozen=True)
