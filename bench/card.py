@@ -48,20 +48,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list(card: Path) -> None:
-    """Adds a card that lies in a checkpoint to the files that the checkpoint, and the run around it, list."""
+    """Adds a card that lies in a checkpoint to the files that the run around it lists."""
     from bench.card_facts import run_around
     from bench.complete import record_again
     from bench.rundir import PATIENCE, RunDir
-    from htgrpo.folders import FILE as LIST
-    from htgrpo.folders import record
 
-    folder, root = card.parent, run_around(card.parent)
-    if not (folder / LIST).is_file():
-        return
-    record(folder, card.name)
+    root = run_around(card.parent)
     if root is not None:
         with RunDir(root).locked(PATIENCE):
-            record_again(RunDir(root), [RunDir(root).relative(folder / name) for name in (card.name, LIST)])
+            record_again(RunDir(root), [RunDir(root).relative(card)])
 
 
 def render(facts) -> str:

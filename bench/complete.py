@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.request import Request
-from bench.rundir import SEAL, RunDir
+from bench.rundir import CARD, SEAL, RunDir
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_write_text, content_sha256, sha256_file, sha256_json
 from htgrpo.folders import FILE as LIST
@@ -78,7 +78,9 @@ def begin(run: RunDir, mends_pictures: bool = True) -> None:
     other one."""
     seal = sealed(run)
     for name in sorted(seal.files) if seal else ():
-        if not _changed(run, name, seal) or (PICTURE.fullmatch(name) and (mends_pictures or not (run.root / name).exists())):
+        if CARD.fullmatch(name) or not _changed(run, name, seal):
+            continue
+        if PICTURE.fullmatch(name) and (mends_pictures or not (run.root / name).exists()):
             continue
         unit, word, remedy = _remedy(name)
         if (run.root / name).exists():
@@ -138,7 +140,8 @@ def record_again(run: RunDir, names: Iterable[str]) -> None:
 def _close(run: RunDir, stamps: list[str], whole: bool) -> None:
     before = sealed(run)
     stamps = sorted({*(before.about["stamps"] if before else []), *stamps})
-    trusted = {name: value for name, value in (before.files if before else {}).items() if CHECKPOINT.match(name)}
+    kept = before.files if before else {}
+    trusted = {name: value for name, value in kept.items() if CHECKPOINT.match(name) and not CARD.fullmatch(name)}
     files = {name: trusted.get(name) or _recorded(run, name) for name in _names(run)}
     _write(run, Seal(MADE_BY, files, {"stamps": stamps, "open": False, "whole": whole}))
 

@@ -28,6 +28,8 @@ OURS = re.compile(
 )
 """What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their files."""
 LISTED = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/.+|report/[^/]+")
+CARD, MARK = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/README\.md"), "<!-- written by python -m bench.card"
+"""A model card in a checkpoint, and what tells that no person wrote it."""
 PATIENCE = 60.0
 """Seconds that a command waits for another one which only reports."""
 
@@ -87,6 +89,8 @@ class RunDir:
         return ours, others
 
     def _is_ours(self, name: str, strict: bool) -> bool:
+        if CARD.fullmatch(name):
+            return MARK in (self.root / name).read_text("utf-8", errors="replace")
         try:
             return bool(OURS.fullmatch(name)) or bool(LISTED.fullmatch(name) and listed_below(self.root, name))
         except UserError:

@@ -84,12 +84,6 @@ def seal(folder: Path, made_by: str, about: dict[str, Any] | None = None) -> Non
     atomic_write_text(folder / FILE, Seal(made_by, files, about or {}).text)
 
 
-def record(folder: Path, name: str) -> None:
-    """Adds one file of `folder` to its list, or its new state."""
-    old = read_seal(folder)
-    atomic_write_text(folder / FILE, Seal(old.made_by, {**old.files, name: content_sha256(folder / name)}, old.about).text)
-
-
 def verify(folder: Path, remedy: str = RESTORE, below: str = "") -> Seal:
     """The list of `folder`, all of whose files (or those whose path begins with `below`) are as they were written. Raises
     UserError that names the first one which is not."""
