@@ -132,9 +132,9 @@ def read_object(path: Path, remedy: str = "restore it, or run the stage that mak
     except OSError as error:
         raise UserError(f"{str(path)!r} cannot be read ({error.strerror}): {remedy}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{str(path)!r} is damaged or cut off, it is not JSON ({error}): {remedy}") from error
+        raise UserError(f"{str(path)!r} is not JSON ({error}), it is damaged or cut off: {remedy}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} holds a {type(value).__name__} where a JSON object belongs: {remedy}")
+        raise UserError(f"{str(path)!r} is not JSON of the right kind (a {type(value).__name__} where an object belongs): {remedy}")
     return value
 
 

@@ -153,7 +153,7 @@ TAMPERINGS = {
     "no configuration": (lambda run: (run / "config.json").write_text("{}"), ["config.json: config.json lacks "]),
     "a truncated configuration": (
         lambda run: (run / "config.json").write_text((run / "config.json").read_text()[:-20]),
-        ["config.json' is damaged or cut off"],
+        ["config.json' is not JSON"],
     ),
 }
 
