@@ -176,9 +176,11 @@ def _verify(folder: Path) -> None:
     """Raises UserError unless all files are as this program wrote them. Only folders from elsewhere have no list of their files;
     those are known by `ModelFolder.sha256` alone."""
     undamaged = "use an undamaged checkpoint, or restore it from a copy"
-    ours = (folder / CONFIG).is_file() and not (folder / ADAPTER_CONFIG).is_file() and "backbone" in read_json(folder / CONFIG)
-    if (folder / SEALED).is_file() or ours or CHECKPOINT.fullmatch(folder.name):
-        verify(folder, undamaged)
+    if not (folder / SEALED).is_file() and not CHECKPOINT.fullmatch(folder.name):
+        written_here = (folder / CONFIG).is_file() and "backbone" in read_json(folder / CONFIG)
+        if not written_here or (folder / ADAPTER_CONFIG).is_file():
+            return
+    verify(folder, undamaged)
 
 
 def read_json(path: Path) -> dict[str, Any]:
