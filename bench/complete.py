@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
+from bench.images import manifest
 from bench.request import Request
 from bench.rundir import CARD, SEAL, RunDir
 from htgrpo.errors import UserError
@@ -142,7 +143,8 @@ def _close(run: RunDir, stamps: list[str], whole: bool) -> None:
     stamps = sorted({*(before.about["stamps"] if before else []), *stamps})
     kept = before.files if before else {}
     trusted = {name: value for name, value in kept.items() if CHECKPOINT.match(name) and not CARD.fullmatch(name)}
-    files = {name: trusted.get(name) or _recorded(run, name) for name in _names(run)}
+    made = _made(run)
+    files = {name: trusted.get(name) or made.get(name) or _recorded(run, name) for name in {*_names(run), *made}}
     _write(run, Seal(MADE_BY, files, {"stamps": stamps, "open": False, "whole": whole}))
 
 
@@ -153,6 +155,17 @@ def _write(run: RunDir, seal: Seal) -> None:
 def _names(run: RunDir) -> list[str]:
     """The files that complete.json lists: all that commands have written but itself and the report, which has a list of its own."""
     return [name for name in run.files()[0] if name != FILE and not name.startswith("report/")]
+
+
+def _made(run: RunDir) -> dict[str, str]:
+    """The sha256 of the run's own pictures as they were made, so that no later damage slips in."""
+    found = {}
+    for folder in run.root.glob("images/*/*/*"):
+        place = folder.relative_to(run.root).as_posix()
+        with contextlib.suppress(UserError):
+            own = [one for one in manifest(folder).values() if Path(one["file"]).name == one["file"]]
+            found |= {f"{place}/{one['file']}": one["sha256"] for one in own}
+    return found
 
 
 def _recorded(run: RunDir, name: str) -> str:

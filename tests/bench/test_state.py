@@ -132,6 +132,17 @@ def test_damage_is_not_sealed_over(run, seals):
     assert any("model.safetensors" in line for line in check.check(run).mismatches)
 
 
+def test_a_damaged_picture_is_sealed_as_it_was_made(run, seals):
+    """And one that is gone is missed, whatever command ran since."""
+    one = RunDir(run)
+    first, second = sorted((run / PICTURES).glob("*.png"))[:2]
+    with working(one):
+        flip(first)
+        second.unlink()
+    told = "\n".join(check.check(run).mismatches)
+    assert first.name in told and second.name in told
+
+
 def test_overwrite_removes_what_the_run_wrote_and_refuses_where_more_lies(run):
     one = RunDir(run)
     (run / "report/notes.txt").write_text("mine")
