@@ -30,7 +30,7 @@ OURS = re.compile(
 LISTED = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/.+|report/[^/]+")
 CARD, MARK = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/README\.md"), "<!-- written by python -m bench.card"
 """A model card in a checkpoint, and what tells that no person wrote it."""
-PATIENCE = 60.0
+PATIENCE = 300.0
 """Seconds that a command waits for another one which only reports."""
 
 
