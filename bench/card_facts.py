@@ -51,7 +51,7 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         raise UserError(f"{checkpoint!r} is not a folder: give a checkpoint such as "
                         "runs/NAME/train/METHOD/seed0/checkpoints/step_000040")
     model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
-    root = root or _run_around(Path(checkpoint).resolve())
+    root = root or run_around(Path(checkpoint).resolve())
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if place else []
     method = place.method if place else ""
@@ -99,7 +99,7 @@ def _backbone(checkpoint: str) -> str | None:
     return open_model(checkpoint, download=False).backbone or None
 
 
-def _run_around(folder: Path) -> Path | None:
+def run_around(folder: Path) -> Path | None:
     """The run whose training wrote this folder: RUN/train/METHOD/seedS/checkpoints/step_N."""
     parents = folder.parents
     inside = len(parents) > 4 and parents[0].name == "checkpoints" and parents[3].name == "train"

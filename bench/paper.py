@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
-    from htgrpo.files import atomic_write_bytes
+    from htgrpo.folders import add_files
     from reports import paper_tables, paper_text
 
     ablations = [root for root in args.run if paper_tables.is_ablation(root)]
@@ -90,8 +90,7 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
         contents |= {f"figure4.{kind}": data for kind, data in drawn.items()}
         text.append(words)
     text += shown.values()
-    for name, data in contents.items():
-        atomic_write_bytes(args.out / name, data)
+    add_files(args.out, "python -m bench.paper", contents)
     written = [str(args.out / name) for name in contents]
     if args.json:
         print(json.dumps({"files": written, "text": "\n".join(text)}, indent=2, ensure_ascii=False))

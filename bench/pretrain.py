@@ -5,10 +5,17 @@
 """
 
 import argparse
+import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import gettempdir
 
 from bench.cli import run_main
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
+
+MADE_BY = "python -m bench.pretrain"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
     p.add_argument("--keep-every", type=int, default=0, help="also keep OUT-stepN every so many steps (default: only the last)")
     p.add_argument("--threads", type=int, default=1, help="compute threads (default 1); another number changes the last bits")
+    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
         p.add_argument(f"--{name}", type=int, default=value, help=f"size of the network (default {value})")
     return p
@@ -30,28 +38,47 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
-    import json
+    from htgrpo.folders import atomic_dir, check_place, check_replaceable
+    from htgrpo.options import require
+
+    for name in ("steps", "batch", "lr", "threads"):
+        require(getattr(args, name) > 0, f"--{name}", getattr(args, name), "it must be greater than 0")
+    check_place(args.out)
+    kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
+    between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
+    for out in between.values():
+        check_replaceable(out, MADE_BY, args.overwrite)
+    with atomic_dir(args.out, MADE_BY, args.overwrite) as folder:
+        loss = _train(args, between, folder)
+    print(f"policy written to {args.out} (last loss {loss:.4f})")
+    return 0
+
+
+def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> float:
+    """Trains, and writes the policies of the steps in `between` and at last the one in `folder`. Returns the last loss."""
     import math
     from copy import deepcopy
 
     import torch
+    from rich.console import Console
     from rich.progress import track
 
     from htgrpo import cpu
-    from htgrpo.files import atomic_dir
-    from htgrpo.options import require
+    from htgrpo.folders import atomic_dir
     from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
     from htgrpo.rng import generator
 
-    for name in ("steps", "batch", "lr", "threads"):
-        require(getattr(args, name) > 0, f"--{name}", getattr(args, name), "it must be greater than 0")
     cpu.tune(args.threads)
     size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
     policy = new_policy(size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
     optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
-    log, started = [], time.perf_counter()
-    from rich.console import Console
+    settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
+    log, started = [settings], time.perf_counter()
+
+    def write(place: Path) -> None:
+        policy.with_net(average).write(place)
+        (place / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
 
     for step in track(range(1, args.steps + 1), "pre-training", console=Console(stderr=True)):
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
@@ -67,14 +94,30 @@ def main(argv: list[str] | None = None) -> int:
                 kept.lerp_(now, 1.0 - decay)
         if step % 50 == 0 or step == args.steps:
             log.append({"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)})
-        if step == args.steps or (args.keep_every and step % args.keep_every == 0):
-            out = args.out if step == args.steps else args.out.with_name(f"{args.out.name}-step{step}")
-            settings = {"command": "python -m bench.pretrain", **{k: v for k, v in vars(args).items() if k != "out"}}
-            with atomic_dir(out) as folder:
-                policy.with_net(average).write(folder)
-                (folder / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [settings, *log]))
-    print(f"policy written to {args.out} (last loss {loss:.4f})")
-    return 0
+        if step in between:
+            with atomic_dir(between[step], MADE_BY, args.overwrite) as place:
+                write(place)
+    _write_or_rescue(write, folder, args.out)
+    return loss
+
+
+def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
+    """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises UserError then."""
+    from htgrpo.files import explained
+    from htgrpo.folders import atomic_dir
+
+    try:
+        with explained(out):
+            write(folder)
+    except UserError as error:
+        place = Path(gettempdir()) / f"{out.name}-{os.urandom(4).hex()}"
+        try:
+            with atomic_dir(place, MADE_BY) as elsewhere:
+                write(elsewhere)
+        except UserError:
+            raise error from None
+        raise UserError(f"{error.message.partition(';')[0]}; the trained policy is kept in {str(place)!r}: move that folder to "
+                        f"{str(out)!r} when there is room", EXIT_INCOMPLETE) from error
 
 
 if __name__ == "__main__":

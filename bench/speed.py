@@ -63,6 +63,10 @@ def main(argv: list[str] | None = None) -> int:
     from htgrpo.options import convert, require
     from htgrpo.registry import METHODS
 
+    if args.out:
+        from htgrpo.folders import check_file
+
+        check_file(args.out, ("rates", "ways") if args.scorers else ("threads", "peak_gflops", "rows"))
     require(args.repeats >= 1, "--repeats", args.repeats, "it must be at least 1")
     threads = args.threads or len(os.sched_getaffinity(0))
     if args.scorers:

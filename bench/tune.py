@@ -24,6 +24,7 @@ from bench.tries import Grid, Try, next_tries
 from bench.tune_record import missing_runs, recorded, render, result_file
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text
+from htgrpo.folders import check_place
 
 CONFIG = "tune_config.json"
 SPLIT = "validation"
@@ -126,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def refuse_another(out: Path, tuning: Tuning) -> None:
     """Raises UserError where `out` holds something else, or tries of other settings, naming the first difference."""
+    check_place(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {str(out)!r} is a file: give a folder")
     if not (out / CONFIG).is_file():

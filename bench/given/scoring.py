@@ -1,7 +1,7 @@
 """Scores folders of given pictures into a run of their own, which reports and checks read like any other."""
 
+import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
+from bench.complete import begin, mark_complete, working
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
-from bench.images import MANIFEST, META, identity_of
+from bench.images import MANIFEST, META, clear, identity_of
 from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
 from bench.rundir import RunDir
 from bench.selection import select_all
+from bench.verdicts import sweep
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text, sha256_file, sha256_json
@@ -104,10 +106,13 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
             say(line)
     ended: list[Ended] = []
-    with machine.launch(device_of(options) == "cpu") as ranks:
+    with machine.launch(device_of(options) == "cpu") as ranks, contextlib.ExitStack() as held:
         if ranks.is_main:
-            with run.locked():
-                _write(run, given, work)
+            held.enter_context(run.locked())
+            begin(run)
+            sweep(run)
+            held.enter_context(working(run))
+            _write(run, given, work)
         ranks.gather(None)
         jobs = {one.folder.label: _job(run, one, options) for one in work}
         with make_progress(list(jobs.values()), 0.0) as progress:
@@ -124,6 +129,8 @@ def execute(given: Given, root: Path, options: "Options") -> int:
                 ended.append(Ended(job, None, gaps))
                 for benchmark in one.benchmarks.values():
                     benchmark.close()
+        if ranks.is_main and not any(one.missing for one in ended):
+            mark_complete(run, run.request(), options.stages)
         status = "incomplete" if any(one.missing for one in ended) else "complete"
         return finish(run, options, status, ended) if ranks.is_main else 0
 
@@ -211,7 +218,7 @@ def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
     identity = evaluation.generation_identity(one.target.sha256)
     if identity_of(folder) == identity:
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     lines = []
     for prompt, sample in evaluation.drawn_items:
         picture = one.pictures.get((prompt.id, sample))

@@ -28,10 +28,10 @@ def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | Non
         results, found = None, f"unreadable ({error})"
     if found == identity and not overwrite:
         return results
-    if overwrite:
+    if overwrite and results is not None and isinstance(found, str):  # they are ours
         return None
     raise UserError(f"{str(folder / RESULTS)!r} holds other results (other weights, tasks, settings or lm-eval; or it is damaged): "
-                    "give another --out, or --overwrite")
+                    "give another --out, or --overwrite where this command wrote them")
 
 
 def table(results: dict[str, Any]) -> str:

@@ -133,12 +133,16 @@ def test_a_request_survives_config_json_and_differences_are_named(policy, finish
 
 def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
     run = RunDir(tmp_path)
-    (tmp_path / "train/ht/.step_000001.abc").mkdir(parents=True)
-    (tmp_path / "train/ht/.step_000001.abc/.x").write_text("")
-    (tmp_path / ".config.json.abc").write_text("")
+    (tmp_path / "train/ht/.step_000001.0123abcd.unfinished").mkdir(parents=True)
+    (tmp_path / "train/ht/.step_000001.0123abcd.unfinished/.x").write_text("")
+    (tmp_path / ".config.json.0123abcd.unfinished").write_text("")
+    mine = [".git", ".git/HEAD", ".notes", "train/.config.json.abc"]
+    (tmp_path / ".git").mkdir()
+    for name in mine[1:]:
+        (tmp_path / name).write_text("mine")
     with run.locked():
-        run.sweep()
-        assert sorted(p.name for p in tmp_path.rglob("*")) == [".lock", "ht", "train"]
+        left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
+        assert left == sorted([*mine, ".lock", "train", "train/ht"])
 
 
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):

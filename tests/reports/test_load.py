@@ -16,7 +16,7 @@ from tests.reports.synthetic import write_run
         (lambda root: (root / "config.json").write_text("{"), "is not JSON"),
         (lambda root: [p.unlink() for p in root.glob("verdicts/*/*/*.meta.json")], "holds no verdicts"),
         (lambda root: (root / "verdicts/geneval/main/base.jsonl").unlink(), "is missing beside its meta file"),
-        (lambda root: _edit(root, "base.jsonl", '"score": 1.0', '"score": NaN'), "is ok but its score is nan"),
+        (lambda root: _edit(root, "base.jsonl", '"score": 1.0', '"score": NaN'), "score is nan"),
         (lambda root: _edit(root, "base.jsonl", '"status": "ok"', '"status": "fine"'), "status 'fine'"),
         (lambda root: _edit(root, "base.jsonl", '"sample": 1', '"sample": 0'), "twice"),
         (
