@@ -14,6 +14,7 @@ from htgrpo.run_files import (
     ITERATION,
     META,
     NUMBERS,
+    OPTIONAL_ITERATION,
     OPTIONAL_PICTURE,
     OPTIONAL_RECORD,
     PICTURE,
@@ -239,7 +240,8 @@ def _read_training(root: Path, name: str) -> pd.DataFrame:
     """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
     frames = []
     for path in sorted((root / "train").glob(f"*/seed*/{name}")):
-        rows = records(path, ITERATION, {}, NUMBERS, "restore it, or train this method again with python -m bench.train")
+        again = "restore it, or train this method again with python -m bench.train"
+        rows = records(path, ITERATION, OPTIONAL_ITERATION, NUMBERS, again)
         if not rows:
             continue
         frame = pd.DataFrame(rows)

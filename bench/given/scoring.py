@@ -200,7 +200,7 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
     request = Request("images", [one.folder.label for one in work], [], "", "", "", "", "", names, "heldout", given.limit,
-                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {}, False)
+                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {})
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
     atomic_json(run.root / "config.json", {
