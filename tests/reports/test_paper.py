@@ -164,7 +164,7 @@ def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
     assert paper.main(["--table", "5", "--figure", "4", "--run", str(root), "--out", str(out)]) == EXIT_OK
     text = capsys.readouterr().out
     assert "A4 NOT MEASURED" in text and "A1 NOT MEASURED" in text and "Settings of the run ab" in text
-    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf"}
+    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf", "files.json"}
     laid = paper_tables.layout_5(root)
     own = {line.method: line.cells["overall"] for line in laid.lines if line.group != "mmada"}
     assert own["gamma_up"].measured and own["gamma_sparse"].why == "not scored" and own["gamma_up"].printed == ""
