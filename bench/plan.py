@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate
@@ -147,8 +146,7 @@ def training_of(context: Context, method: str, seed: int) -> Training:
         identity, iteration, forwards, last = (state[key] for key in ("identity", "iteration", "forwards", "last"))
     except (ValueError, KeyError):
         return Training(False, 0, 0, None)  # the trainer explains what is wrong with it
-    policy = SimpleNamespace(sha256=context.request.policy_sha256)
-    if identity != train_identity(config, policy, context.train_prompts):
+    if identity != train_identity(config, context.request.policy_sha256, context.request.train_prompts["sha256"]):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
     return Training(parse_budget(config.budget).done(iteration, forwards, last), iteration, forwards, states[-1])
 
