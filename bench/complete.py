@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
+from bench.machine import versions
 from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.files import atomic_json, sha256_file, sha256_json
@@ -30,8 +31,8 @@ def code_identity() -> str:
 
 
 def stamp(request: Request, stages: tuple[str, ...]) -> str:
-    """Hex identity of a command's work."""
-    return sha256_json([asdict(request), sorted(stages), code_identity()])
+    """Hex identity of a command's work, and of everything that may decide what comes of it."""
+    return sha256_json([asdict(request), sorted(stages), code_identity(), versions()])
 
 
 def is_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> bool:

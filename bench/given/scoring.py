@@ -16,7 +16,7 @@ from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
-from bench.rundir import RunDir
+from bench.rundir import RunDir, earlier_versions
 from bench.selection import select_all
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
 from htgrpo.errors import UserError
@@ -198,7 +198,8 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
     atomic_json(run.root / "config.json", {
         "kind": KIND, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
-        "versions": machine.versions(), "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
+        "versions": machine.versions(), **earlier_versions(before, machine.versions()),
+        "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
         "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
     })
     for one in work:
