@@ -18,6 +18,7 @@ class Mask(Method):
     tokens visible in their context receive loss as well. Its reduction is the token mean; the paper's is the rollout mean.
     """
 
+    title = "MaskGRPO"
     updates_per_rollout: int = 8
     min_rate: float = 0.8
     mask_agg: Literal["current", "all_iterations"] = "current"

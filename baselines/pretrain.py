@@ -19,6 +19,7 @@ from htgrpo.world.codec import PatchCodec
 class Pretrain(Method):
     """Options of the control: optimiser steps per iteration, and pictures per step."""
 
+    title = "continued pre-training, a control"
     updates_per_iteration: int = 4
     batch: int = 64
     rewarded = False
@@ -55,8 +56,9 @@ class PretrainLearner:
                 losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
                 norms.append(self.setup.holding.step())
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
-        forwards = {"train": 3 * self.method.updates_per_iteration * self.method.batch}
-        return Iteration(mean, forwards, {"update": time.perf_counter() - started})
+        steps, forwards = self.method.updates_per_iteration, {"train": 3 * self.method.updates_per_iteration * self.method.batch}
+        counts = {"rollouts": 0, "reward_queries": 0, "optimiser_steps": steps, "forwards_undeduplicated": forwards["train"]}
+        return Iteration({**counts, **mean}, forwards, {"update": time.perf_counter() - started})
 
     def _backward(self, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor) -> float:
         """The loss of a batch that all ranks share; adds this rank's part of its gradient."""

@@ -21,6 +21,7 @@ class Trace(Method):
     kl_norm: "share" follows the policy term; "sum" is the published code's sum over tokens divided by rows only.
     """
 
+    title = "TraceGRPO"
     updates_per_rollout: int = 8
     shrink: int = 1
     norm: Literal["token", "group"] = "token"
@@ -56,6 +57,14 @@ class Trace(Method):
         share = mask.double() / mask.sum() if self.norm == "token" else mask.double() / size[row] / rows
         kl_share = None if self.kl_norm == "share" else mask.double() / rows
         return Update(contexts, row, share, torch.ones_like(share), kl_share)
+
+
+@dataclass(frozen=True)
+class TraceOnce(Trace):
+    """TraceGRPO, each row once: TraceRL's own visit, a K-th of what `every` costs in training steps."""
+
+    title = "TraceGRPO, each row once"
+    visit: Literal["every", "once"] = "once"
 
 
 def _rows(codes: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:

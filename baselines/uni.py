@@ -20,6 +20,7 @@ class Uni(Method):
     """Options of UniGRPO. spacing: "box" ends at ratio 1 (the empty context), "stride" wraps modulo T. ratio: "token", or
     "sequence" for one ratio per image, exp of the mean log-ratio over its masked tokens."""
 
+    title = "UniGRPO"
     updates_per_rollout: int = 8
     spacing: Literal["box", "stride"] = "box"
     ratio: Literal["token", "sequence"] = "token"

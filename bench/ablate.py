@@ -114,22 +114,22 @@ def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str,
 def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[str]) -> "tuple[str, dict[str, Request]]":
     """A hash of the settings, and one request per variant. Raises UserError as bench.request does, and for a --set of an option
     that the studies change."""
+    from bench.budgets import training_budget
     from bench.request import from_arguments
     from htgrpo.files import sha256_json
-    from htgrpo.train_config import parse_budget
 
     method, taken = data["method"], data["default"]["options"]
     for text in args.set:
         key = text.partition("=")[0]
         if key.removeprefix(f"{method}.") in taken and key != key.removeprefix(f"{method}."):
             raise UserError(f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out")
-    args.methods, args.checkpoint = method, []
+    args.methods, args.checkpoint, args.claim = method, [], None
     args.seeds = args.seeds if args.seeds is not None else str(data["seeds"])
     parsed = from_arguments(args)
-    request = replace(parsed.request, equal_iterations=False, curve=0)
-    if args.budget is None and parse_budget(request.budget).kind == "forwards":
+    request = replace(parsed.request, curve=0)
+    if args.budget is None and any(not view.startswith("iterations") for view in request.views):
         request = replace(request, budget=f"iterations:{data['iterations']}")
-    base = {**request.train[method], "budget": request.budget}
+    base = {**request.train[method], "budget": training_budget(request.views)}
     requests = {
         name: replace(request, train={method: {**base, "method_options": {**base["method_options"], **options}}})
         for name, options in variants_of(data, studies).items()

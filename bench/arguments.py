@@ -94,9 +94,12 @@ def add_training(p: argparse.ArgumentParser) -> None:
     """How methods are trained."""
     p.add_argument(
         "--budget",
-        metavar="KIND:N",
-        help="when a training ends: forwards:N (equal compute: sequences through the network, a training step counting "
-        "three; rollouts included) or iterations:N (default: the preset's)",
+        metavar="KIND:N,...",
+        help="when methods are compared: iterations:N (the same rollouts, reward queries and optimiser steps) or forwards:N (equal "
+        "compute: sequences through the network, a training step counting three, rollouts included), or several with commas "
+        "between, such as iterations:16,forwards:40000: a training goes on until all are reached and keeps a checkpoint at each; "
+        "the first one is the main view. With ,seconds the checkpoints within the time of the quickest training are compared as "
+        "well (default: the preset's)",
     )
     p.add_argument(
         "--reward",
@@ -135,9 +138,9 @@ def add_preset(p: argparse.ArgumentParser) -> None:
         "--preset",
         default="quick",
         metavar="|".join(PRESETS),
-        help="quick (default): one training seed, minutes. full: four seeds, five methods, two samplers, with and without "
-        "guidance, equal compute and equal iterations; under an hour on two cores. paper: the HT-GRPO paper's experiment at full "
-        "size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)",
+        help="quick (default): one training seed, minutes. full: four seeds, six methods, two samplers, with and without "
+        "guidance, at equal iterations, forwards and seconds; about an hour on two cores. paper: the HT-GRPO paper's experiment at "
+        "full size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)",
     )
 
 

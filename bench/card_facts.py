@@ -9,6 +9,7 @@ from bench.request import BASE, Request
 from bench.rundir import RunDir
 from bench.weights import Weights, inspect
 from htgrpo.errors import UserError
+from htgrpo.files import read_jsonl
 from htgrpo.model_files import ADAPTER, HUB_ID, open_model
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "method": method,
         "kind": model.kind,
         "training": _training(weights, place),
+        "warnings": _warnings(weights, place),
         "settings": json.dumps(_settings(place), indent=2) if place and _settings(place) else "",
         "rows": [_row(result, name) for name, result in scored],
         "protocols": list(dict.fromkeys(_protocol(result) for _, result in scored)),
@@ -77,6 +79,20 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
     }
     told = f"{len(scored)} results" if scored else "no results"
     return Facts({k: v for k, v in metadata.items() if v}, texts, told, [_eval_result(r, n, place) for n, r in scored])
+
+
+def _warnings(weights: Weights, place: "Place | None") -> list[str]:
+    """What must be known of the training up to these weights: failed rewards, nothing learnt, instability."""
+    import pandas as pd
+
+    from reports.health import of_training
+
+    path = place.run.train(place.method, place.seed) / "metrics.jsonl" if place and place.seed is not None else None
+    lines = pd.DataFrame(read_jsonl(path) if path and path.is_file() else [])
+    if "groups" not in lines:
+        return []
+    lines = lines[lines["iteration"] <= (weights.iteration or 0)].assign(seed=place.seed)
+    return of_training(place.method, lines).warnings if len(lines) else []
 
 
 def _backbone(checkpoint: str) -> str | None:

@@ -44,6 +44,12 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_training(p)
     arguments.add_overrides(p)
     arguments.add_benchmarks(p)
+    p.add_argument(
+        "--claim",
+        metavar="BENCHMARK[/VIEW]",
+        help="the one comparison that is named before the run, under the main setting; all others are secondary. VIEW is a part of "
+        "--budget, e.g. embedded_dpg/forwards:40000 (default: the first benchmark in the main view)",
+    )
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_running(p)
     p.add_argument(

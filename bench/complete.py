@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.machine import versions
 from bench.request import Request
-from bench.rundir import RunDir
+from bench.rundir import EQUAL_SECONDS, RunDir
 from htgrpo.files import atomic_json, sha256_file, sha256_json
 
 FILE = "complete.json"
@@ -55,7 +55,8 @@ def mark_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> Non
         stamps = json.loads((run.root / FILE).read_text("utf-8"))["stamps"]
     except (OSError, ValueError, KeyError, TypeError):
         stamps = []
-    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl"), *run.root.glob("results/*/*/*/*")]
+    done = [*run.root.glob("verdicts/*/*/*.json*"), *run.root.glob("train/*/*/metrics.jsonl"), *run.root.glob("results/*/*/*/*"),
+            *run.root.glob(EQUAL_SECONDS)]
     atomic_json(
         run.root / FILE,
         {

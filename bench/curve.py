@@ -4,7 +4,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.plan import milestone_jobs, scoring_job, training_of
+from bench.plan import scoring_job, seconds_jobs, training_of
 from bench.presets import MAIN
 from bench.request import BASE, Request
 from bench.selection import Selection, select
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def later_jobs(context: "Context", dry: bool = False) -> list[Job]:
-    """What can be planned only once trainings are done: the equal-iterations milestone and the held-out curve."""
-    return [*milestone_jobs(context, dry), *curve_jobs(context)]
+    """What can be planned only once trainings are done: the view at equal seconds and the held-out curve."""
+    return [*seconds_jobs(context, dry), *curve_jobs(context)]
 
 
 def curve_jobs(context: "Context") -> list[Job]:

@@ -2,7 +2,7 @@
 
 from bench.presets import timing
 from bench.work import Evaluation
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import TrainConfig, parse_budgets
 
 
 def train_seconds(config: TrainConfig, spent: int = 0) -> float:
@@ -10,8 +10,8 @@ def train_seconds(config: TrainConfig, spent: int = 0) -> float:
     measured = timing()
     per_iteration = measured["forwards_per_iteration"].get(config.method, measured["other_forwards_per_iteration"])
     per_iteration *= config.group_size * config.prompts_per_iteration / measured["images_per_iteration"]
-    budget = parse_budget(config.budget)
-    forwards = budget.amount if budget.kind == "forwards" else budget.amount * per_iteration
+    budgets = parse_budgets(config.budget)
+    forwards = max(budget.amount if budget.kind == "forwards" else budget.amount * per_iteration for budget in budgets)
     per_forward = measured["seconds_per_forward"].get(config.method, measured["other_seconds_per_forward"])
     return max(0.0, forwards - spent) * per_forward
 

@@ -20,7 +20,7 @@ from htgrpo.cpu import sampling_dtype
 from htgrpo.errors import suggest
 from htgrpo.interface import Method
 from htgrpo.prompts import Prompt
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import TrainConfig, parse_budgets
 from htgrpo.trainer import make_method
 
 
@@ -142,8 +142,8 @@ class Forecast:
         cost = self.training(config)
         if cost is None:
             return 0.0
-        budget, each = parse_budget(config.budget), sum(cost.forwards.values())
-        wanted = budget.amount if budget.kind == "forwards" else budget.amount * each
+        budgets, each = parse_budgets(config.budget), sum(cost.forwards.values())
+        wanted = max(budget.amount if budget.kind == "forwards" else budget.amount * each for budget in budgets)
         return max(0.0, wanted - spent) / each * self.card.seconds(cost.flop)
 
     def evaluate_seconds(self, evaluation: Evaluation, generated: bool = False) -> float:

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate, machine
+from bench.choices import choices
 from bench.complete import is_complete, mark_complete
 from bench.jobs import Ended, run_here, run_jobs
+from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
 from bench.rundir import RunDir, refuse_difference, write_config
 from bench.running import Options, check, device_of
 from bench.work import REPORT, SCORE, Job
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
-from htgrpo.registry import BACKBONES
+from htgrpo.registry import BACKBONES, METHODS
+from htgrpo.train_config import SECONDS
 
 if TYPE_CHECKING:
     from htgrpo.ranks import Ranks
@@ -71,7 +74,7 @@ def prepare(run: RunDir, request: Request, options: Options, device: str):
 
 
 def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks") -> list[Ended]:
-    """Does all jobs, and then those that need finished trainings: the equal-iterations milestone and the held-out curve."""
+    """Does all jobs, and then those that need finished trainings: the view at equal seconds and the held-out curve."""
     from bench import plan
     from bench.curve import later_jobs
 
@@ -88,9 +91,9 @@ def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "
     ranks.gather(None)
     joined = run.request()
     ended = _run(run, todo, at_once, options, ranks)
-    if SCORE in options.stages and (joined.equal_iterations or joined.curve):
+    if SCORE in options.stages and (SECONDS in joined.views or joined.curve):
         whole = plan.load_context(run, joined, options.stages, context.device, context.threads)
-        more = later_jobs(whole) if ranks.is_main else []  # removes what an earlier milestone has left
+        more = later_jobs(whole) if ranks.is_main else []  # writes down what equal seconds are
         ranks.gather(None)
         more = _agreed(more if ranks.is_main else later_jobs(whole, dry=True), run, ranks)
         ended += _run(run, more, at_once, options, ranks)
@@ -114,10 +117,12 @@ def record(context, at_once: int) -> Request:
     published = context.request.backbone in BACKBONES.names()
     return write_config(
         context.run,
-        context.request,
+        named(context),
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
+            "titles": titles(context.request.methods),
+            "choices": choices(context.request),
             "versions": machine.versions(),
             "git_commit": machine.git_commit(),
             "prompt_sets": {name: selection.sha256 for name, selection in context.selections.items()},
@@ -136,6 +141,21 @@ def record(context, at_once: int) -> Request:
             },
         },
     )
+
+
+def titles(methods: list[str]) -> dict[str, str]:
+    """What the methods are called outside of tables, where they say so."""
+    found = {name: METHODS.get(name).title for name in methods}
+    return {name: title for name, title in found.items() if title}
+
+
+def named(context) -> Request:
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view."""
+    request = context.request
+    if request.claim or SCORE not in context.stages or not request.benchmarks:
+        return request
+    claim = {"benchmark": request.benchmarks[0], "setting": MAIN, "milestone": request.views[0]}
+    return replace(request, claim=claim if context.run.config() is None or not context.run.request().claim else None)
 
 
 def _run(run: RunDir, todo: list[Job], at_once: int, options: Options, ranks: "Ranks") -> list[Ended]:
@@ -174,8 +194,8 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     lines = [f"Plan for {run.root} (nothing is written):"]
     for job in [*todo, *more]:
         lines += [f"  {job.name}, about {estimate.in_words(job.seconds)}", *(f"    {note}" for note in job.notes)]
-    if request.equal_iterations and not more and todo:
-        lines.append("  afterwards: the last common checkpoint of the methods that sample rollouts (equal iterations)")
+    if SECONDS in request.views and len(request.methods) > 1 and not more and todo:
+        lines.append("  afterwards: of every training, the last checkpoint within the time of the quickest (equal seconds)")
     if request.curve and request.methods and todo:
         lines.append(f"  afterwards: every saved checkpoint on {request.curve} prompts (the held-out curve)")
     lines += [f"still missing: {remark}" for remark in context.remarks]

@@ -2,7 +2,11 @@
 
 import json
 from dataclasses import dataclass, replace
+<<<<<<< HEAD
 from pathlib import Path
+=======
+from types import SimpleNamespace
+>>>>>>> main
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate
@@ -13,11 +17,13 @@ from bench.request import BASE, Request
 from bench.rundir import RunDir
 from bench.selection import Selection, select_all
 from bench.verdicts import is_scored
+from bench.views import equal_seconds, target_at, trained_targets
 from bench.weights import Weights, inspect
-from bench.work import EQUAL_ITERATIONS, FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
+from bench.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
+from htgrpo.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment
@@ -56,9 +62,8 @@ class Context:
             return Weights(request.policy, "", False, None, None, request.backbone, request.revision)
         return inspect(request.policy, request.backbone, request.revision or None)
 
-    def evaluations(self, settings: list[str] | None = None) -> tuple[Evaluation, ...]:
-        """Every benchmark under the named ones of its settings, or under all, with the dtype and resolution that the defaults of
-        generation mean here."""
+    def evaluations(self) -> tuple[Evaluation, ...]:
+        """Every benchmark under all of its settings, with the dtype and resolution that the defaults of generation mean here."""
         from htgrpo.cpu import sampling_dtype
 
         def resolved(values: dict) -> dict:
@@ -70,8 +75,7 @@ class Context:
         for name, one in self.selections.items():
             benchmark = self.benchmarks[name]
             for setting, values in benchmark.settings(request).items():
-                if settings is None or setting in settings:
-                    found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
+                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
         return tuple(found)
 
     def job(self, name: str, **details) -> Job:
@@ -134,41 +138,30 @@ def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
 def training_of(context: Context, method: str, seed: int) -> Training:
     """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other settings."""
     from htgrpo.checkpoints import STATE, saved
-    from htgrpo.train_config import parse_budget
-    from htgrpo.trainer import train_identity
+    from htgrpo.registry import METHODS
+    from htgrpo.train_config import comparable, milestones, parse_budgets
+    from htgrpo.trainer import METRICS, train_identity
 
     folder, config = context.run.train(method, seed), context.request.config(method, seed)
     states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
     if not states:
         return Training(False, 0, 0, None)
+    log = folder / METRICS
     try:
         state = json.loads((states[-1] / STATE / "state.json").read_text("utf-8"))
-        identity, iteration, forwards, last = (state[key] for key in ("identity", "iteration", "forwards", "last"))
+        identity, iteration, forwards = (state[key] for key in ("identity", "iteration", "forwards"))
     except (ValueError, KeyError):
         return Training(False, 0, 0, None)  # the trainer explains what is wrong with it
     if identity != train_identity(config, context.request.policy_sha256, context.request.train_prompts["sha256"]):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
-    return Training(parse_budget(config.budget).done(iteration, forwards, last), iteration, forwards, states[-1])
-
-
-def final_target(method: str, seed: int, training: Training) -> Target:
-    """The policy at the end of a training."""
-    weights = inspect(str(training.folder))
-    return Target(
-        f"{method}-seed{seed}",
-        method,
-        seed,
-        FINAL,
-        weights.source,
-        weights.sha256,
-        weights.random_weights,
-        training.iteration,
-        training.forwards,
-    )
+    budgets = comparable(parse_budgets(config.budget), METHODS.get(method).rewarded)
+    lines = [line for line in read_jsonl(log) if line["iteration"] <= iteration] if log.is_file() else []
+    reached = milestones(budgets, lines)
+    return Training(len(reached) == len(budgets), iteration, forwards, states[-1], reached)
 
 
 def jobs(context: Context) -> list[Job]:
-    """The jobs of a run that still have something to do, those of the equal-iterations milestone excepted."""
+    """The jobs of a run that still have something to do, those that need finished trainings excepted."""
     request, found = context.request, []
     if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
         weights = context.base
@@ -204,13 +197,15 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
     if TRAIN not in context.stages:
         if training.folder is None:
             raise UserError(f"{name} has not been trained: run python -m bench.train first, or leave it out")
-        return scoring_job(context, name, [final_target(method, seed, training)])
+        return scoring_job(context, name, trained_targets(context.run, config, training.reached))
     scored = GENERATE in context.stages
     if training.done:
-        return scoring_job(context, name, [final_target(method, seed, training)]) if scored else None
-    evaluations = context.evaluations() if scored else ()
+        return scoring_job(context, name, trained_targets(context.run, config, training.reached)) if scored else None
+    evaluations, shown = context.evaluations() if scored else (), _views_of(config)
+    asked = [(one, view) for view in shown for one in evaluations if view == context.request.views[0] or one.setting == MAIN]
     where = f", goes on from iteration {training.iteration}" if training.iteration else ""
-    notes = (f"train {name}, {config.budget}{where}", *(_note(e, f"{method}-seed{seed}") for e in evaluations))
+    scoring = (f"{_note(one, f'{method}-seed{seed}')} at {view}" for one, view in asked)
+    notes = (f"train {name}, {' and '.join(shown)}{where}", *scoring)
     return context.job(
         name,
         config=config,
@@ -218,16 +213,24 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
         prompts=tuple(context.train_prompts),
         notes=notes,
         train_seconds=context.clock.train_seconds(config, training.forwards),
-        evaluate_seconds=_evaluate_seconds(context, [(e, False) for e in evaluations]),
+        evaluate_seconds=sum(_evaluate_seconds(context, [(one, False) for one, at in asked if at == view]) for view in shown),
     )
 
 
-def scoring_job(context: Context, name: str, targets: list[Target], settings: list[str] | None = None) -> Job | None:
+def _views_of(config: TrainConfig) -> list[str]:
+    """The budgets at which a training is looked at."""
+    from htgrpo.registry import METHODS
+    from htgrpo.train_config import comparable, parse_budgets
+
+    return [budget.text for budget in comparable(parse_budgets(config.budget), METHODS.get(config.method).rewarded)]
+
+
+def scoring_job(context: Context, name: str, targets: list[Target]) -> Job | None:
     """A job that generates and scores what is missing of `targets`; None when nothing is."""
-    seconds, notes = 0.0, []
+    seconds, notes, evaluations = 0.0, [], context.evaluations()
     for target in targets:
         todo = []
-        for e in context.evaluations(settings):
+        for e in target.asked(evaluations):
             made = e.of_policy or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if not judged if SCORE in context.stages else not made:
@@ -237,7 +240,7 @@ def scoring_job(context: Context, name: str, targets: list[Target], settings: li
     if not notes:
         return None
     return context.job(
-        name, targets=tuple(targets), evaluations=context.evaluations(settings), notes=tuple(notes), evaluate_seconds=seconds
+        name, targets=tuple(targets), evaluations=evaluations, notes=tuple(notes), evaluate_seconds=seconds
     )
 
 
@@ -265,49 +268,11 @@ def _note(evaluation: Evaluation, policy: str) -> str:
     return f"{policy}: {len(evaluation.items)} {evaluation.noun} for {evaluation.benchmark} ({evaluation.setting})"
 
 
-def milestone_jobs(context: Context, dry: bool = False) -> list[Job]:
-    """Jobs for the equal-iterations milestone, one per method, once trainings are done. Verdicts of an earlier milestone, from
-    when the run had fewer methods, are removed unless `dry`."""
-    finished = _finished_with_rollouts(context)
-    iteration = _common_iteration(list(finished)) if context.request.equal_iterations else None
-    for path in [] if dry else context.run.root.glob("verdicts/*/*/*@*.json*"):
-        if not path.name.split("@")[-1].startswith(f"{iteration}."):
-            path.unlink()
+def seconds_jobs(context: Context, dry: bool = False) -> list[Job]:
+    """Jobs for the view at equal training seconds, one per method, once all trainings are done."""
     by_method: dict[str, list[Target]] = {}
-    for final in finished if iteration is not None else []:
-        weights = inspect(str(Path(final.source).parent / f"step_{iteration:06d}"))
-        if final.iteration != iteration:  # the slowest method's final policy is scored already
-            target = replace(
-                final,
-                name=f"{final.name}@{iteration}",
-                milestone=EQUAL_ITERATIONS,
-                source=weights.source,
-                sha256=weights.sha256,
-                iteration=iteration,
-                forwards=weights.forwards,
-            )
-            by_method.setdefault(final.method, []).append(target)
-    found = [scoring_job(context, f"{m} at iteration {iteration}", targets, [MAIN]) for m, targets in by_method.items()]
+    for config, iteration, reached in equal_seconds(context, dry):
+        main = reached.get(context.request.views[0])
+        by_method.setdefault(config.method, []).append(target_at(context.run, config, iteration, main))
+    found = [scoring_job(context, f"{method} at equal seconds", targets) for method, targets in by_method.items()]
     return [job for job in found if job is not None]
-
-
-def _finished_with_rollouts(context: Context) -> list[Target]:
-    """The final policies of finished trainings that sampled rollouts; an iteration of anything else is not comparable."""
-    found = []
-    for method in context.request.methods:
-        for seed in context.request.seeds:
-            training = training_of(context, method, seed)
-            log = context.run.train(method, seed) / "metrics.jsonl"
-            if training.done and log.is_file() and any("forwards_rollout" in record for record in read_jsonl(log)):
-                found.append(final_target(method, seed, training))
-    return found
-
-
-def _common_iteration(finals: list[Target]) -> int | None:
-    """The last iteration at which all of these have a checkpoint; None when there is none, or fewer than two methods."""
-    from htgrpo.checkpoints import saved
-
-    if len({final.method for final in finals}) < 2:
-        return None
-    steps = [{int(folder.name.removeprefix("step_")) for folder in saved(Path(f.source).parent.parent)} for f in finals]
-    return max(set.intersection(*steps), default=None)

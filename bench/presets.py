@@ -4,10 +4,12 @@ import json
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Literal
 
 from htgrpo.cache_config import CacheConfig
 from htgrpo.errors import UserError
+from htgrpo.files import atomic_json
 from htgrpo.options import require
 from htgrpo.registry import BACKBONES, SAMPLERS
 
@@ -71,7 +73,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def preset(name: str, backbone: str, random_weights: bool = False) -> dict[str, Any]:
-    """A preset: methods, seeds, budget, benchmarks, equal_iterations, curve, train (for all methods), settings (of generation).
+    """A preset: methods, seeds, budget, benchmarks, curve, train (for all methods), settings (of generation).
 
     It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json says, for all
     presets and for this one, replaces what that says, and for `random_weights`, which no published scorer is worth running on, what
@@ -102,6 +104,25 @@ def _is_there(name: str) -> bool:
 def tuned(method: str, backbone: str) -> dict[str, Any]:
     """Training settings and options of `method` found by tuning on the validation prompts with `backbone`; empty if nobody did."""
     return read("methods").get(backbone, {}).get(method, {})
+
+
+def tuning_record() -> dict[str, Any] | None:
+    """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever written."""
+    return read("tuning") if _is_there("tuning") else None
+
+
+def write_tuned(record: dict[str, Any]) -> list[Path]:
+    """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that were not tuned
+    this time keep theirs."""
+    folder = Path(str(resources.files("bench") / "presets"))
+    settings, old = read("methods"), tuning_record() or {}
+    chosen = {method: one["settings"] for method, one in record["chosen"].items()}
+    tries = [one for one in old.get("tries", []) if one["method"] not in chosen]
+    whole = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}
+    written = {"methods": {**settings, "embedded": {**settings["embedded"], **chosen}}, "tuning": whole}
+    for name, value in written.items():
+        atomic_json(folder / f"{name}.json", value)
+    return [folder / f"{name}.json" for name in written]
 
 
 def gpus() -> dict[str, Any]:

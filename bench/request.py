@@ -7,6 +7,7 @@ from typing import Any
 
 from bench import prompts
 from bench.benchmarks.registry import check as check_benchmark
+from bench.budgets import parse_views, training_budget
 from bench.overrides import Overrides, parse_overrides, resolve
 from bench.presets import MAIN, PRESETS, Setting, preset, tuned
 from bench.text.settings import TextSettings, from_options
@@ -15,7 +16,7 @@ from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
 from htgrpo.options import build
 from htgrpo.registry import BACKBONES, METHODS
-from htgrpo.train_config import TrainConfig, parse_budget
+from htgrpo.train_config import TrainConfig
 
 BASE = "base"
 SPLITS = ("heldout", "validation")
@@ -29,9 +30,10 @@ class Request:
     policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: commit of a hub id, "" elsewhere; policy_sha256:
     of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
     checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
-    prompts. equal_iterations: also score, for methods that sample rollouts, the last iteration at which all of them have a
-    checkpoint. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints are scored,
-    0 for none. text: how policies are asked for text, as text.settings.TextSettings.
+    prompts. budget: the views of the run with commas between, the main one first (budgets.parse_views). claim: the one comparison
+    named beforehand, {"benchmark", "setting", "milestone"}, None while nobody has. train_prompts: prompts.TrainPrompts. curve:
+    prompts of the first benchmark on which saved checkpoints are scored, 0 for none. text: how policies are asked for text, as
+    text.settings.TextSettings.
     """
 
     preset: str
@@ -49,10 +51,15 @@ class Request:
     settings: dict[str, dict]
     train: dict[str, dict]
     checkpoints: dict[str, list[dict]]
-    equal_iterations: bool
     train_prompts: dict = field(default_factory=prompts.embedded)
     curve: int = 0
     text: dict[str, Any] = field(default_factory=lambda: asdict(TextSettings()))
+    claim: dict[str, str] | None = None
+
+    @property
+    def views(self) -> list[str]:
+        """The views, the main one first."""
+        return self.budget.split(",")
 
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
@@ -91,13 +98,12 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward
-    budget = args.budget if args.budget is not None else defaults["budget"]
-    parse_budget(budget)
+    views = parse_views(args.budget if args.budget is not None else defaults["budget"])
     if args.split not in SPLITS:
         raise suggest(args.split, SPLITS, "split")
     benchmarks = [check_benchmark(name) for name in parse_names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
     tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
-    train = {m: resolve(m, budget, _layers(m, defaults, tunings, overrides)) for m in methods}
+    train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in methods}
     settings = {
         name: _setting(name, {**values, "resolution": values["resolution"] or resolution, **overrides.settings.get(name, {})})
         for name, values in defaults["settings"].items()
@@ -110,7 +116,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         weights.source,
         weights.revision,
         weights.sha256,
-        budget,
+        ",".join(views),
         benchmarks,
         args.split,
         positive(args.limit, "--limit"),
@@ -118,12 +124,24 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         settings,
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         {label: _given(sources, weights) for label, sources in named.items()},
-        bool(defaults["equal_iterations"]),
         _train_prompts(args, defaults, methods, remarks),
         _curve(args.curve, defaults["curve"]),
         asdict(from_options(overrides.text, "text.")),
+        _claim(args.claim, benchmarks, views),
     )
     return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+
+
+def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> dict[str, str] | None:
+    """BENCHMARK or BENCHMARK/VIEW, by default the main view, always under the main setting. Raises UserError."""
+    if text is None:
+        return None
+    benchmark, slash, view = text.partition("/")
+    if benchmark not in benchmarks:
+        raise suggest(benchmark, benchmarks, "benchmark of this run in --claim")
+    if slash and view not in views:
+        raise suggest(view, views, "view of --budget in --claim")
+    return {"benchmark": benchmark, "setting": MAIN, "milestone": view or views[0]}
 
 
 def _train_prompts(args: argparse.Namespace, defaults: dict, methods: list[str], remarks: list[str]) -> dict[str, Any]:
@@ -271,7 +289,7 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
             request.limit,
             request.subset,
             request.settings,
-            resolve("ht", request.budget, [common]).__dict__,
+            resolve("ht", training_budget(request.views), [common]).__dict__,
             {m: v for m, v in methods.items() if v},
             checkpoints,
             MAIN,

@@ -14,8 +14,8 @@ from bench.request import Request
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, explained, make_folder
 
-CONFIG, LOCK = "config.json", ".lock"
-PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json")
+CONFIG, LOCK, EQUAL_SECONDS = "config.json", ".lock", "equal_seconds.json"
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json", EQUAL_SECONDS)
 """What a run writes, and all that --overwrite removes."""
 
 
@@ -115,8 +115,10 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
     checkpoints may be added, so only those that both have are compared."""
     theirs = asdict(Request.read(old, str(root / CONFIG)))
     ours = asdict(new)
-    for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "equal_iterations", "train_prompts"):
+    for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "train_prompts"):
         _same(root, key, theirs[key], ours[key])
+    if theirs["claim"] and ours["claim"]:
+        _same(root, "claim", theirs["claim"], ours["claim"])
     for key, had, has in (
         ("subset", theirs["subset"], ours["subset"]),
         ("checkpoints", theirs["checkpoints"], ours["checkpoints"]),
@@ -159,6 +161,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
         refuse_difference(run.root, old, request, extra["prompt_sets"])
         for key in ("methods", "benchmarks"):
             joined[key] = list(dict.fromkeys([*old[key], *joined[key]]))
+        joined["claim"] = old.get("claim") or joined["claim"]
         joined["curve"] = joined["curve"] or old.get("curve", 0)
         joined["seeds"] = sorted({*old["seeds"], *joined["seeds"]}) if request.methods else old["seeds"]
         for key in ("train", "checkpoints", "subset"):
@@ -168,7 +171,10 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             **earlier_versions(old, extra["versions"]),
             "created": old.get("created", extra["created"]),
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
+            "titles": {**old.get("titles", {}), **extra.get("titles", {})},
         }
+        if "choices" in extra and "choices" in old:
+            extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}
     config = {**extra, **joined}
     if old is None or any(
         old.get(key) != value for key, value in config.items() if key not in ("machine", "git_commit")

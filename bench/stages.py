@@ -19,7 +19,7 @@ def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
     arguments.add_preset(p)
     arguments.add_out(p, "RUN")
     arguments.add_running(p)
-    p.set_defaults(methods="base", seeds=None, budget=None, reward=None, train_prompts=None)
+    p.set_defaults(methods="base", seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
     return p
 
 

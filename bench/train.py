@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_running(p, jobs=False)
     p.add_argument("--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)")
     p.add_argument("--overwrite", action="store_true", help="throw this training away and start it again")
-    p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None)
+    p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
     return p
 
 

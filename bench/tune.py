@@ -1,93 +1,240 @@
-"""Tunes every method with the same number of tries, the same forwards and the validation split, which no report ever shows.
+"""Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
 
-    python -m bench.tune --out runs/tune                       # the grid of the shipped settings
-    python -m bench.tune --methods ht --budget forwards:20000 --out runs/tune-ht
+    python -m bench.tune --out runs/tune                       # the settings that are shipped
+    python -m bench.tune --out runs/tune --write               # the same, and its result becomes the presets'
+    python -m bench.tune --methods ht --budget iterations:8 --out runs/tune-ht
 
-Each method gets the learning rate x 0.3, 1 and 3, and one try of its own choosing (bench/presets/tune.json). Finished tries are
-kept; the same command goes on with the rest. The table says which try scored best: the mean of the validation split's six
-GenEval category means, with the policy as it stands at the end of the budget.
+Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and last one try
+of its own choosing at the best rate (bench/presets/tune.json). Every try is trained with at least two seeds to the main view of the
+preset (one without rollouts to the first budget in forwards). Its score is the mean over the seeds of the mean of the validation
+split's GenEval category means, with the policy as it stands at the end. What is finished is kept: the same command goes on with the
+rest, and refuses other settings.
 """
 
 import argparse
 import json
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.cli import run_main
+from bench.presets import preset, read
+from bench.tries import Grid, Try, next_tries
+from bench.tune_record import missing_runs, recorded, render, result_file
+from htgrpo.errors import UserError
+from htgrpo.files import atomic_json, atomic_write_text
 
-GRID = Path(__file__).parent / "presets" / "tune.json"
+CONFIG = "tune_config.json"
+SPLIT = "validation"
 
 
 @dataclass(frozen=True)
-class Try:
-    """One try: a method, its settings (TrainConfig fields and `options` of the method), a folder name."""
+class Tuning:
+    """What is tuned and how: all that decides a score. settings: TrainConfig fields that all tries share, and the budgets of the
+    preset. Methods may be added later."""
 
-    method: str
-    lr: float
-    options: dict
-    chosen: bool
+    methods: tuple[str, ...]
+    policy: str
+    policy_sha256: str
+    settings: dict[str, Any]
+    samples: int
+    grid: Grid
 
-    @property
-    def name(self) -> str:
-        """The folder of the try."""
-        extra = "".join(f"-{key}={value}" for key, value in self.options.items())
-        return f"{self.method}-lr={self.lr:g}{extra}"
+    def identity(self) -> dict[str, Any]:
+        """What a folder of tries must agree on, as JSON."""
+        from bench.benchmarks.embedded_geneval import EmbeddedGenEval
+        from htgrpo.prompts import prompt_set_sha256
+        from htgrpo.world.prompts import split_prompts
+
+        own = {method: self.grid.own_choice.get(method, {}) for method in self.methods}
+        return {
+            "policy_sha256": self.policy_sha256, "settings": self.settings, "samples": self.samples, "seeds": list(self.grid.seeds),
+            "lr": self.grid.lr, "start": list(self.grid.start), "ladder": list(self.grid.ladder), "own_choice": own, "split": SPLIT,
+            "prompts": {"train": prompt_set_sha256(split_prompts("train")), SPLIT: prompt_set_sha256(split_prompts(SPLIT))},
+            "benchmark": f"{EmbeddedGenEval.name} {EmbeddedGenEval.version}",
+        }
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__, allow_abbrev=False,
+                                formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--out", type=Path, required=True, help="folder for the tries and tune.json / tune.md")
     p.add_argument("--methods", help="comma-separated methods (default: all of the grid)")
-    p.add_argument("--budget", help="budget of every try (default: the grid's)")
+    p.add_argument("--budget", help="budget of every try (default: the main view of the grid's preset)")
     p.add_argument("--policy", default="embedded", help="starting weights (default embedded)")
-    p.add_argument("--seed", type=int, default=1000, help="training seed, one the reports do not use (default 1000)")
+    p.add_argument("--seeds", default="1000,1001", metavar="N|LIST",
+                   help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)")
     p.add_argument("--samples", type=int, default=4, help="images per validation prompt (default 4)")
-    p.add_argument("--jobs", type=int, default=0, help="tries side by side, one thread each (default: CPU cores)")
-    p.add_argument("--dry-run", action="store_true", help="list the tries and stop")
+    p.add_argument("--jobs", type=int, default=None, help="tries side by side, one thread each (default: CPU cores)")
+    p.add_argument("--dry-run", action="store_true", help="list the first tries and stop")
+    p.add_argument("--write", action="store_true",
+                   help="write the best settings to bench/presets/methods.json and their record to bench/presets/tuning.json")
     return p
 
 
-def tries_of(grid: dict, methods: list[str]) -> list[Try]:
-    """The same tries for every method: three learning rates, and the method's own choice."""
-    tries = []
-    for method in methods:
-        tries += [Try(method, grid["lr"] * factor, {}, False) for factor in (0.3, 1.0, 3.0)]
-        own = dict(grid["own_choice"].get(method, {}))
-        tries.append(Try(method, own.pop("lr", grid["lr"]), own, True))
-    return tries
+def asked(args: argparse.Namespace) -> Tuning:
+    """What the command line asks for. Raises UserError; loads no torch."""
+    from bench.budgets import parse_views, training_budget
+    from bench.request import parse_names, parse_seeds, positive
+    from bench.weights import EMBEDDED, inspect
+    from htgrpo.registry import METHODS
+
+    grid = read("tune")
+    methods = [METHODS.check(method) for method in parse_names(args.methods, "--methods") or grid["methods"]]
+    seeds = parse_seeds(args.seeds, 0)
+    if len(seeds) < 2:
+        raise UserError(f"--seeds is {args.seeds!r}, but a try needs at least two training seeds, such as 1000,1001")
+    positive(args.samples, "--samples"), positive(args.jobs, "--jobs")
+    defaults = preset(grid["preset"], EMBEDDED)
+    budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
+    settings = {**defaults["train"], "budget": budget, "save_every": 1000}
+    weights = inspect(args.policy)
+    rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(seeds))
+    return Tuning(tuple(methods), weights.source, weights.sha256, settings, args.samples, rule)
 
 
-def run_try(one: Try, settings: dict, policy_name: str, out: Path, seed: int, samples: int) -> dict:
-    """Trains one try and judges it on the validation split; the result is kept in the try's folder."""
+def main(argv: list[str] | None = None) -> int:
+    """Runs what is missing and prints the table."""
+    import signal
+
+    args = parser().parse_args(argv)
+    tuning = asked(args)
+    if args.dry_run:
+        print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
+        return 0
+    from bench import machine
+    from bench.rundir import RunDir
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    refuse_another(args.out, tuning)
+    with RunDir(args.out).locked():
+        settle(args.out, tuning)
+        base = run_all(tuning, args.out, args.jobs or machine.cores())
+        record = recorded(tuning, args.out, base)
+        atomic_json(args.out / "tune.json", record)
+        text = render(record)
+        atomic_write_text(args.out / "tune.md", text)
+    print(text)
+    if args.write:
+        from bench.presets import write_tuned
+
+        print("written: " + ", ".join(map(str, write_tuned(record))))
+    return 0
+
+
+def refuse_another(out: Path, tuning: Tuning) -> None:
+    """Raises UserError where `out` holds something else, or tries of other settings, naming the first difference."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {str(out)!r} is a file: give a folder")
+    if not (out / CONFIG).is_file():
+        strange = sorted(path.name for path in out.glob("*") if path.name[0] != ".")
+        if strange:
+            raise UserError(f"--out {str(out)!r} holds {strange[0]!r} and no {CONFIG}: give a new or empty folder")
+        return
+    try:
+        old = json.loads((out / CONFIG).read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{str(out / CONFIG)!r} is not JSON ({error}): use another --out") from error
+    if not isinstance(old, dict):
+        raise UserError(f"{str(out / CONFIG)!r} is not the configuration of a tuning: use another --out")
+    new = tuning.identity()
+    both = set(old.get("own_choice") or ()) & set(new["own_choice"])
+    old, new = ({**one, "own_choice": {m: one["own_choice"][m] for m in sorted(both)}} if both else one for one in (old, new))
+    for key, had, has in _differences(old, new):
+        if both or not key.startswith("own_choice"):
+            raise UserError(f"{str(out)!r} holds tries with {key} = {had!r}, but this command says {has!r}: use another --out")
+
+
+def _differences(old: dict, new: dict, above: str = "") -> list[tuple[str, Any, Any]]:
+    """(key, old value, new value) of everything in which two records differ."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        had, has = old.get(key), new.get(key)
+        if isinstance(had, dict) and isinstance(has, dict):
+            found += _differences(had, has, f"{above}{key}.")
+        elif had != has:
+            found.append((f"{above}{key}", had, has))
+    return found
+
+
+def settle(out: Path, tuning: Tuning) -> None:
+    """Writes down what the folder is for, methods of an earlier command included."""
+    refuse_another(out, tuning)
+    new = tuning.identity()
+    if (out / CONFIG).is_file():
+        new["own_choice"] = {**json.loads((out / CONFIG).read_text("utf-8"))["own_choice"], **new["own_choice"]}
+    atomic_json(out / CONFIG, new)
+
+
+def run_all(tuning: Tuning, out: Path, jobs: int) -> dict[str, Any]:
+    """Every run that is missing, as the rule asks for them; returns how the starting policy scores. A stopped command leaves what
+    is finished."""
+    import multiprocessing
+
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from bench.worker import leave_with_parent
+
+    context = multiprocessing.get_context("spawn")
+    columns = TextColumn("tuning"), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=leave_with_parent)
+    try:
+        with Progress(*columns) as bar:
+            task = bar.add_task("", total=0)
+            first = pool.submit(run_base, tuning, out)
+            pending: dict[Future, str] = {first: ""}
+            while True:
+                for method in tuning.methods:
+                    if method not in pending.values():
+                        runs = missing_runs(tuning, method, out)
+                        pending |= {pool.submit(run_try, tuning, one, seed, out): method for one, seed in runs}
+                        bar.update(task, total=bar.tasks[0].total + len(runs))
+                if not pending:
+                    break
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    if pending.pop(future):
+                        score = "diverged" if result["geneval"] is None else f"{result['geneval']:.3f}"
+                        bar.update(task, advance=1, description=f"{result['name']} seed {result['seed']}: {score}")
+        return first.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+
+def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
+    """Trains one try with one seed and judges it on the validation split; the result is kept."""
     from htgrpo import cpu
 
     cpu.tune(1)
-    from htgrpo.files import atomic_json
-    from htgrpo.options import build
+    from bench.overrides import resolve
     from htgrpo.policies import load_policy
-    from htgrpo.train_config import TrainConfig
-    from htgrpo.trainer import train
+    from htgrpo.registry import METHODS
+    from htgrpo.train_config import comparable, parse_budgets
+    from htgrpo.trainer import Diverged, train
     from htgrpo.world.prompts import split_prompts
 
-    folder = out / "tries" / one.name
-    if (folder / "result.json").exists():
-        return json.loads((folder / "result.json").read_text())
-    config = build(TrainConfig, {**settings, "method": one.method, "lr": one.lr, "seed": seed}, "training")
-    config = replace(config, method_options=one.options)
-    policy = load_policy(policy_name)
-    progress = train(policy, config, split_prompts("train"), folder)
-    score, categories, reward = validate(policy, config, samples)
-    result = {"name": one.name, "method": one.method, "lr": one.lr, "options": one.options, "own_choice": one.chosen,
-              "geneval": score, "categories": categories, "reward": reward, "iterations": progress.iteration,
-              "forwards": progress.forwards, "seconds": round(progress.seconds, 1)}
-    atomic_json(folder / "result.json", result)
+    file = result_file(out, one, seed)
+    budget = comparable(parse_budgets(tuning.settings["budget"]), METHODS.get(one.method).rewarded)[0].text
+    shared = {name: value for name, value in tuning.settings.items() if name != "budget"}
+    config = replace(resolve(one.method, budget, [shared, {"lr": one.lr, **dict(one.options)}]), seed=seed)
+    policy = load_policy(tuning.policy)
+    result = {"name": one.name, "method": one.method, "lr": one.lr, "options": dict(one.options), "seed": seed}
+    try:
+        done = train(policy, config, split_prompts("train"), file.parent).progress
+        result |= {**validate(policy, config, tuning.samples), "iterations": done.iteration, "forwards": done.forwards,
+                   "seconds": round(done.seconds, 1)}
+    except Diverged as error:
+        result |= {"geneval": None, "diverged": error.message}
+    atomic_json(file, result)
     return result
 
 
-def validate(policy, config, samples: int) -> tuple[float, dict[str, float], float]:
-    """(mean of category means, category means, mean training reward) on the validation prompts' images."""
+def validate(policy, config, samples: int) -> dict[str, Any]:
+    """Mean of category means, category means, and the mean training reward on the validation prompts' images."""
     from bench.benchmarks.embedded_geneval import EmbeddedGenEval
     from bench.benchmarks.pixels import as_pictures
     from htgrpo.registry import SAMPLERS
@@ -95,8 +242,8 @@ def validate(policy, config, samples: int) -> tuple[float, dict[str, float], flo
     from htgrpo.rollout import generate
 
     benchmark = EmbeddedGenEval()
-    owners = [prompt for prompt in benchmark.prompts("validation") for _ in range(samples)]
-    keys = [("tune", "validation", prompt.id, i % samples) for i, prompt in enumerate(owners)]
+    owners = [prompt for prompt in benchmark.prompts(SPLIT) for _ in range(samples)]
+    keys = [("tune", SPLIT, prompt.id, i % samples) for i, prompt in enumerate(owners)]
     sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
     rollouts = generate(policy, [policy.prompt(p.text) for p in owners], keys, sampler, config.guidance)
     images = policy.decode(rollouts.codes)
@@ -105,72 +252,23 @@ def validate(policy, config, samples: int) -> tuple[float, dict[str, float], flo
         by_category.setdefault(prompt.category, []).append(verdict["score"])
     means = {category: round(sum(scores) / len(scores), 4) for category, scores in by_category.items()}
     reward = WeightedReward(config.rewards)(owners, images).total
-    return round(sum(means.values()) / len(means), 4), means, round(float(reward.nanmean()), 4)
+    return {"geneval": round(sum(means.values()) / len(means), 4), "categories": means, "reward": round(float(reward.nanmean()), 4)}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs the missing tries and prints the table."""
-    args = parser().parse_args(argv)
-    import multiprocessing
-    import os
+def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
+    """The starting policy on the same validation images, judged once."""
+    from htgrpo import cpu
 
-    from htgrpo.files import atomic_json, atomic_write_text
-    from htgrpo.registry import METHODS
-    from htgrpo.train_config import parse_budget
-
-    grid = json.loads(GRID.read_text())
-    settings = {**grid["settings"], "budget": args.budget or grid["budget"]}
-    parse_budget(settings["budget"])
-    methods = [METHODS.check(m) for m in (args.methods.split(",") if args.methods else grid["methods"])]
-    tries = tries_of(grid, methods)
-    if args.dry_run:
-        print("\n".join(one.name for one in tries))
-        return 0
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    results = []
-    context = multiprocessing.get_context("spawn")
-    jobs = args.jobs or len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool, Progress(
-        TextColumn("tuning"), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    ) as bar:
-        task = bar.add_task("", total=len(tries))
-        pending = [pool.submit(run_try, one, settings, args.policy, args.out, args.seed, args.samples) for one in tries]
-        for future in as_completed(pending):
-            results.append(future.result())
-            bar.update(task, advance=1, description=f"{results[-1]['name']}: {results[-1]['geneval']:.3f}")
-    order = [one.name for one in tries]
-    results.sort(key=lambda r: order.index(r["name"]))
-    base = run_base(args.policy, settings, args.samples)
-    atomic_json(args.out / "tune.json", {"settings": settings, "seed": args.seed, "base": base, "tries": results})
-    text = render(results, base, settings)
-    atomic_write_text(args.out / "tune.md", text)
-    print(text)
-    return 0
-
-
-def run_base(policy_name: str, settings: dict, samples: int) -> dict:
-    """The starting policy on the same validation images."""
+    cpu.tune(1)
     from htgrpo.options import build
     from htgrpo.policies import load_policy
     from htgrpo.train_config import TrainConfig
 
-    score, categories, reward = validate(load_policy(policy_name), build(TrainConfig, settings, "training"), samples)
-    return {"geneval": score, "categories": categories, "reward": reward}
-
-
-def render(results: list[dict], base: dict, settings: dict) -> str:
-    """Every try, the best of each method marked."""
-    start = f"base GenEval {base['geneval']:.3f}, reward {base['reward']:.3f}"
-    lines = [f"Budget {settings['budget']} per try; validation split, {start}.", "",
-             "| method | lr | own choice | iterations | forwards | seconds | GenEval | reward | |",
-             "|---|---|---|---|---|---|---|---|---|"]
-    for r in results:
-        best = r is max((x for x in results if x["method"] == r["method"]), key=lambda x: x["geneval"])
-        own = ", ".join(f"{k}={v}" for k, v in r["options"].items()) or ("lr" if r["own_choice"] else "")
-        lines.append(f"| {r['method']} | {r['lr']:g} | {own} | {r['iterations']} | {r['forwards']} | {r['seconds']:.0f} "
-                     f"| {r['geneval']:.3f} | {r['reward']:.3f} | {'best' if best else ''} |")
-    return "\n".join(lines) + "\n"
+    file = out / "base.json"
+    if not file.is_file():
+        config = build(TrainConfig, tuning.settings, "training")
+        atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
+    return json.loads(file.read_text("utf-8"))
 
 
 if __name__ == "__main__":

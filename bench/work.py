@@ -1,15 +1,17 @@
 """The units of work a run is made of: plain records that a worker process can be given. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.presets import MAIN
 from bench.rundir import RunDir
 from htgrpo.files import sha256_json
 from htgrpo.prompts import Prompt
 from htgrpo.train_config import TrainConfig
 
-FINAL, EQUAL_ITERATIONS, CURVE = "final", "equal_iterations", "curve"
-"""Milestones. The held-out curve is a setting as well: it has pictures of its own."""
+FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
+"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve is a
+setting as well: it has pictures of its own."""
 GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 
@@ -68,8 +70,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Target:
-    """A policy to score. name: in file names; source, revision: as in Request.policy; seed, iteration, forwards: of its
-    training, None where there was none or it is not known."""
+    """A policy to score. name: in file names; milestone: one of the three above; source, revision: as in Request.policy; seed,
+    iteration, forwards: of its training, None where there was none or it is not known."""
 
     name: str
     method: str
@@ -81,6 +83,10 @@ class Target:
     iteration: int | None
     forwards: int | None
     revision: str = ""
+
+    def asked(self, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
+        """Those of the evaluations that this policy is scored by: views beside the main one show the main setting alone."""
+        return tuple(one for one in evaluations if self.milestone != MILESTONE or one.setting == MAIN)
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Training:
-    """How far a training has come. folder: its newest checkpoint, None before the first."""
+    """How far a training has come. folder: its newest checkpoint, None before the first; reached: the iteration of each budget."""
 
     done: bool
     iteration: int
     forwards: int
     folder: Path | None
+    reached: dict[str, int] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
-from bench.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target
+from bench.work import GENERATE, SCORE, TRAIN, Evaluation, Job, Target
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.files import atomic_write_text
 
@@ -47,6 +47,12 @@ def run_in_process(job: Job, connection: Connection) -> None:
 def _stop(*_: Any) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def leave_with_parent() -> None:
+    """What a pool's worker does first: Ctrl-C is the parent's to handle, whose death ends the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_watch_parent, daemon=True).start()
 
 
 def _watch_parent() -> None:
@@ -90,7 +96,7 @@ def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
     targets = list(job.targets)
     share = job.train_seconds / max(job.seconds, 1e-9) if job.config else 0.0
     if job.config and TRAIN in job.stages:
-        targets = [_train(job, share, emit)]
+        targets = _train(job, share, emit)
     return _evaluate(job, targets, lambda part, text: emit({"done": share + (1 - share) * part, "text": text}), ranks)
 
 
@@ -101,7 +107,7 @@ def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None
     benchmarks = {one.benchmark: make(one.benchmark) for one in job.evaluations}
     for benchmark in benchmarks.values():
         benchmark.device = job.device
-    steps = [(target, lot) for target in targets for lot in _by_pictures(job.evaluations)]
+    steps = [(target, lot) for target in targets for lot in _by_pictures(target.asked(job.evaluations))]
     missing, policies = [], _Policies(job)
     for index, (target, lot) in enumerate(steps):
         lot = [one for one in lot if not _already(job, target, one, benchmarks[one.benchmark])]
@@ -176,10 +182,9 @@ def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
     return SCORE in job.stages and is_scored(job.run, target, evaluation, benchmark)
 
 
-def _train(job: Job, share: float, emit: Emit) -> Target:
-    """Trains job.config to the end of its budget and returns the final policy."""
-    from bench.weights import inspect
-    from htgrpo.checkpoints import saved
+def _train(job: Job, share: float, emit: Emit) -> list[Target]:
+    """Trains job.config until every budget is reached and returns the policies that the run's views show."""
+    from bench.views import trained_targets
     from htgrpo.trainer import train
 
     config = job.config
@@ -196,16 +201,5 @@ def _train(job: Job, share: float, emit: Emit) -> Target:
 
     out = job.run.train(config.method, config.seed)
     policy = _load(job, job.policy, job.revision, config.weights_dtype)
-    progress = train(policy, config, list(job.prompts), out, job.report_to, on_progress)
-    weights = inspect(str(saved(out)[-1]))
-    return Target(
-        f"{config.method}-seed{config.seed}",
-        config.method,
-        config.seed,
-        FINAL,
-        weights.source,
-        weights.sha256,
-        weights.random_weights,
-        progress.iteration,
-        progress.forwards,
-    )
+    reached = train(policy, config, list(job.prompts), out, job.report_to, on_progress).reached
+    return trained_targets(job.run, config, reached)

@@ -95,9 +95,11 @@ class Engine:
             drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(places, drawn, strict=True)]
         plans = [self._plan_group(group, updates) for group, updates in zip(groups, drawn, strict=True)]
         unions = [union for union, _ in plans]
+        once, trained = map(sum, zip(*(_unshared(group_updates) for group_updates in drawn), strict=True)) if drawn else (0, 0)
         started = time.perf_counter()
         old, _, _ = self._evaluate(self.policy.net, unions, totals, "old")
         totals.seconds["old"] += time.perf_counter() - started
+        totals.add(unshared=3 * trained + once)
         ref, tables, pairs = old, None, None
         if self.config.beta == 0.0:
             ref = None
@@ -105,6 +107,7 @@ class Engine:
             started = time.perf_counter()
             net = self.reference if method.kl_ref == "ref" else self.policy.net
             ref, tables, pairs = self._evaluate(net, unions, totals, "ref", tables=self.config.kl == "exact")
+            totals.add(unshared=once)
             totals.seconds["ref"] += time.perf_counter() - started
         steps: list[list[Step]] = [[] for _ in (drawn[0] if drawn else [])]
         for index, (_, parts) in enumerate(plans):
@@ -123,7 +126,7 @@ class Engine:
         parts, keys, slots, codes = [], [], [], []
         for k, update in enumerate(updates):
             kl_share = update.share if update.kl_share is None else update.kl_share
-            image, slot = ((update.share > 0) | (kl_share > 0)).nonzero(as_tuple=True)
+            image, slot = judged_tokens(update)
             row = update.row[image, slot]
             contexts, row = self._distinct(update.contexts, row, image)
             code = group.codes[image, slot]
@@ -259,6 +262,23 @@ class Engine:
             mine = owner[example] == index
             reference[mine] = work[index].ref_table[rows[example[mine]]].to(reference.dtype)
         return (judged.log_table.exp() * (judged.log_table - reference)).sum(-1)[judged.pair]
+
+
+def _unshared(updates: list[Update]) -> tuple[int, int]:
+    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: an image's own at each update."""
+    once = trained = 0
+    for update in updates:
+        image, slot = judged_tokens(update)
+        pairs = torch.unique(torch.stack([image, update.row[image, slot]], 1), dim=0)
+        trained += len(pairs)
+        once += len(torch.unique(torch.cat([pairs[:, :1], update.contexts[pairs[:, 1]]], dim=1), dim=0))
+    return once, trained
+
+
+def judged_tokens(update: Update) -> tuple[Tensor, Tensor]:
+    """(image, slot) of the tokens that carry loss or penalty."""
+    kl_share = update.share if update.kl_share is None else update.kl_share
+    return ((update.share > 0) | (kl_share > 0)).nonzero(as_tuple=True)
 
 
 def _check(drawn: list[list[Update]]) -> None:

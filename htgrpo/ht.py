@@ -36,6 +36,7 @@ class HT(Method):
     over the update's support, "none" is 1.
     """
 
+    title = "HT-GRPO"
     alpha: float = 0.3
     stages: tuple[int, int, int] = (2, 4, 2)
     order: tuple[str, str, str] = STAGES

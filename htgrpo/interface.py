@@ -8,6 +8,7 @@ Shapes: G images of one prompt (a group), N image slots in raster order, U conte
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -90,11 +91,12 @@ class Method(ABC):
     """A policy-gradient method. Subclasses are dataclasses whose fields are the method's options.
 
     kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts (TraceRL).
-    rewarded: whether it asks the rewards at all; without, none is loaded.
+    rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what it is called in words.
     """
 
     kl_ref: str = "ref"
     rewarded: bool = True
+    title: ClassVar[str] = ""
 
     @abstractmethod
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:

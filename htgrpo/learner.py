@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.engine import Engine, EngineConfig
-from htgrpo.errors import UserError
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.holding import Holding
 from htgrpo.interface import Method, RolloutGroup, advantages
 from htgrpo.policies.llada import Network
@@ -55,7 +55,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase."""
+    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase. Among
+    the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the rewards), forwards_undeduplicated
+    (what the forwards would be with dedup="none")."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]
@@ -85,9 +87,13 @@ class GroupLearner:
         on_phase("reward")
         images = _Images(setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward)
         clock.lap("reward")
+        self._insist_on_rewards(images, number)
         self._insist_on_spread(images)
         on_phase("update")
         metrics, forwards = images.metrics(config), {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))}
+        pictures = len(drawn) * config.group_size
+        counts = {"optimiser_steps": 0, "rollouts": pictures, "reward_queries": pictures,
+                  "forwards_undeduplicated": forwards["rollout"]}
         kept = [i for i in mine if i in images.groups]
         groups = [self._group(drawn[i], rollout, images.reward(i)) for i, rollout in zip(mine, rollouts, strict=True) if i in kept]
         if images.groups:
@@ -98,7 +104,9 @@ class GroupLearner:
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
             metrics.update(totals.metrics())
-        return Iteration(metrics, forwards, clock.seconds)
+            counts["optimiser_steps"] = int(totals.sums["steps"])
+            counts["forwards_undeduplicated"] += int(totals.sums["unshared"])
+        return Iteration({**counts, **metrics}, forwards, clock.seconds)
 
     def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
         """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no forward."""
@@ -132,6 +140,14 @@ class GroupLearner:
         ids = policy.prompt(prompt.text, self.setup.config.pads)
         return RolloutGroup(ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward,
                             rollout.entropy).kept()
+
+    def _insist_on_rewards(self, images: "_Images", number: int) -> None:
+        """Raises UserError, with the exit code of work that can be done later, where rewards failed and no picture has one."""
+        if any(images.failed.values()) and not bool(torch.isfinite(images.rewards.total).any()):
+            parts = ", ".join(f"{name} failed for {count}" for name, count in images.failed.items() if count)
+            why = f" ({images.why()})" if images.why() else ""
+            raise UserError(f"no picture of iteration {number} has a reward: of {len(images.rewards.total)} {parts}{why}; mend the "
+                            "reward, then run the same command again, which goes on from the last checkpoint", EXIT_INCOMPLETE)
 
     def _insist_on_spread(self, images: "_Images") -> None:
         """Counts iterations in which no group had two different rewards; raises UserError after PATIENCE of them."""

@@ -1,11 +1,15 @@
 """Every setting of a training run, in one frozen record. Imports no torch, so that command lines start at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from htgrpo.errors import UserError
 from htgrpo.options import convert, require
 from htgrpo.registry import METHODS, SAMPLERS
+
+SECONDS = "seconds"
+"""The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits for it."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,11 @@ class Budget:
 
     kind: Literal["iterations", "forwards"]
     amount: int
+
+    @property
+    def text(self) -> str:
+        """`iterations:N` or `forwards:N`, as parse_budgets takes it."""
+        return f"{self.kind}:{self.amount}"
 
     def done(self, iterations: int, forwards: int, last: int) -> bool:
         """Whether to stop, given the forwards so far and those of the last iteration. A forwards budget ends at the
@@ -27,14 +36,41 @@ class Budget:
         return min(1.0, (iterations if self.kind == "iterations" else forwards) / self.amount)
 
 
-def parse_budget(text: str) -> Budget:
-    """`iterations:N` or `forwards:N` with N >= 1; raises UserError otherwise."""
-    kind, _, amount = str(text).partition(":")
+def parse_budgets(text: str) -> tuple[Budget, ...]:
+    """`iterations:N`, `forwards:N`, or several with commas between, each N >= 1; raises UserError otherwise.
+
+    A training goes on until all are reached and keeps a checkpoint at each; the first one is the main view of a report.
+    """
+    found = tuple(_parse_budget(part.strip(), text) for part in str(text).split(","))
+    if len(set(found)) < len(found):
+        raise UserError(f"budget is {text!r}, which names one of its parts twice: leave one of them out")
+    return found
+
+
+def _parse_budget(part: str, text: str) -> Budget:
+    kind, _, amount = part.partition(":")
     amount = amount.replace("_", "")
     if kind not in ("iterations", "forwards") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
-        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, "
-                        "such as iterations:50 or forwards:100000")
+        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, or several "
+                        "with commas between, such as iterations:50 or iterations:16,forwards:100000")
     return Budget(kind, int(amount))
+
+
+def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Text of a budget -> the iteration that reached it, of the lines of a metrics.jsonl in order; only those that were reached."""
+    found: dict[str, int] = {}
+    for line in log:
+        for budget in budgets:
+            if budget.text not in found and budget.done(line["iteration"], line["forwards_total"], line["forwards"]):
+                found[budget.text] = line["iteration"]
+    return found
+
+
+def comparable(budgets: tuple[Budget, ...], rollouts: bool) -> tuple[Budget, ...]:
+    """Those of the budgets at which a method is compared. One that samples no rollouts has iterations of its own, which nothing can
+    be compared with: where a budget in forwards is given it takes part in that alone."""
+    forwards = tuple(budget for budget in budgets if budget.kind == "forwards")
+    return budgets if rollouts or not forwards else forwards
 
 
 @dataclass(frozen=True)
@@ -42,9 +78,9 @@ class TrainConfig:
     """Settings of one training run.
 
     method, method_options: a registered method and its options.  seed: of everything random.
-    budget: iterations:N or forwards:N.  prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in
-    `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16 where the hardware
-    has it).  rewards: name=weight pairs, comma-separated.
+    budget: iterations:N or forwards:N, or several with commas between (see parse_budgets).
+    prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none),
+    in `rollout_dtype` (auto: bfloat16 where the hardware has it).  rewards: name=weight pairs, comma-separated.
     lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
     clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
     pads: "attend" keeps upstream's attended pads.  resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own.
@@ -95,7 +131,7 @@ class TrainConfig:
             convert(getattr(self, name), kind, name)
         METHODS.check(self.method)
         SAMPLERS.check(self.sampler)
-        parse_budget(self.budget)
+        parse_budgets(self.budget)
         require(self.group_size >= 2, "group_size", self.group_size,
                 "a group needs at least 2 images: the advantage compares images of one prompt")
         for name in ("prompts_per_iteration", "steps", "tokens_per_forward", "save_every", "lora_rank"):

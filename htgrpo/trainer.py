@@ -31,12 +31,24 @@ from htgrpo.prompts import Prompt, prompt_set_sha256
 from htgrpo.ranks import Ranks
 from htgrpo.registry import METHODS
 from htgrpo.rewards import WeightedReward
-from htgrpo.train_config import Budget, TrainConfig, parse_budget
+from htgrpo.train_config import Budget, TrainConfig, comparable, milestones, parse_budgets
 from htgrpo.tuning import TUNINGS, Tuning
 
 METRICS, TIMING, REWARDERS = "metrics.jsonl", "timing.jsonl", "rewards.json"
 TRACKERS = ("tensorboard", "wandb", "trackio")
 OnProgress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How far a training came. reached: text of every budget -> the iteration that reached it, whose checkpoint is kept."""
+
+    progress: Progress
+    reached: dict[str, int]
+
+
+class Diverged(UserError):
+    """A loss or gradient that is no number any more."""
 
 
 def make_method(config: TrainConfig) -> Method:
@@ -50,8 +62,8 @@ def train_identity(config: TrainConfig, policy_sha256: str, prompts_sha256: str)
 
 
 def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path, report_to: str | None = None,
-          on_progress: OnProgress = lambda event: None) -> Progress:
-    """Trains `policy` in place until the budget is spent, writing metrics.jsonl, timing.jsonl, rewards.json (what rewarded
+          on_progress: OnProgress = lambda event: None) -> Trained:
+    """Trains `policy` in place until every budget is reached, writing metrics.jsonl, timing.jsonl, rewards.json (what rewarded
     it) and checkpoints into `out`.
 
     Goes on from the newest checkpoint in `out`. on_progress gets {"iteration", "fraction", "phase", "reward_mean"}.
@@ -72,13 +84,12 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
             if method.rewarded and not run.done():
                 run.load_rewards(on_progress)
             while not run.done():
-                run.iterate(on_progress)
-                if run.done() or run.progress.iteration % config.save_every == 0:
+                if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
                     run.save()
         ranks.gather(None)  # the first rank may still be writing
     for tracker in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
         tracker.finish()
-    return run.progress
+    return Trained(run.progress, run.reached)
 
 
 def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
@@ -97,7 +108,9 @@ def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Pr
         _rewind(out, progress.iteration)
     ranks.gather(None)  # from here on all may read what was rewound
     setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
-    return _Run(setup, method.learner(setup), parse_budget(config.budget), progress, out, identity, accelerator)
+    budgets = comparable(parse_budgets(config.budget), method.rewarded)
+    reached = milestones(budgets, _log(out, progress.iteration))
+    return _Run(setup, method.learner(setup), budgets, reached, progress, out, identity, accelerator)
 
 
 def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, ranks: Ranks) -> Holding:
@@ -111,20 +124,24 @@ def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, rank
 
 @dataclass
 class _Run:
-    """A training under way."""
+    """A training under way. reached: the iteration at which each budget was reached so far."""
 
     setup: Setup
     learner: Any
-    budget: Budget
+    budgets: tuple[Budget, ...]
+    reached: dict[str, int]
     progress: Progress
     out: Path
     identity: str
     accelerator: Accelerator
 
     def here(self) -> dict[str, Any]:
-        """{"iteration", "fraction"}: the iteration that comes next and the part of the budget that is spent."""
-        before = self.progress
-        return {"iteration": before.iteration + 1, "fraction": self.budget.fraction(before.iteration, before.forwards)}
+        """{"iteration", "fraction"}: the iteration that comes next and the part of the longest budget that is spent."""
+        return {"iteration": self.progress.iteration + 1, "fraction": self.fraction()}
+
+    def fraction(self) -> float:
+        """The part of the longest budget that is spent."""
+        return min(budget.fraction(self.progress.iteration, self.progress.forwards) for budget in self.budgets)
 
     def load_rewards(self, on_progress: OnProgress) -> None:
         """Gets what rewards ready, and records it."""
@@ -134,11 +151,11 @@ class _Run:
             _record_rewards(self.out, self.setup.reward, self.progress.iteration)
 
     def done(self) -> bool:
-        """Whether the budget is spent."""
-        return self.budget.done(self.progress.iteration, self.progress.forwards, self.progress.last)
+        """Whether every budget is reached."""
+        return len(self.reached) == len(self.budgets)
 
-    def iterate(self, on_progress: OnProgress) -> None:
-        """One iteration and its two log lines."""
+    def iterate(self, on_progress: OnProgress) -> bool:
+        """One iteration and its two log lines; returns whether it reached a budget, whose checkpoint is kept."""
         config, before = self.setup.config, self.progress
         now, number = self.here(), before.iteration + 1
         rate = config.lr * min(1.0, number / max(1, config.warmup))
@@ -153,8 +170,8 @@ class _Run:
         metrics = {**counted, **{f"forwards_{phase}": n for phase, n in done.forwards.items()}, **done.metrics, "lr": rate}
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics.get(name, 0.0)):
-                raise UserError(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
-                                f"(now {rate:g}) or a larger beta, and start again in a new folder")
+                raise Diverged(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
+                               f"(now {rate:g}) or a larger beta, and start again in a new folder")
         if self.setup.ranks.is_main:
             append_jsonl(self.out / METRICS, metrics)
             append_jsonl(self.out / TIMING, {
@@ -162,8 +179,11 @@ class _Run:
                 "other": seconds - sum(done.seconds.values()), "peak_memory_mb": peak_memory_mb(),
             })
         self.accelerator.log({name: value for name, value in metrics.items() if isinstance(value, (int, float))}, step=number)
-        on_progress({"iteration": number, "fraction": self.budget.fraction(number, self.progress.forwards), "phase": "done",
+        on_progress({"iteration": number, "fraction": self.fraction(), "phase": "done",
                      "reward_mean": metrics.get("reward_mean"), "loss": metrics.get("loss")})
+        new = milestones([budget for budget in self.budgets if budget.text not in self.reached], [metrics])
+        self.reached |= new
+        return bool(new)
 
     def save(self) -> None:
         """A checkpoint, written by the first rank. Weights that are spread are gathered by all."""
@@ -193,6 +213,15 @@ def _rewind(out: Path, iteration: int) -> None:
                 raise UserError(f"{str(out / name)!r} has fewer lines than the checkpoint has iterations ({iteration}): it was "
                                 "edited; delete the training folder to start again")
             atomic_write_text(out / name, "".join(kept))
+
+
+def _log(out: Path, iteration: int) -> list[dict[str, Any]]:
+    """The metrics of the iterations up to the checkpoint. Raises UserError where they are not there."""
+    lines = read_jsonl(out / METRICS) if (out / METRICS).exists() else []
+    if [line.get("iteration") for line in lines] != list(range(1, iteration + 1)):
+        raise UserError(f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training "
+                        "goes on from: it was edited or removed; delete the training folder to start again")
+    return lines
 
 
 def _flat_iterations(out: Path) -> int:

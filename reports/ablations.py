@@ -178,7 +178,7 @@ def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) ->
     keep = run.metas["method"].isin([BASE, *asked]) & (run.metas["setting"] == "main")
     config = {**run.config, "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked]}
     blocks = make_blocks(replace(run, config=config, metas=run.metas[keep])) if keep.any() else []
-    results = [analyse(block, allow_incomplete) for block in blocks if block.milestone == FINAL]
+    results = [analyse(block, allow_incomplete) for block in blocks if block.main_view]
     return [_study(key, record, result) for key in record["studies"] for result in results]
 
 
@@ -197,7 +197,7 @@ def unmeasured(key: str, record: dict[str, Any], why: str) -> Study:
     """A study of which nothing was run, for figures that show the paper's values all the same."""
     data = record["studies"][key]
     meta = {"title": NOTHING, "scale": 1, "higher_is_better": True, "aggregate": "category_mean"}
-    block = Block("geneval", "main", FINAL, meta, [], np.zeros(0, dtype=int), [], [], [])
+    block = Block("geneval", "main", FINAL, meta, [], np.zeros(0, dtype=int), [], [], [], main_view=True)
     rows = [Row(name, _label(name, data, record), None, 0, None, math.nan, math.nan, why) for name in data["variants"]]
     findings = [_finding(finding, {}, 1) for finding in data["findings"]]
     return Study(key, data["title"], data["about"], Result(block, []), rows, findings, math.nan)

@@ -1,15 +1,26 @@
-"""Arranges verdicts into blocks: one benchmark, one generation setting, one milestone, methods x seeds x prompts."""
+"""Arranges verdicts into blocks: one benchmark, one generation setting, one view, methods x seeds x prompts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
 from htgrpo.errors import UserError
-from reports.load import BASE, CURVE, FINAL, Run, labelled, titled, weights_note
+from htgrpo.train_config import SECONDS
+from reports.load import BASE, CURVE, Run, labelled, titled, weights_note
 from reports.questions import asked_questions, counted, mode_of
+from reports.views import FINAL
 
-BUDGETS = {"forwards": "at equal forwards", "iterations": "after the same number of iterations"}
+MAIN_CLAIM, SECONDARY = "main claim, named before the run", "secondary"
+BUDGETS = {"forwards": "at equal forwards", "iterations": "at equal iterations"}
+
+
+def view_title(view: str, limit: float) -> str:
+    """A view in words; limit: of equal seconds."""
+    if view == SECONDS:
+        return f"at equal training seconds (at most {limit:.0f})"
+    kind, _, amount = view.partition(":")
+    return f"{BUDGETS[kind]} ({amount})" if amount else "policies as they are"
 
 
 @dataclass
@@ -17,8 +28,8 @@ class MethodScores:
     """Scores of one method in one block.
 
     seeds: training seeds ([None] where there is none). scores: float [S, P], mean over the samples of a prompt in
-    displayed units, NaN where no image was judged. hits, asked: float [S, P, Q] answered and asked questions by
-    question category (Q may be 0).
+    displayed units, NaN where no image was judged. untrained: whether no reward of its training ever differed within a group.
+    hits, asked: float [S, P, Q] answered and asked questions by question category (Q may be 0).
     """
 
     name: str
@@ -32,11 +43,13 @@ class MethodScores:
     forwards: list[float]
     random_weights: bool
     policies: list[str]
+    untrained: bool = False
 
     @property
     def weights(self) -> str:
-        """The note on its weights: "random weights", "from random weights" or nothing."""
-        return weights_note(self.random_weights, trained=any(self.iterations))
+        """The note on its weights: "random weights", "from random weights", "nothing was trained" or nothing."""
+        note = weights_note(self.random_weights, trained=any(self.iterations))
+        return ", ".join(filter(None, [note, "nothing was trained" if self.untrained else ""]))
 
     @property
     def label(self) -> str:
@@ -58,9 +71,11 @@ class MethodScores:
 class Block:
     """One comparison on equal terms.
 
-    prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`; axis: key of the evidence whose
-    values are the scores, where the benchmark has several axes; pictures: whether any record has one; given: see Run.given; mode:
-    how answers count in question_categories, see questions.counted.
+    milestone: the view (see reports.views); main_view: whether it is the main one; claim: MAIN_CLAIM where this comparison
+    was named before the run, SECONDARY where another was, "" where none was; elsewhere: trained methods that only other views
+    show; limit: of equal seconds. prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`; axis:
+    key of the evidence whose values are the scores, where the benchmark has several axes; pictures: whether any record has one;
+    given: see Run.given; mode: how answers count in question_categories, see questions.counted.
     """
 
     benchmark: str
@@ -72,7 +87,10 @@ class Block:
     categories: list[str]
     question_categories: list[str]
     methods: list[MethodScores]
-    budget: str = ""
+    main_view: bool = False
+    claim: str = ""
+    elsewhere: list[str] = field(default_factory=list)
+    limit: float = float("nan")
     binary: bool = False
     missing: list[str] = field(default_factory=list)
     axis: str = ""
@@ -92,8 +110,8 @@ class Block:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is what headlines show: the main setting at the end of training."""
-        return self.setting == "main" and self.milestone == FINAL
+        """Whether this is what headlines show: the main setting in the main view."""
+        return self.setting == "main" and self.main_view
 
     @property
     def shown(self) -> bool:
@@ -118,15 +136,10 @@ class Block:
 
     @property
     def when(self) -> str:
-        """The milestone in words, for example "at equal forwards (12000)"."""
+        """The view in words, for example "at equal forwards (12000)"."""
         if self.given:
             return "pictures as given"
-        if self.milestone == FINAL:
-            kind, _, amount = self.budget.partition(":")
-            return f"{BUDGETS[kind]} ({amount})" if kind in BUDGETS and amount else "at the training budget"
-        iterations = sorted({i for m in self.methods if m.name != BASE for i in m.iterations})
-        where = f" ({', '.join(map(str, iterations))})" if iterations else ""
-        return f"at {self.milestone.replace('_', ' ')}{where}"
+        return view_title(self.milestone, self.limit)
 
     @property
     def label(self) -> str:
@@ -144,7 +157,7 @@ class Block:
 
 
 def make_blocks(run: Run) -> list[Block]:
-    """All blocks: benchmarks in config order, then settings ("main" first), milestones ("final" first) and axes."""
+    """All blocks: benchmarks in config order, then settings ("main" first), views (the main one first) and axes."""
     metas = run.metas[run.metas["setting"] != CURVE]
     order = list(dict.fromkeys([*run.config.get("benchmarks", []), *metas["benchmark"]]))
     blocks = []
@@ -153,11 +166,11 @@ def make_blocks(run: Run) -> list[Block]:
         settings = list(dict.fromkeys(["main", *run.config.get("settings", {}), *of_benchmark["setting"]]))
         for setting in settings:
             group = of_benchmark[of_benchmark["setting"] == setting]
-            milestones = list(dict.fromkeys([FINAL, *group["milestone"]]))
-            for milestone in milestones:
-                if (group["milestone"] == milestone).any():
-                    axes = group["meta"].iloc[0].get("axes") or [""]
-                    blocks += [_make_block(run, group, milestone, axis) for axis in axes]
+            for view in run.views:
+                chosen = _in_view(run, group, view)
+                if len(chosen):
+                    axes = chosen["meta"].iloc[0].get("axes") or [""]
+                    blocks += [_make_block(run, chosen, view, axis) for axis in axes]
     return blocks
 
 
@@ -177,27 +190,19 @@ def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.Dat
     return records
 
 
-def _at_milestone(group: pd.DataFrame, milestone: str) -> pd.DataFrame:
-    """The policies of a milestone.
-
-    The starting policy belongs to all; a final checkpoint that stands at the very iteration of another milestone (the
-    slowest method's last one) is that milestone's checkpoint too.
-    """
-    own = group[group["milestone"] == milestone]
-    if milestone == FINAL:
-        return own
-    trained = own[own["method"] != BASE]
-    iterations = set(trained["iteration"])
-    taken = set(zip(own["method"], own["seed"].astype(str), strict=True))
-    rest = group[(group["milestone"] == FINAL) & ((group["method"] == BASE) | group["iteration"].isin(iterations))]
-    free = [(m, s) not in taken for m, s in zip(rest["method"], rest["seed"].astype(str), strict=True)]
-    return pd.concat([own, rest[np.array(free, dtype=bool)]])
+def _in_view(run: Run, group: pd.DataFrame, view: str) -> pd.DataFrame:
+    """The policies that a view shows. Those of the main one are marked; others are found by their iteration, beside the starting
+    policy, which belongs to all views; none where nothing trained is shown."""
+    if view == run.main_view:
+        return group[group["milestone"] == FINAL]
+    shown = run.shown(view)
+    own = [shown.get((row.method, row.seed)) == row.iteration for row in group.itertuples()]
+    return group[pd.Series(own, index=group.index, dtype=bool) | (group["method"] == BASE)] if any(own) else group[:0]
 
 
-def _make_block(run: Run, group: pd.DataFrame, milestone: str, axis: str) -> Block:
-    chosen = _at_milestone(group, milestone)
-    meta = chosen["meta"].iloc[0]
-    records = records_of(run, meta["benchmark"], chosen["setting"].iloc[0], axis)
+def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Block:
+    meta, setting = chosen["meta"].iloc[0], chosen["setting"].iloc[0]
+    records = records_of(run, meta["benchmark"], setting, axis)
     records = records[records["policy"].isin(chosen["policy"])]
     table = records.drop_duplicates("prompt_id").set_index("prompt_id")["category"]
     categories = [c for c in meta["categories"] if c in set(table)]
@@ -206,7 +211,7 @@ def _make_block(run: Run, group: pd.DataFrame, milestone: str, axis: str) -> Blo
     questions = list(dict.fromkeys(q["category"] for e in records["evidence"] for q in asked_questions(e)))
     block = Block(
         meta["benchmark"],
-        chosen["setting"].iloc[0],
+        setting,
         milestone,
         meta,
         prompts,
@@ -214,7 +219,9 @@ def _make_block(run: Run, group: pd.DataFrame, milestone: str, axis: str) -> Blo
         categories,
         sorted(questions),
         [],
-        budget=str(run.config.get("budget") or ""),
+        main_view=milestone == run.main_view,
+        claim=_claim(run, {"benchmark": meta["benchmark"], "setting": setting, "milestone": milestone}, meta, axis),
+        limit=run.seconds if milestone == SECONDS else float("nan"),
         axis=axis,
         pictures=bool((records["image"] != "").any()),
         given=run.given,
@@ -223,20 +230,32 @@ def _make_block(run: Run, group: pd.DataFrame, milestone: str, axis: str) -> Blo
     for method in run.methods:
         part = chosen[chosen["method"] == method]
         if len(part):
-            block.methods.append(_method_scores(part, records, block, _unscored_seeds(run, part, milestone)))
-        elif milestone == FINAL and (method == BASE or method in run.config.get("methods", [])):
+            one = _method_scores(part, records, block, _unscored_seeds(run, part, milestone))
+            block.methods.append(replace(one, untrained=run.untrained(method)))
+        elif not run.takes_part(method, milestone):
+            block.elsewhere.append(method)
+        elif block.main_view and (method == BASE or method in run.config.get("methods", [])):
             block.missing.append(method)
     values = records["score"].dropna()
     block.binary = bool(len(values)) and bool(values.isin([0.0, 1.0]).all())
     return block
 
 
-def _unscored_seeds(run: Run, part: pd.DataFrame, milestone: str) -> int:
-    """How many trained seeds of a method have no verdicts at all at the training budget."""
-    if milestone != FINAL or not len(run.metrics):
-        return 0
-    trained = set(run.metrics.loc[run.metrics["method"] == part["method"].iloc[0], "seed"].astype(str))
-    return len(trained - {_seed_text(seed) for seed in part["seed"]}) if _seeded(part) else 0
+def _claim(run: Run, comparison: dict, meta: dict, axis: str) -> str:
+    """Block.claim of a comparison; of several axes the first is meant."""
+    if not (named := run.config.get("claim")):
+        return ""
+    return MAIN_CLAIM if comparison == named and axis in ("", next(iter(meta.get("axes") or [""]))) else SECONDARY
+
+
+def _unscored_seeds(run: Run, part: pd.DataFrame, view: str) -> int:
+    """How many trained seeds of a method have no verdicts in a view that should show them. At equal seconds a training without a
+    checkpoint is shown by none."""
+    trained = run.metrics if len(run.metrics) else pd.DataFrame(columns=["method", "seed"])
+    seeds = trained.loc[trained["method"] == part["method"].iloc[0], "seed"]
+    if view == SECONDS:
+        seeds = [seed for method, seed in run.shown(view) if method == part["method"].iloc[0]]
+    return len({str(seed) for seed in seeds} - {_seed_text(seed) for seed in part["seed"]}) if _seeded(part) else 0
 
 
 def _seeded(part: pd.DataFrame) -> bool:

@@ -12,7 +12,7 @@ from reports.load import load_run
 STAMP = "inputs.json"
 INPUTS = (
     "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
-    "train/*/seed*/timing.jsonl",
+    "train/*/seed*/timing.jsonl", "equal_seconds.json",
 )
 """What a report is made from; a manifest stands for its pictures, whose hashes it holds."""
 
@@ -57,7 +57,7 @@ def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
 def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
     """The text for the terminal and every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
-    from reports import costs, diversity, drawings, exports, gallery, hacking, html, tables
+    from reports import choices, costs, diversity, drawings, exports, gallery, hacking, health, html, tables
     from reports.analysis import analyse
     from reports.blocks import make_blocks
 
@@ -65,14 +65,20 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, byt
     results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
     spent = costs.costs(run)
     moves = hacking.make_moves(run, results, diversity.diversity(run, results))
-    warnings = hacking.warnings(moves)
+    trained = health.health(run)
+    warnings = [*health.warnings(trained), *hacking.warnings(moves)]
     contents = drawings.drawn(run, results, moves)
     pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
-    contents["table.md"] = tables.markdown(run.title, results, spent, moves).encode()
+    contents["table.md"] = tables.markdown(
+        run.title, results, spent, moves, [*health.markdown(trained), *choices.markdown(run)], choices.legend(run), warnings
+    ).encode()
     contents["table.csv"] = exports.to_csv(results, spent).encode()
     contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()
-    contents["index.html"] = html.page(run, results, spent, pictures, gallery.make_gallery(run, results), moves).encode()
-    return tables.terminal(run.title, results, spent, str(run_dir / "report" / "index.html"), warnings), contents
+    contents["index.html"] = html.page(
+        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings
+    ).encode()
+    page = str(run_dir / "report" / "index.html")
+    return tables.terminal(run.title, results, spent, page, warnings, choices.legend(run)), contents
 
 
 def _stamp(run_dir: Path, allow_incomplete: bool) -> str:

@@ -5,7 +5,8 @@ import io
 import math
 
 from reports.analysis import Pair, Result, verdict
-from reports.costs import Cost, costs_title
+from reports.cost_tables import COSTS, cost_cells
+from reports.costs import NUMBERS, Cost, by_view, costs_title
 from reports.sentences import claim_label
 from reports.stats import MIN_SEEDS, Interval
 from reports.tables import shown_name
@@ -44,8 +45,9 @@ def to_csv(results: list[Result], costs: list[Cost]) -> str:
     for result in results:
         rows += _scores(result) + [row for pair in result.pairs for row in _pair(pair, result)]
     for cost in costs:
-        for name in ("iterations", "forwards", "seconds", "memory", "reward", "kl", "clip"):
-            row = {"kind": "cost", "method": cost.method, "column": name, "seeds": cost.seeds, "weights": cost.weights}
+        for name in NUMBERS:
+            row = {"kind": "cost", "milestone": cost.view, "method": cost.method, "column": name, "seeds": cost.seeds,
+                   "weights": cost.weights}
             rows.append({**row, "estimate": _exact(getattr(cost, name))})
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
@@ -126,10 +128,10 @@ def escape(text: str) -> str:
 
 
 def to_latex(title: str, results: list[Result], costs: list[Cost]) -> str:
-    """One booktabs table per block and one of costs; best headline bold, those not told apart from it marked."""
+    """One booktabs table per block and one of costs per view; best headline bold, those not told apart from it marked."""
     head = f"% {title}. Needs \\usepackage{{booktabs}}." if title else "% Needs \\usepackage{booktabs}."
     tables = [_latex_scores(title, result) for result in results if result.scores]
-    return "\n\n".join([head, *tables, *([_latex_costs(costs)] if costs else [])]) + "\n"
+    return "\n\n".join([head, *tables, *(_latex_costs(when, own) for when, own in by_view(costs).items())]) + "\n"
 
 
 def _latex_scores(title: str, result: Result) -> str:
@@ -165,14 +167,12 @@ def _latex_cell(interval: Interval, scale: float, place: int = 3) -> str:
     return rf"{value}{{\scriptsize$\,\pm\,${(interval.high - interval.low) / 2:.{decimals(scale)}f}}}"
 
 
-def _latex_costs(costs: list[Cost]) -> str:
-    header = ["method", "seeds", "iterations", "forwards", "seconds", "peak MB", "reward", "KL", "clip fraction"]
-    rows = []
-    for c in costs:
-        counts = [f"{v:.0f}" if math.isfinite(v) else "--" for v in (c.iterations, c.forwards, c.seconds, c.memory)]
-        ends = [f"{v:.3f}" if math.isfinite(v) else "--" for v in (c.reward, c.kl, c.clip)]
-        rows.append([escape(c.label), str(c.seeds), *counts, *ends])
-    return _latex_table(f"{costs_title(costs)}, means over training seeds.", header, rows)
+def _latex_costs(when: str, costs: list[Cost]) -> str:
+    shown = ("iterations", "steps", "rollouts", "forwards", "undeduplicated", "seconds", "reward", "kl")
+    names = {name: COSTS[name] for name in shown}
+    rows = [[escape(c.label), str(c.seeds), *map(escape, cost_cells(c, names))] for c in costs]
+    caption = f"{costs_title(costs)}, {when}, means over training seeds."
+    return _latex_table(escape(caption), ["method", "seeds", *names.values()], rows)
 
 
 def _latex_table(caption: str, header: list[str], rows: list[list[str]]) -> str:

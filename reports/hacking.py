@@ -7,15 +7,17 @@ import pandas as pd
 
 from reports.analysis import Result, verdict
 from reports.costs import TAIL
+from reports.health import trend
 from reports.load import BASE, Run, titled
 from reports.sentences import pair_level
 from reports.stats import Interval
 from reports.text import amount, bounds, number
 
 REWARD_NOTE = (
-    "The trained reward is that of the training prompts, means over the first and the last tenth of the iterations and over seeds. "
-    "Every other row is what was not trained on: the starting policy, the final one, and their difference as in the tables above. "
-    "A warning stands where the reward rose and such a score, or the diversity, resolved for the worse."
+    "The trained reward is that of the training prompts: means over the first and the last tenth of the iterations, and the change "
+    "by Theil and Sen's slope over all of them with its interval. Every other row is what was not trained on: the starting policy, "
+    "the final one, and their difference as in the tables above. A warning stands where the reward rose, resolved, and such a "
+    "score, or the diversity, resolved for the worse."
 )
 RESOLVED = {"better": "up, resolved", "worse": "down, resolved", "unresolved": "unresolved", "no claim": "no claim"}
 
@@ -59,7 +61,7 @@ class Moves:
     def warnings(self) -> list[str]:
         """A sentence for each measure that fell while the reward rose."""
         reward = self.reward
-        if reward is None or not reward.change.estimate > 0:
+        if reward is None or not reward.change.low > 0:
             return []
         rose = f"{self.method}: the trained reward rose from {amount(reward.start, 3)} to {amount(reward.end, 3)}"
         return [f"{rose}, but {_fell(move)}." for move in self.moves if move.worse and not move.trained]
@@ -87,9 +89,9 @@ def reward_names(run: Run, method: str) -> dict[str, float]:
 def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[Moves]:
     """One entry per trained method with a reward; empty where there is nothing to compare with."""
     measured = [r for r in results if r.block.is_main and BASE in r.scores] + ([spread] if spread and BASE in spread.scores else [])
-    out = []
+    out, ends = [], run.until(run.metrics, run.main_view)
     for method in run.methods:
-        weights, metrics = reward_names(run, method), run.metrics
+        weights, metrics = reward_names(run, method), ends
         own = metrics[metrics["method"] == method] if len(metrics) else metrics
         if method == BASE or not len(own) or "reward_mean" not in own or own["reward_mean"].isna().all():
             continue
@@ -106,7 +108,7 @@ def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[M
 
 
 def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
-    """From the first to the last tenth of training, mean over seeds."""
+    """From the first to the last tenth of training, mean over seeds; the change is that of the whole curve."""
     ends = []
     for _, part in frame.sort_values("iteration").groupby("seed"):
         values = part[key].dropna().astype(float)
@@ -114,8 +116,9 @@ def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
         if len(values):
             ends.append((values.head(count).mean(), values.tail(count).mean()))
     start, end = np.mean(ends, axis=0) if ends else (float("nan"), float("nan"))
-    return Move(label, float(start), float(end), Interval(float(end - start), note="no test"), "up" if end > start else "down",
-                trained=trained)
+    change = trend(frame.groupby("iteration")[key].mean())
+    word = "up, resolved" if change.low > 0 else "down, resolved" if change.high < 0 else "unresolved"
+    return Move(label, float(start), float(end), change, word, trained=trained)
 
 
 def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move | None:

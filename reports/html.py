@@ -1,20 +1,22 @@
 """index.html: the whole report in one file that needs no network."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
 
-from reports import sentences, tables
+from reports import choices, cost_tables, health, sentences, tables
 from reports.analysis import Result, verdict
-from reports.costs import Cost
+from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
 from reports.gallery import Gallery
-from reports.hacking import REWARD_NOTE, Moves, heading, warnings
+from reports.hacking import REWARD_NOTE, Moves, heading
+from reports.health import Health
 from reports.load import Run
 from reports.stats import MIN_SEEDS
 from reports.style import DPI, colours
-from reports.text import CHECKPOINTS_ONLY, amount, bounds, number, probability
+from reports.text import CHECKPOINTS_ONLY, bounds, number, probability
 
 TEMPLATES = Path(__file__).parent / "templates"
 POINTS = 116
@@ -23,10 +25,10 @@ POINTS = 116
 
 def page(
     run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes], gallery: Gallery | None = None,
-    moves: list[Moves] | None = None,
+    moves: list[Moves] | None = None, trained: list[Health] | None = None, warnings: Sequence[str] = (),
 ) -> str:
     """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of reward
-    hacking."""
+    hacking; trained: how training went."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -41,16 +43,20 @@ def page(
         others=[_block(r, colours(run.methods)) for r in results if r not in mains],
         sentences=sentences.pair_sentences(results),
         orders=[line for result in results for line in tables.order_lines(result)],
-        costs=[_cost(cost, colours(run.methods)) for cost in costs],
+        costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},
+        cost_columns=list(cost_tables.COSTS.values()),
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
-        cost_note=tables.COST_NOTE,
+        cost_note=cost_tables.COST_NOTE,
+        choices={"title": choices.TITLE, "told": choices.paragraphs(run), "header": choices.HEADER, "rows": choices.rows(run)},
+        legend=choices.legend(run),
         no_method_claim=tables.NO_METHOD_CLAIM,
         identities=_identities(run),
         gallery=gallery,
         palette=colours(run.methods),
         moves=moves or [],
-        warnings=warnings(moves or []),
+        warnings=list(warnings),
+        health={"title": health.TITLE, "header": health.HEADER, "note": health.NOTE, "rows": [one.cells for one in trained or []]},
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
     )
@@ -97,6 +103,7 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
         "columns": [c.removeprefix("questions: ").replace("_", " ") for c in result.columns],
         "rows": rows,
         "withheld": result.withheld,
+        "elsewhere": [tables.elsewhere(name) for name in result.block.elsewhere],
         "note": tables.score_note(result),
         "claims": [(title, _pairs(result, level)) for title, level in claims] if result.pairs else [],
         "methods_claimed": len(claims) == 2,
@@ -124,9 +131,8 @@ def _pairs(result: Result, level: str) -> list[dict]:
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:
-    values = [amount(v) for v in (cost.iterations, cost.forwards, cost.seconds, cost.memory)]
-    ends = [amount(cost.reward, 3), amount(cost.kl, 4), amount(cost.clip, 3)]
-    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": [str(cost.seeds), *values, *ends]}
+    cells = [str(cost.seeds), *cost_tables.cost_cells(cost)]
+    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": cells}
 
 
 def _identities(run: Run) -> list[dict]:

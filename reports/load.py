@@ -11,9 +11,10 @@ import pandas as pd
 
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
+from htgrpo.train_config import comparable, parse_budgets
+from reports.views import FINAL, Shown, find_views, has_rollouts, read_chosen
 
 BASE = "base"  # the run's starting policy: no training, no seed
-FINAL = "final"
 CURVE = "curve"  # the setting and milestone of verdicts along a training, which no table shows
 META_KEYS = (
     "benchmark",
@@ -42,7 +43,7 @@ class Run:
     config: config.json. metas: one row per scored policy (benchmark, setting, policy, method, seed, iteration,
     forwards, milestone, expected, random_weights, meta). records: one row per image (benchmark, setting, policy,
     prompt_id, sample, category, prompt, status, score, evidence, image). metrics, timing: one row per training
-    iteration, with method and seed.
+    iteration, with method and seed. views: see reports.views, the main one first.
     """
 
     root: Path
@@ -51,6 +52,7 @@ class Run:
     records: pd.DataFrame
     metrics: pd.DataFrame
     timing: pd.DataFrame
+    views: dict[str, Shown] = field(default_factory=lambda: {FINAL: {}})
     _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
 
     def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
@@ -65,6 +67,44 @@ class Run:
     def title(self) -> str:
         """What kind of run this is, for example "embedded world", and whether its policies have random weights."""
         return titled(str(self.config.get("title", "")), self.metas["random_weights"])
+
+    @property
+    def main_view(self) -> str:
+        """What headlines show."""
+        return next(iter(self.views))
+
+    def shown(self, view: str) -> Shown:
+        """The iteration at which `view` looks at each training: for the main one, where it has not been reached, the last one."""
+        found = dict(self.views[view])
+        if view == self.main_view and len(self.metrics):
+            for pair, last in self.metrics.groupby(["method", "seed"])["iteration"].max().items():
+                if self.takes_part(pair[0], view):
+                    found.setdefault(pair, int(last))
+        return found
+
+    def untrained(self, method: str) -> bool:
+        """Whether a method's rewards never differed within a group, so that no weight has moved for their sake."""
+        lines = self.metrics[self.metrics["method"] == method]
+        if not len(lines) or "groups" not in lines or lines["groups"].isna().all():
+            return False
+        return float(lines["groups"].sum()) == float(lines["groups_without_spread"].sum())
+
+    def takes_part(self, method: str, view: str) -> bool:
+        """Whether a view shows a method at all: equal iterations are no view of one without rollouts (train_config.comparable)."""
+        lines = self.metrics[self.metrics["method"] == method]
+        budgets = parse_budgets(",".join(name for name in self.views if ":" in name)) if ":" in view else ()
+        return not len(lines) or not budgets or view in [budget.text for budget in comparable(budgets, has_rollouts(lines))]
+
+    @property
+    def seconds(self) -> float:
+        """The training seconds within which all checkpoints of the view at equal seconds were reached; NaN without one."""
+        return float((read_chosen(self.root) or {"limit": math.nan})["limit"])
+
+    def until(self, frame: pd.DataFrame, view: str) -> pd.DataFrame:
+        """The rows of `metrics` or `timing` up to where a view looks at each training."""
+        ends = self.shown(view)
+        keep = [row.iteration <= ends.get((row.method, row.seed), 0) for row in frame.itertuples()]
+        return frame[pd.Series(keep, index=frame.index, dtype=bool)]
 
     @property
     def given(self) -> bool:
@@ -115,7 +155,8 @@ def load_run(run_dir: Path) -> Run:
     frame = pd.DataFrame(metas)
     _check_comparable(frame)
     records = pd.concat([part for part in frames if len(part)] or frames[:1], ignore_index=True)
-    return Run(root, config, frame, records, _read_training(root, "metrics.jsonl"), _read_training(root, "timing.jsonl"))
+    metrics = _read_training(root, "metrics.jsonl")
+    return Run(root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

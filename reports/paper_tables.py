@@ -11,7 +11,7 @@ from reports import stats
 from reports.ablations import RECORD, Study, load_variants, read_record, studies
 from reports.analysis import Result, analyse
 from reports.blocks import Block, make_blocks
-from reports.load import BASE, FINAL, Run, load_run
+from reports.load import BASE, Run, load_run
 from reports.paper import Published, published
 from reports.stats import Interval
 
@@ -112,7 +112,7 @@ def open_source(root: Path, allow_incomplete: bool = False) -> Source:
     run = load_run(Path(root))
     source = Source(Path(root), str(run.config.get("backbone", "embedded")), run)
     for block in make_blocks(run):
-        if block.setting == "main" and block.milestone == FINAL:
+        if block.is_main:
             source.results[block.key.partition("/")[0]] = analyse(block, allow_incomplete)
     return source
 

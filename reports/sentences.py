@@ -1,7 +1,7 @@
 """Plain sentences: the order found, whether it survives another setting or milestone, and what stays unresolved."""
 
 from reports.analysis import Pair, Result, verdict
-from reports.load import FINAL
+from reports.blocks import MAIN_CLAIM
 from reports.stats import MIN_SEEDS
 from reports.text import CHECKPOINTS_ONLY, bounds, number, probability
 
@@ -33,9 +33,10 @@ def pair_level(pair: Pair) -> str:
 
 
 def pair_sentences(results: list[Result]) -> list[str]:
-    """One sentence for each pair of each benchmark: its main block, then how every other block compares with it."""
+    """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block compares
+    with it."""
     out = []
-    for main in (r for r in results if r.block.is_main):
+    for main in sorted((r for r in results if r.block.is_main), key=lambda r: r.block.claim != MAIN_CLAIM):
         others = [r for r in results if r.block.name == main.block.name and r is not main]
         out += [_pair_sentence(pair, main, others) for pair in main.pairs]
     return out
@@ -58,7 +59,9 @@ def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
         found = f"{subject} and {pair.b} cannot be compared {main.block.when} ({interval.note})"
     scope = f"{pair.seeds} training seeds" if level == "methods" else CHECKPOINTS_ONLY
     elsewhere = [_elsewhere(pair, word, main, other) for other in others]
-    return " ".join([f"{found}; {scope}.", *elsewhere])
+    notes = [f"{m.name}: {m.weights}." for m in main.block.methods if m.untrained and m.name in (pair.a, pair.b)]
+    claim = f"{main.block.claim.partition(',')[0].capitalize()}. " if main.block.claim else ""
+    return " ".join([f"{claim}{found}; {scope}.", *notes, *elsewhere])
 
 
 def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
@@ -66,9 +69,9 @@ def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
     twin = other.pair(pair.a, pair.b)
     if twin and twin.a != pair.a:
         twin = twin.flipped()
-    where = other.block.when if other.block.milestone != FINAL else "there"
+    where = "there" if other.block.main_view else other.block.when
     if other.block.setting != "main":
-        where = f"with {other.block.setting}" + (f" {other.block.when}" if other.block.milestone != FINAL else "")
+        where = f"with {other.block.setting}" + ("" if other.block.main_view else f" {other.block.when}")
     where = where[0].upper() + where[1:]
     if twin is None:
         return f"{where}: not scored."

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 
 from reports import sentences
 from reports.analysis import Pair, Result, verdict
+from reports.cost_tables import COST_NOTE, SHORT_COST_NOTE, cost_tables
 from reports.costs import Cost, costs_title
 from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
-from reports.hacking import warnings as all_warnings
 from reports.load import BASE
 from reports.questions import RULES
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
     CHECKPOINTS_ONLY,
     NONE,
-    amount,
     bounds,
     half_width,
     number,
@@ -31,7 +30,9 @@ BEST, TIED = "*", "≈"
 NO_METHOD_CLAIM = f"Fewer than {MIN_SEEDS} training seeds: {CHECKPOINTS_ONLY}."
 
 
-def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = ()) -> str:
+def terminal(
+    title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = (), legend: str = ""
+) -> str:
     """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and warnings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
     mains = [r for r in results if r.block.is_main]
@@ -49,15 +50,21 @@ def terminal(title: str, results: list[Result], costs: list[Cost], folder: str, 
         lines = [line for result in [*mains, *rest] for line in order_lines(result)]
         parts.append("\n".join(wrap(f"- {_capital(line)}", hang="  ") for line in lines))
     if costs:
-        parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True)]
+        parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True), wrap(SHORT_COST_NOTE)]
+    parts += [wrap(f"{legend}.")] if legend else []
     parts += [wrap(f"**Warning:** {line}") for line in warnings]
     parts.append(f"Everything, with pictures: {folder}")
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = ()) -> str:
-    """table.md: every block with every interval, both kinds of claim, the sentences and the cost."""
-    parts = [f"# Comparison ({title})" if title else "# Comparison", METHOD_NOTE]
+def markdown(
+    title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = (), told: Sequence[str] = (), legend: str = "",
+    warnings: Sequence[str] = (),
+) -> str:
+    """table.md: every block with every interval, both kinds of claim, the sentences, the cost, `warnings`, and what is
+    `told` of training and of the choice of settings."""
+    parts = [f"# Comparison ({title})" if title else "# Comparison", *([f"{legend}."] if legend else []), METHOD_NOTE]
+    parts += [f"**Warning:** {line}" for line in warnings]
     for result in results:
         parts += [f"## {result.block.label}", f"{_capital(protocol(result))}.", *_coverage(result)]
         if result.scores:
@@ -78,8 +85,9 @@ def markdown(title: str, results: list[Result], costs: list[Cost], moves: Sequen
     if costs:
         parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False), COST_NOTE]
     if moves:
-        parts += ["## Reward against what was not trained on", *(f"**Warning:** {line}" for line in all_warnings(moves))]
+        parts += ["## Reward against what was not trained on"]
         parts += [moves_table(moves), f"{REWARD_NOTE} {MEASURE}"]
+    parts += told
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,16 +95,10 @@ METHOD_NOTE = (
     f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within "
     "their category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds "
     "and prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the "
-    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. A category with fewer than "
+    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. Only the main claim was named "
+    "before the run; every other family of tests has 5 % of its own and gives leads, not findings. A category with fewer than "
     f"{MIN_PROMPTS} prompts has no interval."
 )
-COST_NOTE = (
-    "Means over training seeds. Reward, KL and clip fraction are means over the last tenth of the iterations; a dash "
-    "means that the run does not record the value. KL is measured in each method's own contexts and is not comparable "
-    "between methods."
-)
-
-
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -110,12 +112,18 @@ def protocol(result: Result) -> str:
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     what = "prompts" if block.pictures else "documents"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
-    parts = [f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    parts = [block.claim, f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
 
 def _coverage(result: Result, wrapper=str) -> list[str]:
-    return [wrapper(f"**Coverage:** {name}: {reason}.") for name, reason in result.withheld.items()]
+    lines = [wrapper(f"**Coverage:** {name}: {reason}.") for name, reason in result.withheld.items()]
+    return lines + [wrapper(elsewhere(name)) for name in result.block.elsewhere]
+
+
+def elsewhere(name: str) -> str:
+    """Why a trained method is not shown in a view."""
+    return f"{name} samples no rollouts, so its iterations are no measure: it stands at equal forwards."
 
 
 def mark(result: Result, name: str) -> str:
@@ -259,15 +267,3 @@ def moves_table(moves: Sequence[Moves]) -> str:
     """What was trained on and what was not, from the starting policy to the end."""
     rows = [[one.method, move.measure, *move.cells] for one in moves for move in one.moves]
     return table(["method", "measure", "start", "end", "change", "95% interval", "verdict"], rows, left=2)
-
-
-def cost_tables(costs: list[Cost], short: bool) -> list[str]:
-    """Cost beside the end of training; `short` fits 80 columns."""
-    names = ["iterations", "forwards", "train seconds", "peak memory MB", "final reward", "final KL", "clip fraction"]
-    brief = ["iter.", "forwards", "seconds", "MB", "reward", "KL", "clipped"]
-    rows = []
-    for c in costs:
-        counts = [amount(c.iterations), amount(c.forwards), amount(c.seconds), amount(c.memory)]
-        ends = [amount(c.reward, 3), amount(c.kl, 4), amount(c.clip, 3)]
-        rows.append([cut(c.method, 16), *counts, *ends] if short else [c.label, str(c.seeds), *counts, *ends])
-    return split_columns(["method", *brief], rows) if short else [table(["method", "seeds", *names], rows)]

@@ -9,10 +9,18 @@ from bench.checking.findings import Damaged, Findings, read_object, read_records
 from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.checkpoints import STATE, saved
+<<<<<<< HEAD
 from htgrpo.errors import UserError
 from htgrpo.prompts import prompt_set_sha256
 from htgrpo.train_config import TrainConfig, parse_budget
+=======
+from htgrpo.registry import METHODS
+from htgrpo.train_config import TrainConfig, comparable, milestones, parse_budgets
+>>>>>>> main
 from htgrpo.trainer import METRICS, TIMING, train_identity
+
+SUMS = ("forwards_total", "forwards_undeduplicated")
+"""Counts of forwards that are no phase of an iteration."""
 
 
 def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
@@ -68,9 +76,9 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
     for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
         findings.same(name, key, state[key], value, f"the last line of {METRICS}")
     _check_settings(name, state["identity"], request, method, seed, findings)
-    budget = parse_budget(request.train[method]["budget"])
-    if not budget.done(last["iteration"], last["forwards_total"], last["forwards"]):
-        findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before its budget was spent")
+    budgets = comparable(parse_budgets(request.train[method]["budget"]), METHODS.get(method).rewarded)
+    for text in [budget.text for budget in budgets if budget.text not in milestones(budgets, metrics)]:
+        findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before {text} was reached")
 
 
 def _log(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -85,7 +93,7 @@ def _check_log(metrics: list[dict[str, Any]], where: str, findings: Findings) ->
     lines, total = [], 0
     for number, record in enumerate(metrics, 1):
         total += record["forwards"]
-        phases = sum(value for key, value in record.items() if key.startswith("forwards_") and key != "forwards_total")
+        phases = sum(value for key, value in record.items() if key.startswith("forwards_") and key not in SUMS)
         if record["iteration"] != number:
             lines.append(f"line {number} is of iteration {record['iteration']}: a record was dropped, added or moved")
             break

@@ -81,7 +81,10 @@ def test_it_trains_counts_and_resumes(tmp_path):
     go(tmp_path / "whole")
     lines = read_jsonl(tmp_path / "whole" / "metrics.jsonl")
     assert [line["forwards"] for line in lines] == [36] * 4 and lines[-1]["forwards_total"] == 144
-    keys = {"iteration", "forwards", "forwards_total", "forwards_train", "loss", "grad_norm", "lr"}
+    keys = {"iteration", "forwards", "forwards_total", "forwards_train", "loss", "grad_norm", "lr", "optimiser_steps", "rollouts",
+            "reward_queries", "forwards_undeduplicated"}
+    counted = ("optimiser_steps", "rollouts", "reward_queries", "forwards_undeduplicated")
+    assert [tuple(line[name] for name in counted) for line in lines] == [(2, 0, 0, 36)] * 4
     assert all(set(line) == keys for line in lines)
     assert lines[-1]["loss"] < lines[0]["loss"]
     with pytest.raises(KeyboardInterrupt):

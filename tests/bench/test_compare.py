@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench import compare, generate, score, train
-from tests.bench.tiny_runs import arguments, records, run_compare, tree
+from tests.bench.tiny_runs import arguments, leave, records, run_compare, tree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -117,25 +117,62 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
     assert f"taken as --policy {trained}" in capsys.readouterr().err
 
 
-def test_the_full_preset_scores_other_settings_and_equal_iterations(policy, tmp_path, no_report):
+def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_report):
+    """Equal iterations under every setting, equal forwards and equal seconds under the main one; a control without rollouts only
+    where its forwards can be compared; and what was chosen by the clock stays as it was chosen."""
     more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--set", "save_every=1"]
     more += ["--benchmarks", "embedded_geneval"]
     for name in ("other_sampler", "guided"):
         more += ["--set", f"{name}.steps=2", "--set", f"{name}.samples=1"]
-    run_compare(policy, tmp_path / "run", *more, budget="forwards:300")
+    budget = "iterations:2,forwards:300,seconds"
     run = tmp_path / "run"
-    last = {m: len(records(run / f"train/{m}/seed0/metrics.jsonl")) for m in ("ht", "mask", "pretrain")}
-    assert last["mask"] < last["ht"] < last["pretrain"]
+    run_compare(policy, run, *more, budget=budget)
+    logs = {m: records(run / f"train/{m}/seed0/metrics.jsonl") for m in ("ht", "mask", "pretrain")}
+    nearest = {m: min(log, key=lambda r: abs(r["forwards_total"] - 300))["iteration"] for m, log in logs.items()}
+    assert {m: len(log) for m, log in logs.items()} == {m: max(n, 2 if m != "pretrain" else n) for m, n in nearest.items()}
     for setting in ("other_sampler", "guided"):
         names = {path.name for path in run.glob(f"verdicts/embedded_geneval/{setting}/*.jsonl")}
-        assert names == {"base.jsonl", "ht-seed0.jsonl", "mask-seed0.jsonl", "pretrain-seed0.jsonl"}
-    milestones = [path.name for path in run.glob("verdicts/embedded_geneval/*/*@*.meta.json")]
-    assert milestones == [f"ht-seed0@{last['mask']}.meta.json"]  # mask's is its last, pretrain has no rollouts
-    policy_record = json.loads((run / "verdicts/embedded_geneval/main" / milestones[0]).read_text())["policy"]
-    assert policy_record["milestone"] == "equal_iterations" and policy_record["iteration"] == last["mask"]
+        assert names == {"base.jsonl", "ht-seed0.jsonl", "mask-seed0.jsonl"}
+    folder = run / "verdicts/embedded_geneval/main"
+    told = {path.name.removesuffix(".meta.json"): json.loads(path.read_text())["policy"] for path in folder.glob("*.meta.json")}
+    assert told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2 and told["ht-seed0"]["milestone"] == "final"
+    assert nearest["mask"] == 2 < nearest["ht"], "a checkpoint that two views show is scored once"
+    for method, iteration in (("ht", nearest["ht"]), ("pretrain", nearest["pretrain"])):
+        assert told[f"{method}-seed0@{iteration}"]["milestone"] == "milestone"
+    chosen = json.loads((run / "equal_seconds.json").read_text())
+    clock = {m: {r["iteration"]: r["seconds_total"] for r in records(run / f"train/{m}/seed0/timing.jsonl")} for m in logs}
+    assert chosen["limit"] == min(max(times.values()) for times in clock.values())
+    for method, times in clock.items():
+        within = max((i for i, seconds in times.items() if seconds <= chosen["limit"]), default=0)
+        assert chosen["checkpoints"][f"{method} seed 0"]["iteration"] == within
+    config = json.loads((run / "config.json").read_text())
+    assert config["claim"] == {"benchmark": "embedded_geneval", "setting": "main", "milestone": "iterations:2"}
+    assert config["train"]["ht"]["budget"] == "iterations:2,forwards:300"
     before = tree(run)
-    run_compare(policy, run, *more, budget="forwards:300")
+    run_compare(policy, run, *more, budget=budget)
     assert tree(run) == before
+    (run / "complete.json").unlink()
+    (run / "train/ht/seed0/timing.jsonl").write_text((run / "train/mask/seed0/timing.jsonl").read_text())
+    run_compare(policy, run, *more, budget=budget)
+    assert json.loads((run / "equal_seconds.json").read_text()) == chosen
+
+
+def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, capsys):
+    more = ["--methods", "ht", "--benchmarks", "embedded_geneval,embedded_dpg"]
+    run, budget = tmp_path / "run", "iterations:1,forwards:90"
+    run_compare(policy, run, *more, "--claim", "embedded_dpg/forwards:90", budget=budget)
+    claim = {"benchmark": "embedded_dpg", "setting": "main", "milestone": "forwards:90"}
+    assert json.loads((run / "config.json").read_text())["claim"] == claim
+    run_compare(policy, run, "--methods", "mask", "--benchmarks", "embedded_geneval", budget=budget)  # keeps it
+    assert json.loads((run / "config.json").read_text())["claim"] == claim
+    assert leave(compare.main, arguments(policy, run, *more, "--claim", "embedded_geneval", budget=budget)) == 2
+    assert "is a run with claim.benchmark = 'embedded_dpg'" in capsys.readouterr().err
+    wrong = {"geneval_embedded": "benchmark of this run in --claim", "embedded_dpg/seconds": "view of --budget in --claim"}
+    for text, told in wrong.items():
+        assert leave(compare.main, arguments(policy, tmp_path / "new", *more, "--claim", text, budget=budget)) == 2
+        assert told in capsys.readouterr().err and not (tmp_path / "new").exists()
+    assert leave(compare.main, arguments(policy, tmp_path / "new", *more, budget="seconds")) == 2
+    assert "name it once and not first" in capsys.readouterr().err
 
 
 def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, no_report):

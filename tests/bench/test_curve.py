@@ -32,7 +32,7 @@ def test_every_checkpoint_is_scored_on_a_few_prompts(policy, tmp_path, no_report
     assert any("curve/ht-seed0.1" in line for line in check(tmp_path / "run").mismatches)
     edited.write_text(kept)
     run = load_run(tmp_path / "run")
-    assert [block.key for block in make_blocks(run)] == ["embedded_geneval/main/final"]
+    assert [block.key for block in make_blocks(run)] == ["embedded_geneval/main/iterations:2"]
     assert list(held_out(run).points["iteration"]) == [1, 2] and held_out(run).start is not None
 
 

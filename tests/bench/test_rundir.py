@@ -40,7 +40,8 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
     assert all(set(found) <= set(METHODS.names()) for found in read("methods").values())
     assert tuned("somebody elses", "embedded") == tuned("ht", "somebody elses") == {}
     full = parsed(policy, "--preset", "full").request
-    assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "pretrain"} and full.equal_iterations
+    assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "trace_once", "pretrain"}
+    assert full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:") and full.views[2] == "seconds"
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
     assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
 
@@ -106,7 +107,7 @@ def test_methods_and_checkpoints_share_names(policy):
     assert parsed(policy, "--methods", "base,ht,mask,ht", "--checkpoint", f"ht={policy}").request.methods == ["mask"]
     bare = from_arguments(compare.parser().parse_args(["--checkpoint", str(policy)]))
     assert bare.request.policy == str(policy.resolve()) and "taken as --policy" in bare.remarks[0]
-    assert bare.request.methods == ["mask", "trace", "ht"]
+    assert bare.request.methods == ["mask", "trace", "trace_once", "ht"]
 
 
 def test_selections_spread_over_categories():

@@ -1,19 +1,17 @@
-"""bench.pretrain, bench.tune and bench.speed do what their help says, at sizes that take seconds."""
+"""bench.pretrain and bench.speed do what their help says, at sizes that take seconds."""
 
 import json
-import math
 import re
 
 import pytest
 import torch
 
-from bench import pretrain, speed, tune
+from bench import pretrain, speed
 from htgrpo.errors import UserError
 from htgrpo.interface import HIDDEN
 from htgrpo.policies import load_policy
 from htgrpo.policies.policy import pack
 from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
-from htgrpo.registry import METHODS
 from htgrpo.rng import generator
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
@@ -53,29 +51,6 @@ def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
     naive.backward()
     for ours, theirs in zip(got, (w.grad for w in policy.net.parameters()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_every_method_gets_the_same_tries():
-    grid = json.loads(tune.GRID.read_text())
-    assert set(grid["methods"]) == set(METHODS.names())
-    for method in grid["methods"]:
-        tries = tune.tries_of(grid, [method])
-        assert len(tries) == 4 and len({one.name for one in tries}) == 4 and sum(one.chosen for one in tries) == 1
-        assert [round(math.log10(one.lr / grid["lr"]), 3) for one in tries[:3]] == [-0.523, 0.0, 0.477]
-        METHODS.get(method)(**tries[3].options)
-
-
-def test_a_try_is_kept_and_never_repeated(tmp_path):
-    policy = tmp_path / "policy"
-    new_policy(TinySize(16, 1, 2, 16), generator("tools")).save(policy)
-    settings = {"group_size": 2, "prompts_per_iteration": 2, "steps": 2, "budget": "iterations:1"}
-    one = tune.Try("ht", 1e-4, {}, False)
-    first = tune.run_try(one, settings, str(policy), tmp_path, 0, 1)
-    stamp = (tmp_path / "tries" / one.name / "result.json").stat().st_mtime_ns
-    assert tune.run_try(one, settings, str(policy), tmp_path, 0, 1) == first
-    assert (tmp_path / "tries" / one.name / "result.json").stat().st_mtime_ns == stamp
-    assert set(first["categories"]) == {"single_object", "two_object", "counting", "colors", "position", "color_attr"}
-    assert '| ht | 0.0001 |' in tune.render([first], {"geneval": 0.0, "reward": 0.0}, settings)
 
 
 def test_speed_counts_the_forwards_of_the_formula(capsys):

@@ -12,7 +12,7 @@ from htgrpo.errors import UserError, suggest
 from htgrpo.ht import HT
 from htgrpo.options import build, convert
 from htgrpo.registry import METHODS, SAMPLERS, Registry
-from htgrpo.train_config import Budget, TrainConfig, parse_budget
+from htgrpo.train_config import Budget, TrainConfig, parse_budgets
 
 
 def one_sentence(error):
@@ -102,7 +102,7 @@ def test_the_defaults_are_valid():
     ("iterations:1", Budget("iterations", 1)),
 ])
 def test_budgets(text, budget):
-    assert parse_budget(text) == budget
+    assert parse_budgets(text) == (budget,)
 
 
 @pytest.mark.parametrize("text", [
@@ -111,7 +111,7 @@ def test_budgets(text, budget):
 ])
 def test_budgets_that_are_none(text):
     with pytest.raises(UserError, match="budget is .*iterations:N or forwards:N") as error:
-        parse_budget(text)
+        parse_budgets(text)
     one_sentence(error)
 
 

@@ -22,7 +22,7 @@ from tests.htgrpo.training import CONFIG, PROMPTS, REWARD, run
 METHODS = {"ht": CONFIG.method_options, **{name: {"updates_per_rollout": 3} for name in ("mask", "uni", "trace")}}
 KEYS = """iteration forwards forwards_total forwards_rollout forwards_old forwards_ref forwards_train reward_mean reward_std
     advantage_abs clip_fraction ratio_mean ratio_max kl entropy entropy_by_rank loss grad_norm lr groups groups_without_spread
-    images_dropped""".split()
+    images_dropped optimiser_steps rollouts reward_queries forwards_undeduplicated""".split()
 
 
 def weights(policy):
@@ -141,13 +141,11 @@ def test_the_patience_survives_a_restart(tmp_path, monkeypatch):
         assert len(read_jsonl(tmp_path / "metrics.jsonl")) == 3
 
 
-def test_a_reward_that_always_fails_stops_in_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("htgrpo.learner.PATIENCE", 3)
-    with pytest.raises(UserError, match="last 3 iterations gave no finite reward"):
+def test_a_reward_that_fails_for_a_whole_iteration_stops_at_once(tmp_path):
+    """Nothing was trained, and nothing says so but the exit code and the sentence; the same command can go on later."""
+    with pytest.raises(UserError, match="no picture of iteration 1 has a reward: of 8 .*broken failed for 8") as error:
         run(tmp_path, rewards=f"{REWARD}broken")
-    for line in read_jsonl(tmp_path / "metrics.jsonl"):
-        assert line["groups"] == 0 and line["images_dropped"] == 8 and line["reward_mean"] is None
-        assert "loss" not in line and "forwards_train" not in line
+    assert error.value.exit_code == 3 and not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_failed_images_are_dropped_and_counted(tmp_path):

@@ -38,7 +38,7 @@ def write_run(
         "seeds": list(range(seeds)),
         "policy": "embedded",
         "policy_sha256": SHA,
-        "budget": "forwards:6000",
+        "budget": "forwards:6000,iterations:20" if "milestone" in milestones else "forwards:6000",
         "benchmarks": benchmarks,
         "settings": {
             s: {"sampler": "random", "steps": 8, "guidance": 2.0, "dtype": "bfloat16", "seed": 0, "samples": samples}
@@ -59,8 +59,8 @@ def write_run(
     for m in effects:
         for s in range(seeds):
             policies.append((f"{m}-seed{s}", m, s, iterations, "final"))
-            if "equal_iterations" in milestones:
-                policies.append((f"{m}-seed{s}@20", m, s, 20, "equal_iterations"))
+            if "milestone" in milestones:
+                policies.append((f"{m}-seed{s}@20", m, s, 20, "milestone"))
     shifts = {(m, s): rng.normal(0, seed_sd) for m in effects for s in range(seeds)}
     for setting in settings:
         for name, method, seed, iteration, milestone in policies:

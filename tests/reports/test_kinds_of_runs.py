@@ -133,7 +133,7 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
         meta |= {"expected_images": len(lines), "policy": told, "prompt_set_sha256": "other", "setting": {"steps": 8, "samples": 1}}
         (curve / f"{policy}.meta.json").write_text(json.dumps(meta))
     run, results = results_of(root)
-    assert [r.block.key for r in results] == ["geneval/main/final"]
+    assert [r.block.key for r in results] == ["geneval/main/forwards:6000"]
     found = held_out(run)
     expected = np.mean([json.loads(line)["score"] for line in (folder / "base.jsonl").read_text().splitlines()[::10]])
     assert found.start == pytest.approx(expected) and list(found.points["iteration"]) == [10, 10]

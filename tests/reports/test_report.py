@@ -36,7 +36,7 @@ def three_seeds(tmp_path_factory):
         prompts=20,
         samples=1,
         settings=("main", "other_sampler"),
-        milestones=("final", "equal_iterations"),
+        milestones=("final", "milestone"),
         images=False,
     )
     run = load_run(root)
@@ -129,13 +129,13 @@ def test_three_seeds_claim_methods_and_follow_the_order(three_seeds):
 def test_blocks_keep_settings_and_milestones_apart(three_seeds):
     _, results = three_seeds
     keys = [r.block.key for r in results]
-    assert keys == [f"geneval/{s}/{m}" for s in ("main", "other_sampler") for m in ("final", "equal_iterations")]
+    assert keys == [f"geneval/{s}/{m}" for s in ("main", "other_sampler") for m in ("forwards:6000", "iterations:20")]
     assert all([m.name for m in r.block.methods] == ["base", "α", "a_b&c"] for r in results)
     assert results[1].block.methods[1].policies == ["α-seed0@20", "α-seed1@20", "α-seed2@20"]
 
 
 def test_final_checkpoint_at_the_milestone_iteration_counts_for_it(tmp_path):
-    root = write_run(tmp_path, {"a": 0.1, "b": 0.1}, milestones=("final", "equal_iterations"), images=False)
+    root = write_run(tmp_path, {"a": 0.1, "b": 0.1}, milestones=("final", "milestone"), images=False)
     folder = root / "verdicts" / "geneval" / "main"
     for seed in (0, 1):
         for suffix in (".jsonl", ".meta.json"):
@@ -164,7 +164,7 @@ def test_latex_has_booktabs_bold_marks_and_escapes(three_seeds):
     scores = {name: score.headline.estimate for name, score in results[0].scores.items()}
     first, second, _ = sorted(scores, key=scores.get, reverse=True)
     assert rf"\textbf{{{scores[first]:.3f}}}" in text and rf"\underline{{{scores[second]:.3f}}}" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(results) + 1
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(results) + len(run.views)
     assert r"\approx" in exports.to_latex("", [results[0]], [])
 
 

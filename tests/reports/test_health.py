@@ -1,0 +1,83 @@
+"""What the report says of rewards that fail, do not differ, or a training that is unstable."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from reports.health import of_training, trend, warnings
+
+
+def log(iterations=20, seed=0, **changes):
+    """Metrics of a sound training; changes: column -> {iteration: value} or a whole column."""
+    draw = np.random.default_rng(seed)
+    count = np.arange(1, iterations + 1)
+    lines = pd.DataFrame({
+        "iteration": count, "seed": seed, "groups": 6, "groups_without_spread": 1, "images_dropped": 0, "reward_queries": 54,
+        "kl": 0.05 + 0.01 * draw.random(iterations), "ratio_mean": 1.0, "entropy": 2.0,
+        "reward_mean": 1 + 0.02 * count + 0.01 * draw.standard_normal(iterations),
+    })
+    for name, values in changes.items():
+        if isinstance(values, dict):
+            lines[name] = lines[name].astype(float)
+            for iteration, value in values.items():
+                lines.loc[lines["iteration"] == iteration, name] = value
+        else:
+            lines[name] = values
+    return lines
+
+
+def told(**changes):
+    return " ".join(of_training("ht", log(**changes)).warnings)
+
+
+def test_a_sound_training_has_no_warning_and_its_reward_rose():
+    found = of_training("ht", log())
+    assert found.warnings == [] and found.reward.low > 0 and found.reward.estimate == pytest.approx(0.38, abs=0.05)
+
+
+@pytest.mark.parametrize("name, calm, wild, words", [
+    ("kl", 0.06, 80.0, "training was unstable"), ("ratio_mean", 1.0, 30.0, "importance ratio"),
+])
+def test_one_wild_iteration_decides_nothing_and_two_do(name, calm, wild, words):
+    assert words not in told(**{name: {7: wild}})
+    assert words in told(**{name: {7: wild, 15: wild}})
+    one, other = log(seed=0, **{name: {7: wild}}), log(seed=1, **{name: {9: wild}})
+    assert words not in " ".join(of_training("ht", pd.concat([one, other])).warnings), "two trainings with one each"
+
+
+def test_half_of_the_pictures_without_a_reward_is_told_with_the_reason():
+    lines = log(images_dropped=27).assign(failure="hpsv3: out of memory")
+    assert of_training("ht", lines).warnings == [
+        "ht: 50% of its pictures had no reward and were left out of training (the last: hpsv3: out of memory)."
+    ]
+
+
+def test_equal_rewards_mean_that_nothing_was_trained():
+    found = of_training("ht", log(groups_without_spread=6, reward_mean=0.5))
+    assert found.untrained and "nothing was trained" in warnings([found])[0]
+
+
+def test_no_picture_with_a_reward_means_that_nothing_was_trained():
+    assert of_training("ht", log(groups=0, groups_without_spread=0, images_dropped=54, reward_mean=np.nan)).untrained
+
+
+def test_a_falling_reward_and_collapsing_entropy_are_told():
+    count = np.arange(20)
+    assert "the trained reward fell" in told(reward_mean=2 - 0.05 * count)
+    assert "ever fewer pictures" in told(entropy=2.0 * 0.9 ** count)
+    assert "ever fewer pictures" not in told(entropy={20: 0.01})
+
+
+@pytest.mark.parametrize("points", [2, 5, 7])
+def test_few_iterations_give_no_interval(points):
+    found = trend(pd.Series(np.arange(points, dtype=float), index=np.arange(points)))
+    assert found.estimate == points - 1 and not found.known
+
+
+def test_a_trend_by_hand_and_no_trend_in_noise():
+    values = pd.Series(3.0 * np.arange(12) + 1, index=np.arange(1, 13))
+    assert (trend(values).estimate, trend(values).low) == (pytest.approx(33.0), pytest.approx(33.0))
+    draw = np.random.default_rng(1)
+    found = [trend(pd.Series(draw.standard_normal(12))) for _ in range(300)]
+    wrong = np.mean([not one.low <= 0 <= one.high for one in found])
+    assert wrong < 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
