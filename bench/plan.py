@@ -2,11 +2,6 @@
 
 import json
 from dataclasses import dataclass, replace
-<<<<<<< HEAD
-from pathlib import Path
-=======
-from types import SimpleNamespace
->>>>>>> main
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate

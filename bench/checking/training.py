@@ -9,14 +9,10 @@ from bench.checking.findings import Damaged, Findings, read_object, read_records
 from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.checkpoints import STATE, saved
-<<<<<<< HEAD
 from htgrpo.errors import UserError
 from htgrpo.prompts import prompt_set_sha256
-from htgrpo.train_config import TrainConfig, parse_budget
-=======
 from htgrpo.registry import METHODS
 from htgrpo.train_config import TrainConfig, comparable, milestones, parse_budgets
->>>>>>> main
 from htgrpo.trainer import METRICS, TIMING, train_identity
 
 SUMS = ("forwards_total", "forwards_undeduplicated")
