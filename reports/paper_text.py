@@ -6,7 +6,7 @@ import math
 from itertools import groupby
 from string import ascii_lowercase
 
-from reports.paper_settings import DIFFERS, SAME, SILENT, Setting
+from reports.paper_settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, Setting
 from reports.paper_tables import NO_ROW, Cell, Line, PaperTable
 from reports.stats import LEVEL
 from reports.text import CHECKPOINTS_ONLY, half_width, number, table
@@ -88,15 +88,19 @@ def claims(laid: PaperTable) -> str:
 
 
 def settings_markdown(name: str, found: list[Setting]) -> str:
-    """The settings of one run beside the paper's."""
-    differ = [s for s in found if s.verdict == DIFFERS]
+    """The settings of one run beside the paper's, and beside our choice where the paper gives none."""
+    unknown = [s.name for s in found if s.verdict == UNKNOWN]
     silent = [s for s in found if s.verdict == SILENT]
     same = [s.name for s in found if s.verdict == SAME]
     parts = [f"## Settings of {name} beside the paper's"]
-    rows = [[s.name, s.paper, s.here] for s in differ]
-    parts.append(table(["differs", "paper", "here"], rows, left=3) if rows else "None differs.")
+    rows = [[s.name, s.paper, s.here] for s in found if s.verdict in (DIFFERS, CHOSEN)]
+    none = "None of those recorded differs." if unknown else "None differs."
+    parts.append(table(["differs", "paper", "here"], rows, left=3) if rows else none)
+    if unknown:
+        parts.append(f"Not recorded, so that nothing is known of them: {', '.join(unknown)}.")
     if silent:
-        parts.append("The paper does not give: " + "; ".join(f"{s.name} (here {s.here})" for s in silent) + ".")
+        parts.append("The paper does not give these, and the run has what `--preset paper` has: "
+                     + "; ".join(f"{s.name} (here {s.here})" for s in silent) + ".")
     if same:
         parts.append(f"As in the paper: {', '.join(same)}.")
     return "\n\n".join(parts) + "\n"

@@ -12,7 +12,6 @@ from bench.scorers.base import Judged
 from bench.scorers.opening import URLS
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
 from htgrpo.rewards import WeightedReward, find_reward, reward_names
 from tests.htgrpo.test_plugin import install
