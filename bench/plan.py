@@ -70,7 +70,8 @@ class Context:
         for name, one in self.selections.items():
             benchmark = self.benchmarks[name]
             for setting, values in benchmark.settings(request).items():
-                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
+                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy,
+                                        one.whole))
         return tuple(found)
 
     def job(self, name: str, **details) -> Job:

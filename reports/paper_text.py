@@ -11,8 +11,11 @@ from reports.paper_tables import NO_ROW, Cell, Line, PaperTable
 from reports.stats import LEVEL
 from reports.text import CHECKPOINTS_ONLY, half_width, number, table
 
+OTHER = "†"
+"""Marks a number of something else than what the paper measured: another benchmark, a part of it, random weights."""
 GROUPS = {"mmada": "MMaDA-8B", "lumina-dimoo": "Lumina-DiMOO", "other models": "other models"}
-FIELDS = ["table", "group", "row", "method", "column", "paper", "paper_note", "section", "estimate", "low", "high", "claim", "note"]
+FIELDS = ["table", "group", "row", "method", "column", "paper", "paper_note", "section", "estimate", "low", "high", "claim", "size",
+          "note"]
 
 
 class Reasons:
@@ -54,8 +57,8 @@ def _group(group: str, lines: list[Line], reasons: Reasons) -> list[list[str]]:
             rows.append([name, "paper", *(cell.printed or reasons.mark(cell.printed_why) for cell in values)])
             name = ""
         if not once:
-            notes = list(dict.fromkeys(cell.note for cell in values if cell.note))
-            rows.append([name, f"here: {', '.join(notes)}" if notes else "here", *(_ours(cell, reasons) for cell in values)])
+            about = list(dict.fromkeys(text for cell in values for text in (cell.note, cell.size) if text))
+            rows.append([name, f"here: {'; '.join(about)}" if about else "here", *(_ours(cell, reasons) for cell in values)])
     return rows
 
 
@@ -65,7 +68,7 @@ def _ours(cell: Cell, reasons: Reasons) -> str:
     interval = cell.measured
     if not math.isfinite(interval.estimate):
         return reasons.mark(interval.note or "no value")
-    text = number(interval.estimate, cell.scale)
+    text = number(interval.estimate, cell.scale) + OTHER * bool(cell.note)
     return f"{text} {half_width(interval, cell.scale)}" if interval.known else f"{text} {reasons.mark(interval.note)}"
 
 
@@ -83,7 +86,8 @@ def claims(laid: PaperTable) -> str:
     other = list(dict.fromkeys(cell.note for cell in cells if cell.note))
     if other:
         which = ", ".join(other)
-        text.append(f"Our numbers are of {which}, which is not what the paper measured: none may be set against its numbers.")
+        text.append(f"{OTHER} These numbers are of {which}, which is not what the paper measured: none may be set against its "
+                    "numbers.")
     return " ".join(text)
 
 
@@ -116,6 +120,7 @@ def to_csv(laid: PaperTable) -> str:
             ours = cell.measured
             row = {"table": laid.key, "group": line.group, "row": line.name, "method": line.method, "column": name,
                    "paper": cell.printed, "paper_note": cell.printed_why, "section": cell.section, "claim": cell.claim,
+                   "size": cell.size,
                    "note": cell.why or cell.note or (ours.note if ours else "")}
             values = {"estimate": ours.estimate, "low": ours.low, "high": ours.high} if ours else {}
             writer.writerow({**row, **{key: f"{v:.10g}" for key, v in values.items() if math.isfinite(v)}})

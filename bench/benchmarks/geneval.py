@@ -52,6 +52,7 @@ class GenEval(Benchmark):
 
     name, world, version = "geneval", "natural", "1"
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
+    published_samples = 4
 
     def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, weights: Path | None = None,
                  device: str | None = None):

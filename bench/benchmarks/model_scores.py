@@ -88,6 +88,11 @@ class ModelScore(Benchmark):
         """How many prompts its set has."""
         return self.prompt_set.published
 
+    @property
+    def published_samples(self) -> int:
+        """As many as its set's pictures."""
+        return self.prompt_set.published_samples
+
     def prompts(self, split: str) -> list[Prompt]:
         return self.prompt_set.drawn(split)
 

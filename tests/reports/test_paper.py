@@ -139,6 +139,24 @@ def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
     assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
 
 
+@pytest.mark.parametrize("whole, told", [
+    ({"prompts": 553, "pictures": 4}, "GenEval, 144 of 553 prompts, 2 of 4 pictures each"),
+    ({"prompts": 144, "pictures": 4}, "GenEval, 2 of 4 pictures each"),
+    ({"prompts": 144, "pictures": 2}, ""),
+])
+def test_a_part_of_the_benchmark_is_marked_in_its_row_and_said(tmp_path, whole, told):
+    root = on_mmada(tmp_path / "a")
+    for path in root.glob("verdicts/geneval/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval", "published": whole}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    cell, text = line_of(laid, "mmada", "ht").cells["overall"], paper_text.markdown(laid)
+    assert cell.note == told and cell.size.endswith("pictures each, 864/864 judged"), "prompts, pictures and coverage in every row"
+    assert ("†" in text) == bool(told) and ("none may be set against its numbers" in text) == bool(told)
+    row = next(line for line in text.splitlines() if "864/864 judged" in line)
+    assert told in row and row.count("†") == (7 if told else 0)
+    assert cell.size in paper_text.to_csv(laid)
+
+
 def test_random_weights_never_fill_the_papers_rows(tmp_path):
     root = on_mmada(tmp_path / "tiny")
     for path in root.glob("verdicts/*/*/*.meta.json"):
