@@ -30,6 +30,7 @@ class ModelScore(Benchmark):
         self._set, self._scorer, self._identity = prompt_set, None, None
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
+            self.samples = prompt_set.samples
 
     @classmethod
     def on(cls, other: str) -> "ModelScore":
@@ -160,3 +161,4 @@ class UnifiedRewardScore(ModelScore):
     """UnifiedReward."""
 
     name = scorer = "unifiedreward"
+    note = "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"

@@ -160,7 +160,8 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
     values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
-    evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn, whole=one.whole)
+    own = {name: {} if one.samples is None else {"samples": one.samples} for name, one in benchmarks.items()}
+    evaluations = [Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
                    for name, one in chosen.items()]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
