@@ -163,6 +163,8 @@ def note_of(block: Block) -> str:
     """What numbers of a block are of, where that is not a published benchmark as it is."""
     title = block.meta["title"]
     whole = title == OFFICIAL.get(block.benchmark.removeprefix("embedded_"), title)
+    if whole and not block.meta.get("published"):
+        return f"{block.title}, of how many prompts is not recorded"
     return "" if whole and not block.part and not any(method.random_weights for method in block.methods) else block.title
 
 

@@ -57,9 +57,15 @@ def _group(group: str, lines: list[Line], reasons: Reasons) -> list[list[str]]:
             rows.append([name, "paper", *(cell.printed or reasons.mark(cell.printed_why) for cell in values)])
             name = ""
         if not once:
-            about = list(dict.fromkeys(text for cell in values for text in (cell.note, cell.size) if text))
+            about = list(dict.fromkeys(text for cell in values for text in (cell.note, _size(cell)) if text))
             rows.append([name, f"here: {'; '.join(about)}" if about else "here", *(_ours(cell, reasons) for cell in values)])
     return rows
+
+
+def _size(cell: Cell) -> str:
+    """Prompts, pictures and coverage; coverage alone where the note has said the others."""
+    said, _, judged = cell.size.rpartition(", ")
+    return judged if said in cell.note else cell.size
 
 
 def _ours(cell: Cell, reasons: Reasons) -> str:

@@ -121,7 +121,7 @@ def rename(root: Path, old: str, new: str, title: str) -> Path:
     """The run in `root` with benchmark `old` scored as `new`."""
     (root / "verdicts" / old).rename(root / "verdicts" / new)
     for path in root.glob(f"verdicts/{new}/*/*.meta.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title, "published": {"prompts": 1}}))
     return root
 
 
@@ -155,6 +155,14 @@ def test_a_part_of_the_benchmark_is_marked_in_its_row_and_said(tmp_path, whole, 
     row = next(line for line in text.splitlines() if "864/864 judged" in line)
     assert told in row and row.count("†") == (7 if told else 0)
     assert cell.size in paper_text.to_csv(laid)
+
+
+def test_a_run_that_does_not_record_how_much_it_measured_is_marked(tmp_path):
+    root = on_mmada(tmp_path / "a")
+    for path in root.glob("verdicts/geneval/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval"}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval, of how many prompts is not recorded"
 
 
 def test_random_weights_never_fill_the_papers_rows(tmp_path):
