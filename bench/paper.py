@@ -101,8 +101,9 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 
 def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
     """The settings of every run that table `key` shows, beside the paper's, by run."""
+    from bench.paper_settings import of_paper, of_run
     from bench.presets import read
-    from reports.paper_settings import settings
+    from reports.paper_settings import compared
     from reports.paper_tables import open_ablations
     from reports.paper_text import settings_markdown
 
@@ -113,8 +114,12 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
         runs = [(folder.name, run, str(run.config.get("backbone")))]
     else:
         runs = [(source.root.name, source.run, source.backbone) for source in sources]
-    presets = {backbone: read(f"paper_{backbone if backbone in BACKBONES else BACKBONES[0]}") for _, _, backbone in runs}
-    return {name: settings_markdown(f"the run {name}", settings(run, presets[backbone])) for name, run, backbone in runs}
+    found = {}
+    for name, run, backbone in runs:
+        backbone = backbone if backbone in BACKBONES else BACKBONES[0]
+        wanted = of_paper(backbone, list(run.config.get("train", {})))
+        found[name] = settings_markdown(f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}")))
+    return found
 
 
 def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:

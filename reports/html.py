@@ -84,6 +84,7 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
                 "name": tables.shown_name(result, name),
                 "colour": palette.get(name, "#888"),
                 "seeds": tables.seeds_text(result, name),
+                "judged": tables.coverage_text(result, name),
                 "score": number(score.headline.estimate, scale),
                 "interval": bounds(score.headline, scale),
                 "methods": bounds(score.method_level, scale),

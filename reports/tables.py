@@ -110,13 +110,12 @@ def _capital(text: str) -> str:
 def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
-    named = ("sampler", "steps", "guidance", "resolution", "samples", "pads", "cache", "cache_ratio", "warmup_ratio",
+    named = ("sampler", "steps", "guidance", "resolution", "pads", "cache", "cache_ratio", "warmup_ratio",
              "refresh_interval")
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
-    what = "prompts" if block.pictures else "documents"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
-    parts = [block.claim, f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    parts = [block.claim, block.size, rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
 
@@ -143,6 +142,11 @@ def shown_name(result: Result, name: str) -> str:
 def seeds_text(result: Result, name: str) -> str:
     method = next(m for m in result.block.methods if m.name == name)
     return NONE if method.seeds == [None] else str(len(method.seeds))
+
+
+def coverage_text(result: Result, name: str) -> str:
+    """How many of a method's pictures were judged, of how many."""
+    return next(m for m in result.block.methods if m.name == name).coverage
 
 
 def _headline_table(result: Result) -> str:
@@ -192,7 +196,7 @@ def score_note(result: Result) -> str:
 def full_scores(result: Result) -> str:
     """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
     scale = result.block.scale
-    header = ["method", "seeds", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
+    header = ["method", "seeds", "judged", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
     rows = []
     for name, score in result.scores.items():
         each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
@@ -203,6 +207,7 @@ def full_scores(result: Result) -> str:
             [
                 shown_name(result, name),
                 seeds_text(result, name),
+                coverage_text(result, name),
                 headline,
                 bounds(score.method_level, scale),
                 each,

@@ -17,7 +17,7 @@ from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
-from bench.rundir import RunDir
+from bench.rundir import RunDir, earlier_versions
 from bench.selection import select_all
 from bench.verdicts import sweep
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
@@ -167,7 +167,9 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
     values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
-    evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn) for name, one in chosen.items()]
+    own = {name: {} if one.samples is None else {"samples": one.samples} for name, one in benchmarks.items()}
+    evaluations = [Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
+                   for name, one in chosen.items()]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
     notes = [f"  {note}" for note in found.notes]
@@ -205,7 +207,8 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
     atomic_json(run.root / "config.json", {
         "kind": KIND, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
-        "versions": machine.versions(), "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
+        "versions": machine.versions(), **earlier_versions(before, machine.versions()),
+        "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
         "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
     })
     for one in work:
