@@ -47,8 +47,9 @@ def code_identity() -> str:
 
 
 def stamp(request: Request, stages: tuple[str, ...]) -> str:
-    """Hex identity of a command's work, and of everything that may decide what comes of it."""
-    return sha256_json([asdict(request), sorted(stages), code_identity(), versions()])
+    """Hex identity of a command's work, and of everything that may decide what comes of it. Which claim is the main one decides
+    nothing, and is named by the first command that scores."""
+    return sha256_json([{**asdict(request), "claim": None}, sorted(stages), code_identity(), versions()])
 
 
 def sealed(run: RunDir) -> Seal | None:
