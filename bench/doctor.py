@@ -53,8 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     from bench.scorers import opening
     from bench.scorers.registry import SCORERS
 
-    opening.use_servers(args.scorer_url)
-    names = [name if name in opening.servers() else SCORERS.check(name) for name in args.scorers] or opening.names()
+    servers.use_servers(args.scorer_url)
+    names = [name if name in servers.servers() else SCORERS.check(name) for name in args.scorers] or servers.names()
     device = args.device or _device()
     findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
     if args.json:
@@ -68,7 +68,7 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
     from bench.scorers import opening
 
-    remote, kind = name in opening.servers(), None
+    remote, kind = name in servers.servers(), None
     try:
         kind = None if remote else get(name)
     except UserError as error:

@@ -13,7 +13,7 @@ from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.imagereward import ImageReward
 from bench.scorers.mplug import MplugVQA
-from bench.scorers.opening import URLS
+from bench.scorers.servers import URLS
 from bench.scorers.references import REFERENCES
 from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
