@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Updates, at_least_one, uniform
 from htgrpo.values import Number
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Updates, at_least_one, uniform
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import arguments, estimate
+from bench import arguments, estimate, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted 
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("ablate", DESCRIPTION)
+    p = Parser("ablate", DESCRIPTION)
     p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
-    p.add_argument("--seeds", metavar="N|LIST", help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)")
+    p.add_argument("--seeds", type=kinds.seeds, metavar="N|LIST",
+                   help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)")
     arguments.add_preset(p)
     arguments.add_start(p)
     arguments.add_training(p)
@@ -123,8 +125,8 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
         key = text.partition("=")[0]
         if key.removeprefix(f"{method}.") in taken and key != key.removeprefix(f"{method}."):
             raise UserError(f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out")
-    args.methods, args.checkpoint, args.claim = method, [], None
-    args.seeds = args.seeds if args.seeds is not None else str(data["seeds"])
+    args.methods, args.checkpoint, args.claim = [method], [], None
+    args.seeds = args.seeds or list(range(data["seeds"]))
     parsed = from_arguments(args)
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):

@@ -4,32 +4,39 @@
     python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
 """
 
-import argparse
 import time
-from pathlib import Path
 
+from bench import kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.options import require
+from htgrpo.values import SEED, Number, Whole
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder for the policy and its log, pretrain.jsonl")
-    p.add_argument("--steps", type=int, default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
-    p.add_argument("--lr", type=float, default=2e-3, help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
-    p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
-    p.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
-    p.add_argument("--keep-every", type=int, default=0, help="also keep OUT-stepN every so many steps (default: only the last)")
-    p.add_argument("--threads", type=int, default=1, help="compute threads (default 1); another number changes the last bits")
+    p = Parser("pretrain", __doc__)
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the policy and its log, pretrain.jsonl")
+    p.add_argument("--steps", type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
+    p.add_argument("--batch", type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
+    p.add_argument("--lr", type=Number(0, 10, open_low=True), default=2e-3,
+                   help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
+    p.add_argument("--ema", type=Number(0, 1), default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
+    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)")
+    p.add_argument("--keep-every", type=Whole(0, 10**8), default=0,
+                   help="also keep OUT-stepN every so many steps (default: only the last)")
+    p.add_argument("--threads", type=Whole(1, 4096), default=1,
+                   help="compute threads (default 1); another number changes the last bits")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.add_argument(f"--{name}", type=int, default=value, help=f"size of the network (default {value})")
+        p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
+    require(args.d_model % (2 * args.n_heads) == 0, "--d-model", args.d_model,
+            f"it must be a multiple of twice --n-heads, {2 * args.n_heads}")
     import json
     import math
     from copy import deepcopy
@@ -39,12 +46,9 @@ def main(argv: list[str] | None = None) -> int:
 
     from htgrpo import cpu
     from htgrpo.files import atomic_dir
-    from htgrpo.options import require
     from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
     from htgrpo.rng import generator
 
-    for name in ("steps", "batch", "lr", "threads"):
-        require(getattr(args, name) > 0, f"--{name}", getattr(args, name), "it must be greater than 0")
     cpu.tune(args.threads)
     size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
     policy = new_policy(size, generator(args.seed, "weights"))

@@ -44,6 +44,16 @@ def convert(value: Any, kind: Any, name: str) -> Any:
     return value if isinstance(value, kind) else kind(value)
 
 
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """The kind (htgrpo.values) of a flag that sets a field of that type."""
+
+    type: Any
+
+    def __call__(self, value: Any, name: str) -> Any:
+        return convert(value, self.type, name)
+
+
 def build(cls: type, options: dict[str, Any], noun: str) -> Any:
     """An instance of the dataclass `cls` with `options` converted to its field types. Raises UserError for a bad name or value."""
     kinds = typing.get_type_hints(cls, include_extras=True)

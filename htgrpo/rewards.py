@@ -43,7 +43,7 @@ class RewardBatch:
     parts: dict[str, Tensor]
 
 
-def parse_weights(spec: str) -> dict[str, float]:
+def parse_weights(spec: str, flag: str = "rewards") -> dict[str, float]:
     """`name=weight,…` (a bare name weighs 1) as a dictionary. Raises UserError for anything else."""
     weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in spec.split(","))):
@@ -51,10 +51,10 @@ def parse_weights(spec: str) -> dict[str, float]:
         try:
             weights[name] = Number(-1e6, 1e6)(weight, "a weight") if weight else 1.0
         except UserError:
-            raise UserError(f"reward weight {shown(part)} is not a number from -1e6 to 1e6: write name=weight, such as "
-                            "objects=1,tidiness=0.5") from None
+            raise UserError(f"{flag} has the weight {shown(part)}, which is not a number from -1e6 to 1e6: write name=weight, "
+                            "such as objects=1,tidiness=0.5") from None
     if not weights:
-        raise UserError(f"rewards is {shown(spec)}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
+        raise UserError(f"{flag} is {shown(spec)}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
                         "or an import path module:function")
     return weights
 

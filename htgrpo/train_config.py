@@ -45,22 +45,22 @@ class Budget:
         return min(1.0, (iterations if self.kind == "iterations" else forwards) / self.amount)
 
 
-def parse_budgets(text: str) -> tuple[Budget, ...]:
+def parse_budgets(text: str, name: str = "budget") -> tuple[Budget, ...]:
     """`iterations:N`, `forwards:N`, or several with commas between, each N >= 1; raises UserError otherwise.
 
     A training goes on until all are reached and keeps a checkpoint at each; the first one is the main view of a report.
     """
-    found = tuple(_parse_budget(part.strip(), text) for part in str(text).split(","))
+    found = tuple(_parse_budget(part.strip(), text, name) for part in str(text).split(","))
     if len(set(found)) < len(found):
-        raise UserError(f"budget is {text!r}, which names one of its parts twice: leave one of them out")
+        raise UserError(f"{name} is {text!r}, which names one of its parts twice: leave one of them out")
     return found
 
 
-def _parse_budget(part: str, text: str) -> Budget:
+def _parse_budget(part: str, text: str, name: str) -> Budget:
     kind, _, amount = part.partition(":")
     digits = amount.replace("_", "")
     if kind not in MOST or not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits[:20]) <= MOST[kind]:
-        raise refuse("budget", text, "it takes iterations:N or forwards:N with a whole N of at least 1 and at most "
+        raise refuse(name, text, "it takes iterations:N or forwards:N with a whole N of at least 1 and at most "
                      f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
                      "iterations:16,forwards:100_000")
     return Budget(kind, int(digits))

@@ -31,9 +31,13 @@ class Whole:
     high: int = 2**63 - 1
     why: str = ""
 
+    @property
+    def accepted(self) -> str:
+        """What it takes, in words."""
+        bounds = "" if (self.low, self.high) == (Whole.low, Whole.high) else f" from {self.low} to {self.high}"
+        return f"it takes a whole number{bounds}{f' ({self.why})' if self.why else ''}"
+
     def __call__(self, value: Any, name: str) -> int:
-        bare = (self.low, self.high) == (Whole.low, Whole.high)
-        accepted = "it takes a whole number" + ("" if bare else f" from {self.low} to {self.high}") + (f" ({self.why})" if self.why else "")
         if isinstance(value, str):
             number = int(value) if WHOLE.fullmatch(value.strip(" ")) else None
         elif isinstance(value, float):
@@ -41,7 +45,7 @@ class Whole:
         else:
             number = value if isinstance(value, int) and not isinstance(value, bool) else None
         if number is None or not self.low <= number <= self.high:
-            raise refuse(name, value, accepted)
+            raise refuse(name, value, self.accepted)
         return number
 
 
@@ -67,7 +71,8 @@ class Number:
         if isinstance(value, str):
             number = float(value) if DECIMAL.fullmatch(value.strip(" ")) else math.nan
         else:
-            number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 else math.nan
+            given = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+            number = float(value) if given else math.nan
         inside = (self.low < number if self.open_low else self.low <= number) and (
             number < self.high if self.open_high else number <= self.high)
         if not (math.isfinite(number) and inside):
@@ -104,7 +109,7 @@ class OneOf:
     def __call__(self, value: Any, name: str) -> str:
         names = list(self.names() if callable(self.names) else self.names)
         if value not in names:
-            raise suggest(str(value), names, f"{self.noun} in {name}" if self.noun not in name else self.noun)
+            raise suggest(str(value), names, self.noun, name if name != self.noun else "")
         return value
 
 

@@ -8,6 +8,7 @@ from bench.scorers.remote import connect
 from bench.scorers.servers import names, servers
 from htgrpo.errors import UserError, suggest
 
+
 def check(name: str) -> None:
     """Raises UserError where the scorer cannot be used: nobody knows it, its server gives no answer, its weights are not here.
     Reads no weights."""

@@ -10,15 +10,12 @@ from typing import Any, Self
 from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.servers import HOW, parts
+from bench.scorers.servers import HOW, TOKEN, parts
 from bench.scorers.serving import DESCRIPTION, PROTOCOL
 from bench.scorers.web import Connection, Refusal, Unreachable
 from bench.scorers.wire import base64_text, lossless
 from bench.scorers.worker import judged_answer
 from htgrpo.errors import UserError
-
-TOKEN = "HTGRPO_SCORER_TOKEN"
-"""The environment variable that holds the token, for servers and for clients: a command line can be read by others."""
 
 
 class RemoteScorer(Scorer):

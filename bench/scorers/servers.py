@@ -10,6 +10,8 @@ from htgrpo.errors import UserError, shown
 URLS = "HTGRPO_SCORER_URLS"
 """The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It may also be
 set by hand."""
+TOKEN = "HTGRPO_SCORER_TOKEN"
+"""The environment variable that holds the token, for servers and for clients: a command line can be read by others."""
 HOW = "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-server) or unifiedreward=openai+http://HOST:PORT"
 
 

@@ -181,10 +181,10 @@ def test_the_shipped_baseline_is_about_the_shipped_policy_and_all_methods():
 
 
 @pytest.mark.parametrize("argv, sentence", [
-    (["--subset", "geneval:60"], "--subset is of no use without --gate"),
-    (["--gate", "x", "--prompts", "3"], "--prompts is of no use with --gate"),
+    (["--subset", "geneval:60"], "--subset has no effect without --gate"),
+    (["--gate", "x", "--prompts", "3"], "--gate is 'x', which holds no config.json"),
     (["--gate", "x"], "--gate needs --baseline FILE"),
-    (["--methods", "ht"], "--methods needs --gate or --update"),
+    (["--methods", "ht"], "--methods has no effect without --gate or --update"),
     (["--prompts", "8"], "--prompts is 8"),
     (["--policy", "elsewhere"], "name its file with --baseline"),
     (["--gate", "x", "--baseline", "y", "--update"], "--update needs --subset"),

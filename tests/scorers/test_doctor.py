@@ -13,8 +13,8 @@ from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.imagereward import ImageReward
 from bench.scorers.mplug import MplugVQA
-from bench.scorers.servers import URLS
 from bench.scorers.references import REFERENCES
+from bench.scorers.servers import URLS
 from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS, Repository

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from bench import rewards
-from bench.scorers import opening, servers
+from bench.scorers import servers
 from bench.scorers.base import Judged
-from bench.scorers.servers import URLS
 from bench.scorers.registry import SCORERS
+from bench.scorers.servers import URLS
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
 from htgrpo.rewards import WeightedReward, find_reward, reward_names
 from tests.htgrpo.test_plugin import install
