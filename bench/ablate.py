@@ -66,16 +66,17 @@ def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
     from bench import machine
-    from bench.pipeline import say
     from bench.presets import read
     from bench.running import Options
-    from bench.variants import run_all
     from bench.work import GENERATE, SCORE, TRAIN
-    from reports.ablations import VARIANTS
 
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
+    from bench.pipeline import say
+    from bench.variants import run_all
+    from reports.ablations import VARIANTS
+
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     stages = (TRAIN, GENERATE, SCORE)

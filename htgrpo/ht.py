@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, uniform
 from htgrpo.options import require
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-STAGES = ("global", "structure", "refinement")
+Stage = Literal["global", "structure", "refinement"]
+STAGES = get_args(Stage)
 
 SHAPES = {
     "down": lambda p: 1.0 - p,  # the paper's choice everywhere
@@ -47,7 +48,7 @@ class HT(Method):
     title = "HT-GRPO"
     alpha: Annotated[float, Number(0, 1, open_low=True, open_high=True)] = 0.3
     stages: tuple[Count, Count, Count] = (2, 4, 2)
-    order: tuple[str, str, str] = STAGES
+    order: tuple[Stage, Stage, Stage] = STAGES
     schedule: Literal["down", "up", "cosine", "square"] = "down"
     gamma_max: tuple[Rate, Rate, Rate] = (1.0, 1.0, 1.0)
     gamma_min: tuple[Rate, Rate, Rate] = (0.5, 0.5, 0.5)

@@ -48,6 +48,8 @@ def parse_weights(spec: str, flag: str = "rewards") -> dict[str, float]:
     weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in spec.split(","))):
         name, _, weight = part.partition("=")
+        if not name.strip():
+            raise UserError(f"{flag} has the part {shown(part)} without a name: write name=weight, such as objects=1,tidiness=0.5")
         try:
             weights[name] = Number(-1e6, 1e6)(weight, "a weight") if weight else 1.0
         except UserError:

@@ -40,8 +40,10 @@ def parts(text: str) -> tuple[str, str, str]:
     kind, _, url = address.partition("+") if "+" in address.partition("://")[0] else ("", "", address)
     if not (name and equals and url) or kind not in ("", "pickle", "openai") or len(text.split()) != 1:
         raise UserError(f"--scorer-url is {shown(text)}, but it takes {HOW}")
-    check_url(url)
-    return name, kind, url
+    try:
+        return name, kind, check_url(url)
+    except UserError as error:
+        raise UserError(f"--scorer-url is {shown(text)}: {error.message}") from None
 
 
 def check_url(url: str) -> str:
