@@ -142,10 +142,11 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
 
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
+    from htgrpo.folders import check_place
     from reports.ablations import RECORD
 
-    if root.exists() and not root.is_dir():
-        raise UserError(f"--out {str(root)!r} is a file: give a folder")
+    if not (root / RECORD).is_file():
+        check_place(root)
     if root.is_dir() and not (root / RECORD).is_file() and any(path.name[0] != "." for path in root.iterdir()):
         raise UserError(f"--out {str(root)!r} holds other files and no {RECORD}: give a new or empty folder")
 

@@ -7,6 +7,8 @@ Results are those that the run holds for these very weights, with their interval
 sent anywhere.
 """
 
+from pathlib import Path
+
 from bench import kinds
 from bench.cli import run_main
 from bench.flags import Parser
@@ -37,8 +39,22 @@ def main(argv: list[str] | None = None) -> int:
     if out.is_file() and not args.overwrite and MARK not in out.read_text("utf-8", errors="replace"):
         raise UserError(f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite")
     atomic_write_text(out, render(facts))
+    if out.resolve().parent == Path(args.checkpoint).resolve():
+        _list(out.resolve())
     print(f"model card written to {out} ({facts.told})")
     return 0
+
+
+def _list(card: Path) -> None:
+    """Adds a card that lies in a checkpoint to the files that the run around it lists."""
+    from bench.card_facts import run_around
+    from bench.complete import record_again
+    from bench.rundir import PATIENCE, RunDir
+
+    root = run_around(card.parent)
+    if root is not None:
+        with RunDir(root).locked(PATIENCE):
+            record_again(RunDir(root), [RunDir(root).relative(card)])
 
 
 def render(facts) -> str:

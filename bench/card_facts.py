@@ -51,7 +51,7 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         raise UserError(f"{checkpoint!r} is not a folder: give a checkpoint such as "
                         "runs/NAME/train/METHOD/seed0/checkpoints/step_000040")
     model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
-    root = root or _run_around(Path(checkpoint).resolve())
+    root = root or run_around(Path(checkpoint).resolve())
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if place else []
     method = place.method if place else ""
@@ -99,7 +99,7 @@ def _backbone(checkpoint: str) -> str | None:
     return open_model(checkpoint, download=False).backbone or None
 
 
-def _run_around(folder: Path) -> Path | None:
+def run_around(folder: Path) -> Path | None:
     """The run whose training wrote this folder: RUN/train/METHOD/seedS/checkpoints/step_N."""
     parents = folder.parents
     inside = len(parents) > 4 and parents[0].name == "checkpoints" and parents[3].name == "train"
@@ -169,12 +169,13 @@ def _row(result: "Result", name: str) -> dict[str, str]:
     from reports.text import NONE, bounds, number
 
     block, score, gain = result.block, result.scores[name].headline, result.pair(BASE, name)
-    difference = NONE
+    one, difference = next(method for method in block.methods if method.name == name), NONE
     if gain:
         change = (gain if gain.a == name else gain.flipped()).checkpoints
         difference = f"{number(change.estimate, block.scale, True)} {bounds(change, block.scale, True)}"
-    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": str(result.prompts_used),
-            "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}", "gain": difference}
+    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": block.size,
+            "judged": one.coverage, "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
+            "gain": difference}
 
 
 def _protocol(result: "Result") -> str:
@@ -200,7 +201,8 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
         metric_type="score",
         metric_name=f"{block.title} ({block.when}; setting {block.setting})",
         metric_value=round(score.estimate, digits),
-        metric_args={"interval_95": interval, "prompts": result.prompts_used, "claim": "these weights, prompts sampled"},
+        metric_args={"interval_95": interval, "prompts": result.prompts_used, "size": block.size,
+                     "claim": "these weights, prompts sampled"},
     )
 
 

@@ -18,6 +18,7 @@ Checks the folder of a run, offline, and changes nothing in it:
   pictures               every file against the hash in its manifest; weights against the hash the pictures were made with
   verdicts               every (prompt, sample) once; pictures are judged again where the scorer needs no weights
   trainings              logs that add up; checkpoints and settings that belong to them
+  all files              every byte of each, against complete.json and the report's files.json, and what nobody has written there
   report                 every table and figure made again from the records and compared byte for byte (pictures only where
                          the versions of the drawing libraries are recorded and equal)
 
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 def check(root: Path) -> "Findings":
     """What there is to say about the run in `root`. Reads only."""
     from bench.checking.chain import check_scores, load_benchmarks
-    from bench.checking.findings import Damaged, Findings, read_object
+    from bench.checking.findings import Findings
     from bench.checking.report import check_report
     from bench.checking.seal import check_complete
     from bench.checking.training import check_trainings
@@ -65,21 +66,21 @@ def check(root: Path) -> "Findings":
     from bench.request import Request
     from bench.rundir import CONFIG, RunDir
     from htgrpo.errors import UserError
+    from htgrpo.run_files import read_config
 
     run, findings = RunDir(root), Findings()
     try:
-        config = read_object(root / CONFIG)
+        config = read_config(root / CONFIG)
         request = Request.read(config, CONFIG)
-    except (Damaged, UserError) as error:
-        findings.mismatches.append(f"{CONFIG}: {error}")
+    except UserError as error:
+        findings.mismatches.append(f"{CONFIG}: {error.message}")
+        check_complete(run, findings)
         return findings
     check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
-    made = config.get("kind") != KIND  # given pictures have no training, and no command that makes them complete
-    if made:
+    if config.get("kind") != KIND:  # given pictures have no training
         check_trainings(run, request, findings)
     whole = not findings.missing
-    if made:
-        check_complete(run, findings)
+    check_complete(run, findings)
     if any(root.glob("verdicts/*/*/*.meta.json")):
         check_report(run, config, whole, findings)
     return findings

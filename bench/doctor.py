@@ -8,8 +8,7 @@ from bench.arguments import add_json, add_scorers
 from bench.cli import run_main
 from bench.flags import Parser
 from bench.kinds import Device
-from bench.scorers import servers
-from bench.scorers.registry import SCORERS
+from bench.scorers import registry, servers
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
@@ -59,9 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
     args = parser().parse_args(argv)
     servers.use_servers(args.scorer_url)
-    names = [name if name in servers.servers() else SCORERS.check(name) for name in args.scorers] or servers.names()
+    names = [name if name in servers.servers() else registry.SCORERS.check(name) for name in args.scorers] or servers.names()
     device = args.device or _device()
-    findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
+    findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
         print(json.dumps([asdict(one) | {"ready": one.ready} for one in findings], indent=2))
     else:

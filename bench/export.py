@@ -13,6 +13,7 @@ from bench.cli import run_main
 from bench.flags import Parser
 from htgrpo.values import OneOf
 
+MADE_BY = "python -m bench.export"
 DTYPES = ("float32", "bfloat16", "float64")
 
 
@@ -25,16 +26,17 @@ def parser() -> Parser:
                    help="of the weights (default: as those that training started from; in bfloat16 a "
                    "small change by adapters is partly rounded away, and this command says how much of it)")
     p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo")
+    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Writes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.errors import UserError
+    from htgrpo.folders import check_place, check_replaceable
 
-    if args.out.exists():
-        raise UserError(f"--out is {str(args.out)!r}, which exists already: give a new folder, or delete that one")
+    check_place(args.out)
+    check_replaceable(args.out, MADE_BY, args.overwrite)
     from htgrpo.model_files import open_model
 
     model = open_model(args.checkpoint)
@@ -45,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     policy = load_policy(args.checkpoint, backbone=args.backbone, dtype=dtype)
     adapters = sum(1 for _ in lora.adapted(policy.net))
     lost = lora.merge(policy.net)
-    policy.save(args.out)
+    policy.save(args.out, MADE_BY, args.overwrite)
     merged = f", {adapters} adapters merged, of whose change rounding lost {100 * lost:.2g} %" if adapters else ""
     print(f"policy written to {args.out} ({dtype}{merged})")
     return 0

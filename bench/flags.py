@@ -65,6 +65,6 @@ class Parser(argparse.ArgumentParser):
     def refuse_idle(self, args: argparse.Namespace, used: Container[str], why: str) -> None:
         """Raises UserError for the first flag that was given and is not among those `used`. why: where it has no effect."""
         for action in self._actions:
-            if action.dest not in used and getattr(args, action.dest, action.default) != action.default:
+            if action.dest not in used and getattr(args, action.dest, action.default) not in (action.default, []):
                 label = action.option_strings[0] if action.option_strings else action.metavar
                 raise UserError(f"{label} has no effect {why}: leave it out")

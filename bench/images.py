@@ -3,16 +3,19 @@
 import base64
 import io
 import json
-import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.presets import Setting
+from bench.rundir import PICTURES
 from bench.work import Evaluation
-from htgrpo.files import append_jsonl, atomic_json, atomic_write_bytes, atomic_write_text, explained, read_jsonl, sha256_file
+from htgrpo.errors import UserError
+from htgrpo.files import append_jsonl, atomic_json, atomic_write_bytes, atomic_write_text, sha256_file
+from htgrpo.folders import everything, remove
 from htgrpo.prompts import Prompt
+from htgrpo.run_files import OPTIONAL_PICTURE, PICTURE, read, records
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,14 +39,14 @@ def manifest(folder: Path) -> dict[tuple[str, int], dict]:
     """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made; those of sample 0 also have
     "grid" [h, w] and "rank" (see pack_ranks)."""
     files = [path for path in (folder / MANIFEST, *sorted(folder.glob(PARTS))) if path.is_file()]
-    return {(r["prompt_id"], r["sample"]): r for path in files for r in read_jsonl(path)}
+    return {(r["prompt_id"], r["sample"]): r for path in files for r in records(path, PICTURE, OPTIONAL_PICTURE)}
 
 
 def identity_of(folder: Path) -> str | None:
     """The generation identity `folder` was made with; None when there is none."""
     try:
-        return json.loads((folder / META).read_text("utf-8"))["identity"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return read(folder / META, {"identity": str})["identity"]
+    except UserError:
         return None
 
 
@@ -107,12 +110,20 @@ def generate(
     ranks.gather(None)  # nobody looks for pictures before all are in the manifest
 
 
+def clear(folder: Path) -> None:
+    """Removes pictures that were made, and what is recorded of them. Raises UserError where somebody else's file lies there."""
+    names = everything(folder) if folder.is_dir() else []
+    for name in names:
+        if not PICTURES.fullmatch(name):
+            raise UserError(f"{str(folder)!r} holds {name!r}, which no command has written there: move it elsewhere")
+    remove(folder, names)
+
+
 def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int]:
     """Makes `folder` ready and returns where the batches begin that lack a picture."""
     identity = evaluation.generation_identity(policy_sha256)
     if identity_of(folder) != identity:
-        with explained(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
         atomic_json(
             folder / META,
             {
@@ -132,15 +143,15 @@ def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int
 
 def _join(folder: Path, evaluation: Evaluation) -> None:
     """Writes all that was made into one manifest, in the order of the pictures."""
-    records = manifest(folder)
-    if records:
-        _write_manifest(folder, [records[p.id, sample] for p, sample in evaluation.drawn_items if (p.id, sample) in records])
+    made = manifest(folder)
+    if made:
+        _write_manifest(folder, [made[p.id, sample] for p, sample in evaluation.drawn_items if (p.id, sample) in made])
     for part in folder.glob(PARTS):
         part.unlink()
 
 
-def _write_manifest(folder: Path, records: list[dict]) -> None:
-    atomic_write_text(folder / MANIFEST, "".join(json.dumps(record) + "\n" for record in records))
+def _write_manifest(folder: Path, lines: list[dict]) -> None:
+    atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def pack_ranks(rank: "Tensor") -> str:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from bench.images import identity_of, manifest
 from bench.rundir import RunDir
-from bench.verdicts import Coverage, Key, score_identity, stored, write
+from bench.verdicts import PARTS, Coverage, Key, score_identity, stored, write
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
 from htgrpo.files import append_jsonl, atomic_write_text, read_jsonl
 from htgrpo.pictures import Unreadable, opened
 from htgrpo.prompts import Prompt
+from htgrpo.run_files import OPTIONAL_RECORD, RECORD, object_fault
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from htgrpo.ranks import Ranks
 
 BATCH = 128
-PARTS = ".part*"
-"""Endings of files with what the processes of a launch have judged so far: an identity, then records."""
 
 
 @dataclass
@@ -76,9 +75,10 @@ class Judging:
         for path in sorted(self.path.parent.glob(self.path.stem + PARTS)):
             try:
                 first, *rest = read_jsonl(path)
+                told = next(filter(None, (object_fault(one, RECORD, OPTIONAL_RECORD) for one in rest)), "")
             except (OSError, UserError, ValueError):
-                first, rest = {}, []
-            if first.get("identity") == self.identity:
+                first, rest, told = {}, [], ""
+            if first.get("identity") == self.identity and not told:
                 records += rest
             else:
                 path.unlink(missing_ok=True)

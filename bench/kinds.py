@@ -45,7 +45,8 @@ class Folder:
                 raise UserError(f"{name} is {shown(value)}, which holds no {' or '.join(self.holds)}: give the folder that "
                                 f"{self.made_by} wrote to")
             if not path.is_dir():
-                raise UserError(f"{name} is {shown(value)}, which is {'a file' if path.exists() else 'not there'}: give a folder")
+                what = "a file" if path.exists() else "not there"
+                raise UserError(f"{name} is {shown(value)}, which is {what}, so it is not a folder: give one")
         return path
 
 

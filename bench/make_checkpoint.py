@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from htgrpo.policies.llada import Size
     from htgrpo.policies.published import Published
 
+MADE_BY = "python -m bench.make_checkpoint"
 SIZES = {"d_model": (8, 4096), "n_heads": (2, 32), "n_layers": (2, 32), "mlp_hidden_size": (24, 12288)}
 """Of the network: with --tiny, and published."""
 TINY_RESOLUTION = "64"
@@ -61,11 +62,12 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("make_checkpoint", __doc__)
     p.add_argument("--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the folder to make; an existing one is replaced")
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the folder to make")
     p.add_argument("--tiny", action="store_true", help="a few megabytes instead of the published sizes")
     p.add_argument("--resolution", type=Resolution(empty=False),
                    help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)")
     p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
+    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, (tiny, published) in SIZES.items():
         p.add_argument(f"--{name.replace('_', '-')}", type=Whole(1, 10**6),
                        help=f"of the network (default {tiny} with --tiny, or {published})")
@@ -81,18 +83,22 @@ def main(argv: list[str] | None = None) -> int:
     sizes = {name: SIZES[name][not args.tiny] if value is None else value for name, value in given.items()}
     require(sizes["d_model"] % (2 * sizes["n_heads"]) == 0, "--d-model", sizes["d_model"],
             f"it must be a multiple of twice --n-heads, {2 * sizes['n_heads']}")
-    make(args.backbone, args.out, args.tiny, args.resolution, args.seed, sizes)
+    from htgrpo.folders import check_place
+
+    check_place(args.out)
+    make(args.backbone, args.out, args.tiny, args.resolution, args.seed, sizes, args.overwrite)
     print(f"random weights of {args.backbone} written to {args.out}")
     return 0
 
 
 def make(backbone: str, out: Path, tiny: bool = True, resolution: str | None = None, seed: int = 0,
-         sizes: dict[str, int] | None = None) -> None:
-    """Writes the folder `out`, whole or not at all. resolution: default TINY_RESOLUTION or the published one; sizes: default those
-    of SIZES. Raises UserError for a resolution that the backbone has no grid for, and where `out` cannot be written."""
+         sizes: dict[str, int] | None = None, overwrite: bool = False) -> None:
+    """Writes the folder `out`, whole or not at all; `overwrite` replaces one that was made in here. resolution: default
+    TINY_RESOLUTION or the published one; sizes: default those of SIZES. Raises UserError for a resolution that the backbone has no
+    grid for, and where `out` cannot be written."""
     from dataclasses import replace
 
-    from htgrpo.files import atomic_dir
+    from htgrpo.folders import atomic_dir
     from htgrpo.policies.llada import Size
     from htgrpo.registry import BACKBONES
     from htgrpo.rng import generator
@@ -103,7 +109,7 @@ def make(backbone: str, out: Path, tiny: bool = True, resolution: str | None = N
     placed = replace(record.backbone, grid=record.backbone.grid_of(resolution))
     size = Size(**(sizes or {name: SIZES[name][not tiny] for name in SIZES}), embedding_size=record.rows)
     codec = "vqvae" if record.codec == "vqvae" else "vq"
-    with atomic_dir(out) as folder:
+    with atomic_dir(out, MADE_BY, overwrite) as folder:
         write_weights(size, folder, seed)
         config = {**NAMES[backbone], **CONFIG, **{name: getattr(size, name) for name in SIZES}, "n_kv_heads": size.n_heads,
                   "embedding_size": record.rows, "vocab_size": record.rows}

@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
-    from htgrpo.files import atomic_write_bytes
+    from htgrpo.folders import add_files
     from reports import paper_tables, paper_text
 
     ablations = [root for root in args.run if paper_tables.is_ablation(root)]
@@ -92,8 +92,7 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
         contents |= {f"figure4.{kind}": data for kind, data in drawn.items()}
         text.append(words)
     text += shown.values()
-    for name, data in contents.items():
-        atomic_write_bytes(args.out / name, data)
+    add_files(args.out, "python -m bench.paper", contents)
     written = [str(args.out / name) for name in contents]
     if args.json:
         print(json.dumps({"files": written, "text": "\n".join(text)}, indent=2, ensure_ascii=False))
@@ -104,8 +103,9 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 
 def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
     """The settings of every run that table `key` shows, beside the paper's, by run."""
+    from bench.paper_settings import of_paper, of_run
     from bench.presets import read
-    from reports.paper_settings import settings
+    from reports.paper_settings import compared
     from reports.paper_tables import open_ablations
     from reports.paper_text import settings_markdown
 
@@ -116,8 +116,12 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
         runs = [(folder.name, run, str(run.config.get("backbone")))]
     else:
         runs = [(source.root.name, source.run, source.backbone) for source in sources]
-    presets = {backbone: read(f"paper_{backbone if backbone in BACKBONES else BACKBONES[0]}") for _, _, backbone in runs}
-    return {name: settings_markdown(f"the run {name}", settings(run, presets[backbone])) for name, run, backbone in runs}
+    found = {}
+    for name, run, backbone in runs:
+        backbone = backbone if backbone in BACKBONES else BACKBONES[0]
+        wanted = of_paper(backbone, list(run.config.get("train", {})))
+        found[name] = settings_markdown(f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}")))
+    return found
 
 
 def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:

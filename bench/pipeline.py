@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import estimate, machine
+from bench import estimate, machine, verdicts
 from bench.choices import choices
-from bench.complete import is_complete, mark_complete
+from bench.complete import begin, is_complete, mark_complete, working
 from bench.jobs import Ended, run_here, run_jobs
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
-from bench.rundir import RunDir, refuse_difference, write_config
+from bench.rundir import PATIENCE, RunDir, refuse_difference, write_config
 from bench.running import Options, check, device_of
 from bench.work import REPORT, SCORE, Job
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
@@ -38,7 +38,10 @@ def execute(request: Request, root: Path, options: Options) -> int:
             refuse_difference(root, old, request)
         if not options.dry_run and is_complete(run, request, options.stages):
             say(f"nothing to do: everything asked for is in {root} already")
-            return finish(run, options, "unchanged", []) if machine.is_main_process() else EXIT_OK
+            if not machine.is_main_process():
+                return EXIT_OK
+            with run.locked(PATIENCE):
+                return finish(run, options, "unchanged", [])
     if options.dry_run:
         return _dry_run(run, request, options) if machine.is_main_process() else EXIT_OK
     say("loading")
@@ -48,9 +51,10 @@ def execute(request: Request, root: Path, options: Options) -> int:
             held.enter_context(run.locked())
             if options.overwrite:
                 run.clear() if not options.in_process else run.clear_trainings(request)
-            run.sweep()
+            begin(run)
+            verdicts.sweep(run)
         ranks.gather(None)
-        ended = _work(run, request, options, device, ranks)
+        ended = _work(run, request, options, device, ranks, held)
         return max(ranks.gather(_close(run, request, options, ended) if ranks.is_main else EXIT_OK))
 
 
@@ -73,8 +77,10 @@ def prepare(run: RunDir, request: Request, options: Options, device: str):
     return load_context(run, request, options.stages, *how), at_once
 
 
-def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks") -> list[Ended]:
-    """Does all jobs, and then those that need finished trainings: the view at equal seconds and the held-out curve."""
+def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks",
+          held: contextlib.ExitStack) -> list[Ended]:
+    """Does all jobs, and then those that need finished trainings: the view at equal seconds and the held-out curve. In `held` the
+    run's complete.json is open from the first change on."""
     from bench import plan
     from bench.curve import later_jobs
 
@@ -87,6 +93,7 @@ def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "
         )
     plan.check_rewards(todo)
     if ranks.is_main:
+        held.enter_context(working(run, [(job.config.method, job.config.seed) for job in todo if job.config]))
         record(context, at_once)
     ranks.gather(None)
     joined = run.request()
@@ -276,6 +283,7 @@ def execute_report(root: Path, options: Options) -> int:
     if not machine.is_main_process():
         return EXIT_OK
     with run.locked():
+        begin(run, mends_pictures=False)
         result = print_report(run, options.allow_incomplete, options.as_json)
     if options.as_json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))

@@ -1,8 +1,6 @@
 """The plan of a run: which jobs are left, what is there already, how long it should take."""
 
-import json
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate
@@ -71,7 +69,8 @@ class Context:
         for name, one in self.selections.items():
             benchmark = self.benchmarks[name]
             for setting, values in benchmark.settings(request).items():
-                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
+                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy,
+                                        one.whole))
         return tuple(found)
 
     def job(self, name: str, **details) -> Job:
@@ -133,28 +132,23 @@ def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
 
 def training_of(context: Context, method: str, seed: int) -> Training:
     """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other settings."""
-    from htgrpo.checkpoints import STATE, saved
+    from htgrpo.checkpoints import read_state, with_state
     from htgrpo.registry import METHODS
     from htgrpo.train_config import comparable, milestones, parse_budgets
     from htgrpo.trainer import METRICS, train_identity
 
     folder, config = context.run.train(method, seed), context.request.config(method, seed)
-    states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
+    states = with_state(folder)
     if not states:
         return Training(False, 0, 0, None)
-    log = folder / METRICS
-    try:
-        state = json.loads((states[-1] / STATE / "state.json").read_text("utf-8"))
-        identity, iteration, forwards = (state[key] for key in ("identity", "iteration", "forwards"))
-    except (ValueError, KeyError):
-        return Training(False, 0, 0, None)  # the trainer explains what is wrong with it
-    policy = SimpleNamespace(sha256=context.request.policy_sha256)
-    if identity != train_identity(config, policy, context.train_prompts):
+    state = read_state(states[-1])
+    if state.identity != train_identity(config, context.request.policy_sha256, context.request.train_prompts["sha256"]):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
     budgets = comparable(parse_budgets(config.budget), METHODS.get(method).rewarded)
-    lines = [line for line in read_jsonl(log) if line["iteration"] <= iteration] if log.is_file() else []
+    log, now = folder / METRICS, state.progress
+    lines = [line for line in read_jsonl(log) if line["iteration"] <= now.iteration] if log.is_file() else []
     reached = milestones(budgets, lines)
-    return Training(len(reached) == len(budgets), iteration, forwards, states[-1], reached)
+    return Training(len(reached) == len(budgets), now.iteration, now.forwards, states[-1], reached)
 
 
 def jobs(context: Context) -> list[Job]:
@@ -230,7 +224,7 @@ def scoring_job(context: Context, name: str, targets: list[Target]) -> Job | Non
         for e in target.asked(evaluations):
             made = e.of_policy or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
-            if not judged if SCORE in context.stages else not made:
+            if (SCORE in context.stages and not judged) or (GENERATE in context.stages and not made):
                 todo.append((e, made or GENERATE not in context.stages))
                 notes.append(_note(e, target.name))
         seconds += _evaluate_seconds(context, todo)

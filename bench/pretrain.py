@@ -4,13 +4,22 @@
     python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
 """
 
+import argparse
+import json
+import os
 import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import gettempdir
 
 from bench import kinds
 from bench.cli import run_main
 from bench.flags import Parser
+from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.options import require
 from htgrpo.values import SEED, Number, Whole
+
+MADE_BY = "python -m bench.pretrain"
 
 
 def parser() -> Parser:
@@ -27,6 +36,7 @@ def parser() -> Parser:
                    help="also keep OUT-stepN every so many steps (default: only the last)")
     p.add_argument("--threads", type=Whole(1, 4096), default=1,
                    help="compute threads (default 1); another number changes the last bits")
+    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
         p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
     return p
@@ -37,15 +47,30 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     require(args.d_model % (2 * args.n_heads) == 0, "--d-model", args.d_model,
             f"it must be a multiple of twice --n-heads, {2 * args.n_heads}")
-    import json
+    from htgrpo.folders import atomic_dir, check_place, check_replaceable
+
+    check_place(args.out)
+    kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
+    between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
+    for out in between.values():
+        check_replaceable(out, MADE_BY, args.overwrite)
+    with atomic_dir(args.out, MADE_BY, args.overwrite) as folder:
+        loss = _train(args, between, folder)
+    print(f"policy written to {args.out} (last loss {loss:.4f})")
+    return 0
+
+
+def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> float:
+    """Trains, and writes the policies of the steps in `between` and at last the one in `folder`. Returns the last loss."""
     import math
     from copy import deepcopy
 
     import torch
+    from rich.console import Console
     from rich.progress import track
 
     from htgrpo import cpu
-    from htgrpo.files import atomic_dir
+    from htgrpo.folders import atomic_dir
     from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
     from htgrpo.rng import generator
 
@@ -54,8 +79,12 @@ def main(argv: list[str] | None = None) -> int:
     policy = new_policy(size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
     optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
-    log, started = [], time.perf_counter()
-    from rich.console import Console
+    settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
+    log, started = [settings], time.perf_counter()
+
+    def write(place: Path) -> None:
+        policy.with_net(average).write(place)
+        (place / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
 
     for step in track(range(1, args.steps + 1), "pre-training", console=Console(stderr=True)):
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
@@ -71,14 +100,30 @@ def main(argv: list[str] | None = None) -> int:
                 kept.lerp_(now, 1.0 - decay)
         if step % 50 == 0 or step == args.steps:
             log.append({"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)})
-        if step == args.steps or (args.keep_every and step % args.keep_every == 0):
-            out = args.out if step == args.steps else args.out.with_name(f"{args.out.name}-step{step}")
-            settings = {"command": "python -m bench.pretrain", **{k: v for k, v in vars(args).items() if k != "out"}}
-            with atomic_dir(out) as folder:
-                policy.with_net(average).write(folder)
-                (folder / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in [settings, *log]))
-    print(f"policy written to {args.out} (last loss {loss:.4f})")
-    return 0
+        if step in between:
+            with atomic_dir(between[step], MADE_BY, args.overwrite) as place:
+                write(place)
+    _write_or_rescue(write, folder, args.out)
+    return loss
+
+
+def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
+    """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises UserError then."""
+    from htgrpo.files import explained
+    from htgrpo.folders import atomic_dir
+
+    try:
+        with explained(out):
+            write(folder)
+    except UserError as error:
+        place = Path(gettempdir()) / f"{out.name}-{os.urandom(4).hex()}"
+        try:
+            with atomic_dir(place, MADE_BY) as elsewhere:
+                write(elsewhere)
+        except UserError:
+            raise error from None
+        raise UserError(f"{error.message.partition(';')[0]}; the trained policy is kept in {str(place)!r}: move that folder to "
+                        f"{str(out)!r} when there is room", EXIT_INCOMPLETE) from error
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import argparse
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, get_type_hints
 
 from bench import prompts
 from bench.budgets import parse_views, training_budget
@@ -17,6 +17,7 @@ from htgrpo.files import sha256_json
 from htgrpo.options import build
 from htgrpo.registry import BACKBONES, METHODS
 from htgrpo.rewards import check_names
+from htgrpo.run_files import object_fault
 from htgrpo.train_config import TrainConfig
 
 BASE = "base"
@@ -73,6 +74,9 @@ class Request:
                    if f.name not in config and f.default_factory is MISSING and f.default is MISSING]
         if missing:
             raise UserError(f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder")
+        told = object_fault(config, {k: v for k, v in get_type_hints(Request).items() if k in config}, {}) or _train_fault(config)
+        if told:
+            raise UserError(f"{where} is damaged or was edited ({told}): restore it, or start again with --overwrite")
         return Request(**{f.name: config[f.name] for f in fields(Request) if f.name in config})
 
 
@@ -83,6 +87,19 @@ class Parsed:
     request: Request
     name: str
     remarks: list[str]
+
+
+def _train_fault(config: dict[str, Any]) -> str:
+    """What is wrong with the settings of trainings in a config.json; "" where nothing is."""
+    for method in config["methods"] if config["train"] or config["seeds"] else []:
+        known = {name: kind for name, kind in get_type_hints(TrainConfig).items() if name != "seed"}
+        settings = config["train"].get(method)
+        kinds = {k: v for k, v in known.items() if isinstance(settings, dict) and k in settings}
+        told = object_fault(settings, kinds, {}, f"train.{method}")
+        strange = sorted(settings.keys() - known.keys()) if not told else []
+        if told or strange:
+            return told or f"train.{method}.{strange[0]} is no setting"
+    return ""
 
 
 def from_arguments(args: argparse.Namespace) -> Parsed:

@@ -1,8 +1,7 @@
 """A run is a directory: its layout, its config.json, its lock, and what may be added to it. Imports no torch."""
 
 import contextlib
-import json
-import shutil
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,11 +11,27 @@ from filelock import FileLock, Timeout
 
 from bench.request import Request
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, explained, make_folder
+from htgrpo.files import UNFINISHED, atomic_json, explained, make_folder
+from htgrpo.folders import check_place, everything, listed_below, remove, sweep
+from htgrpo.run_files import read_config
 
-CONFIG, LOCK, EQUAL_SECONDS = "config.json", ".lock", "equal_seconds.json"
-PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, "complete.json", EQUAL_SECONDS)
-"""What a run writes, and all that --overwrite removes."""
+CONFIG, LOCK, SEAL, EQUAL_SECONDS = "config.json", ".lock", "complete.json", "equal_seconds.json"
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, SEAL, EQUAL_SECONDS)
+PICTURES = re.compile(r"meta\.json|manifest(\.rank\d+)?\.jsonl|[^/]+_\d+\.png")
+"""What lies in a folder of pictures."""
+OURS = re.compile(
+    rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|logs/[^/]+\.txt"
+    r"|train/[^/]+/seed\d+/(metrics\.jsonl|timing\.jsonl|rewards\.json|tracker/.+)"
+    rf"|images/[^/]+/[^/]+/[^/]+/({PICTURES.pattern})"
+    r"|verdicts/[^/]+/[^/]+/[^/]+\.(jsonl|meta\.json|part\d+)"
+    r"|results/[^/]+/[^/]+/[^/]+/(results\.json|samples_[^/]+\.jsonl)"
+)
+"""What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their files."""
+LISTED = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/.+|report/[^/]+")
+CARD, MARK = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/README\.md"), "<!-- written by python -m bench.card"
+"""A model card in a checkpoint, and what tells that no person wrote it."""
+PATIENCE = 300.0
+"""Seconds that a command waits for another one which only reports."""
 
 
 @dataclass(frozen=True)
@@ -50,34 +65,53 @@ class RunDir:
         """config.json, or None when there is none. Raises UserError when it is damaged, or when the folder is no run's."""
         path = self.root / CONFIG
         if not path.is_file():
-            if self.root.exists() and not self.root.is_dir():
-                raise UserError(f"--out {str(self.root)!r} is a file: give a folder")
+            check_place(self.root)
             strange = sorted(p.name for p in self.root.glob("*") if p.name not in PARTS and p.name[0] != ".")
             if strange:
                 raise UserError(f"--out {str(self.root)!r} holds {strange[0]!r} and is no run: give a new or empty folder")
             return None
-        try:
-            config = json.loads(path.read_text("utf-8"))
-        except ValueError as error:
-            raise UserError(f"{str(path)!r} is not JSON ({error}): restore it, or start again with --overwrite") from error
-        if not isinstance(config, dict):
-            raise UserError(f"{str(path)!r} is not the configuration of a run: restore it, or start again with --overwrite")
-        return config
+        return read_config(path)
 
     def request(self) -> Request:
         """The request recorded in the run. Raises UserError when this is no run."""
-        config = self.config()
-        if config is None:
+        if not (self.root / CONFIG).is_file():
             raise UserError(f"{str(self.root)!r} holds no {CONFIG}: give the folder that bench.compare or bench.train wrote to")
+        config = read_config(self.root / CONFIG)
         return Request.read(config, str(self.root / CONFIG))
 
-    def clear(self) -> None:
-        """Removes everything the run wrote."""
-        self.config()  # refuses a folder that is no run
-        for name in PARTS:
-            path = self.root / name
-            with explained(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    def files(self, strict: bool = True) -> tuple[list[str], list[str]]:
+        """Paths within the run of the files that commands have written, and of those that somebody else has. Raises UserError where
+        a folder's list of its files is damaged; unless `strict`, all in it count as written by commands."""
+        ours, others = [], []
+        for name in everything(self.root) if self.root.is_dir() else []:
+            if name != LOCK:
+                (ours if self._is_ours(name, strict) else others).append(name)
+        return ours, others
+
+    def _is_ours(self, name: str, strict: bool) -> bool:
+        if CARD.fullmatch(name):
+            return MARK in (self.root / name).read_text("utf-8", errors="replace")
+        try:
+            return bool(OURS.fullmatch(name)) or bool(LISTED.fullmatch(name) and listed_below(self.root, name))
+        except UserError:
+            if strict:
+                raise
+            return True
+
+    def clear(self, below: str = "") -> None:
+        """Removes everything the run wrote, or what of it lies in the folder `below`. Raises UserError, and removes nothing, where
+        somebody else's file lies there."""
+        if (self.root / CONFIG).is_file():
+            check_place(self.root)
+        else:
+            self.config()  # refuses a folder that is no run
+        ours, others = self.files()
+        start = f"{below}/" if below else ""
+        for name in others:
+            if name.startswith(start):
+                raise UserError(f"{str(self.root)!r} holds {name!r}, which no command of this run has written: move it elsewhere, "
+                                "then give --overwrite again")
+        remove(self.root, [name for name in ours if name.startswith(start)])
 
     def clear_trainings(self, request: Request) -> None:
         """Removes the trainings of `request`, and with them the whole run when it holds nothing else."""
@@ -86,28 +120,30 @@ class RunDir:
             self.clear()
         for method in request.methods:
             for seed in request.seeds:
-                shutil.rmtree(self.train(method, seed), ignore_errors=True)
-
-    def sweep(self) -> None:
-        """Removes temporary files of a killed command."""
-        for path in list(self.root.rglob(".*")):
-            if path.name != LOCK and path.exists():
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+                self.clear(str(self.train(method, seed).relative_to(self.root)))
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Holds the run for this process. Raises UserError when another one has it, or when the folder cannot be written."""
+    def locked(self, patience: float = 0.0) -> Iterator[None]:
+        """Holds the run for this process, and sweeps what a killed command has left in it. Raises UserError when another one has it
+        for longer than `patience` seconds, or when the folder cannot be written."""
         make_folder(self.root)
         lock = FileLock(self.root / LOCK)
         try:
             with explained(self.root / LOCK):
-                lock.acquire(timeout=0)
+                lock.acquire(timeout=patience)
         except Timeout:
             raise UserError(f"another command is working in {str(self.root)!r}: wait until it ends, or use another --out") from None
         try:
+            self._sweep()
             yield
         finally:
             lock.release()
+
+    def _sweep(self) -> None:
+        """Removes what a killed command was writing, and nothing else that begins with a dot."""
+        for path in list(self.root.rglob(".*.unfinished")):
+            if UNFINISHED.fullmatch(path.name):
+                sweep(path)
 
 
 def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets: dict[str, str] | None = None) -> None:
@@ -147,6 +183,12 @@ def _same(root: Path, key: str, old: Any, new: Any) -> None:
         )
 
 
+def earlier_versions(old: dict[str, Any], now: dict[str, str]) -> dict[str, Any]:
+    """The entry of config.json with the software that worked in a run before `now`; empty where there was no other."""
+    past = [one for one in (*old.get("earlier_versions", []), old.get("versions")) if one and one != now]
+    return {"earlier_versions": [one for n, one in enumerate(past) if one not in past[:n]]} if past else {}
+
+
 def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Request:
     """Writes config.json, joined with the one that is there, and returns the joined request."""
     old = run.config()
@@ -162,6 +204,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             joined[key] = {**old[key], **joined[key]}
         extra = {
             **extra,
+            **earlier_versions(old, extra["versions"]),
             "created": old.get("created", extra["created"]),
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
             "titles": {**old.get("titles", {}), **extra.get("titles", {})},
@@ -170,7 +213,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}
     config = {**extra, **joined}
     if old is None or any(
-        old.get(key) != value for key, value in config.items() if key not in ("machine", "versions", "git_commit")
+        old.get(key) != value for key, value in config.items() if key not in ("machine", "git_commit")
     ):
         atomic_json(run.root / CONFIG, config)
     return Request(**joined)

@@ -17,7 +17,9 @@ OF_PICTURES = ("device", "scorer_url", "dry_run", "json", "allow_incomplete")
 """How pictures that are there are scored."""
 DESCRIPTION = """\
 Judges pictures by the benchmark's own rule and writes a verdict for each into RUN/verdicts. A picture that is damaged or missing is
-recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch.
+recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch, unless
+what judges is another: other weights, another rule, or another version of a library that runs the scorer (transformers, ...).
+Then all that the run holds is judged again, so that no table mixes two judges; pictures are not made again.
 
 examples:
   python -m bench.score runs/mine                            all policies of a run

@@ -10,7 +10,7 @@ from bench import kinds
 from bench.arguments import DTYPE
 from bench.cli import run_main
 from bench.flags import Parser
-from bench.scorers.registry import SCORERS
+from bench.scorers import registry
 from bench.scorers.servers import TOKEN
 from htgrpo.errors import EXIT_FAILED, UserError
 from htgrpo.values import OneOf, Text, Whole, refuse
@@ -48,7 +48,7 @@ def _check_address(host: str, port: int) -> None:
 def parser() -> Parser:
     """The command line."""
     p = Parser("serve", DESCRIPTION)
-    p.add_argument("scorer", type=OneOf(SCORERS.names, "scorer"), metavar="SCORER",
+    p.add_argument("scorer", type=OneOf(lambda: registry.SCORERS.names(), "scorer"), metavar="SCORER",
                    help="a registered scorer; python -m bench.doctor lists them")
     p.add_argument("--host", type=Text(most=255), default="127.0.0.1",
                    help="address to listen on; one that others reach needs a token")
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
     _check_address(args.host, args.port)
     from bench.scorers.serving import Limits, ScoringServer
 
-    scorer = SCORERS.get(args.scorer).load(args.weights, args.device, args.dtype)
+    scorer = registry.SCORERS.get(args.scorer).load(args.weights, args.device, args.dtype)
     if failures := scorer.self_test():
         print(f"error: {args.scorer} is not to be trusted: {'; '.join(failures)}", file=sys.stderr)
         return EXIT_FAILED

@@ -12,7 +12,6 @@ rest, and refuses other settings.
 """
 
 import argparse
-import json
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,11 @@ from bench.cli import run_main
 from bench.flags import Parser
 from bench.presets import preset, read
 from bench.tries import Grid, Try, next_tries
-from bench.tune_record import missing_runs, recorded, render, result_file
+from bench.tune_record import JUDGED, missing_runs, recorded, render, result_file
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text
+from htgrpo.folders import check_place
+from htgrpo.run_files import read as read_kinds
 from htgrpo.values import Names, Whole
 
 CONFIG = "tune_config.json"
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 
     args = parser().parse_args(argv)
     tuning = asked(args)
+    refuse_another(args.out, tuning)
     if args.dry_run:
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
@@ -106,7 +108,6 @@ def main(argv: list[str] | None = None) -> int:
     from bench.rundir import RunDir
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    refuse_another(args.out, tuning)
     with RunDir(args.out).locked():
         settle(args.out, tuning)
         base = run_all(tuning, args.out, args.jobs or machine.cores())
@@ -124,6 +125,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def refuse_another(out: Path, tuning: Tuning) -> None:
     """Raises UserError where `out` holds something else, or tries of other settings, naming the first difference."""
+    check_place(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {str(out)!r} is a file: give a folder")
     if not (out / CONFIG).is_file():
@@ -131,12 +133,7 @@ def refuse_another(out: Path, tuning: Tuning) -> None:
         if strange:
             raise UserError(f"--out {str(out)!r} holds {strange[0]!r} and no {CONFIG}: give a new or empty folder")
         return
-    try:
-        old = json.loads((out / CONFIG).read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(out / CONFIG)!r} is not JSON ({error}): use another --out") from error
-    if not isinstance(old, dict):
-        raise UserError(f"{str(out / CONFIG)!r} is not the configuration of a tuning: use another --out")
+    old = read_kinds(out / CONFIG, {"own_choice": dict[str, dict[str, Any]]}, remedy="restore it, or use another --out")
     new = tuning.identity()
     both = set(old.get("own_choice") or ()) & set(new["own_choice"])
     old, new = ({**one, "own_choice": {m: one["own_choice"][m] for m in sorted(both)}} if both else one for one in (old, new))
@@ -162,7 +159,7 @@ def settle(out: Path, tuning: Tuning) -> None:
     refuse_another(out, tuning)
     new = tuning.identity()
     if (out / CONFIG).is_file():
-        new["own_choice"] = {**json.loads((out / CONFIG).read_text("utf-8"))["own_choice"], **new["own_choice"]}
+        new["own_choice"] = {**read_kinds(out / CONFIG, {"own_choice": dict[str, Any]})["own_choice"], **new["own_choice"]}
     atomic_json(out / CONFIG, new)
 
 
@@ -250,7 +247,8 @@ def validate(policy, config, samples: int) -> dict[str, Any]:
         by_category.setdefault(prompt.category, []).append(verdict["score"])
     means = {category: round(sum(scores) / len(scores), 4) for category, scores in by_category.items()}
     reward = WeightedReward(config.rewards)(owners, images).total
-    return {"geneval": round(sum(means.values()) / len(means), 4), "categories": means, "reward": round(float(reward.nanmean()), 4)}
+    score, rewarded = round(sum(means.values()) / len(means), 4), round(float(reward.nanmean()), 4)
+    return {"geneval": score, "categories": means, "reward": rewarded}
 
 
 def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
@@ -266,7 +264,7 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
     if not file.is_file():
         config = build(TrainConfig, tuning.settings, "training")
         atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
-    return json.loads(file.read_text("utf-8"))
+    return read_kinds(file, JUDGED)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import estimate, machine
-from bench.complete import is_complete, mark_complete
+from bench import estimate, machine, verdicts
+from bench.complete import begin, is_complete, mark_complete, working
 from bench.jobs import Ended, run_here, run_jobs
 from bench.pipeline import prepare, record, replace_root, say
 from bench.progress import make_progress
@@ -77,7 +77,8 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
                 held.enter_context(RunDir(root / name).locked())
                 if options.overwrite:
                     RunDir(root / name).clear()
-                RunDir(root / name).sweep()
+                begin(RunDir(root / name))
+                verdicts.sweep(RunDir(root / name))
         ranks.gather(None)
         options = replace(options, overwrite=False)
         planned = plan_all(requests, root, options, device)
@@ -87,6 +88,8 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
         check_rewards(planned.jobs)
         if ranks.is_main:
             for context in planned.contexts.values():
+                going = [(job.config.method, job.config.seed) for job in planned.jobs if job.config and job.run == context.run]
+                held.enter_context(working(context.run, going))
                 record(context, planned.at_once)
         ranks.gather(None)
         ended = _perform(planned, root, options, ranks)

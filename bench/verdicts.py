@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from bench.rundir import RunDir
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, atomic_write_text, read_jsonl, sha256_json
+from htgrpo.files import atomic_json, atomic_write_text, sha256_json
+from htgrpo.run_files import META, OPTIONAL_RECORD, RECORD, read, records
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment
 
+PARTS = ".part*"
+"""Endings of files with what the processes of a launch have judged so far: an identity, then records."""
 Key = tuple[str, int]
 """(prompt id, sample)."""
 
@@ -39,25 +42,34 @@ def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "A
     meta = read_meta(path)
     if meta.get("policy") != policy_record(run, target):
         return False
-    records = stored(path, score_identity(benchmark, evaluation, target.sha256))
-    return len(records) == len(evaluation.items) and all(record["status"] == "ok" for record in records)
+    found = stored(path, score_identity(benchmark, evaluation, target.sha256))
+    return len(found) == len(evaluation.items) and all(record["status"] == "ok" for record in found)
 
 
 def read_meta(path: Path) -> dict:
     """What lies beside a verdict file; {} where that is nothing readable."""
     try:
-        meta = json.loads(path.with_suffix(".meta.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        return read(path.with_suffix(".meta.json"), META)
+    except UserError:
         return {}
-    return meta if isinstance(meta, dict) else {}
 
 
 def stored(path: Path, identity: str) -> list[dict]:
     """The records in a verdict file of this identity; [] where it is of another, damaged or not there."""
     try:
-        return read_jsonl(path) if read_meta(path).get("identity") == identity else []
-    except (OSError, ValueError, UserError):
+        return records(path, RECORD, OPTIONAL_RECORD) if read_meta(path).get("identity") == identity else []
+    except (OSError, UserError):
         return []
+
+
+def sweep(run: RunDir) -> None:
+    """Removes what was judged so far where the verdict file that was made from it is whole: a command was killed in between."""
+    for path in run.root.glob(f"verdicts/*/*/*{PARTS}"):
+        whole = path.with_name(path.name.rsplit(".part", 1)[0] + ".jsonl")
+        identity = read_meta(whole).get("identity")
+        found = stored(whole, identity) if identity else []
+        if found and all(record["status"] == "ok" for record in found):
+            path.unlink()
 
 
 def policy_record(run: RunDir, target: Target) -> dict:
@@ -75,13 +87,14 @@ def policy_record(run: RunDir, target: Target) -> dict:
     }
 
 
-def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment", records: list[dict]) -> None:
+def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment", judged: list[dict]) -> None:
     """Writes the verdict file and then its meta file."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)
-    atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in records))
+    atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in judged))
     made = {"of_policy": True} if evaluation.of_policy else {"pictures": evaluation.drawn.name}
-    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, **made}
+    published = {"prompts": evaluation.whole, "pictures": benchmark.published_samples} if evaluation.whole else {}
+    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, "published": published, **made}
     atomic_json(
         path.with_suffix(".meta.json"),
         {
@@ -96,7 +109,7 @@ def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Asses
             "setting": evaluation.values,
             "scorer": benchmark.scorer_identity(),
             "prompt_set_sha256": evaluation.prompts_sha256,
-            "expected_images": len(records),
+            "expected_images": len(judged),
             "policy": policy_record(run, target),
             **{key: value for key, value in optional.items() if value},
         },

@@ -8,11 +8,13 @@ import threading
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.work import GENERATE, SCORE, TRAIN, Evaluation, Job, Target
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.files import atomic_write_text
+from htgrpo.folders import remove
 
 if TYPE_CHECKING:
     from htgrpo.ranks import Ranks
@@ -24,15 +26,18 @@ Emit = Callable[[dict[str, Any]], None]
 def run_in_process(job: Job, connection: Connection) -> None:
     """The main function of a worker: sends events, and last {"end": "ok"|"failed", "sentence", "missing"}.
 
-    Ctrl-C is the parent's to handle; SIGTERM, or the parent's death, ends the job as an exception would, so that what is half
-    written is removed.
+    Ctrl-C is the parent's to handle. SIGTERM ends the job as an exception would, so that what is half written is removed. The
+    parent's death ends it at once: nobody listens, and the next command sweeps.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    watch_parent()
 
     def emit(event: dict[str, Any]) -> None:
-        connection.send_bytes(json.dumps(event).encode())
+        try:
+            connection.send_bytes(json.dumps(event).encode())
+        except OSError:
+            os._exit(EXIT_INCOMPLETE)  # the parent is dead
 
     try:
         missing = perform(job, emit)
@@ -52,16 +57,21 @@ def _stop(*_: Any) -> None:
 def leave_with_parent() -> None:
     """What a pool's worker does first: Ctrl-C is the parent's to handle, whose death ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_watch_parent, daemon=True).start()
+    watch_parent()
 
 
-def _watch_parent() -> None:
+def watch_parent() -> None:
+    """From now on this process ends with its parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
     import multiprocessing
 
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(EXIT_INCOMPLETE)
 
 
 def explain(job: Job, error: BaseException) -> str:
@@ -72,10 +82,15 @@ def explain(job: Job, error: BaseException) -> str:
         return f"cannot write below {str(job.run.root)!r}: the disk is full; free some space and run the same command again"
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return "memory ran out: use fewer --jobs, or a smaller --set group_size or tokens_per_forward"
-    path = job.run.root / "logs" / f"{job.name.replace(' ', '-')}.txt"
+    path = _log(job)
     with contextlib.suppress(Exception):
         atomic_write_text(path, "".join(traceback.format_exception(error)))
     return f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:200]} (the details are in {path})"
+
+
+def _log(job: Job) -> Path:
+    """Where the details of an unexpected failure of `job` are told."""
+    return job.run.root / "logs" / f"{job.name.replace(' ', '-')}.txt"
 
 
 def perform(job: Job, emit: Emit, ranks: "Ranks | None" = None) -> list[str]:
@@ -85,7 +100,10 @@ def perform(job: Job, emit: Emit, ranks: "Ranks | None" = None) -> list[str]:
 
     ranks = ranks or ALONE
     with ranks.phase():
-        return _perform(job, emit, ranks)
+        missing = _perform(job, emit, ranks)
+        if ranks.is_main:  # what an earlier try has told is no longer true
+            remove(_log(job).parent, [_log(job).name])
+        return missing
 
 
 def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
@@ -176,10 +194,14 @@ def _load(job: Job, source: str, revision: str, dtype: str = "auto"):
 
 
 def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
-    """Whether a scoring job finds its verdicts there already."""
+    """Whether a scoring job finds its verdicts there already, with the pictures that they are about."""
+    from bench.images import is_generated
     from bench.verdicts import is_scored
 
-    return SCORE in job.stages and is_scored(job.run, target, evaluation, benchmark)
+    if SCORE not in job.stages or not is_scored(job.run, target, evaluation, benchmark):
+        return False
+    folder = job.run.images(target.name, evaluation.drawn.name, evaluation.setting)
+    return GENERATE not in job.stages or evaluation.of_policy or is_generated(folder, evaluation, target.sha256)
 
 
 def _train(job: Job, share: float, emit: Emit) -> list[Target]:

@@ -1,13 +1,13 @@
-"""Files that are either whole or absent: write to a temporary name in the same folder, sync, rename."""
+"""Files that are either whole or absent: write to a temporary name in the same folder, sync, rename. Folders: htgrpo.folders."""
 
 import contextlib
 import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,9 @@ _REASONS = {
     errno.ENOTDIR: "a part of the path is a file; choose another folder",
     errno.EEXIST: "a file is in the way; choose another folder",
 }
+_TOLD = re.compile(r"\(os error (\d+)\)")
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished")
+"""The name of a file or folder that is being written. What a killed command has left is known by it, and nothing else is swept."""
 
 
 @contextlib.contextmanager
@@ -29,19 +32,34 @@ def explained(path: Path) -> Iterator[None]:
     """Turns the usual operating-system refusals about `path` into a UserError; anything else passes."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _REASONS:
+    except UserError:
+        raise
+    except Exception as error:
+        if (number := _errno(error)) not in _REASONS:
             raise
-        raise UserError(f"cannot write {str(path)!r}: {_REASONS[error.errno]}") from error
+        raise UserError(f"cannot write {str(path)!r}: {_REASONS[number]}") from error
 
 
-def _sync_folder(folder: Path) -> None:
+def _errno(error: Exception) -> int | None:
+    """The system's number of an error. Libraries written in Rust, safetensors among them, only tell it in their text."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = _TOLD.search(str(error))
+    return int(told[1]) if told else None
+
+
+def sync_folder(folder: Path) -> None:
     """Makes a rename in `folder` durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def unfinished(path: Path) -> Path:
+    """A new name beside `path` for what is still being written."""
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.unfinished")
 
 
 def make_folder(path: Path) -> Path:
@@ -55,14 +73,13 @@ def atomic_write_bytes(path: Path, data: bytes) -> None:
     """Writes `data` so that a reader sees the old file or the new one, never a part. Raises UserError."""
     path = Path(path)
     make_folder(path.parent)
+    temporary = unfinished(path)
     with explained(path):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with open(temporary, "xb") as stream:
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
@@ -78,32 +95,6 @@ def atomic_write_text(path: Path, text: str) -> None:
 def atomic_json(path: Path, value: Any) -> None:
     """Writes `value` as indented JSON; NaN and infinity are refused (ValueError)."""
     atomic_write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-@contextlib.contextmanager
-def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
-
-    An existing `path` is replaced. Raises UserError when the folder cannot be written.
-    """
-    path = Path(path)
-    make_folder(path.parent)
-    with explained(path):
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            yield temporary
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with open(file, "rb") as stream:
-                        os.fsync(stream.fileno())
-            os.chmod(temporary, 0o755)
-            if path.exists():
-                shutil.rmtree(path)
-            os.replace(temporary, path)
-            _sync_folder(path.parent)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
 
 def append_jsonl(path: Path, record: dict) -> None:
@@ -134,22 +125,39 @@ def _mend(stream: BinaryIO) -> None:
         stream.truncate(start)
 
 
+def read_object(path: Path, remedy: str = "restore it, or run the stage that makes it again") -> dict[str, Any]:
+    """The JSON object in `path`. Raises UserError, which ends with `remedy`, where there is none."""
+    try:
+        value = json.loads(Path(path).read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read ({error.strerror}): {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{str(path)!r} is not JSON ({error}), it is damaged or cut off: {remedy}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{str(path)!r} is not JSON of the right kind (a {type(value).__name__} where an object belongs): {remedy}")
+    return value
+
+
 def read_jsonl(path: Path) -> list[dict]:
-    """All whole records of `path`. A torn last line (a killed writer) is left out; a broken line elsewhere raises UserError."""
+    """All whole records of `path`. A torn last line (a killed writer) is left out; a broken line elsewhere, or one that holds no
+    object, raises UserError."""
     lines = Path(path).read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, 1):
         if not line:
             continue
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+            if not isinstance(record, dict):
+                raise ValueError("no object")
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise UserError(
-                f"line {number} of {str(path)!r} is not JSON ({line[:40]!r}): the file was edited or damaged; "
+                f"line {number} of {str(path)!r} is not JSON ({line[:40]!r}) or no object: the file was edited or damaged; "
                 "delete it and run the stage that makes it again"
             ) from error
+        records.append(record)
     return records
 
 
@@ -160,6 +168,23 @@ def sha256_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+LARGE = 1 << 20
+"""Bytes from which on the hash of a file is kept: 8B weights take a while."""
+
+
+def content_sha256(path: Path) -> str:
+    """`sha256_file`, but a large file is read once per process and state (size, time of change, inode) of it."""
+    status = os.stat(path)
+    if status.st_size < LARGE:
+        return sha256_file(path)
+    return _kept_sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=1024)
+def _kept_sha256(path: str, *state: int) -> str:
+    return sha256_file(Path(path))
 
 
 def sha256_json(value: Any) -> str:

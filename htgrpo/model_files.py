@@ -9,24 +9,29 @@ Three formats, each with a `config.json` of its own kind:
 `htgrpo.json` is our sidecar: {"backbone", "random_weights", "resolution", "codec"}, and for an adapter "base".
 """
 
-import json
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from htgrpo.errors import UserError
-from htgrpo.files import sha256_file, sha256_json
+from htgrpo.files import content_sha256, read_object, sha256_json
+from htgrpo.folders import FILE as SEALED
+from htgrpo.folders import verify
 from htgrpo.registry import BACKBONES
 
 EMBEDDED, PUBLISHED, ADAPTER = "embedded", "published", "adapter"
 CONFIG, SIDECAR, ADAPTER_CONFIG = "config.json", "htgrpo.json", "adapter_config.json"
 WEIGHTS, ADAPTER_WEIGHTS, LEGACY_WEIGHTS = "model.safetensors", "adapter_model.safetensors", "pytorch_model.bin"
 ACCEPTED = "give 'embedded', a checkpoint folder such as runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
+CHECKPOINT = re.compile(r"step_\d+")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+                   "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json")
+"""Files that a published tokenizer may consist of."""
 HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt"]
+HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "pretrain.jsonl"]
 HUB_LEGACY_FILES = ["*.bin"]
 
 
@@ -88,16 +93,24 @@ class ModelFolder:
         """Whether the network was never trained, as far as the folder says."""
         return bool((self.config if self.kind == EMBEDDED else self.sidecar).get("random_weights", False))
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """Identity of the weights: of their one file, or of all files' sha256 in order of name; an adapter's with its base's.
+        """Identity of all that decides what the policy does: its weights (an adapter's with those below it), its configuration, its
+        tokenizer, and its image codec where that is a folder of this machine (a hub id stands in htgrpo.json or in the backbone).
 
-        A file in the hub's cache is not read: the hub names large files there by their sha256.
+        A file in the hub's cache whose name is its sha256, as large ones' are, is not read.
         """
         own = [_content_sha256(file) for file in self.shards.files]
         if self.kind == ADAPTER:
             own.append(self.base["sha256"])
-        return own[0] if len(own) == 1 else sha256_json(own)
+        return sha256_json([own, self.config, [[path.name, _content_sha256(path)] for path in self._parts()]])
+
+    def _parts(self) -> list[Path]:
+        """The files of the tokenizer and of the image codec: they decide what the policy reads and draws."""
+        codec = self.path / str(self.sidecar.get("codec") or "vq")  # an absolute path stays one
+        codec = codec if codec.is_dir() else self.path / "vqvae"
+        tokenizer = [self.path / name for name in TOKENIZER_FILES]
+        return [path for path in [*tokenizer, *sorted(codec.glob("*"))] if path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -144,6 +157,7 @@ def hub_snapshot(name: str, revision: str | None = None, download: bool = True, 
 
 
 def _read(name: str, revision: str, folder: Path) -> ModelFolder:
+    _verify(folder)
     sidecar = read_json(folder / SIDECAR) if (folder / SIDECAR).is_file() else {}
     if (folder / ADAPTER_CONFIG).is_file():
         return ModelFolder(name, revision, folder, ADAPTER, read_json(folder / ADAPTER_CONFIG), sidecar)
@@ -158,15 +172,20 @@ def _read(name: str, revision: str, folder: Path) -> ModelFolder:
                     f"published \"d_model\"): {ACCEPTED}")
 
 
+def _verify(folder: Path) -> None:
+    """Raises UserError unless all files are as this program wrote them. Only folders from elsewhere have no list of their files;
+    those are known by `ModelFolder.sha256` alone."""
+    undamaged = "use an undamaged checkpoint, or restore it from a copy"
+    if not (folder / SEALED).is_file() and not CHECKPOINT.fullmatch(folder.name):
+        written_here = (folder / CONFIG).is_file() and "backbone" in read_json(folder / CONFIG)
+        if not written_here or (folder / ADAPTER_CONFIG).is_file():
+            return
+    verify(folder, undamaged)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. Raises UserError for anything else."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}): use an undamaged checkpoint") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} is not a policy configuration (it holds no JSON object): use an undamaged checkpoint")
-    return value
+    return read_object(path, "use an undamaged checkpoint")
 
 
 def find_shards(folder: Path, name: str = "", single: str = WEIGHTS) -> Shards:
@@ -195,11 +214,4 @@ def _content_sha256(path: Path) -> str:
     blob = path.resolve()
     if path.is_symlink() and blob.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return blob.name
-    status = path.stat()
-    return _hashed(path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _hashed(path: Path, size: int, changed: int) -> str:
-    """Read once per process and state of the file: 8B weights take a while."""
-    return sha256_file(path)
+    return content_sha256(path)

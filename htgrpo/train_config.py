@@ -111,7 +111,7 @@ class TrainConfig:
     rollout_dtype: Dtype = "auto"
     rewards: str = "objects=1,attributes=1,relations=1,tidiness=1"
     normalise_rewards: bool = False
-    lr: Annotated[float, Number(0, 10, open_low=True)] = 1e-4
+    lr: Annotated[float, Number(0, 1e30, open_low=True)] = 1e-4
     warmup: Annotated[int, Whole(0, MOST["iterations"])] = 0
     weight_decay: Annotated[float, Number(0, 100)] = 0.0
     beta1: Annotated[float, Number(0, 1, open_high=True)] = 0.9

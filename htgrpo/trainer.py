@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from htgrpo import checkpoints, sharding, zero
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
-from htgrpo.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_jsonl, sha256_json
+from htgrpo.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_jsonl, read_object, sha256_json
 from htgrpo.holding import Holding, Sharded
 from htgrpo.interface import Method
 from htgrpo.learner import Setup
@@ -56,9 +56,9 @@ def make_method(config: TrainConfig) -> Method:
     return build(METHODS.get(config.method), config.method_options, config.method)
 
 
-def train_identity(config: TrainConfig, policy: Policy, prompts: list[Prompt]) -> str:
+def train_identity(config: TrainConfig, policy_sha256: str, prompts_sha256: str) -> str:
     """Hex identity of a training run: settings, starting weights, prompt set."""
-    return sha256_json([asdict(config), policy.sha256, prompt_set_sha256(prompts)])
+    return sha256_json([asdict(config), policy_sha256, prompts_sha256])
 
 
 def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path, report_to: str | None = None,
@@ -95,12 +95,14 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
 def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
            ranks: Ranks, reward: WeightedReward) -> "_Run":
     """A run at its beginning, or where its newest checkpoint left it."""
-    identity = train_identity(config, policy, prompts)
+    identity = train_identity(config, policy.sha256, prompt_set_sha256(prompts))
     tuning = TUNINGS[config.tuning](policy, config)
     holding = _holding(accelerator, tuning, config, ranks)
     policy = policy.with_net(holding.net)
     if ranks.is_main:
         make_folder(out)
+        checkpoints.tidy(out)
+    ranks.gather(None)
     progress = checkpoints.resume(out, tuning, holding.optimizer, identity)
     if len(set(ranks.gather(progress.iteration))) > 1:
         raise UserError(f"the machines of this launch see different checkpoints in {str(out)!r}: use a folder that they share")
@@ -197,7 +199,7 @@ def _record_rewards(out: Path, reward: WeightedReward, iteration: int) -> None:
     """Records what rewards this training. Raises UserError where something else did before this iteration."""
     path, now = out / REWARDERS, reward.identities()
     if iteration and path.is_file():
-        before = json.loads(path.read_text("utf-8"))
+        before = read_object(path, "delete the training folder to start again, or restore it from a copy")
         for name in sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
             raise UserError(f"{str(out)!r} was rewarded with {name} = {json.dumps(before.get(name))} up to iteration {iteration}, "
                             f"but now it would be {json.dumps(now.get(name))}: bring the same scorer, or use a new folder")

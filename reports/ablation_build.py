@@ -5,10 +5,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from htgrpo.files import atomic_dir, atomic_write_text, sha256_file
+from htgrpo.files import sha256_file
 from reports.ablations import RECORD, VARIANTS, load_variants, read_record
+from reports.build import unchanged, write
 
-STAMP = "inputs.json"
 INPUTS = ("config.json", "verdicts/*/*/*.json*", "train/*/seed*/metrics.jsonl")
 FIGURE_4 = ("A1", "A2", "A4", "A5")
 TABLE_5 = "A3"
@@ -31,14 +31,10 @@ def build(root: Path, allow_incomplete: bool = False) -> AblationReport:
     root = Path(root)
     record, folder = read_record(root), root / "report"
     stamp = _stamp(root, allow_incomplete)
-    old = _unchanged(folder, stamp)
+    old = unchanged(folder, stamp)
     if old is None:
         contents = _contents(root, record, allow_incomplete)
-        with atomic_dir(folder) as temporary:
-            for name, data in contents.items():
-                (temporary / name).write_bytes(data)
-            hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-            atomic_write_text(temporary / STAMP, json.dumps({"inputs": stamp, "files": hashes}, indent=2) + "\n")
+        write(folder, contents, stamp)
         old = sorted(contents)
     rows = json.loads((folder / "rows.json").read_text("utf-8"))
     return AblationReport((folder / "terminal.txt").read_text("utf-8"), [folder / name for name in old], rows)
@@ -83,13 +79,3 @@ def _stamp(root: Path, allow_incomplete: bool) -> str:
     for path in [*sorted(here.glob("*.py")), here / "paper.csv", root / RECORD, *sorted(inputs)]:
         digest.update(f"{path.relative_to(root) if path.is_relative_to(root) else path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _unchanged(folder: Path, stamp: str) -> list[str] | None:
-    """The names of the files in `folder` when they were made from the same inputs and none was touched since."""
-    try:
-        seal = json.loads((folder / STAMP).read_text("utf-8"))
-        same = seal["inputs"] == stamp and all(sha256_file(folder / name) == value for name, value in seal["files"].items())
-        return sorted(seal["files"]) if same else None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return None

@@ -4,7 +4,6 @@ A folder of bench.ablate holds ablations.json (the studies) and variants/NAME/, 
 trained once and may stand in several studies; the starting policy is scored once, in the default's run.
 """
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from htgrpo.errors import UserError
+from htgrpo.files import read_object
 from reports import stats
 from reports.analysis import Pair, Result, Score, analyse, verdict
 from reports.blocks import Block, make_blocks
@@ -105,10 +105,7 @@ def read_record(root: Path) -> dict[str, Any]:
     path = Path(root) / RECORD
     if not path.is_file():
         raise UserError(f"{str(root)!r} holds no {RECORD}: give the folder that bench.ablate wrote to")
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}): run bench.ablate again, which writes it") from error
+    return read_object(path, "delete it and run bench.ablate again, which writes it")
 
 
 def load_variants(root: Path, record: dict[str, Any]) -> Run:
@@ -139,7 +136,7 @@ def _check_same(first: str, one: Run, name: str, two: Run, method: str) -> None:
     for run in (one, two):
         train = {key: value for key, value in run.config["train"][method].items() if key != "method_options"}
         shared = {f"train.{key}": value for key, value in train.items()}
-        shared["policy_sha256"] = run.config.get("policy_sha256")
+        shared |= {key: run.config.get(key) for key in ("policy_sha256", "train_prompts")}
         for meta in run.metas["meta"]:
             for key in (*SAME_WITHIN_BENCHMARK, "prompt_set_sha256", "setting"):
                 shared[f"{meta['benchmark']} {key}"] = meta[key]

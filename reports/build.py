@@ -1,20 +1,20 @@
 """Makes RUN/report from the files of a run: tables, figures, one page. Same files in, same bytes out."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_dir, atomic_write_text, sha256_file
+from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.folders import FILE, atomic_dir, verify
 from reports.load import load_run
 
-STAMP = "inputs.json"
+STAMP, MADE_BY = FILE, "python -m bench.report"
 INPUTS = (
     "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
     "train/*/seed*/timing.jsonl", "equal_seconds.json",
 )
-"""What a report is made from; a manifest stands for its pictures, whose hashes it holds."""
+"""What a report is made from, besides the pictures that manifests name."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,15 @@ def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
         return old
     terminal, contents = _contents(run_dir, allow_incomplete)
     contents["terminal.txt"] = terminal.encode()
-    with atomic_dir(folder) as temporary:
+    write(folder, contents, stamp)
+    return Report(terminal, sorted(folder / name for name in contents), True)
+
+
+def write(folder: Path, contents: dict[str, bytes], stamp: str) -> None:
+    """Replaces the report in `folder` at once. Raises UserError where a file lies there that is none of a report."""
+    with atomic_dir(folder, MADE_BY, overwrite=True, about={"inputs": stamp}, flag="the report's folder") as temporary:
         for name, data in contents.items():
             (temporary / name).write_bytes(data)
-        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(contents.items())}
-        atomic_write_text(temporary / STAMP, json.dumps({"inputs": stamp, "files": hashes}, indent=2) + "\n")
-    return Report(terminal, sorted(folder / name for name in contents), True)
 
 
 def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
@@ -89,15 +92,25 @@ def _stamp(run_dir: Path, allow_incomplete: bool) -> str:
     code = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("templates/*")])
     for path in [*code, *sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))]:
         digest.update(f"{path.name} {path.parent.name} {sha256_file(path)}\n".encode())
+    for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
+        for picture in sorted({str(record.get("file")) for record in read_jsonl(manifest)}):
+            there = (manifest.parent / picture).is_file()
+            digest.update(f"{picture} {sha256_file(manifest.parent / picture) if there else None}\n".encode())
     return digest.hexdigest()
 
 
 def _unchanged(folder: Path, stamp: str) -> Report | None:
     """The report in `folder` when it was made from the same inputs and none of its files was touched since."""
-    try:
-        seal = json.loads((folder / STAMP).read_text("utf-8"))
-        if seal["inputs"] != stamp or any(sha256_file(folder / name) != value for name, value in seal["files"].items()):
-            return None
-        return Report((folder / "terminal.txt").read_text("utf-8"), sorted(folder / name for name in seal["files"]), False)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    names = unchanged(folder, stamp)
+    if names is None:
         return None
+    return Report((folder / "terminal.txt").read_text("utf-8"), sorted(folder / name for name in names), False)
+
+
+def unchanged(folder: Path, stamp: str) -> list[str] | None:
+    """The files of the report in `folder` when it was made from these inputs and is as it was written, else None."""
+    try:
+        seal = verify(folder)
+    except (UserError, OSError):
+        return None
+    return sorted(seal.files) if seal.about.get("inputs") == stamp else None

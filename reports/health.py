@@ -19,11 +19,12 @@ SEVERAL = 2
 TITLE = "How training went"
 NOTE = (
     "Dropped: pictures without a reward, of those put to the rewards. No spread: groups whose pictures all had one reward, which "
-    f"teach nothing. KL: median and highest iteration, in nats a token; a warning needs {SEVERAL} iterations of a training "
-    f"above {KL_SPIKE:g} and {KL_FACTOR:g} times the median. Ratio: lowest and highest mean importance ratio of an iteration; a warning "
-    f"needs {SEVERAL} outside {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the rollouts: medians of the first and last tenth "
-    f"(at least {SEVERAL} iterations); a warning below {ENTROPY_SHARE:.0%} of the start. Reward: change over training by Theil and "
-    f"Sen's slope over iterations with its {LEVEL:.0%} interval, from {TREND_ITERATIONS} iterations on."
+    "teach nothing. KL: median and highest iteration, in nats a token; a warning needs "
+    f"{SEVERAL} iterations of a training above {KL_SPIKE:g} and {KL_FACTOR:g} times the median. Ratio: lowest and highest mean "
+    f"importance ratio of an iteration; a warning needs {SEVERAL} outside {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the "
+    f"rollouts: medians of the first and last tenth (at least {SEVERAL} iterations); a warning below {ENTROPY_SHARE:.0%} of the "
+    f"start. Reward: change over training by Theil and Sen's slope over iterations with its {LEVEL:.0%} interval, from "
+    f"{TREND_ITERATIONS} iterations on."
 )
 
 

@@ -10,27 +10,25 @@ from typing import Any
 import pandas as pd
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
+from htgrpo.run_files import (
+    ITERATION,
+    META,
+    NUMBERS,
+    OPTIONAL_ITERATION,
+    OPTIONAL_PICTURE,
+    OPTIONAL_RECORD,
+    PICTURE,
+    RECORD,
+    read,
+    read_config,
+    records,
+)
 from htgrpo.train_config import comparable, parse_budgets
 from reports.views import FINAL, Shown, find_views, has_rollouts, read_chosen
 
 BASE = "base"  # the run's starting policy: no training, no seed
 CURVE = "curve"  # the setting and milestone of verdicts along a training, which no table shows
-META_KEYS = (
-    "benchmark",
-    "version",
-    "title",
-    "aggregate",
-    "scale",
-    "higher_is_better",
-    "categories",
-    "setting",
-    "scorer",
-    "prompt_set_sha256",
-    "expected_images",
-    "policy",
-)
-POLICY_KEYS = ("name", "method", "train_seed", "iteration", "forwards", "milestone")
+AGAIN = "score this policy again with python -m bench.score"
 RECORD_KEYS = ("prompt_id", "sample", "category", "status", "score")
 STATES = ("ok", "failed", "skipped")
 SAME_WITHIN_BENCHMARK = ("version", "aggregate", "scale", "higher_is_better", "scorer")
@@ -59,8 +57,8 @@ class Run:
         """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted nothing."""
         path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
         if path not in self._manifests:
-            rows = read_jsonl(path) if path.is_file() else []
-            self._manifests[path] = {(row.get("prompt_id"), row.get("sample")): row for row in rows}
+            rows = records(path, PICTURE, OPTIONAL_PICTURE) if path.is_file() else []
+            self._manifests[path] = {(row["prompt_id"], row["sample"]): row for row in rows}
         return self._manifests[path]
 
     @property
@@ -143,7 +141,7 @@ def load_run(run_dir: Path) -> Run:
     root = Path(run_dir)
     if not (root / "config.json").is_file():
         raise UserError(f"{str(run_dir)!r} holds no config.json: give the folder that bench.compare or bench.train wrote to")
-    config = _read_json(root / "config.json")
+    config = read_config(root / "config.json")
     paths = sorted((root / "verdicts").glob("*/*/*.meta.json"))
     if not paths:
         raise UserError(f"{str(run_dir)!r} holds no verdicts: score the images first with python -m bench.score")
@@ -159,23 +157,8 @@ def load_run(run_dir: Path) -> Run:
     return Run(root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root))
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}): delete it and run the stage that makes it again") from error
-    if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} holds a {type(value).__name__}, not an object: run the stage that makes it again")
-    return value
-
-
 def _read_meta(path: Path) -> dict[str, Any]:
-    meta = _read_json(path)
-    missing = [key for key in META_KEYS if key not in meta]
-    policy = meta.get("policy")
-    missing += [f"policy.{key}" for key in POLICY_KEYS if not isinstance(policy, dict) or key not in policy]
-    if missing:
-        raise UserError(f"{str(path)!r} lacks {', '.join(missing)}: score this policy again with python -m bench.score")
+    meta = read(path, META, remedy=AGAIN)
     if meta["aggregate"] not in ("category_mean", "item_mean"):
         raise UserError(f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean")
     return meta
@@ -201,13 +184,10 @@ def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
 def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score")
-    rows = read_jsonl(path)
+    rows = records(path, RECORD, OPTIONAL_RECORD, remedy=AGAIN)
     seen = set()
     for row in rows:
         where = f"a record of {str(path)!r}"
-        missing = [key for key in RECORD_KEYS if key not in row]
-        if missing:
-            raise UserError(f"{where} lacks {', '.join(missing)}: score this policy again with python -m bench.score")
         key = (row["prompt_id"], row["sample"])
         if row["status"] not in STATES:
             raise UserError(f"{where} {key} has status {row['status']!r}: accepted are {', '.join(STATES)}")
@@ -250,24 +230,30 @@ def _check_same(group: pd.DataFrame, key: str, where: str) -> None:
         values.setdefault(json.dumps(meta[key], sort_keys=True), policy)
     if len(values) > 1:
         (one, first), (two, second) = list(values.items())[:2]
+        what, one, two = _difference(key, json.loads(one), json.loads(two))
         raise UserError(
-            f"{where}: {first!r} and {second!r} were scored with different {key} ({one[:60]} and {two[:60]}) and "
-            "cannot be compared; score both again with the same settings"
+            f"{where}: {first!r} and {second!r} were scored with different {what} ({one[:60]} and {two[:60]}) and "
+            "cannot be compared: score both again in the same way, as python -m bench.score RUN does for all that the run holds"
         )
+
+
+def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
+    """(where, what, what) of the first difference between two unequal JSON values: "scorer.libraries.transformers"."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        name = next(name for name in (*one, *two) if one.get(name) != two.get(name))
+        return _difference(f"{key}.{name}", one.get(name), two.get(name))
+    return key, json.dumps(one), json.dumps(two)
 
 
 def _read_training(root: Path, name: str) -> pd.DataFrame:
     """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
     frames = []
     for path in sorted((root / "train").glob(f"*/seed*/{name}")):
-        rows = read_jsonl(path)
+        again = "restore it, or train this method again with python -m bench.train"
+        rows = records(path, ITERATION, OPTIONAL_ITERATION, NUMBERS, again)
         if not rows:
             continue
         frame = pd.DataFrame(rows)
-        if "iteration" not in frame:
-            raise UserError(
-                f"{str(path)!r} has records without an iteration: train this method again with python -m bench.train"
-            )
         frame = frame.drop_duplicates("iteration", keep="last")
         seed = path.parent.name.removeprefix("seed")
         frame.insert(0, "method", path.parent.parent.name)

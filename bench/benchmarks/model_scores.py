@@ -29,6 +29,7 @@ class ModelScore(Benchmark):
         self._set, self._scorer, self._identity = prompt_set, None, None
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
+            self.samples = prompt_set.samples
 
     @classmethod
     def on(cls, other: str) -> "ModelScore":
@@ -86,6 +87,11 @@ class ModelScore(Benchmark):
     def published(self) -> int:
         """How many prompts its set has."""
         return self.prompt_set.published
+
+    @property
+    def published_samples(self) -> int:
+        """As many as its set's pictures."""
+        return self.prompt_set.published_samples
 
     def prompts(self, split: str) -> list[Prompt]:
         return self.prompt_set.drawn(split)
@@ -160,3 +166,4 @@ class UnifiedRewardScore(ModelScore):
     """UnifiedReward."""
 
     name = scorer = "unifiedreward"
+    note = "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"

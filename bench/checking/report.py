@@ -7,11 +7,12 @@ from platform import python_version
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from bench.checking.findings import Damaged, Findings, read_object
+from bench.checking.findings import Findings
 from bench.machine import git_commit
 from bench.rundir import CONFIG, RunDir
 from htgrpo.errors import UserError
 from htgrpo.files import sha256_file
+from htgrpo.folders import Seal, contents, read_seal
 from reports.build import STAMP, build
 
 RAW = (CONFIG, "train", "images", "verdicts")
@@ -29,11 +30,9 @@ def check_report(run: RunDir, config: dict[str, Any], complete: bool, findings: 
         findings.missing.append("report: there is none; make it with python -m bench.report")
         return
     try:
-        seal = read_object(folder / STAMP)
-    except Damaged as error:
-        findings.mismatches.append(f"report/{STAMP}: {error}")
-        seal = {}
-    _check_seal(folder, seal, findings)
+        _check_seal(folder, read_seal(folder, STAMP, "delete the folder, then make it again with python -m bench.report"), findings)
+    except UserError as error:
+        findings.mismatches.append(f"report/{STAMP}: {error.message}")
     tries = []
     for allow_incomplete in (False,) if complete else (False, True):
         try:
@@ -48,10 +47,9 @@ def check_report(run: RunDir, config: dict[str, Any], complete: bool, findings: 
     findings.counts += best.counts
 
 
-def _check_seal(folder: Path, seal: dict[str, Any], findings: Findings) -> None:
+def _check_seal(folder: Path, seal: Seal, findings: Findings) -> None:
     """The files of the report against the hashes that were taken when it was made."""
-    sealed = seal.get("files", {})
-    there = {path.name for path in folder.iterdir() if path.is_file() and path.name != STAMP}
+    sealed, there = seal.files, {*contents(folder)}
     findings.mismatches += [f"report/{name}: is gone" for name in sorted({*sealed} - there)]
     for name in sorted(there):
         if name not in sealed:
@@ -73,7 +71,7 @@ def _compare(old: Path, new: Path, config: dict[str, Any]) -> Findings:
     """Every file of the two reports."""
     code = _other_code(config.get("git_commit"))
     findings, doubt = Findings(), _other_versions(config.get("versions", {})) or code
-    names = sorted({path.name for folder in (old, new) for path in folder.iterdir()} - {STAMP})
+    names = sorted({path.name for folder in (old, new) for path in folder.iterdir() if path.is_file()} - {STAMP})
     other_pictures = []
     for name in names:
         if not (old / name).is_file() or not (new / name).is_file():

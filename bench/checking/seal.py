@@ -1,36 +1,50 @@
-"""complete.json: the hashes of what was there when the run was last complete."""
+"""complete.json: every file of the run against the hash that the last command has left, and files that no command has written."""
 
-from bench.checking.findings import Damaged, Findings, read_object
-from bench.complete import FILE
+from pathlib import Path
+
+from bench.checking.findings import Findings
+from bench.complete import CHECKPOINT, FILE, sealed
 from bench.rundir import RunDir
-from htgrpo.files import sha256_file
-
-SEALED = ("verdicts/*/*/*.json*", "train/*/*/metrics.jsonl", "results/*/*/*/*")
+from htgrpo.errors import UserError
+from htgrpo.files import content_sha256
 
 
 def check_complete(run: RunDir, findings: Findings) -> None:
-    """Files of the run against complete.json. Where that is not there, or younger files are, the run is incomplete."""
-    if not (run.root / FILE).is_file():
+    """All files but those of the report, which has a list of its own. Without complete.json the run is incomplete."""
+    try:
+        seal = sealed(run)
+    except UserError as error:
+        findings.mismatches.append(f"{FILE}: {error.message}")
+        return
+    ours, others = run.files(strict=False)
+    _name_strangers(others, findings)
+    if seal is None:
         findings.missing.append(f"{FILE}: is not there, so the run was never finished; run its command again")
         return
-    try:
-        record = read_object(run.root / FILE)
-        files, weights, pictures = record["files"], record["weights"], record["pictures"]
-    except (Damaged, KeyError) as error:
-        findings.mismatches.append(f"{FILE}: {error if isinstance(error, Damaged) else f'lacks {error}'}")
-        return
-    for name, sha256 in files.items():
-        path = run.root / name
-        if path.is_file():
+    ours = [name for name in ours if name != FILE and not name.startswith("report/")]
+    for name in ours:
+        if name in seal.files:
             findings.counts["sealed files"] += 1
-            if sha256_file(path) != sha256:
+            if content_sha256(run.root / name) != seal.files[name]:
                 findings.mismatches.append(f"{name}: is not the file that was there when the run was complete ({FILE})")
-        elif "@" in path.name:  # bench.compare removes these where a method that is added moves the common iteration
-            findings.missing.append(f"{name}: is gone since the run was complete")
+        elif not seal.about["open"]:
+            findings.mismatches.append(f"{name}: was not there when the run was complete ({FILE})")
+    for name in sorted(seal.files.keys() - {*ours}):
+        checkpoint = CHECKPOINT.match(name)
+        whole = checkpoint and not (run.root / checkpoint[0]).exists()  # they may be deleted to make room
+        gone = f"{name}: is gone since the run was complete ({FILE})"
+        (findings.missing if whole else findings.mismatches).append(gone)
+    if seal.about["open"]:
+        findings.missing.append(f"{FILE}: a command was at work in this run and did not end; run it again")
+    elif not seal.about["whole"]:
+        findings.missing.append(f"{FILE}: the last command did not do all that was asked for; run it again")
+
+
+def _name_strangers(names: list[str], findings: Findings) -> None:
+    """Files that no command has written; the report's own check names those beside it."""
+    for name in (name for name in names if not name.startswith("report/")):
+        line = f"{name}: was written by no command of this run"
+        if Path(name).parts[0].startswith("."):
+            findings.not_checked(line)
         else:
-            findings.mismatches.append(f"{name}: is gone since the run was complete ({FILE})")
-    findings.missing += [f"{name}: is gone since the run was complete" for name in weights if not (run.root / name).is_file()]
-    for name, count in pictures.items():
-        findings.same(name, "the number of pictures", sum(1 for _ in (run.root / name).glob("*.png")), count, FILE)
-    there = {run.relative(path) for pattern in SEALED for path in run.root.glob(pattern)}
-    findings.missing += [f"{name}: was made after the run was last complete" for name in sorted(there - {*files})]
+            findings.mismatches.append(line)

@@ -2,17 +2,19 @@
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from bench.checking.findings import Damaged, Findings, read_object, read_records
+from bench import prompts
+from bench.checking.findings import Damaged, Findings, read_records
 from bench.request import Request
 from bench.rundir import RunDir
-from htgrpo.checkpoints import STATE, saved
+from htgrpo.checkpoints import STATE, read_state, with_state
+from htgrpo.errors import UserError
+from htgrpo.folders import read_seal
+from htgrpo.prompts import prompt_set_sha256
 from htgrpo.registry import METHODS
 from htgrpo.train_config import TrainConfig, comparable, milestones, parse_budgets
 from htgrpo.trainer import METRICS, TIMING, train_identity
-from htgrpo.world.prompts import split_prompts
 
 SUMS = ("forwards_total", "forwards_undeduplicated")
 """Counts of forwards that are no phase of an iteration."""
@@ -35,6 +37,20 @@ def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
             findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
     trained = {folder.parent.name for folder in folders}
     findings.missing += [f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained]
+    if trained:
+        _check_prompts(request, findings)
+
+
+def _check_prompts(request: Request, findings: Findings) -> None:
+    """Whether what was trained on is still to be had: trainings are compared with the hash of the prompts, not with their file."""
+    try:
+        found = prompt_set_sha256(prompts.load(request.train_prompts))
+    except (UserError, OSError) as error:
+        findings.not_checked(f"config.json: train_prompts: {error}")
+        return
+    if found != request.train_prompts["sha256"]:
+        findings.not_checked(f"config.json: train_prompts: the embedded world's training prompts were others "
+                             f"({request.train_prompts['sha256'][:12]}) than those of this version ({found[:12]})")
 
 
 def _check_training(folder: Path, where: str, request: Request, method: str, seed: int, findings: Findings) -> None:
@@ -43,20 +59,25 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
     _check_log(metrics, f"{where}/{METRICS}", findings)
     clock = [record["iteration"] for record in _log(folder, TIMING)]
     findings.same(f"{where}/{TIMING}", "the list of iterations", clock, [r["iteration"] for r in metrics], METRICS)
-    states = [checkpoint for checkpoint in saved(folder) if (checkpoint / STATE / "state.json").is_file()]
+    states = with_state(folder)
     if not states or not metrics:
         findings.missing.append(f"{where}: has no checkpoint with the trainer's state, so that its settings cannot be checked")
         return
     newest, last = states[-1], metrics[-1]
     name = f"{where}/checkpoints/{newest.name}/{STATE}/state.json"
     try:
-        state = read_object(newest / STATE / "state.json")
-    except Damaged as error:
-        raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json {error}") from error
-    findings.same(name, "iteration", state["iteration"], int(newest.name.removeprefix("step_")), "its folder")
+        state = read_state(newest)
+    except UserError as error:
+        raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json: {error.message}") from error
     for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
-        findings.same(name, key, state[key], value, f"the last line of {METRICS}")
-    _check_settings(name, state["identity"], request, method, seed, findings)
+        findings.same(name, key, getattr(state.progress, key), value, f"the last line of {METRICS}")
+    try:
+        written = read_seal(newest).files
+    except UserError as error:
+        raise Damaged(f"checkpoints/{newest.name}: {error.message}") from error
+    for file, sha256 in state.policy.items():
+        findings.same(name, f"policy.{file}", sha256, written.get(file), "the list of the checkpoint's files")
+    _check_settings(name, state.identity, request, method, seed, findings)
     budgets = comparable(parse_budgets(request.train[method]["budget"]), METHODS.get(method).rewarded)
     for text in [budget.text for budget in budgets if budget.text not in milestones(budgets, metrics)]:
         findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before {text} was reached")
@@ -91,10 +112,8 @@ def _check_settings(where: str, identity: str, request: Request, method: str, se
                                   f"{', '.join(sorted(recorded ^ ours))})")
         return
     config = request.config(method, seed)
-    start = SimpleNamespace(sha256=request.policy_sha256)
-    if identity != train_identity(config, start, split_prompts("train")):
+    if identity != train_identity(config, request.policy_sha256, request.train_prompts["sha256"]):
         findings.mismatches.append(f"{where}: was not trained with the settings that config.json has as train.{method} "
-                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and the training prompts "
-                                   "of this version")
+                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and its train_prompts")
     else:
         findings.counts["trainings"] += 1

@@ -1,7 +1,7 @@
 """Scores folders of given pictures into a run of their own, which reports and checks read like any other."""
 
+import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench import machine
+from bench.complete import begin, mark_complete, working
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
-from bench.images import MANIFEST, META, identity_of
+from bench.images import MANIFEST, META, clear, identity_of
 from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
-from bench.rundir import RunDir
+from bench.rundir import RunDir, earlier_versions
 from bench.selection import select_all
+from bench.verdicts import sweep
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text, sha256_file, sha256_json
@@ -104,10 +106,13 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
             say(line)
     ended: list[Ended] = []
-    with machine.launch(device_of(options) == "cpu") as ranks:
+    with machine.launch(device_of(options) == "cpu") as ranks, contextlib.ExitStack() as held:
         if ranks.is_main:
-            with run.locked():
-                _write(run, given, work)
+            held.enter_context(run.locked())
+            begin(run)
+            sweep(run)
+            held.enter_context(working(run))
+            _write(run, given, work)
         ranks.gather(None)
         jobs = {one.folder.label: _job(run, one, options) for one in work}
         with make_progress(list(jobs.values()), 0.0) as progress:
@@ -124,6 +129,8 @@ def execute(given: Given, root: Path, options: "Options") -> int:
                 ended.append(Ended(job, None, gaps))
                 for benchmark in one.benchmarks.values():
                     benchmark.close()
+        if ranks.is_main and not any(one.missing for one in ended):
+            mark_complete(run, run.request(), options.stages)
         status = "incomplete" if any(one.missing for one in ended) else "complete"
         return finish(run, options, status, ended) if ranks.is_main else 0
 
@@ -160,7 +167,9 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
     values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
-    evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn) for name, one in chosen.items()]
+    own = {name: {} if one.samples is None else {"samples": one.samples} for name, one in benchmarks.items()}
+    evaluations = [Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
+                   for name, one in chosen.items()]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
     notes = [f"  {note}" for note in found.notes]
@@ -193,12 +202,13 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
     request = Request("images", [one.folder.label for one in work], [], "", "", "", "", "", names, "heldout", given.limit,
-                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {}, False)
+                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {})
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
     atomic_json(run.root / "config.json", {
         "kind": KIND, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
-        "versions": machine.versions(), "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
+        "versions": machine.versions(), **earlier_versions(before, machine.versions()),
+        "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
         "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
     })
     for one in work:
@@ -211,7 +221,7 @@ def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
     identity = evaluation.generation_identity(one.target.sha256)
     if identity_of(folder) == identity:
         return
-    shutil.rmtree(folder, ignore_errors=True)
+    clear(folder)
     lines = []
     for prompt, sample in evaluation.drawn_items:
         picture = one.pictures.get((prompt.id, sample))

@@ -80,6 +80,8 @@ def read(path: Path) -> Quality:
 
 def write(path: Path, quality: Quality) -> None:
     """Writes a baseline."""
+    if path.exists():
+        read(path)  # refuses to replace anything else
     atomic_json(path, {"kind": KIND, **asdict(quality)})
 
 

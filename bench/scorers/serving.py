@@ -54,6 +54,7 @@ class ScoringServer(ThreadingHTTPServer):
     """Serves one scorer until `shutdown`. port 0: any free one, then in server_port. token "": none is asked for."""
 
     daemon_threads = True
+    request_queue_size = 512  # connections that wait to be accepted; the system may allow fewer
 
     def __init__(self, scorer: Scorer, host: str = "127.0.0.1", port: int = 0, token: str = "", limits: Limits | None = None):
         self.scorer, self.token, self.limits = scorer, token.encode(), limits or Limits()

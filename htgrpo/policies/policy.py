@@ -9,7 +9,7 @@ from torch import Tensor
 
 from htgrpo.cpu import sampling_dtype
 from htgrpo.errors import UserError, suggest
-from htgrpo.files import atomic_dir
+from htgrpo.folders import atomic_dir
 from htgrpo.model_files import ADAPTER, EMBEDDED, ModelFolder, open_model
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Packed
@@ -79,9 +79,10 @@ class Policy:
 
         (embedded if self.source.config is None else published).write(self, folder)
 
-    def save(self, folder: Path) -> None:
-        """Writes the policy as a new `folder`, whole or not at all."""
-        with atomic_dir(folder) as temporary:
+    def save(self, folder: Path, made_by: str = "Policy.save", overwrite: bool = False) -> None:
+        """Writes the policy as a new `folder`, whole or not at all; `overwrite` replaces one that the same `made_by` has written.
+        Raises UserError for any other that exists."""
+        with atomic_dir(folder, made_by, overwrite) as temporary:
             self.write(temporary)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from htgrpo.errors import UserError
+from htgrpo.folders import FILE, verify
 from htgrpo.model_files import CONFIG, HUB_ID, SIDECAR, ModelFolder, hub_snapshot
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size
@@ -158,6 +159,8 @@ def find_codec(model: ModelFolder, record: Published) -> tuple[Path, str]:
         small = sum(file.stat().st_size for file in inside.iterdir()) <= SMALL_CODEC
         return inside, given if small else str(inside.resolve())
     if Path(given).is_dir():
+        if (Path(given).parent / FILE).is_file():  # in a folder of ours
+            verify(Path(given).parent, below=f"{Path(given).name}/")
         return Path(given), str(Path(given).resolve())
     if HUB_ID.fullmatch(given):
         return hub_snapshot(given, noun="image codec"), given

@@ -11,14 +11,11 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
 from htgrpo.errors import UserError
-from htgrpo.model_files import read_json
+from htgrpo.model_files import TOKENIZER_FILES, read_json
 
 UNKNOWN = "[UNK]"
 SPECIALS = (UNKNOWN, "<|startoftext|>", "<|endoftext|>", "<|soi|>", "<|eoi|>", "<|t2i|>", "[iPAD]", "<|mdm_mask|>")
 FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
-FILES = (FILE, CONFIG, "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
-         "chat_template.jinja", "chat_template.json")
-"""Files that a published tokenizer may consist of."""
 
 
 class Tokenizer(ABC):
@@ -82,7 +79,7 @@ class PublishedTokenizer(Tokenizer):
 
     def __init__(self, folder: Path):
         """Raises UserError where `folder` holds no tokenizer, or one that would run code of its own."""
-        self._files = {name: (folder / name).read_bytes() for name in FILES if (folder / name).is_file()}
+        self._files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
         if FILE not in self._files or CONFIG not in self._files:
             missing = FILE if FILE not in self._files else CONFIG
             raise UserError(f"policy {str(folder)!r} has no {missing}: copy the tokenizer's files of the published model there")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 NOT_TEXT = ["\udcff", "\ud800", "a\x00b", "a\nb", "a\tb", "\r", "\x1b[31m", "\x07", "\x7f"]
 """Bytes of an argument that are not UTF-8, lone surrogates, control characters."""
-NUMBERS = ["", " ", "x", "²", "٣", "１", "1_000", "0x10", "nan", "NaN", "inf", "-Infinity", "1e400", "9" * 5000, "1 2", "true", "[1]",
+NUMBERS = ["", " ", "x", "²", "٣", "１", "1_000", "0x10", "nan", "NaN", "inf", "-Infinity", "1e400", "9" * 5000, "1 2", "true",
+           "[1]",
            "1,5", *NOT_TEXT]
 LONG = ["a" * 300, "é" * 200, "a/" * 3000, "x" * 5000]
 TEXTS = ["", " ", "x" * 5000, *NOT_TEXT]
@@ -65,11 +66,13 @@ def _seeds(kind, places):
 
 
 def _drawn(kind, places):
-    return ["", ":", ":3", "x:", "x:²", "x:-1", "x:0", "x:1.5", "x:1_0", "x:3:3", "x:" + "9" * 5000, "x:nan", "x:99999999", *NOT_TEXT]
+    return ["", ":", ":3", "x:", "x:²", "x:-1", "x:0", "x:1.5", "x:1_0", "x:3:3", "x:" + "9" * 5000, "x:nan", "x:99999999",
+            *NOT_TEXT]
 
 
 def _views(kind, places):
-    return ["", "5", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:²", "iterations:1e3", "hours:3", "seconds",
+    return ["", "5", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:²", "iterations:1e3", "hours:3",
+            "seconds",
             "iterations:1,iterations:1", "iterations:nan", "iterations:" + "9" * 40, f"forwards:{10**30}", "x" * 5000, *NOT_TEXT]
 
 
@@ -83,7 +86,8 @@ def _device(kind, places):
 
 
 def _url(kind, places):
-    return ["", "x", "x=", "=http://h", "x=ftp://h", "x=http://", "x=http://h:99999", "x=http://h:0", "x=http://h:²", "x=http://u:p@h",
+    return ["", "x", "x=", "=http://h", "x=ftp://h", "x=http://", "x=http://h:99999", "x=http://h:0", "x=http://h:²",
+            "x=http://u:p@h",
             "x=http://h?q=1", "x=http:// h", "x=http://é", "x=zip+http://h", "x=http://h:nan", *NOT_TEXT]
 
 
@@ -97,7 +101,8 @@ def _place(kind, places):
 
 
 def _folder(kind, places):
-    return [*TEXTS, *LONG, "/nope", str(places / "file"), str(places / "file/x"), "/proc/x", *([str(places / "empty")] if kind.holds else [])]
+    return [*TEXTS, *LONG, "/nope", str(places / "file"), str(places / "file/x"), "/proc/x",
+            *([str(places / "empty")] if kind.holds else [])]
 
 
 def _new_folder(kind, places):
@@ -113,9 +118,11 @@ def _new_file(kind, places):
 
 
 MAKERS = {
-    "Whole": _whole, "Number": _number, "OneOf": _one_of, "Names": _names, "Resolution": _resolution, "seeds": _seeds, "Drawn": _drawn,
+    "Whole": _whole, "Number": _number, "OneOf": _one_of, "Names": _names, "Resolution": _resolution, "seeds": _seeds,
+    "Drawn": _drawn,
     "views": _views, "reward": _reward, "Device": _device, "scorer_url": _url, "place": _place, "Folder": _folder,
-    "NewFolder": _new_folder, "File": _file, "NewFile": _new_file, "Text": lambda kind, places: TEXTS if kind.least else TEXTS[2:] * 2,
+    "NewFolder": _new_folder, "File": _file, "NewFile": _new_file, "Text": lambda kind,
+    places: TEXTS if kind.least else TEXTS[2:] * 2,
     "revision": lambda kind, places: [*TEXTS, "a b", "é", "a;b"], "benchmark": lambda kind, places: [*TEXTS, "nope"],
     "picture_setting": lambda kind, places: [*TEXTS, "lr=1", "ht.alpha=0.5", "steps"],
     "token": lambda kind, places: [*TEXTS[1:], "a b", "é", "²"], "Field": lambda kind, places: bad_for_type(kind.type, places),

@@ -3,8 +3,11 @@
 import json
 from pathlib import Path
 
-from bench.complete import FILE
+from bench.complete import FILE, MADE_BY
+from bench.rundir import RunDir
 from htgrpo.files import sha256_file
+from htgrpo.folders import Seal
+from tests import sealing
 
 
 def edit(path: Path, change) -> None:
@@ -29,5 +32,8 @@ def drop_line(path: Path, number: int) -> None:
 
 
 def reseal(run: Path) -> None:
-    """What a careful forger does: complete.json agrees with the files as they are now."""
-    edit(run / FILE, lambda seal: seal["files"].update({name: sha256_file(run / name) for name in seal["files"]}))
+    """What a careful forger does: complete.json, and the list of every checkpoint, agrees with the files as they are now."""
+    sealing.reseal(run / "train")
+    about = json.loads((run / FILE).read_text())["about"]
+    names = [name for name in RunDir(run).files()[0] if name != FILE and not name.startswith("report/")]
+    (run / FILE).write_text(Seal(MADE_BY, {name: sha256_file(run / name) for name in names}, about).text)

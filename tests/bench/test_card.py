@@ -12,6 +12,7 @@ from bench import card
 from bench.weights import inspect
 from reports.build import build
 from tests.bench.tiny_runs import leave
+from tests.sealing import reseal
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +68,7 @@ def test_a_copy_finds_its_place_in_a_named_run(run, tmp_path, capsys):
     assert card.main([str(copy), "--run", str(run), "--out", str(tmp_path / "placed.md")]) == 0
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "random_weights": True}))
+    reseal(copy)
     assert card.main([str(copy), "--out", str(tmp_path / "random.md")]) == 0
     assert "Training began from random weights" in (tmp_path / "random.md").read_text()
     assert "random weights" not in (tmp_path / "alone.md").read_text() + (tmp_path / "placed.md").read_text()

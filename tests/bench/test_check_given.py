@@ -38,7 +38,7 @@ def test_an_honest_run_lacks_pictures_and_nothing_else(run):
     found = check.check(run)
     assert found.mismatches == found.unchecked == [] and found.counts["pictures"] == 14
     assert found.counts["verdicts judged again"] == found.counts["verdicts"] == 420
-    assert all("have no verdict" in line for line in found.missing)
+    assert all("have no verdict" in line or "did not do all" in line for line in found.missing)
 
 
 def swap(run: Path) -> None:

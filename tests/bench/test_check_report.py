@@ -10,8 +10,8 @@ from PIL import Image
 from bench.checking import report
 from bench.checking.findings import Findings
 from bench.rundir import RunDir
-from htgrpo.files import sha256_file
 from tests.bench.tampering import edit
+from tests.sealing import reseal
 
 BASE = "verdicts/embedded_geneval/main/base"
 
@@ -45,8 +45,7 @@ def compared(run, tmp_path, monkeypatch):
 
 
 def reseal_report(run: Path) -> None:
-    seal = run / "report" / report.STAMP
-    edit(seal, lambda s: s["files"].update({name: sha256_file(run / "report" / name) for name in s["files"]}))
+    reseal(run / "report")
 
 
 def test_an_edited_table_is_named_with_its_line(run, compared):
@@ -58,7 +57,7 @@ def test_an_edited_table_is_named_with_its_line(run, compared):
     (line,) = compared().mismatches
     assert line.startswith("report/table.csv: line 2 has ") and "genevil" in line and "geneval" in line
     (run / "report/notes.txt").write_text("")
-    assert "report/notes.txt: is no file of the report (inputs.json does not name it)" in compared().mismatches
+    assert "report/notes.txt: is no file of the report (files.json does not name it)" in compared().mismatches
 
 
 def test_an_edited_picture_is_named_or_said_not_to_be_compared(run, compared, monkeypatch):

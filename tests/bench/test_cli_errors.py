@@ -12,6 +12,7 @@ from bench import __main__ as listing
 from bench import compare, generate, report, score, train
 from bench.rundir import RunDir
 from tests.bench.tiny_runs import SMALL, arguments, leave, run_compare, save_policy, tree
+from tests.sealing import reseal
 
 
 def refused(capsys, main, argv: list[str], *parts: str, code: int = 2) -> None:
@@ -84,14 +85,16 @@ def test_checkpoints_that_are_cut_off_or_of_another_shape(policy, tmp_path, caps
     cut = Path(shutil.copytree(policy, tmp_path / "cut"))
     whole = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "damaged or cut off")
-    refused(capsys, compare.main, ["--policy", str(cut), "--out", str(tmp_path / "run")], "damaged or cut off")
+    refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "is damaged")
+    refused(capsys, compare.main, ["--policy", str(cut), "--out", str(tmp_path / "run")], "is damaged")
     (cut / "model.safetensors").unlink()
     refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "has no model.safetensors")
     wide = save_policy(tmp_path / "wide", d_model=32)
     argv = arguments(policy, tmp_path / "run", "--checkpoint", f"ht={wide}")
     refused(capsys, compare.main, argv, "another shape", "d_model 32 and 16")
     (wide / "config.json").write_text((policy / "config.json").read_text())
+    refused(capsys, compare.main, argv, "config.json", "is damaged")
+    reseal(wide)
     run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={wide}", "--benchmarks", "embedded_dpg", expect=3)
     assert "has shape" in capsys.readouterr().err
 
@@ -119,7 +122,7 @@ def test_a_run_of_another_configuration_names_the_difference(policy, finished, t
     for flags, parts in (
         (["--budget", "iterations:5"], ["budget = 'iterations:2'", "'iterations:5'"]),
         (["--limit", "9"], ["limit = 7", "9"]),
-        (["--set", "ht.lr=0.5"], ["train.ht.lr = 0.0001", "0.5"]),
+        (["--set", "ht.lr=0.5"], ["train.ht.lr = 3e-05", "0.5"]),
         (["--set", "ht.alpha=0.5"], ["train.ht.method_options.alpha = None", "0.5"]),
         (["--set", "main.guidance=1"], ["settings.main.guidance = 0.0", "1.0"]),
         (["--preset", "full"], ["preset = 'quick'", "'full'"]),

@@ -10,13 +10,16 @@ from bench import __main__ as commands
 from bench.export import main
 from bench.make_checkpoint import make
 from htgrpo import lora
+from htgrpo.checkpoints import MADE_BY
 from htgrpo.errors import UserError
+from htgrpo.folders import seal
 from htgrpo.interface import HIDDEN
 from htgrpo.policies import load_policy
 from htgrpo.policies.policy import pack
 from htgrpo.train_config import TrainConfig
 from htgrpo.tuning import TUNINGS
 from tests.htgrpo.test_lora import shake
+from tests.sealing import reseal
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ def checkpoint_of(source, out, tuning="lora", dtype="float32", scale=0.02):
             policy.net.model.transformer.ln_f.weight.mul_(1.5)
     out.mkdir()
     trained.write(out)
+    seal(out, MADE_BY)
     return str(out)
 
 
@@ -114,7 +118,7 @@ def test_training_goes_on_from_an_export_and_not_from_an_adapter(sources, tmp_pa
 def test_what_cannot_be_exported_is_refused(sources, tmp_path):
     """An existing folder is never written over; a base that changed since is no base."""
     checkpoint = checkpoint_of(sources["mmada"], tmp_path / "step")
-    with pytest.raises(UserError, match="exists already: give a new folder"):
+    with pytest.raises(UserError, match="holds files that this command did not make"):
         main([checkpoint, "--out", str(tmp_path)])
     with pytest.raises(UserError, match="is not a folder"):
         main([str(tmp_path / "none"), "--out", str(tmp_path / "out")])
@@ -122,6 +126,7 @@ def test_what_cannot_be_exported_is_refused(sources, tmp_path):
     assert sidecar["base"]["source"] == sources["mmada"] and sidecar["resolution"] == "64x64" and sidecar["random_weights"]
     sidecar["base"]["sha256"] = "0" * 64
     (tmp_path / "step" / "htgrpo.json").write_text(json.dumps(sidecar))
+    reseal(tmp_path / "step")
     with pytest.raises(UserError, match="are not those that the adapter"):
         main([checkpoint, "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()

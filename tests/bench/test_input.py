@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import typing
+from functools import partial
 
 import pytest
 
@@ -29,32 +30,39 @@ FREE = {
 """Flags whose kind is any text, and why."""
 LATE = [
     ("compare", ["--claim", "nope"]), ("compare", ["--claim", "embedded_geneval/hours:3"]), ("compare", ["--methods", "hht"]),
-    ("compare", ["--checkpoint", "nowhere"]), ("compare", ["--checkpoint", "base=embedded"]), ("compare", ["--checkpoint", "²=embedded"]),
+    ("compare", ["--checkpoint", "nowhere"]), ("compare", ["--checkpoint", "base=embedded"]), ("compare", ["--checkpoint",
+    "²=embedded"]),
     ("compare", ["--policy", "/nope"]), ("compare", ["--subset", "nope:3"]), ("compare", ["--reward", "nope=1"]),
     ("compare", ["--reward", "nowhere:f"]), ("compare", ["--train-prompts", "/nope.txt"]), ("compare", ["--revision", "abc"]),
     ("compare", ["--gpu", "h100"]), ("compare", ["--gpu", "h100", "--dry-run"]), ("compare", ["--set", "nonsense=1"]),
-    ("compare", ["--set", "x.y=1"]), ("compare", ["--set", "=1"]), ("compare", ["--set", "lr"]), ("compare", ["--set", "trace.nope=1"]),
+    ("compare", ["--set", "x.y=1"]), ("compare", ["--set", "=1"]), ("compare", ["--set", "lr"]), ("compare", ["--set",
+    "trace.nope=1"]),
     ("compare", ["--methods", "ht", "--set", "trace.shrink=0"]), ("train", ["--method", "ht", "--set", "ht.nope=1"]),
     ("train", ["--method", "ht", "--reward", "nope"]), ("ablate", ["A9"]), ("ablate", ["--set", "ht.alpha=0.2"]),
     ("ablate", ["--gpu", "h100"]), ("generate", []), ("score", []), ("generate", ["--out", "x", "--policy", "/nope"]),
     ("score", ["--layout", "flat"]), ("score", ["--prompts", "file"]), ("score", ["--grid", "3"]), ("score", ["--note", "x"]),
     *(("score", ["--images", "empty", "--benchmarks", "clip", "--out", "x", *more]) for more in (
         ["--split", "validation"], ["--set", "main.steps=2"], ["--jobs", "1"], ["--backbone", "mmada"], ["--preset", "full"],
-        ["--curve", "1"], ["--revision", "abc"], ["--resolution", "64"], ["--policy", "x"], ["--checkpoint", "ht=x"], ["--gpu", "h100"])),
+        ["--curve", "1"], ["--revision", "abc"], ["--resolution", "64"], ["--policy", "x"], ["--checkpoint", "ht=x"], ["--gpu",
+        "h100"])),
     ("score", ["--images", "empty", "--out", "x"]), ("score", ["--images", "/nope", "--benchmarks", "clip", "--out", "x"]),
     ("paper", ["--command", "--table", "1"]), ("paper", ["--run", "/nope"]), ("regress", ["--gate", "/nope"]),
     ("regress", ["--baseline", "/nope"]), ("regress", ["--policy", "/nope", "--baseline", "file"]), ("regress", ["--prompts", "3"]),
     ("regress", ["--update", "--methods", "hht"]), ("regress", ["--subset", "x:3"]), ("report", ["/nope"]), ("check", ["/nope"]),
-    ("card", ["/nope"]), ("card", ["empty"]), ("tune", ["--out", "x", "--seeds", "1"]), ("tune", ["--out", "x", "--policy", "/nope"]),
+    ("card", ["/nope"]), ("card", ["empty"]), ("tune", ["--out", "x", "--seeds", "1"]), ("tune", ["--out", "x", "--policy",
+    "/nope"]),
     ("speed", ["--scorers", "clip", "--methods", "ht"]), ("speed", ["--out", "empty"]), ("doctor", ["nope"]),
-    ("fetch", ["--all", "geneval_metadata"]), ("fetch", ["--list", "geneval_metadata"]), ("fetch", ["--all", "nope"]), ("fetch", []),
+    ("fetch", ["--all", "geneval_metadata"]), ("fetch", ["--list", "geneval_metadata"]), ("fetch", ["--all", "nope"]), ("fetch",
+    []),
     ("serve", ["clip", "--host", "0.0.0.0"]), ("serve", ["clip", "--host", "nowhere.invalid", "--token", "x"]),
-    ("pretrain", ["--out", "x", "--n-heads", "3"]), ("pretrain", ["--out", "x", "--lr", "inf"]), ("export", ["/nope", "--out", "x"]),
+    ("pretrain", ["--out", "x", "--n-heads", "3"]), ("pretrain", ["--out", "x", "--lr", "inf"]), ("export", ["/nope", "--out",
+    "x"]),
     ("make_checkpoint", ["--backbone", "mmada", "--out", "x", "--d-model", "7"]),
     ("text", ["--checkpoint", "x", "--policy", "y"]), ("text", ["--gen-length", "7", "--block-length", "2"]),
     ("text", ["--policy", "/nope"]),
     *((command, [typo]) for command in ("compare", "serve", "fetch") for typo in ("--nope", "--metods=ht", "-x", "--out-of-place")),
-    *((command, ["--device", "cuda"]) for command in ("compare", "score", "text", "doctor")), ("report", []), ("report", ["a", "b"]),
+    *((command, ["--device", "cuda"]) for command in ("compare", "score", "text", "doctor")), ("report", []), ("report", ["a",
+    "b"]),
 ]
 """Command lines each of whose flags has a good form, and which cannot be all the same."""
 
@@ -150,7 +158,7 @@ def test_every_flag_refuses_what_does_not_fit(light, places):
                 argv = [f"{label}={value}"] if label[0] == "-" else [value]
                 if label[0] != "-" and value[:1] == "-":
                     continue
-                why = wrong(light, lambda argv=argv: parser.parse_args(argv), label)
+                why = wrong(light, partial(parser.parse_args, argv), label)
                 found += [f"{command} {argv[0][:80]!r}: {why}"] if why else []
                 walked += 1
     assert not found, "\n".join(found)
@@ -189,11 +197,11 @@ def test_every_key_of_set_refuses_what_does_not_fit(light, places):
         values = [value for value in bad_for_type(kind, places) if value not in NOT_TEXT]
         if kind is not str:
             for value in values:
-                why = wrong(light, lambda value=value: options.convert(value, kind, key), key)
+                why = wrong(light, partial(options.convert, value, kind, key), key)
                 found += [f"{key} {value[:80]!r}: {why}"] if why else []
         for value in [*values[:3], "\udcff"]:
             argv = ["--methods", method, "--set", f"{key}={value}", "--out", "x"]
-            why = wrong(light, lambda argv=argv: compare.main(argv), key, "--set", "reward")
+            why = wrong(light, partial(compare.main, argv), key, "--set", "reward")
             found += [f"{argv}: {why}"] if why else []
             walked += 1
     assert not found, "\n".join(found)
@@ -202,8 +210,9 @@ def test_every_key_of_set_refuses_what_does_not_fit(light, places):
 
 def test_a_plugin_without_kinds_is_held_to_finite_numbers_that_fit(light):
     convert = light("htgrpo.options").convert
-    for kind, value in ((int, "²"), (int, 10**30), (float, "1e400"), (float, float("nan")), (str, "a\x00b"), (int, True), (int, "1_0")):
-        refusal(light, lambda kind=kind, value=value: convert(value, kind, "mine.key"), "mine.key")
+    for kind, value in ((int, "²"), (int, 10**30), (float, "1e400"), (float, float("nan")), (str, "a\x00b"), (int, True), (int,
+                        "1_0")):
+        refusal(light, partial(convert, value, kind, "mine.key"), "mine.key")
 
 
 def test_a_typo_of_a_flag_is_answered_with_the_flag(light):
@@ -218,7 +227,8 @@ def python(*argv: str | bytes, **environment: str) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize("argv", [
-    ["bench.compare", "--set", b"main.steps=\xff"], ["bench.report", b"\xff"], ["bench.compare", "--methods", "ht", "--set", "ht.nope=1"],
+    ["bench.compare", "--set", b"main.steps=\xff"], ["bench.report", b"\xff"], ["bench.compare", "--methods", "ht", "--set",
+    "ht.nope=1"],
     ["bench.regress", "--gate", "/nope"], ["bench.paper", "--run", "/nope"],
 ])
 def test_a_refusal_is_quick_and_told_to_any_terminal(argv):

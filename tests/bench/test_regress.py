@@ -172,9 +172,10 @@ def test_the_command_detects_and_updates(tmp_path, policy, capsys, monkeypatch):
 def test_the_shipped_baseline_is_about_the_shipped_policy_and_all_methods():
     shipped = detector.read(regress.SHIPPED)
     assert shipped.facts.policy_sha256 == inspect("embedded").sha256
-    assert set(shipped.facts.log_probs) == {"base", "ht", "mask", "pretrain", "trace", "uni"} and len(shipped.facts.codes) == 32
+    names = {"base", "ht", "mask", "pretrain", "trace", "trace_once", "uni"}
+    assert set(shipped.facts.log_probs) == names and len(shipped.facts.codes) == 32
     trained = {tuple(map(tuple, rows)) for name, rows in shipped.facts.log_probs.items() if name != "base"}
-    assert len(trained) == 5, "two methods trained to the same weights"
+    assert len(trained) == 6, "two methods trained to the same weights"
     owned = frozen.chosen(32)
     assert [prompt.id for _, prompt in owned] == [one for ids in shipped.facts.prompts.values() for one in ids]
     assert set(shipped.facts.log_probs) - {"base"} <= set(METHODS.names()) and regress.SHIPPED.stat().st_size < 20_000

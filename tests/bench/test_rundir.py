@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import compare, estimate
-from bench.complete import is_complete
+from bench import compare, estimate, machine
+from bench.complete import is_complete, mark_complete
 from bench.images import BATCH, generate, identity_of, manifest, whole_pictures
 from bench.kinds import seeds
 from bench.overrides import literal, parse_overrides, resolve
 from bench.presets import PRESETS, preset, read, tuned
 from bench.request import Request, from_arguments
-from bench.rundir import RunDir, refuse_difference
+from bench.rundir import RunDir, refuse_difference, write_config
 from bench.selection import select
 from bench.work import Evaluation
 from htgrpo.errors import UserError
@@ -133,12 +133,16 @@ def test_a_request_survives_config_json_and_differences_are_named(policy, finish
 
 def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
     run = RunDir(tmp_path)
-    (tmp_path / "train/ht/.step_000001.abc").mkdir(parents=True)
-    (tmp_path / "train/ht/.step_000001.abc/.x").write_text("")
-    (tmp_path / ".config.json.abc").write_text("")
+    (tmp_path / "train/ht/.step_000001.0123abcd.unfinished").mkdir(parents=True)
+    (tmp_path / "train/ht/.step_000001.0123abcd.unfinished/.x").write_text("")
+    (tmp_path / ".config.json.0123abcd.unfinished").write_text("")
+    mine = [".git", ".git/HEAD", ".notes", "train/.config.json.abc"]
+    (tmp_path / ".git").mkdir()
+    for name in mine[1:]:
+        (tmp_path / name).write_text("mine")
     with run.locked():
-        run.sweep()
-        assert sorted(p.name for p in tmp_path.rglob("*")) == [".lock", "ht", "train"]
+        left = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*"))
+        assert left == sorted([*mine, ".lock", "train", "train/ht"])
 
 
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):
@@ -156,6 +160,21 @@ def test_completion_notices_what_is_gone(policy, finished, tmp_path):
             if part
             else is_complete(run, request, stages) == is_complete(RunDir(finished), request, stages)
         )
+
+
+def test_another_version_of_a_library_is_other_work_and_both_stay_on_record(policy, tmp_path, monkeypatch):
+    run, stages = RunDir(tmp_path / "run"), ("score",)
+    request, versions = parsed(policy).request, {"torch": "1", "transformers": "5.23.0"}
+    monkeypatch.setattr("bench.machine.version", lambda name: versions.get(name, "0"))
+    for text in ("5.23.0", "5.24.0"):
+        versions["transformers"] = text
+        write_config(run, request, {"created": "", "prompt_sets": {}, "versions": machine.versions()})
+        assert not is_complete(run, request, stages)
+        mark_complete(run, request, stages)
+        assert is_complete(run, request, stages)
+    config = run.config()
+    assert config["versions"]["transformers"] == "5.24.0"
+    assert [one["transformers"] for one in config["earlier_versions"]] == ["5.23.0"]
 
 
 def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path):

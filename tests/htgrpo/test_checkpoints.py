@@ -2,19 +2,23 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.weights import inspect
 from htgrpo import checkpoints
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
+from htgrpo.folders import read_seal
 from htgrpo.policies import load_policy
 from htgrpo.policies.weights import load_weights
 from htgrpo.train_config import TrainConfig
 from htgrpo.tuning import Full
 from tests.htgrpo.tiny import tiny_policy
+from tests.sealing import flip, reseal
 
 
 def optimizer_of(policy, steps=0):
@@ -77,8 +81,8 @@ def test_saved_and_resumed_is_bit_identical(dtype, tmp_path):
 def test_a_checkpoint_is_a_policy_any_loader_reads(run):
     """Published key names in safetensors; the trainer's own files stay apart."""
     names = {p.relative_to(folder(run)).as_posix() for p in folder(run).rglob("*") if p.is_file()}
-    assert names == {"model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors",
-                     "trainer_state/optimizer.safetensors", "trainer_state/state.json"}
+    assert names == {"model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+                     "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json"}
     loaded = load_policy(str(folder(run)))
     state = load_file(folder(run) / "model.safetensors")
     assert state.keys() == loaded.net.state_dict().keys()
@@ -115,29 +119,75 @@ def test_cut_off_files_are_refused(name, keep, run):
     path = folder(run) / name
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep) if isinstance(keep, float) else keep])
-    refused(run, "is damaged|cannot be read as safetensors")
+    refused(run, "is damaged")
+    if "state" not in name:
+        with pytest.raises(UserError, match="is damaged"):
+            load_policy(str(folder(run)))
+
+
+PARTS = ["model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+         "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json"]
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_one_flipped_byte_of_any_file_stops_a_training(name, run):
+    flip(folder(run) / name)
+    refused(run, f"{Path(name).name}' is (damaged|not JSON)")
+    if "state" not in name:
+        with pytest.raises(UserError, match=f"{name}' is (damaged|not JSON)"):
+            inspect(str(folder(run)))
+
+
+@pytest.mark.parametrize("name", PARTS[:-1])
+def test_a_file_that_is_gone_or_renamed_stops_a_training(name, run):
+    if name != "trainer_state/state.json":  # without it there is nothing to go on from
+        path = folder(run) / name
+        path.rename(path.with_name("renamed"))
+        refused(run, rf"has no .*{path.name}|{path.name}' cannot be read")
+
+
+def test_weights_of_another_checkpoint_do_not_slip_in(run):
+    """Every list is whole, but the state belongs to other weights."""
+    policy = tiny_policy(5, dtype=torch.float32)
+    policy.save(run / "other", checkpoints.MADE_BY)
+    for path in (run / "other").rglob("*"):
+        if path.is_file():
+            shutil.copy(path, folder(run) / path.relative_to(run / "other"))
+    refused(run, "model.safetensors' is damaged .it is not the one that the trainer's state was saved with")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "trainer_state/optimizer.safetensors"])
 def test_missing_files_are_refused(name, run):
     (folder(run) / name).unlink()
-    refused(run, "is damaged|has no model.safetensors")
+    refused(run, "has no (model|optimizer).safetensors")
 
 
-@pytest.mark.parametrize("state", ["[]", "{}", '{"identity": "id"}', '{"identity": "id", "iteration": 1, "more": 2}'])
-def test_a_state_of_another_shape_is_refused(state, run):
-    (folder(run) / "trainer_state" / "state.json").write_text(state)
-    if state == '{"identity": "id"}':
-        state = json.loads(state)
-        assert resume(run) == Progress(), "defaults"
-    else:
-        refused(run, "is damaged")
+STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity": "id", "policy": {}}
+
+
+@pytest.mark.parametrize("state", [[], {}, 3, None, {"identity": "id"}, {**STATE, "more": 2}, {**STATE, "iteration": "7"},
+                                   {**STATE, "iteration": 6}, {**STATE, "iteration": True}, {**STATE, "seconds": None},
+                                   {**STATE, "policy": []}, {**STATE, "identity": None}])
+def test_a_state_of_another_kind_is_refused(state, run):
+    (folder(run) / "trainer_state" / "state.json").write_text(json.dumps(state))
+    refused(run, "is damaged")
+    reseal(folder(run))
+    refused(run, "is damaged|is not JSON")
 
 
 def damage_weights(run, change):
     state = load_file(folder(run) / "model.safetensors")
     change(state)
     save_file(state, folder(run) / "model.safetensors")
+    agree(run)
+
+
+def agree(run):
+    """All lists and the trainer's state agree with what is there now."""
+    reseal(folder(run))
+    path = folder(run) / "trainer_state" / "state.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "policy": read_seal(folder(run)).files}))
+    reseal(folder(run))
 
 
 def test_weights_of_another_shape_are_refused(run):
@@ -161,16 +211,22 @@ def test_an_optimiser_of_another_network_is_refused(run):
     path = folder(run) / "trainer_state" / "optimizer.safetensors"
     state = load_file(path)
     save_file({**state, "0.exp_avg": torch.ones(2, 2)}, path)
+    agree(run)
     refused(run, "is damaged")
     save_file({k: v for k, v in state.items() if not k.startswith("3.")}, path)
+    agree(run)
     refused(run, "is damaged")
     save_file({**state, "nonsense": torch.ones(1)}, path)
+    agree(run)
     refused(run, "is damaged")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors"])
 def test_a_policy_folder_without_a_part_is_refused(name, run):
     (folder(run) / name).unlink()
+    with pytest.raises(UserError, match=f"has no {name}"):
+        load_policy(str(folder(run)))
+    reseal(folder(run))
     with pytest.raises(UserError, match=f"has no {name}"):
         load_policy(str(folder(run)))
 
@@ -180,6 +236,7 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
         load_policy(str(tmp_path / "nowhere"))
     for text in ("{", "[]", "{}", '{"size": {}, "backbone": {}}', '{"size": [], "backbone": []}', '{"size": 3, "backbone": null}'):
         (folder(run) / "config.json").write_text(text)
+        reseal(folder(run))
         with pytest.raises(UserError, match="is not a policy configuration|is not JSON"):
             load_policy(str(folder(run)))
 
@@ -189,6 +246,7 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
 ])
 def test_damaged_parts_of_a_policy_are_refused(name, data, run):
     (folder(run) / name).write_bytes(data)
+    reseal(folder(run))
     with pytest.raises(UserError) as error:
         load_policy(str(folder(run)))
     assert "\n" not in str(error.value)
@@ -196,6 +254,7 @@ def test_damaged_parts_of_a_policy_are_refused(name, data, run):
 
 def test_a_codebook_of_another_size_is_refused(run):
     save_file({"codebook": torch.rand(7, 8, 8, 3)}, folder(run) / "vq" / "codebook.safetensors")
+    reseal(folder(run))
     with pytest.raises(UserError, match="has 7 codes, but its config says 6"):
         load_policy(str(folder(run)))
 

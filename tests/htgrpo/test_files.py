@@ -22,7 +22,34 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8")) == {"ä": [1, None]} and "ä" in path.read_text(encoding="utf-8")
     files.atomic_write_bytes(path, b"new")
     assert path.read_bytes() == b"new" and only(path.parent) == ["x.json"]
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_modes_follow_the_umask(umask, mode, tmp_path):
+    before = os.umask(umask)
+    try:
+        files.atomic_write_bytes(tmp_path / "x", b"1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("text", ["[1]", "3", "null", "{", "", "\"a\"", "[" * 100_000, "{\"a\": \"\xff\"}"])
+def test_an_object_is_read_or_refused_in_one_sentence(text, tmp_path):
+    (tmp_path / "x.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"x\.json.*: do this") as error:
+        files.read_object(tmp_path / "x.json", "do this")
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="cannot be read"):
+        files.read_object(tmp_path / "none.json")
+
+
+def test_a_large_file_that_changes_is_read_again(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(bytes(files.LARGE))
+    assert files.content_sha256(path) == files.sha256_file(path)
+    path.write_bytes(b"1" + bytes(files.LARGE - 1))
+    assert files.content_sha256(path) == files.sha256_file(path)
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
@@ -48,28 +75,6 @@ def test_json_refuses_what_json_does_not_know(tmp_path):
     assert only(tmp_path) == []
 
 
-def test_a_folder_appears_when_it_is_complete(tmp_path):
-    target = tmp_path / "checkpoints" / "step"
-    with files.atomic_dir(target) as temporary:
-        (temporary / "sub").mkdir()
-        (temporary / "sub" / "a").write_text("1")
-        assert not target.exists()
-    assert (target / "sub" / "a").read_text() == "1" and only(target.parent) == ["step"]
-    with files.atomic_dir(target) as temporary:
-        (temporary / "b").write_text("2")
-    assert only(target) == ["b"], "an existing folder is replaced"
-
-
-def test_a_failed_folder_vanishes(tmp_path):
-    target = tmp_path / "step"
-    with pytest.raises(RuntimeError), files.atomic_dir(target) as temporary:
-        (temporary / "a").write_text("1")
-        raise RuntimeError("killed")
-    assert only(tmp_path) == []
-    with pytest.raises(UserError, match="disk quota"), files.atomic_dir(target):
-        raise OSError(errno.EDQUOT, "quota")
-
-
 @pytest.mark.parametrize(("number", "words"), [
     (errno.ENOSPC, "disk is full"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only"),
 ])
@@ -77,6 +82,8 @@ def test_refusals_of_the_system_are_explained(number, words, tmp_path):
     with pytest.raises(UserError, match=words) as error, files.explained(tmp_path / "x"):
         raise OSError(number, os.strerror(number))
     assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=words), files.explained(tmp_path / "x"):
+        raise RuntimeError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
     with pytest.raises(OSError, match="odd"), files.explained(tmp_path):
         raise OSError(errno.EIO, "odd")
 
@@ -104,7 +111,7 @@ def test_a_torn_last_line_is_left_out(tail, tmp_path):
     assert files.read_jsonl(path) == [{"a": 1}, {"a": 2}]
 
 
-@pytest.mark.parametrize("text", ['{"a": 1}\n{"a": 2\n{"a": 3}\n', 'junk\n', '{"a": 1}\n{"b\n'])
+@pytest.mark.parametrize("text", ['{"a": 1}\n{"a": 2\n{"a": 3}\n', 'junk\n', '{"a": 1}\n{"b\n', '[]\n', '{}\n3\n'])
 def test_a_broken_line_elsewhere_is_damage(text, tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text(text)

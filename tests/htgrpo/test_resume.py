@@ -63,7 +63,7 @@ def test_killed_between_the_two_logs_or_in_a_line(whole, tmp_path):
     assert [line["iteration"] for line in read_jsonl(tmp_path / "timing.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("where", ["save_file", "shutil.rmtree"])
+@pytest.mark.parametrize("where", ["save_file", "remove_sealed"])
 def test_killed_while_saving(where, whole, tmp_path, monkeypatch):
     """A checkpoint is whole or absent; older trainer state goes only after the new one is in place."""
     with monkeypatch.context() as patch:

@@ -33,5 +33,7 @@ def run(out: Path, policy: Policy | None = None, on_progress=lambda event: None,
 def remains(out: Path) -> dict[str, str]:
     """Everything of a run that must be bit-identical: hashes of metrics and of the last checkpoint's files."""
     last = saved(out)[-1]
-    files = [out / "metrics.jsonl", *sorted(p for p in last.rglob("*") if p.is_file() and p.name != "state.json")]
+    timed = ("trainer_state/state.json", "trainer_state/files.json")  # these hold seconds
+    kept = sorted(p for p in last.rglob("*") if p.is_file() and p.relative_to(last).as_posix() not in timed)
+    files = [out / "metrics.jsonl", *kept]
     return {str(p.relative_to(out)): sha256_file(p) for p in files}

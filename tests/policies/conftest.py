@@ -9,6 +9,7 @@ import pytest
 
 from bench.make_checkpoint import make
 from htgrpo.errors import UserError
+from htgrpo.folders import FILE
 from htgrpo.policies import load_policy
 
 BACKBONES = ("mmada", "lumina-dimoo")
@@ -65,7 +66,8 @@ def copy_of(made, tmp_path):
     """Makes a Checkpoint of a backbone's name."""
 
     def copy(name: str, to: str = "copy") -> Checkpoint:
-        shutil.copytree(made[name], tmp_path / to, copy_function=os.link)
+        without = shutil.ignore_patterns(FILE)  # as their authors publish them
+        shutil.copytree(made[name], tmp_path / to, copy_function=os.link, ignore=without)
         return Checkpoint(tmp_path / to)
 
     return copy

@@ -9,6 +9,7 @@ from bench.make_checkpoint import make
 from bench.weights import NotHere, check_same_shape, inspect
 from htgrpo import lora
 from htgrpo.errors import UserError
+from htgrpo.folders import FILE, seal
 from htgrpo.interface import HIDDEN
 from htgrpo.model_files import SIDECAR
 from htgrpo.policies import load_policy
@@ -33,7 +34,8 @@ def hub(made, tmp_path, monkeypatch):
     def store(repository, source):
         root = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
         snapshot = root / "snapshots" / COMMIT
-        for number, file in enumerate(sorted(path for path in source.rglob("*") if path.is_file() and path.name != SIDECAR)):
+        ours = (SIDECAR, FILE)
+        for number, file in enumerate(sorted(path for path in source.rglob("*") if path.is_file() and path.name not in ours)):
             blob = root / "blobs" / (f"{number:064x}" if file.suffix == ".safetensors" else f"{number:040x}")
             blob.parent.mkdir(parents=True, exist_ok=True)
             blob.hardlink_to(file)
@@ -102,6 +104,7 @@ def adapter(made, tmp_path):
     sidecar = {"backbone": "mmada", "base": {"source": policy.source.name, "revision": "", "sha256": policy.sha256},
                "random_weights": True, "resolution": "32x32"}
     (folder / SIDECAR).write_text(json.dumps(sidecar))
+    seal(folder, "training")
     return folder, policy
 
 
@@ -126,6 +129,7 @@ def test_an_adapter_of_other_weights_is_refused(adapter, tmp_path):
     sidecar = json.loads((folder / SIDECAR).read_text())
     sidecar["base"]["source"] = str(tmp_path / "other")
     (folder / SIDECAR).write_text(json.dumps(sidecar))
+    seal(folder, "training")
     with pytest.raises(UserError, match="are not those that the adapter .* was trained on"):
         load_policy(str(folder))
 
@@ -134,6 +138,7 @@ def test_an_adapter_on_an_adapter_is_refused(adapter):
     """Be it on itself."""
     folder, _ = adapter
     (folder / SIDECAR).write_text(json.dumps({"backbone": "mmada", "base": {"source": str(folder), "sha256": "0"}}))
+    seal(folder, "training")
     for look in (load_policy, lambda source: check_same_shape(source, "embedded")):
         with pytest.raises(UserError, match="names another adapter"):
             look(str(folder))
@@ -143,6 +148,7 @@ def test_an_adapter_on_an_adapter_is_refused(adapter):
 def test_an_adapter_that_names_no_base_is_refused(base, adapter):
     folder, _ = adapter
     (folder / SIDECAR).write_text(json.dumps({"backbone": "mmada", "base": base}))
+    seal(folder, "training")
     for look in (load_policy, inspect):
         with pytest.raises(UserError, match="does not say which weights it belongs to"):
             look(str(folder))

@@ -263,7 +263,7 @@ def test_same_files_give_the_same_bytes_and_an_unchanged_run_is_not_redone(two_s
     (folder / "table.md").write_text("touched")
     again = build(two_seeds)
     assert again.fresh and {path.name: path.read_bytes() for path in folder.iterdir()} == first
-    assert {path.name for path in again.files} | {"inputs.json"} == set(first)
+    assert {path.name for path in again.files} | {"files.json"} == set(first)
     expected = {
         "table.md",
         "table.csv",
