@@ -74,8 +74,8 @@ def main(argv: list[str] | None = None) -> int:
         _check_policy(args)
     if args.baseline is not None and args.update:
         kinds.NewFile()(str(args.baseline), "--baseline")
-    elif args.baseline is not None:
-        kinds.File()(str(args.baseline), "--baseline")
+    elif args.baseline is not None and not args.baseline.is_file():
+        raise UserError(f"there is no baseline {str(args.baseline)!r}: make one with --update")
     return _gate(args) if args.gate else _detect(args)
 
 

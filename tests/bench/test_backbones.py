@@ -238,7 +238,7 @@ def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_
     [
         (["--backbone", "mmda"], ["unknown backbone 'mmda'", "did you mean 'mmada'", "embedded"]),
         (["--backbone", "mmada"], ["Gen-Verse/MMaDA-8B-MixCoT", "hf download"]),
-        (["--backbone", "mmada", "--gpu", "h1000", "--dry-run"], ["unknown card in --gpu 'h1000'", "'h100'"]),
+        (["--backbone", "mmada", "--gpu", "h1000", "--dry-run"], ["unknown card 'h1000' in --gpu", "'h100'"]),
         (["--policy", "some-one/some-weights"], ["some-one/some-weights", "hf download"]),
         (["--policy", "MMADA", "--backbone", "lumina-dimoo"], ["of the backbone 'mmada', not 'lumina-dimoo'"]),
         (["--policy", "MMADA", "--backbone", "embedded"], ["of the backbone 'mmada', not 'embedded'"]),

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bench import doctor, verify_scorer
-from bench.scorers import opening, references, registry, web
+from bench.scorers import opening, references, registry, servers, web
 from bench.scorers.base import Judged, Scorer
 from bench.scorers.clip_score import ClipScore
 from bench.scorers.deqa import DeQA
@@ -41,7 +41,7 @@ class Names(dict):
 
 def use(monkeypatch, known):
     """Makes these the registered scorers."""
-    for module in (registry, opening):
+    for module in (registry, opening, servers):
         monkeypatch.setattr(module, "SCORERS", known)
 
 
