@@ -38,7 +38,8 @@ examples:
   python -m bench.ablate --dry-run                 what it would do, and how long that takes
   python -m bench.ablate A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12
 
-exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
+exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
+same command again)
 """
 
 

@@ -24,7 +24,8 @@ examples:
   python -m bench.compare --backbone mmada --dry-run --gpu h100        what the 8B study costs, without its weights
   python -m bench.compare --policy runs/tiny-mmada --budget iterations:2 --limit 12        on a random policy in MMaDA's layout
 
-exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
+exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
+same command again)
 """
 
 

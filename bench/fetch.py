@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     args = lines.parse_args(argv)
     for one in ("all", "list"):
         if getattr(args, one):
-            lines.refuse_idle(args, (one, "assets"), f"with --{one}")
+            lines.refuse_all_but(args, (one, "assets"), f"with --{one}")
     if args.assets:
         os.environ[FOLDER] = str(args.assets)
     if args.list:

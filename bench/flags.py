@@ -62,9 +62,13 @@ class Parser(argparse.ArgumentParser):
             near = nearest(flag, self._option_string_actions)
             self.error(f"unknown flag {shown(flag)}" + (f": did you mean {near}?" if near else ""))
 
-    def refuse_idle(self, args: argparse.Namespace, used: Container[str], why: str) -> None:
-        """Raises UserError for the first flag that was given and is not among those `used`. why: where it has no effect."""
+    def refuse(self, args: argparse.Namespace, idle: Container[str], why: str) -> None:
+        """Raises UserError for the first flag that was given and is `idle`. why: where it has no effect."""
         for action in self._actions:
-            if action.dest not in used and getattr(args, action.dest, action.default) not in (action.default, []):
+            if action.dest in idle and getattr(args, action.dest, action.default) not in (action.default, []):
                 label = action.option_strings[0] if action.option_strings else action.metavar
                 raise UserError(f"{label} has no effect {why}: leave it out")
+
+    def refuse_all_but(self, args: argparse.Namespace, used: Container[str], why: str) -> None:
+        """The same for all flags that are not among those `used`."""
+        self.refuse(args, {action.dest for action in self._actions if action.dest not in used}, why)

@@ -59,9 +59,11 @@ def main(argv: list[str] | None = None) -> int:
     lines = parser()
     args = lines.parse_args(argv)
     if args.command:
-        lines.refuse_idle(args, ("command", "backbone", "json"), "with --command")
+        lines.refuse_all_but(args, ("command", "backbone", "json"), "with --command")
         print(command_text(args.backbone or BACKBONES[0], args.json))
         return EXIT_OK
+    if not args.run:
+        lines.refuse(args, ("allow_incomplete",), "without --run")
     everything = not args.table and not args.figure
     wanted = list(TABLES) if everything else args.table
     return _lay_out(args, wanted, list(FIGURES) if everything else args.figure)

@@ -64,13 +64,13 @@ def main(argv: list[str] | None = None) -> int:
     lines = parser()
     args = lines.parse_args(argv)
     if args.gate:
-        lines.refuse_idle(args, {"gate", "baseline", "update", "methods", "subset", "setting", "json"}, "with --gate")
+        lines.refuse_all_but(args, {"gate", "baseline", "update", "methods", "subset", "setting", "json"}, "with --gate")
         if args.baseline is None:
             raise UserError("--gate needs --baseline FILE: the stored scores to compare with, or with --update to write")
     else:
         update = {"methods", "prompts"} if args.update else set()
         without = "without --gate" if args.update else "without --gate or --update"
-        lines.refuse_idle(args, {"baseline", "update", "policy", "json", *update}, without)
+        lines.refuse_all_but(args, {"baseline", "update", "policy", "json", *update}, without)
         _check_policy(args)
     if args.baseline is not None and args.update:
         kinds.NewFile()(str(args.baseline), "--baseline")

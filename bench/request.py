@@ -22,6 +22,8 @@ from htgrpo.train_config import TrainConfig
 
 BASE = "base"
 SPLITS = ("heldout", "validation")
+OF_TRAINING = ("reward", "train_prompts", "report_to", "seeds")
+"""Flags that say how methods are trained and nothing else."""
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 
@@ -112,6 +114,9 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     resolution = args.resolution or weights.resolution or defaults.get("resolution", "")
     defaults = {**defaults, "train": {"resolution": resolution, **defaults["train"]}}
     methods = _methods(args.methods, defaults["methods"], named)
+    if not methods:
+        for flag in (flag for flag in OF_TRAINING if getattr(args, flag, None) is not None):
+            raise UserError(f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods")
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward

@@ -86,12 +86,12 @@ def _given(args: argparse.Namespace, lines: Parser):
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
         if known is not None:
-            lines.refuse_idle(args, ("run", *OF_PICTURES), "with a run of given pictures, which has its own settings")
+            lines.refuse_all_but(args, ("run", *OF_PICTURES), "with a run of given pictures, which has its own settings")
             return known, args.run
-        lines.refuse_idle(args, {action.dest for action in lines._actions} - OF_IMAGES, "without --images")
+        lines.refuse(args, OF_IMAGES, "without --images")
         return None
-    lines.refuse_idle(args, {*OF_IMAGES, *OF_PICTURES, "images", "benchmarks", "limit", "subset", "out"},
-                      "with --images, which are pictures that are there")
+    lines.refuse_all_but(args, {*OF_IMAGES, *OF_PICTURES, "images", "benchmarks", "limit", "subset", "out"},
+                         "with --images, which are pictures that are there")
     asked = args.benchmarks
     if not asked or args.out is None:
         raise UserError("--images needs --benchmarks NAMES and --out RUN: what to score them on, and where to write")

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     import os
 
     if args.scorers:
-        lines.refuse_idle(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
+        lines.refuse_all_but(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
     from htgrpo import cpu
 
     if args.out:

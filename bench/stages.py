@@ -42,7 +42,7 @@ def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...])
         for remark in parsed.remarks:
             say(remark)
         return execute(parsed.request, args.out, options)
-    parser.refuse_idle(args, OF_A_RUN, f"with the run {str(args.run)!r}, which has its own settings")
+    parser.refuse_all_but(args, OF_A_RUN, f"with the run {str(args.run)!r}, which has its own settings")
     request = RunDir(args.run).request()
     check_card(args.gpu, args.dry_run, request.backbone)
     known = [

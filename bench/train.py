@@ -41,7 +41,10 @@ def main(argv: list[str] | None = None) -> int:
     from bench.pipeline import Options, execute
     from bench.request import from_arguments
     from bench.work import TRAIN
+    from htgrpo.errors import UserError
 
+    if args.resume and args.overwrite:
+        raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
     args.methods, args.seeds = [args.method], [args.seed]
     parsed = from_arguments(args)
     options = Options(

@@ -98,10 +98,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs what is missing and prints the table."""
     import signal
 
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
     tuning = asked(args)
     refuse_another(args.out, tuning)
     if args.dry_run:
+        lines.refuse(args, ("write", "jobs"), "with --dry-run")
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
     from bench import machine

@@ -34,7 +34,7 @@ def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | Non
         return results
     if overwrite and results is not None and isinstance(found, str):  # they are ours
         return None
-    raise UserError(f"{str(folder / RESULTS)!r} holds other results (other weights, tasks, settings or libraries; or damaged ones): "
+    raise UserError(f"{str(folder / RESULTS)!r} holds other results (other weights, tasks, settings, libraries, or damaged): "
                     "give another --out, or --overwrite where this command wrote them")
 
 

@@ -49,7 +49,10 @@ LATE = [
     ("paper", ["--command", "--table", "1"]), ("paper", ["--run", "/nope"]), ("regress", ["--gate", "/nope"]),
     ("regress", ["--baseline", "/nope"]), ("regress", ["--policy", "/nope", "--baseline", "file"]), ("regress", ["--prompts", "3"]),
     ("regress", ["--update", "--methods", "hht"]), ("regress", ["--subset", "x:3"]), ("report", ["/nope"]), ("check", ["/nope"]),
-    ("card", ["/nope"]), ("card", ["empty"]), ("tune", ["--out", "x", "--seeds", "1"]), ("tune", ["--out", "x", "--policy",
+    ("train", ["--method", "ht", "--resume", "--overwrite"]), ("paper", ["--allow-incomplete"]),
+    ("tune", ["--out", "x", "--dry-run", "--write"]), ("compare", ["--methods", "base", "--seeds", "3"]),
+    ("compare", ["--methods", "base", "--reward", "objects=1"]), ("card", ["/nope"]), ("card", ["empty"]),
+    ("tune", ["--out", "x", "--seeds", "1"]), ("tune", ["--out", "x", "--policy",
     "/nope"]),
     ("speed", ["--scorers", "clip", "--methods", "ht"]), ("speed", ["--out", "empty"]), ("doctor", ["nope"]),
     ("fetch", ["--all", "geneval_metadata"]), ("fetch", ["--list", "geneval_metadata"]), ("fetch", ["--all", "nope"]), ("fetch",
@@ -65,6 +68,14 @@ LATE = [
     "b"]),
 ]
 """Command lines each of whose flags has a good form, and which cannot be all the same."""
+
+
+def test_a_terminal_without_the_letters_gets_their_numbers():
+    program = r"from bench.cli import run_main; run_main(lambda: print('score \u00b1 \u2192 \ud800') or 0)"
+    for encoding in ("ascii", "utf-8", "latin-1"):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment)
+        assert done.returncode == 0 and done.stderr == b"" and done.stdout.strip().endswith(b"\\ud800")
 
 
 def test_names_that_commands_say_themselves_are_those_of_the_modules_they_stand_for():

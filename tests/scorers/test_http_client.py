@@ -126,10 +126,11 @@ def test_a_name_given_twice(server):
 
 PROGRAM = """
 import sys
+from types import SimpleNamespace
 from bench.cli import run_main
 from bench.scorers import registry
 from tests.scorers.brightness import Brightness
-registry.SCORERS = {"brightness": Brightness}
+registry.SCORERS = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)
 from bench import serve
 run_main(lambda: serve.main(sys.argv[1:]))
 """
