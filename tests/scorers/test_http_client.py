@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -156,7 +157,8 @@ def test_the_command_does_not_serve_what_fails_its_test(monkeypatch, capsys):
     from bench import serve as command
     from bench.scorers import registry
 
-    monkeypatch.setattr(registry, "SCORERS", {"brightness": Brightness})
+    known = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)
+    monkeypatch.setattr(registry, "SCORERS", known)
     monkeypatch.setenv("BRIGHTNESS_FAILS", "1")
     assert command.main(["brightness", "--port", "0"]) == 1
     assert "not to be trusted: it cannot tell dark from light" in capsys.readouterr().err
