@@ -17,10 +17,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import Names, OneOf, Whole
 
 SIZES = {
     "embedded": {"group": 9, "steps": 8, "guidance": 2.0, "prompts": 6},
@@ -29,6 +31,9 @@ SIZES = {
 T = TypeVar("T")
 FASTER = "(busy)"
 """Stands in a table in place of a share above 100 %."""
+
+MEASURED = ("clip", "imagereward", "geneval", "hpsv3", "unipercept", "unifiedreward")
+"""Scorers that bench.random_scorers makes."""
 
 
 @dataclass(frozen=True)
@@ -45,47 +50,49 @@ class Row:
     share: float | None
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--size", choices=sorted(SIZES), default="embedded", help="the policy to measure (default embedded)")
-    p.add_argument("--methods", default="ht,mask,uni,trace", help="comma-separated methods (default ht,mask,uni,trace)")
-    p.add_argument("--dedup", default="all", help="of all, rollout, none: which equal contexts are shared (default all)")
-    p.add_argument("--prompts", type=int, help="prompt groups in the iteration (default 6 embedded, 1 mid)")
-    p.add_argument("--threads", type=int, default=0, help="compute threads (default: all cores)")
-    p.add_argument("--repeats", type=int, default=1, help="repeat and keep the fastest of each phase (default 1)")
+    p = Parser("speed", __doc__)
+    p.add_argument("--size", type=OneOf(SIZES, "size"), metavar="|".join(sorted(SIZES)), default="embedded",
+                   help="the policy to measure (default embedded)")
+    p.add_argument("--methods", type=Names(arguments.METHOD), default=["ht", "mask", "uni", "trace"], metavar="NAMES",
+                   help="comma-separated methods (default ht,mask,uni,trace)")
+    p.add_argument("--dedup", type=Names(OneOf(("all", "rollout", "none"), "way of sharing")), default=["all"], metavar="NAMES",
+                   help="of all, rollout, none: which equal contexts are shared (default all)")
+    p.add_argument("--prompts", type=Whole(1, 10_000), metavar="N",
+                   help="prompt groups in the iteration (default 6 embedded, 1 mid)")
+    p.add_argument("--threads", type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)")
+    p.add_argument("--repeats", type=Whole(1, 10_000), metavar="N", default=1,
+                   help="repeat and keep the fastest of each phase (default 1)")
     p.add_argument("--compile", action="store_true",
                    help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)")
-    p.add_argument("--scorers", metavar="NAMES", help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
+    p.add_argument("--scorers", type=Names(OneOf(("all", *MEASURED), "scorer to measure")), metavar="NAMES",
+                   help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
                    "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    p.add_argument("--out", type=Path, help="also write the JSON object to this file")
+    p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints."""
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
     import os
 
+    if args.scorers:
+        lines.refuse_all_but(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
     from htgrpo import cpu
-    from htgrpo.options import convert, require
-    from htgrpo.registry import METHODS
 
     if args.out:
         from htgrpo.folders import check_file
 
         check_file(args.out, ("rates", "ways") if args.scorers else ("threads", "peak_gflops", "rows"))
-    require(args.repeats >= 1, "--repeats", args.repeats, "it must be at least 1")
     threads = args.threads or len(os.sched_getaffinity(0))
     if args.scorers:
         return measure_scorers(args, threads)
-    methods = [METHODS.check(name) for name in args.methods.split(",")]
-    from typing import Literal
-    dedups = [convert(name, Literal["all", "rollout", "none"], "--dedup") for name in args.dedup.split(",")]
-    require(args.prompts is None or args.prompts >= 1, "--prompts", args.prompts, "it must be at least 1")
     cpu.tune(threads)
-    rows = measure(args.size, methods, dedups, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
+    rows = measure(args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
     result = {"size": args.size, "threads": threads, "peak_gflops": max(r.peak for r in rows), "rows": [asdict(r) for r in rows]}
     if args.out:
         from htgrpo.files import atomic_json
@@ -102,7 +109,7 @@ def measure_scorers(args: argparse.Namespace, threads: int) -> int:
     from bench.random_scorers import MAKERS
 
     torch.set_num_threads(threads)
-    names = list(MAKERS) if args.scorers == "all" else args.scorers.split(",")
+    names = list(MAKERS) if args.scorers == ["all"] else args.scorers
     device = "cuda" if torch.cuda.is_available() else "cpu"
     result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
     if args.out:

@@ -17,7 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 from bench.presets import preset, read
 from bench.tries import Grid, Try, next_tries
 from bench.tune_record import JUDGED, missing_runs, recorded, render, result_file
@@ -25,6 +27,7 @@ from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text
 from htgrpo.folders import check_place
 from htgrpo.run_files import read as read_kinds
+from htgrpo.values import Names, Whole
 
 CONFIG = "tune_config.json"
 SPLIT = "validation"
@@ -57,18 +60,17 @@ class Tuning:
         }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__, allow_abbrev=False,
-                                formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder for the tries and tune.json / tune.md")
-    p.add_argument("--methods", help="comma-separated methods (default: all of the grid)")
-    p.add_argument("--budget", help="budget of every try (default: the main view of the grid's preset)")
-    p.add_argument("--policy", default="embedded", help="starting weights (default embedded)")
-    p.add_argument("--seeds", default="1000,1001", metavar="N|LIST",
+    p = Parser("tune", __doc__)
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the tries and tune.json / tune.md")
+    p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
+    p.add_argument("--budget", type=kinds.views, help="budget of every try (default: the main view of the grid's preset)")
+    p.add_argument("--policy", type=kinds.place, default="embedded", help="starting weights (default embedded)")
+    p.add_argument("--seeds", type=kinds.seeds, default=[1000, 1001], metavar="N|LIST",
                    help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)")
-    p.add_argument("--samples", type=int, default=4, help="images per validation prompt (default 4)")
-    p.add_argument("--jobs", type=int, default=None, help="tries side by side, one thread each (default: CPU cores)")
+    p.add_argument("--samples", type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)")
+    p.add_argument("--jobs", type=Whole(1, arguments.JOBS.high), help="tries side by side, one thread each (default: CPU cores)")
     p.add_argument("--dry-run", action="store_true", help="list the first tries and stop")
     p.add_argument("--write", action="store_true",
                    help="write the best settings to bench/presets/methods.json and their record to bench/presets/tuning.json")
@@ -78,21 +80,17 @@ def parser() -> argparse.ArgumentParser:
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
     from bench.budgets import parse_views, training_budget
-    from bench.request import parse_names, parse_seeds, positive
     from bench.weights import EMBEDDED, inspect
-    from htgrpo.registry import METHODS
 
     grid = read("tune")
-    methods = [METHODS.check(method) for method in parse_names(args.methods, "--methods") or grid["methods"]]
-    seeds = parse_seeds(args.seeds, 0)
-    if len(seeds) < 2:
-        raise UserError(f"--seeds is {args.seeds!r}, but a try needs at least two training seeds, such as 1000,1001")
-    positive(args.samples, "--samples"), positive(args.jobs, "--jobs")
+    methods = args.methods or grid["methods"]
+    if len(args.seeds) < 2:
+        raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     defaults = preset(grid["preset"], EMBEDDED)
     budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
     settings = {**defaults["train"], "budget": budget, "save_every": 1000}
     weights = inspect(args.policy)
-    rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(seeds))
+    rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(args.seeds))
     return Tuning(tuple(methods), weights.source, weights.sha256, settings, args.samples, rule)
 
 
@@ -100,10 +98,12 @@ def main(argv: list[str] | None = None) -> int:
     """Runs what is missing and prints the table."""
     import signal
 
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
     tuning = asked(args)
     refuse_another(args.out, tuning)
     if args.dry_run:
+        lines.refuse(args, ("write", "jobs"), "with --dry-run")
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
     from bench import machine

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.benchmarks.base import Benchmark
-from bench.scorers.opening import close, identity_of, open_scorer
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -107,12 +106,16 @@ class ModelScore(Benchmark):
 
     def scorer_identity(self) -> dict[str, Any]:
         if self._identity is None:
+            from bench.scorers.opening import identity_of
+
             self._identity = identity_of(self.scorer)
         return dict(self._identity)
 
     def trust(self) -> None:
         if self._scorer is None:
             try:
+                from bench.scorers.opening import open_scorer
+
                 self._scorer = open_scorer(self.scorer, self.torch_device())
             except (MemoryError, RuntimeError) as error:
                 if "memory" not in str(error).lower():
@@ -121,6 +124,8 @@ class ModelScore(Benchmark):
                                 "time, or put it on a server with bench.serve and --scorer-url") from error
 
     def close(self) -> None:
+        from bench.scorers.opening import close
+
         close(self._scorer)
         self._scorer = None
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench.running import Options
 
 KIND = "images"
+REMEDY = "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         if ranks.is_main and not any(one.missing for one in ended):
             mark_complete(run, run.request(), options.stages)
         status = "incomplete" if any(one.missing for one in ended) else "complete"
-        return finish(run, options, status, ended) if ranks.is_main else 0
+        return finish(run, options, status, ended, REMEDY) if ranks.is_main else 0
 
 
 def _joined(old: Given | None, new: Given) -> Given:

@@ -9,9 +9,10 @@ import pytest
 from bench import compare, estimate, machine
 from bench.complete import is_complete, mark_complete
 from bench.images import BATCH, generate, identity_of, manifest, whole_pictures
+from bench.kinds import seeds
 from bench.overrides import literal, parse_overrides, resolve
 from bench.presets import PRESETS, preset, read, tuned
-from bench.request import Request, from_arguments, parse_seeds
+from bench.request import Request, from_arguments
 from bench.rundir import RunDir, refuse_difference, write_config
 from bench.selection import select
 from bench.work import Evaluation
@@ -97,8 +98,7 @@ def test_overrides_go_where_they_belong(policy):
 
 
 def test_seeds():
-    assert parse_seeds(None, 2) == [0, 1] and parse_seeds("3", 1) == [0, 1, 2] and parse_seeds("5,", 1) == [5]
-    assert parse_seeds("2,0,2", 1) == [0, 2]
+    assert seeds("3", "--seeds") == [0, 1, 2] and seeds("5,", "--seeds") == [5] and seeds("2,0,2", "--seeds") == [0, 2]
 
 
 def test_methods_and_checkpoints_share_names(policy):

@@ -7,8 +7,8 @@ import pytest
 from bench import check, compare, prompts, train
 from bench.jobs import run_jobs
 from bench.rundir import RunDir
-from bench.scorers.opening import use_servers
 from bench.scorers.registry import SCORERS
+from bench.scorers.servers import use_servers
 from bench.work import TRAIN, Job
 from htgrpo.errors import EXIT_USAGE, UserError
 from htgrpo.prompts import Prompt, prompt_set_sha256
