@@ -9,13 +9,13 @@ from typing import Any
 
 from bench.checking.findings import Findings
 from bench.machine import git_commit
-from bench.rundir import CONFIG, RunDir
+from bench.rundir import CONFIG, EQUAL_SECONDS, RunDir
 from htgrpo.errors import UserError
 from htgrpo.files import sha256_file
 from htgrpo.folders import Seal, contents, read_seal
 from reports.build import STAMP, build
 
-RAW = (CONFIG, "train", "images", "verdicts")
+RAW = (CONFIG, EQUAL_SECONDS, "train", "images", "verdicts")
 PICTURES = (".png", ".pdf", ".svg")
 DRAWN_BY = ("htgrpo-bench", "python", "matplotlib", "numpy", "pandas", "pillow", "scipy", "statsmodels")
 """What decides the bytes of a picture."""
