@@ -117,8 +117,10 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     Methods with failed or missing images are withheld unless `allow_incomplete`, which then compares every method on
     the prompts that all of them have.
     """
-    methods = block.usable(allow_incomplete)
-    result = Result(block, _column_names(block))
+    methods, left_out = _same_seeds(block.usable(allow_incomplete))
+    shown = {method.name: method for method in methods}
+    block = replace(block, methods=[shown.get(method.name, method) for method in block.methods])
+    result = Result(block, _column_names(block), withheld=left_out)
     for method in block.methods:
         if not method.complete:
             used = "used as it is" if method in methods else "headline withheld"
@@ -131,8 +133,11 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         return result
     generators = _Generators(block.key)
     category, aggregate, top = block.category[keep], block.meta["aggregate"], block.top
-    pairs = [(b, a) for a, b in combinations(methods, 2)]
+    pairs = [(b, a) for a, b in combinations(methods, 2) if _common_seeds(a, b)[0]]
     sides = [_common_seeds(a, b) for a, b in pairs]
+    for a, b in combinations(methods, 2):
+        if not _common_seeds(a, b)[0]:
+            result.withheld[f"{b.name} − {a.name}"] = "no training seed in common, so they are not compared"
     rows = np.array([m.scores[:, keep].mean(0) for m in methods])
     matrices = [(a.scores[i] - b.scores[j])[:, keep] for (a, b), (i, j) in zip(pairs, sides, strict=True)]
     gaps = np.array([matrix.mean(0) for matrix in matrices]).reshape(len(pairs), rows.shape[1])
@@ -153,6 +158,26 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells))
     _adjust(result.pairs)
     return result
+
+
+def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[str, str]]:
+    """The methods with the training seeds that all seeded ones have, so that scores and differences are of the same trainings, and
+    what was left out. Where they have none in common each keeps its own, and `_common_seeds` pairs none of them."""
+    seeded = [set(method.seeds) for method in methods if None not in method.seeds]
+    common = set.intersection(*seeded) if seeded else set()
+    if not common or all(seeds == common for seeds in seeded):
+        return methods, {}
+    kept, told = [], {}
+    for method in methods:
+        rows = [i for i, seed in enumerate(method.seeds) if seed is None or seed in common]
+        if len(rows) < len(method.seeds):
+            others = ", ".join(str(seed) for seed in method.seeds if seed not in common)
+            told[method.name] = f"training seeds {others} left out, which not every method has"
+            method = replace(method, **{name: getattr(method, name)[rows] for name in ("scores", "hits", "asked")},
+                             **{name: [getattr(method, name)[i] for i in rows]
+                                for name in ("seeds", "iterations", "forwards", "policies")})
+        kept.append(method)
+    return kept, told
 
 
 class _Generators:
@@ -179,9 +204,7 @@ def _common_seeds(a: MethodScores, b: MethodScores) -> tuple[list[int], list[int
         count = max(len(a.seeds), len(b.seeds))
         return [i % len(a.seeds) for i in range(count)], [j % len(b.seeds) for j in range(count)]
     common = [seed for seed in a.seeds if seed in b.seeds]
-    if common:
-        return [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]
-    return [0], [0]
+    return [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]
 
 
 def _category_cells(

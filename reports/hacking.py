@@ -1,22 +1,22 @@
 """Reward hacking: what was trained on against what was not, from the starting policy to the end of training."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from reports.analysis import Result, verdict
-from reports.costs import TAIL
 from reports.diversity import TITLE as DIVERSITY
-from reports.health import trend
+from reports.health import WINDOW, trend
 from reports.load import BASE, Run, titled
 from reports.sentences import pair_level
 from reports.stats import Interval
 from reports.text import amount, bounds, number
 
 REWARD_NOTE = (
-    "The trained reward is that of the training prompts: means over the first and the last tenth of the iterations, and the change "
-    "by Theil and Sen's slope over all of them with its interval. Every other row is what was not trained on: the starting policy, "
+    "The trained reward is that of the training prompts: means over the first and the last quarter of the iterations, and their "
+    "difference with its interval. Every other row is what was not trained on: the starting policy, "
     "the final one, and their difference as in the tables above. A warning stands where the reward rose, resolved, and such a "
     "score, or the diversity, resolved for the worse; and where the diversity fell, resolved, below 80 % of the starting policy's."
 )
@@ -115,15 +115,11 @@ def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[M
 
 
 def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
-    """From the first to the last tenth of training, mean over seeds; the change is that of the whole curve."""
-    ends = []
-    for _, part in frame.sort_values("iteration").groupby("seed"):
-        values = part[key].dropna().astype(float)
-        count = max(1, int(np.ceil(TAIL * len(values))))
-        if len(values):
-            ends.append((values.head(count).mean(), values.tail(count).mean()))
+    """From the first to the last quarter of training, mean over seeds."""
+    curves = [part.set_index("iteration")[key].dropna() for _, part in frame.sort_values("iteration").groupby("seed")]
+    ends = [(curve.head(n).mean(), curve.tail(n).mean()) for curve in curves if (n := math.ceil(WINDOW * len(curve)))]
     start, end = np.mean(ends, axis=0) if ends else (float("nan"), float("nan"))
-    change = trend(frame.groupby("iteration")[key].mean())
+    change = trend(curves)
     word = "up, resolved" if change.low > 0 else "down, resolved" if change.high < 0 else "unresolved"
     return Move(label, float(start), float(end), change, word, trained=trained)
 

@@ -1,38 +1,42 @@
 """How training went: rewards that failed or did not differ, and signs of instability, from metrics.jsonl. Nothing is decided from
 one iteration: what a single one shows is in the table, a warning needs at least two, and a trend an interval."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from reports.load import Run
-from reports.stats import LEVEL, Interval
+from reports.shapes import LEVEL, student
+from reports.stats import MIN_SEEDS, Interval
 from reports.text import NONE, amount, bounds, table
 
-KL_SPIKE, KL_FACTOR = 1.0, 10.0
+KL_LIMIT = 1.0
 RATIO_RANGE = (0.5, 2.0)
 ENTROPY_SHARE = 0.5
-TREND_ITERATIONS = 8
 SEVERAL = 2
+TREND_ITERATIONS = 8
+WINDOW = 0.25
 TITLE = "How training went"
 NOTE = (
     "Dropped: pictures without a reward, of those put to the rewards. No spread: groups whose pictures all had one reward, which "
-    "teach nothing. KL: median and highest iteration, in nats a token; a warning needs "
-    f"{SEVERAL} iterations of a training above {KL_SPIKE:g} and {KL_FACTOR:g} times the median. Ratio: lowest and highest mean "
-    f"importance ratio of an iteration; a warning needs {SEVERAL} outside {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the "
-    f"rollouts: medians of the first and last tenth (at least {SEVERAL} iterations); a warning below {ENTROPY_SHARE:.0%} of the "
-    f"start. Reward: change over training by Theil and Sen's slope over iterations with its {LEVEL:.0%} interval, from "
-    f"{TREND_ITERATIONS} iterations on."
+    f"teach nothing. KL: median and highest iteration, in nats a token; a warning needs {SEVERAL} iterations above {KL_LIMIT:g}, "
+    f"all trainings counted. Ratio: lowest and highest mean importance ratio of an iteration; a warning needs {SEVERAL} outside "
+    f"{RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the rollouts: medians of the first and last tenth (at least {SEVERAL} "
+    f"iterations); a warning where a training ends below {ENTROPY_SHARE:.0%} of its start. Reward: mean of the last quarter of the "
+    f"iterations minus that of the first, with a {LEVEL:.0%} interval from {TREND_ITERATIONS} iterations on (over seeds from 3 on, "
+    "else over iterations, which count for less where neighbours are alike); a warning where it fell, or fell from its best."
 )
 
 
 @dataclass(frozen=True)
 class Health:
-    """One method's training over its seeds. Shares in 0..1; NaN or None where nothing was recorded. dropped: pictures without a
-    reward; failure: why the last one has none; flat: groups without spread; spikes, strayed: most iterations of one training whose
-    KL or mean ratio is out of bounds; entropy: (start, end) in nats; reward: change of the trained reward."""
+    """One method's training over its seeds. Shares in 0..1; NaN where nothing was recorded. dropped: pictures without a reward;
+    failure: why the last one has none; flat: groups without spread; spikes, strayed: iterations whose KL or mean ratio is out of
+    bounds; entropy: (start, end) in nats, of the training that fell most; reward: change of the trained reward; lost: change from
+    its best quarter, for the training that lost most; trainings: how many, and of them those that were not `untrained`,
+    `collapsed`: whose entropy fell."""
 
     method: str
     iterations: int
@@ -45,37 +49,43 @@ class Health:
     strayed: int
     entropy: tuple[float, float]
     reward: Interval
+    lost: Interval
+    trainings: int
+    untaught: int
+    collapsed: int
 
     @property
     def untrained(self) -> bool:
         """Whether no group of any iteration had two different rewards: no weight has moved for a reward's sake."""
-        return self.flat == 1.0
+        return self.untaught == self.trainings
 
     @property
     def warnings(self) -> list[str]:
         """A sentence for each thing that a reader of the scores must know."""
         lines = []
-        if self.untrained:
-            lines.append("nothing was trained: no group had two different rewards in any iteration, so no weight has moved for "
-                         "a reward's sake and its scores are those of the starting policy")
+        if self.untaught:
+            which = "" if self.untrained else f" in {self.untaught} of {self.trainings} trainings"
+            lines.append(f"nothing was trained{which}: no group had two different rewards in any iteration, so no weight has moved "
+                         "for a reward's sake and the scores are those of the starting policy")
         elif self.flat >= 0.5:
-            lines.append(f"{self.flat:.0%} of its groups had one reward for all pictures and taught nothing")
+            lines.append(f"{math.floor(1000 * self.flat) / 10:g}% of its groups had one reward for all pictures and taught nothing")
         if self.dropped > 0:
             why = f" (the last: {self.failure})" if self.failure else ""
-            lines.append(f"{self.dropped:.2g} of its pictures had no reward and were left out of training{why}"
-                         if self.dropped < 0.01 else
-                         f"{self.dropped:.0%} of its pictures had no reward and were left out of training{why}")
+            lines.append(f"{100 * self.dropped:.2g}% of its pictures had no reward and were left out of training{why}")
         if self.spikes >= SEVERAL:
-            lines.append(f"KL to the starting policy was above {KL_SPIKE:g} and {KL_FACTOR:g} times its median in {self.spikes} "
-                         f"iterations (median {self.kl[0]:.2g}, highest {self.kl[1]:.2g} nats a token): training was unstable")
+            lines.append(f"KL to the starting policy was above {KL_LIMIT:g} in {self.spikes} iterations (median {self.kl[0]:.2g}, "
+                         f"highest {self.kl[1]:.2g} nats a token): training was unstable")
         if self.strayed >= SEVERAL:
             lines.append(f"the mean importance ratio left {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g} in {self.strayed} iterations "
                          f"({self.ratio[0]:.2g} to {self.ratio[1]:.2g}): updates went further than clipping could hold")
-        if self.reward.known and self.reward.high < 0:
+        if self.reward.high < 0:
             lines.append(f"the trained reward fell by {-self.reward.estimate:.3g} {bounds(self.reward, 1, True)} over training")
-        if self.entropy[1] < ENTROPY_SHARE * self.entropy[0]:
-            lines.append(f"the entropy of its rollouts fell from {self.entropy[0]:.2g} to {self.entropy[1]:.2g} nats: it samples "
-                         "ever fewer pictures")
+        elif self.lost.high < 0:
+            lines.append(f"the trained reward fell by {-self.lost.estimate:.3g} {bounds(self.lost, 1, True)} from its best quarter")
+        if self.collapsed:
+            which = f" in {self.collapsed} of {self.trainings} trainings" if self.trainings > 1 else ""
+            lines.append(f"the entropy of its rollouts fell from {self.entropy[0]:.2g} to {self.entropy[1]:.2g} nats{which}: it "
+                         "samples ever fewer pictures")
         return [f"{self.method}: {line}." for line in lines]
 
     @property
@@ -108,38 +118,87 @@ def markdown(found: list[Health]) -> list[str]:
     return [f"## {TITLE}", table(HEADER, [one.cells for one in found]), NOTE] if found else []
 
 
-def trend(values: pd.Series) -> Interval:
-    """Change of a curve from its first to its last point, by Theil and Sen's slope; values by iteration. An interval only from
-    TREND_ITERATIONS points on."""
-    values = values.dropna()
-    if len(values) < SEVERAL:
+def trend(curves: list[pd.Series]) -> Interval:
+    """How far a value went over training: mean of the last quarter minus mean of the first. curves: one per training, by iteration.
+    With three trainings or more they are the sample, otherwise the iterations are."""
+    found = [change(curve, 0, len(curve)) for curve in map(_known, curves) if len(curve) >= SEVERAL]
+    if not found:
         return Interval(float("nan"), note="fewer than two iterations")
-    slope, _, low, high = stats.theilslopes(values.to_numpy(float), values.index.to_numpy(float), LEVEL)
-    length = float(values.index[-1] - values.index[0])
+    estimate = float(np.mean([one.estimate for one in found]))
+    if len(found) >= MIN_SEEDS:
+        error = float(np.std([one.estimate for one in found], ddof=1)) / len(found) ** 0.5
+        half = float(student((1 - LEVEL) / 2, len(found) - 1.0)) * error
+        return Interval(estimate, estimate - half, estimate + half, df=len(found) - 1.0)
+    if not all(one.known for one in found):
+        return Interval(estimate, note=f"fewer than {TREND_ITERATIONS} iterations")
+    half = sum(((one.high - one.low) / 2) ** 2 for one in found) ** 0.5 / len(found)
+    return Interval(estimate, estimate - half, estimate + half)
+
+
+def change(curve: pd.Series, start: int, window: int, comparisons: int = 1) -> Interval:
+    """Mean of the last quarter of a curve minus the mean of a quarter that begins at `start`. An interval, at LEVEL over
+    `comparisons`, from TREND_ITERATIONS values on. Noise is what straight lines over `window` values each leave; neighbours that
+    are alike count for less: n values whose noise has the lag-1 correlation r are worth n (1 - r) / (1 + r), and at least 2."""
+    values, size = curve.to_numpy(float), max(1, math.ceil(WINDOW * len(curve)))
+    estimate = float(values[-size:].mean() - values[start : start + size].mean())
     if len(values) < TREND_ITERATIONS:
-        return Interval(slope * length, note=f"fewer than {TREND_ITERATIONS} iterations")
-    return Interval(slope * length, low * length, high * length)
+        return Interval(estimate, note=f"fewer than {TREND_ITERATIONS} iterations")
+    lines, noise = _noise(values, window)
+    variance = float(noise @ noise) / (len(noise) - 2 * lines)
+    alike = float(noise[1:] @ noise[:-1]) / float(noise @ noise) if variance > 0 else 0.0
+    bias = lines * (2 + 4 * alike) / len(noise)  # of r around fitted lines (Marriott and Pope, 1954)
+    alike = min(0.95, max(0.0, alike + bias))
+    worth = max(2.0, size * (1 - alike) / (1 + alike))
+    half = float(student((1 - LEVEL) / comparisons / 2, 2 * worth - 1)) * (2 * variance / worth) ** 0.5
+    return Interval(estimate, estimate - half, estimate + half, df=2 * worth - 1)
+
+
+def loss(curve: pd.Series) -> Interval:
+    """The change from the best quarter of a training to its last one, which may be a break; from twice as many iterations on."""
+    curve = _known(curve)
+    if len(curve) < 2 * TREND_ITERATIONS:
+        return Interval(float("nan"), note=f"fewer than {2 * TREND_ITERATIONS} iterations")
+    size = math.ceil(WINDOW * len(curve))
+    means = np.convolve(curve.to_numpy(float), np.full(size, 1 / size), "valid")[: len(curve) - 2 * size + 1]
+    return change(curve, int(means.argmax()), size, len(means))
+
+
+def _noise(values: np.ndarray, window: int) -> tuple[int, np.ndarray]:
+    """How many straight lines of least squares were fitted, one to every `window` values, and the deviations from them."""
+    parts = [part for part in np.split(values, range(window, len(values), window)) if len(part) > 2]
+    places = [np.arange(len(part), dtype=float) for part in parts]
+    return len(parts), np.concatenate([y - np.polyval(np.polyfit(x, y, 1), x) for y, x in zip(parts, places, strict=True)])
+
+
+def _known(curve: pd.Series) -> pd.Series:
+    return curve.dropna().sort_index()
 
 
 def of_training(method: str, lines: pd.DataFrame) -> Health:
     """Of the metrics of one method: one row an iteration and seed."""
     lines = lines.sort_values(["seed", "iteration"])
-    seeds = [part for _, part in lines.groupby("seed")]
+    seeds = [part.set_index("iteration") for _, part in lines.groupby("seed")]
     groups = _total(lines, "groups")
-    unspread = _total(lines, "groups_without_spread") / groups if groups else 1.0  # no group at all: no picture had a reward
     failures = lines["failure"].dropna() if "failure" in lines else ()
+    rewards = [part["reward_mean"] for part in seeds] if "reward_mean" in lines else []
+    ends = [_ends(part["entropy"]) for part in seeds] if "entropy" in lines else [(float("nan"), float("nan"))]
+    losses = [loss(curve) for curve in rewards]
     return Health(
         method,
         int(lines["iteration"].max()),
         _total(lines, "images_dropped") / asked if (asked := _total(lines, "reward_queries")) else float("nan"),
         str(failures.iloc[-1]) if len(failures) else "",
-        float(unspread),
+        _total(lines, "groups_without_spread") / groups if groups else 1.0,  # no group at all: no picture had a reward
         (_by("median", lines, "kl"), _by("max", lines, "kl")),
-        max(int((part["kl"] > max(KL_SPIKE, KL_FACTOR * part["kl"].median())).sum()) if "kl" in part else 0 for part in seeds),
+        int((lines["kl"] > KL_LIMIT).sum()) if "kl" in lines else 0,
         (_by("min", lines, "ratio_mean"), _by("max", lines, "ratio_mean")),
-        max(int((~part["ratio_mean"].dropna().between(*RATIO_RANGE)).sum()) if "ratio_mean" in part else 0 for part in seeds),
-        _ends(lines.groupby("iteration")["entropy"].mean()) if "entropy" in lines else (float("nan"), float("nan")),
-        trend(lines.groupby("iteration")["reward_mean"].mean()) if "reward_mean" in lines else Interval(float("nan")),
+        int((~lines["ratio_mean"].dropna().between(*RATIO_RANGE)).sum()) if "ratio_mean" in lines else 0,
+        min(ends, key=lambda pair: pair[1] / pair[0] if pair[0] > 0 else 1.0),
+        trend(rewards),
+        min((one for one in losses if one.known), key=lambda one: one.high, default=Interval(float("nan"))),
+        len(seeds),
+        sum(_total(part, "groups") == _total(part, "groups_without_spread") for part in seeds),
+        sum(end < ENTROPY_SHARE * start for start, end in ends),
     )
 
 

@@ -16,13 +16,16 @@ _POINTS = (np.arange(4000) + 0.5) / 4000
 def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -> float:
     """The smallest true difference that is told from zero with probability `power`; NaN where there is no interval.
 
-    The standard error is read off the interval (half of it over Student's t, normal where it states no degrees of freedom), and
-    the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment, which errs on the wide side.
+    The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no degrees
+    of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment, which errs on the
+    wide side.
     """
     if not interval.known or interval.high <= interval.low:
         return math.nan
     df = interval.df if math.isfinite(interval.df) else math.inf
-    error = (interval.high - interval.low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, df))
+    error = interval.error
+    if math.isnan(error):
+        error = (interval.high - interval.low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, df))
     level = (1 - LEVEL) / comparisons
     df = interval.df_at(level) if interval.df_at else df
     critical = float(stats.t.isf(level / 2, df))

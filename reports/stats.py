@@ -45,7 +45,8 @@ MIN_SEEDS = 3  # fewer training seeds support no claim about a method
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why. df: degrees
-    of freedom of the interval; df_at: those of a test at another level, where they depend on it."""
+    of freedom of the interval; df_at: those of a test at another level, where they depend on it; error: standard error of a
+    difference."""
 
     estimate: float
     low: float = float("nan")
@@ -54,6 +55,7 @@ class Interval:
     df: float = float("nan")
     note: str = ""
     df_at: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
+    error: float = field(default=float("nan"), compare=False, repr=False)
 
     @property
     def known(self) -> bool:
@@ -252,7 +254,8 @@ def _difference(one: Moments, df_at: Callable[[float], float], by_signs: float, 
         low, high = max(low, -span), min(high, span)
     t = estimate / float(one.variance) ** 0.5
     statistic = min(abs(t), abs(float(transformed(t, float(one.skew)))))
-    return Interval(estimate, low, high, max(tail(statistic, df_at), float(by_signs)), df, df_at=df_at)
+    p = max(tail(statistic, df_at), float(by_signs))
+    return Interval(estimate, low, high, p, df, df_at=df_at, error=float(one.variance) ** 0.5)
 
 
 def _even(value: float, prompts: float, span: float | None) -> dict[str, float]:

@@ -32,17 +32,23 @@ def told(**changes):
 
 def test_a_sound_training_has_no_warning_and_its_reward_rose():
     found = of_training("ht", log())
-    assert found.warnings == [] and found.reward.low > 0 and found.reward.estimate == pytest.approx(0.38, abs=0.05)
+    assert found.warnings == [] and found.reward.low > 0 and found.reward.estimate == pytest.approx(0.3, abs=0.03)
 
 
-@pytest.mark.parametrize("name, calm, wild, words", [
-    ("kl", 0.06, 80.0, "training was unstable"), ("ratio_mean", 1.0, 30.0, "importance ratio"),
-])
-def test_one_wild_iteration_decides_nothing_and_two_do(name, calm, wild, words):
+@pytest.mark.parametrize("name, wild, words", [("kl", 80.0, "training was unstable"), ("ratio_mean", 30.0, "importance ratio")])
+def test_one_wild_iteration_decides_nothing_and_two_do(name, wild, words):
     assert words not in told(**{name: {7: wild}})
     assert words in told(**{name: {7: wild, 15: wild}})
+    assert words in told(**{name: wild}), "and all of them, too"
     one, other = log(seed=0, **{name: {7: wild}}), log(seed=1, **{name: {9: wild}})
-    assert words not in " ".join(of_training("ht", pd.concat([one, other])).warnings), "two trainings with one each"
+    assert words in " ".join(of_training("ht", pd.concat([one, other])).warnings), "trainings are counted together"
+
+
+def test_one_training_of_three_is_not_hidden_by_the_others():
+    flat = pd.concat([log(seed=0), log(seed=1), log(seed=2, groups_without_spread=6)])
+    assert "nothing was trained in 1 of 3 trainings" in of_training("ht", flat).warnings[0]
+    fell = pd.concat([log(seed=0), log(seed=1), log(seed=2, entropy=2.0 * 0.8 ** np.arange(20))])
+    assert "in 1 of 3 trainings" in " ".join(of_training("ht", fell).warnings)
 
 
 def test_half_of_the_pictures_without_a_reward_is_told_with_the_reason():
@@ -70,14 +76,32 @@ def test_a_falling_reward_and_collapsing_entropy_are_told():
 
 @pytest.mark.parametrize("points", [2, 5, 7])
 def test_few_iterations_give_no_interval(points):
-    found = trend(pd.Series(np.arange(points, dtype=float), index=np.arange(points)))
-    assert found.estimate == points - 1 and not found.known
+    found = trend([pd.Series(np.arange(points, dtype=float), index=np.arange(points))])
+    assert found.estimate > 0 and not found.known
 
 
-def test_a_trend_by_hand_and_no_trend_in_noise():
-    values = pd.Series(3.0 * np.arange(12) + 1, index=np.arange(1, 13))
-    assert (trend(values).estimate, trend(values).low) == (pytest.approx(33.0), pytest.approx(33.0))
-    draw = np.random.default_rng(1)
-    found = [trend(pd.Series(draw.standard_normal(12))) for _ in range(300)]
-    wrong = np.mean([not one.low <= 0 <= one.high for one in found])
-    assert wrong < 0.05 + 3 * (0.05 * 0.95 / 300) ** 0.5
+def test_a_reward_that_rose_and_collapsed_did_not_rise():
+    curve = np.r_[np.linspace(1, 2, 32), np.full(8, 0.05)] + 0.02 * np.random.default_rng(0).standard_normal(40)
+    found = of_training("ht", log(iterations=40, reward_mean=curve))
+    assert found.reward.estimate < 0 and not found.reward.low > 0
+    assert any("the trained reward fell" in line for line in found.warnings)
+
+
+def test_a_change_by_hand_and_over_seeds():
+    values = pd.Series(np.arange(12.0), index=np.arange(1, 13))
+    assert trend([values]).estimate == pytest.approx(9.0)
+    found = trend([values, values + 1, values * 1.2])
+    expected = [9.0, 9.0, 10.8]
+    assert found.estimate == pytest.approx(np.mean(expected)) and found.df == 2
+    assert found.high - found.estimate == pytest.approx(4.3027 * np.std(expected, ddof=1) / 3**0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize("alike, most", [(0.0, 0.06), (0.5, 0.12)])
+def test_no_trend_in_noise_even_where_neighbours_are_alike(alike, most):
+    draw, wrong = np.random.default_rng(1), 0
+    for _ in range(300):
+        noise = draw.standard_normal(66)
+        for i in range(1, 66):
+            noise[i] += alike * noise[i - 1]
+        wrong += not (found := trend([pd.Series(noise[50:])])).low <= 0 <= found.high
+    assert wrong / 300 < most
