@@ -32,7 +32,7 @@ LAYOUTS = {
 @dataclass(frozen=True)
 class Cell:
     """One case. kind: "coverage" (of 95 % intervals), "family" (share of reports with any wrong word) or "power" (share of trials
-    that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover 95 % here, and more is allowed."""
+    that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover just 95 % here, and more is allowed."""
 
     kind: str
     group: str
@@ -47,14 +47,16 @@ def cells() -> Iterator[Cell]:
         for mean in (0.03, 0.1, 0.3, 0.5, 0.9, 0.97):
             for spread, words in ((1.0, "very unlike"), (5.0, "alike")):
                 name = f"share {mean:g}, prompts {words}"
-                yield Cell("coverage", f"a category of {prompts}", name, shares(np.zeros(prompts, int), mean, spread))
+                run = shares(np.zeros(prompts, int), mean, spread)
+                yield Cell("coverage", f"a category of {prompts}", name, run, few_hits(prompts, mean))
         for name, draw, truth in SKEWED:
             yield Cell("coverage", f"a category of {prompts}", name, skewed(prompts, draw, truth))
     for layout, categories in LAYOUTS.items():
         for mean in (0.03, 0.1, 0.5, 0.9):
-            yield Cell("coverage", f"headline over {layout}", f"share {mean:g}", shares(categories, mean, 2.0))
-            for other in (mean, abs(mean - 0.1)):
-                yield Cell("coverage", f"pair over {layout}", f"{mean:g} against {other:g}", pair(categories, mean, other))
+            few = few_hits(len(categories), mean)
+            yield Cell("coverage", f"headline over {layout}", f"share {mean:g}", shares(categories, mean, 2.0), few)
+            for other in (mean, round(mean + (0.1 if mean < 0.3 else -0.1), 2)):
+                yield Cell("coverage", f"pair over {layout}", f"{mean:g} against {other:g}", pair(categories, mean, other), few)
     for seeds in (3, 4, 6, 8):
         for share in (0.0, 0.3, 0.6, 0.9):
             yield Cell("coverage", f"methods, {seeds} seeds", f"seeds hold {share:.0%} of the variance", methods(seeds, share))
@@ -71,6 +73,11 @@ SKEWED = (
     ("log-normal scores, sigma 0.75", lambda g, size: g.lognormal(0.0, 0.75, size), float(np.exp(0.75**2 / 2))),
     ("normal scores", lambda g, size: g.standard_normal(size), 0.0),
 )
+
+
+def few_hits(prompts: int, mean: float) -> bool:
+    """Whether so few hits, or misses, are to be expected that the seen variance is itself badly known."""
+    return prompts * mean * (1 - mean) < stats.FEW_HITS
 
 
 def right(generator: np.random.Generator, mean: np.ndarray, spread: float, shape: tuple[int, int]) -> np.ndarray:
@@ -234,10 +241,9 @@ def _above(value: dict) -> bool:
 
 
 OVER = (
-    "*Over, as it must be*: where a share is near its end and prompts are few, only a handful of results are possible, the commonest "
-    "of which (no hit at all) has a chance of a third and more. Every interval that may be printed with that result must hold shares "
-    "like the true one, and nothing between 95 % and that is possible: such an interval covers too often, which is said here and "
-    "counts as no fault."
+    f"*Over, as it must be*: fewer than {stats.FEW_HITS:g} hits, or misses, are to be expected. Only a handful of results are possible "
+    "then, and no interval can be had that covers just 95 %: after no hit at all, every valid interval holds a true share as small as "
+    "these. Such intervals are wider than they need be, which is said here and counts as no fault."
 )
 PART = Part(
     "statistics", "Statistics",
