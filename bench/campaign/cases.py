@@ -39,7 +39,8 @@ class Outcome:
     def add(self, kind: str, told: str) -> None:
         """One more fault; its sentence is cut to what a table holds."""
         assert kind in KINDS
-        self.faults.append(Fault(kind, " ".join(told.split())[:600]))
+        text = " ".join(told.split()).encode("utf-8", "backslashreplace").decode()
+        self.faults.append(Fault(kind, text[:600]))
 
     def record(self) -> dict[str, Any]:
         """As JSON."""

@@ -39,18 +39,37 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = arguments.new_parser("campaign", DESCRIPTION)
     p.add_argument("parts", nargs="*", metavar="NAME", help=f"parts to run: {', '.join(NAMES)} (default: all)")
-    p.add_argument("--out", type=Path, default=Path("runs/campaign"), metavar="OUT",
-                   help="folder of the results, PART.jsonl and summary.md (default runs/campaign)")
+    p.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/campaign"),
+        metavar="OUT",
+        help="folder of the results, PART.jsonl and summary.md (default runs/campaign)",
+    )
     p.add_argument("--seed", type=int, default=0, metavar="N", help="which moments, values and bytes are tried (default 0)")
-    p.add_argument("--cases", type=int, metavar="N",
-                   help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)")
+    p.add_argument(
+        "--cases",
+        type=int,
+        metavar="N",
+        help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)",
+    )
     p.add_argument("--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'")
     p.add_argument("--minutes", type=float, metavar="N", help="start no case after N minutes; the same command goes on")
-    p.add_argument("--trials", type=int, default=2000, metavar="N",
-                   help="simulated reports of every cell of statistics; single intervals are drawn five times as often (default 2000)")
+    p.add_argument(
+        "--trials",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="simulated reports of every cell of statistics; single intervals are drawn five times as often (default 2000)",
+    )
     p.add_argument("--jobs", type=int, metavar="N", help="cases side by side (default: CPU cores)")
-    p.add_argument("--copy", type=Path, metavar="FILE", help="also write the summary, below what FILE says up to its first line "
-                   "'<!-- figures -->', into FILE, e.g. docs/reliability.md")
+    p.add_argument(
+        "--copy",
+        type=Path,
+        metavar="FILE",
+        help="also write the summary, below what FILE says up to its first line "
+        "'<!-- figures -->', into FILE, e.g. docs/reliability.md",
+    )
     return p
 
 
@@ -68,19 +87,30 @@ def main(argv: list[str] | None = None) -> int:
     for name in args.parts:
         if name not in NAMES:
             raise suggest(name, NAMES, "part of the campaign")
-    for flag, value, least in (("--cases", args.cases, 0), ("--trials", args.trials, 100), ("--jobs", args.jobs, 1),
-                               ("--minutes", args.minutes, 0), ("--seed", args.seed, 0)):
+    for flag, value, least in (
+        ("--cases", args.cases, 0),
+        ("--trials", args.trials, 100),
+        ("--jobs", args.jobs, 1),
+        ("--minutes", args.minutes, 0),
+        ("--seed", args.seed, 0),
+    ):
         if value is not None and not least <= value < 10**7:
             raise UserError(f"{flag} is {value}, but it takes a number from {least} to 9999999")
     if args.copy:
         summary.check_copy(args.copy)
     parts = [part(name) for name in args.parts or NAMES]
     root = args.out.resolve()
-    summary.settle(root, args.seed, args.trials)
-    chosen = {one.name: [case for case in thinned(one.cases(args.seed, args.trials), _count(args.cases, one), args.seed)
-                         if not args.only or args.only in case.name] for one in parts}
+    chosen = {
+        one.name: [
+            case
+            for case in thinned(one.cases(args.seed, args.trials), _count(args.cases, one), args.seed)
+            if not args.only or args.only in case.name
+        ]
+        for one in parts
+    }
     if not any(chosen.values()):
         raise UserError(f"--only is {args.only!r}, which is in no case's name: leave it out to see them in OUT/PART.jsonl")
+    summary.settle(root, args.seed, args.trials)
     left = []
     for name, cases in chosen.items():
         known = pool.kept(root / f"{name}.jsonl")
@@ -101,8 +131,11 @@ def main(argv: list[str] | None = None) -> int:
     ground.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     pool.run(left, Ground(ground, args.seed), args.jobs or cores(), until, tell)
-    results = {name: [known[case.name] for case in cases if case.name in known]
-               for name, cases in chosen.items() for known in [pool.kept(root / f"{name}.jsonl")]}
+    results = {
+        name: [known[case.name] for case in cases if case.name in known]
+        for name, cases in chosen.items()
+        for known in [pool.kept(root / f"{name}.jsonl")]
+    }
     text = summary.markdown(parts, results, {name: len(cases) for name, cases in chosen.items()}, args.seed, args.trials)
     summary.write(root / "summary.md", text, args.copy)
     faults = sum(len(result["faults"]) for rows in results.values() for result in rows)

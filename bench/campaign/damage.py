@@ -1,4 +1,4 @@
-"""Changes one file of a finished run, and gives the run to every command: each must name the file, or make it again to the last bit."""
+"""Changes one file of a finished run, and gives the run to every command: each must name it, or make it again to the last bit."""
 
 import json
 import random
@@ -44,6 +44,7 @@ def rekinded(data: bytes, draw: random.Random, others: list[bytes]) -> bytes:
 
 def huge(data: bytes, draw: random.Random, others: list[bytes]) -> bytes:
     """A number in its JSON is NaN, infinite, huge or another one."""
+
     def change(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError
@@ -88,19 +89,40 @@ def _edited(data: bytes, draw: random.Random, change: Callable[[Any], Any]) -> b
 
 
 DAMAGES: dict[str, Damage] = {
-    "one bit": flipped, "cut off": truncated, "empty": lambda data, *_: b"", "of another file": swapped, "another kind": rekinded,
-    "another number": huge, "no object": another, "gone": lambda *_: b"",
+    "one bit": flipped,
+    "cut off": truncated,
+    "empty": lambda data, *_: b"",
+    "of another file": swapped,
+    "another kind": rekinded,
+    "another number": huge,
+    "no object": another,
+    "gone": lambda *_: b"",
 }
 CHECKPOINT = "train/ht/seed0/checkpoints/step_000002"
 VERDICTS, PICTURES = "verdicts/embedded_geneval/main", "images/{}/embedded_geneval/main"
 FILES = (
-    "config.json", "complete.json",
-    *(f"train/ht/seed0/{name}" for name in ("metrics.jsonl", "timing.jsonl", "rewards.json")), "train/pretrain/seed0/metrics.jsonl",
-    *(f"{CHECKPOINT}/{name}" for name in (
-        "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json", "trainer_state/state.json",
-        "trainer_state/optimizer.safetensors", "trainer_state/files.json")),
-    *(f"{PICTURES.format(policy)}/{name}" for policy in ("base", "ht-seed0") for name in (
-        "manifest.jsonl", "meta.json", "colors-heldout-000_0.png", "two_object-heldout-000_0.png")),
+    "config.json",
+    "complete.json",
+    *(f"train/ht/seed0/{name}" for name in ("metrics.jsonl", "timing.jsonl", "rewards.json")),
+    "train/pretrain/seed0/metrics.jsonl",
+    *(
+        f"{CHECKPOINT}/{name}"
+        for name in (
+            "model.safetensors",
+            "config.json",
+            "tokenizer.json",
+            "vq/codebook.safetensors",
+            "files.json",
+            "trainer_state/state.json",
+            "trainer_state/optimizer.safetensors",
+            "trainer_state/files.json",
+        )
+    ),
+    *(
+        f"{PICTURES.format(policy)}/{name}"
+        for policy in ("base", "ht-seed0")
+        for name in ("manifest.jsonl", "meta.json", "colors-heldout-000_0.png", "two_object-heldout-000_0.png")
+    ),
     *(f"{VERDICTS}/{policy}.{ending}" for policy in ("base", "pretrain-seed0") for ending in ("jsonl", "meta.json")),
     *(f"report/{name}" for name in ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")),
 )
@@ -148,7 +170,9 @@ class Damaged:
             return outcome
         path.write_bytes(data) if self.damage != "gone" else path.unlink()
         before = results(scratch, {str(scratch): "PLACE"})
-        code, told, printed, error = attempt(import_module(f"bench.{self.command}").main, COMMANDS[self.command](run, ground), scratch)
+        code, told, printed, error = attempt(
+            import_module(f"bench.{self.command}").main, COMMANDS[self.command](run, ground), scratch
+        )
         said = f"ended with {code}: {told.strip()[-300:] or printed.strip()[-200:]}"
         if error or "Traceback" in told:
             outcome.add("traceback", error or told[-400:])
@@ -175,6 +199,7 @@ class Damaged:
 
 def undamaged(command: str, ground: Ground) -> Contents:
     """What is there after a command on the run that nobody damaged."""
+
     def make(folder: Path) -> None:
         folder.mkdir(parents=True)
         shutil.copytree(made.finished(ground), folder / "run")
@@ -186,16 +211,22 @@ def undamaged(command: str, ground: Ground) -> Contents:
 
 def cases(seed: int, trials: int) -> list[Damaged]:
     """Every command on every damage of every file, in an order that the seed draws."""
-    found = [Damaged(f"{command}: {file}: {damage}", command, file, damage, command, seed)
-             for command in COMMANDS for file in FILES for damage in DAMAGES]
+    found = [
+        Damaged(f"{command}: {file}: {damage}", command, file, damage, command, seed)
+        for command in COMMANDS
+        for file in FILES
+        for damage in DAMAGES
+    ]
     random.Random(f"damage {seed}").shuffle(found)
     return found
 
 
 PART = Part(
-    "damage", "Damaged files",
+    "damage",
+    "Damaged files",
     "One file of a finished run has another bit, lacks its end or everything, holds another file, JSON of another kind or another "
-    "number, or is gone. Right is that the command names it, or makes it again to the last bit, or does not read it and writes what it "
-    "would have written; never other numbers.",
-    cases, usual=240,
+    "number, or is gone. Right is that the command names it, or makes it again to the last bit, or does not read it and writes "
+    "what it would have written; never other numbers.",
+    cases,
+    usual=240,
 )

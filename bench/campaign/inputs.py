@@ -30,6 +30,7 @@ class _Seen(Exception):
 @cache
 def flags(command: str) -> dict[str, argparse.Action]:
     """What a command line may hold, by flag or, for words without one, by name."""
+
     def show(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _Seen(parser)
 
@@ -83,7 +84,10 @@ class Line:
         elif code not in (EXIT_USAGE, EXIT_INCOMPLETE):
             outcome.add("words", f"{line} ended with {code}: {told[-300:]}")
         elif len(lines := told.strip().splitlines()) != 1 or not lines[0].startswith("error: ") or len(lines[0]) > 2000:
-            outcome.add("words", f"{line} told {len(lines)} lines with {len(told)} letters, not one sentence: {told[:200]} ... {told[-150:]}")
+            outcome.add(
+                "words",
+                f"{line} told {len(lines)} lines with {len(told)} letters, not one sentence: {told[:200]} ... {told[-150:]}",
+            )
         elif printed:
             outcome.add("words", f"{line} printed beside its refusal: {printed[:300]}")
         if (after := _listing(scratch, *shared.values())) != before:
@@ -154,7 +158,9 @@ def cases(seed: int, trials: int) -> list[Line]:
                 continue
             extra = nonsense.EXTRA.get((command, flag), [])
             for number, value in enumerate(nonsense.KINDS[kind]):
-                found.append(Line(f"{command} {flag} {number}: {_short(value)}", command, tuple(_line(command, base, flag, value) + extra)))
+                found.append(
+                    Line(f"{command} {flag} {number}: {_short(value)}", command, tuple(_line(command, base, flag, value) + extra))
+                )
         found += _mistyped(command, base)
     random.Random(f"inputs {seed}").shuffle(found)
     return sorted(found, key=lambda line: line.words != ("UNKNOWN",))
@@ -179,9 +185,11 @@ def _mistyped(command: str, base: list[str]) -> Iterator[Line]:
 
 
 PART = Part(
-    "inputs", "Bad command lines",
-    "Every flag of every command is given what its kind cannot be (bench/campaign/nonsense.py says for each what that is), is typed "
-    "wrongly, or lacks its value. Right is one sentence on standard error, exit code 2 (3 where something is missing), and nothing "
-    "written.",
-    cases, usual=700,
+    "inputs",
+    "Bad command lines",
+    "Every flag of every command is given what its kind cannot be (bench/campaign/nonsense.py says for each what that is), is "
+    "typed wrongly, or lacks its value. Right is one sentence on standard error, exit code 2 (3 where something is missing), "
+    "and nothing written.",
+    cases,
+    usual=700,
 )

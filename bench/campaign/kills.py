@@ -25,8 +25,8 @@ PLACE = "PLACE"
 @dataclass(frozen=True)
 class Scenario:
     """A command, module and arguments, that works in PLACE. before: fills PLACE. run: what bench.check recomputes afterwards, below
-    PLACE. by: "change" of a file in this process; "all" or "main": by the number of files that are there, all processes or the first
-    one only."""
+    PLACE. by: "change" of a file in this process; "all" or "main": by the number of files that are there, all processes or the
+    first one only."""
 
     command: Callable[[Ground], list[str]]
     kills: int
@@ -47,23 +47,64 @@ def scenarios() -> dict[str, Scenario]:
     at_work = [*made.PICTURES, "--out", out]
     found |= {
         "compare with workers": Scenario(
-            lambda g: ["bench.compare", *made.whole(g, "ht,pretrain"), "--jobs", "2", "--out", out], 5, run="run", by="all"),
+            lambda g: ["bench.compare", *made.whole(g, "ht,pretrain"), "--jobs", "2", "--out", out], 5, run="run", by="all"
+        ),
         "compare, main process": Scenario(
-            lambda g: ["bench.compare", *made.whole(g, "ht,mask"), "--jobs", "2", "--out", out], 5, run="run", by="main"),
-        "generate": Scenario(lambda g: [
-            "bench.generate", "--checkpoint", f"ht={made.checkpoint(g)}", "--policy", str(made.policy(g)), *at_work, "--jobs", "0"], 6),
+            lambda g: ["bench.compare", *made.whole(g, "ht,mask"), "--jobs", "2", "--out", out], 5, run="run", by="main"
+        ),
+        "generate": Scenario(
+            lambda g: [
+                "bench.generate",
+                "--checkpoint",
+                f"ht={made.checkpoint(g)}",
+                "--policy",
+                str(made.policy(g)),
+                *at_work,
+                "--jobs",
+                "0",
+            ],
+            6,
+        ),
         "score": Scenario(lambda g: ["bench.score", out, "--jobs", "0"], 6, before=made.generated),
-        "score --images": Scenario(lambda g: [
-            "bench.score", "--images", f"a={made.pictures(g)}", "--prompts", str(made.pictures(g) / "prompts.jsonl"),
-            "--benchmarks", "embedded_geneval", "--out", out], 6, run="run"),
+        "score --images": Scenario(
+            lambda g: [
+                "bench.score",
+                "--images",
+                f"a={made.pictures(g)}",
+                "--prompts",
+                str(made.pictures(g) / "prompts.jsonl"),
+                "--benchmarks",
+                "embedded_geneval",
+                "--out",
+                out,
+            ],
+            6,
+            run="run",
+        ),
         "report": Scenario(lambda g: ["bench.report", out], 6, before=made.bare, run="run"),
         "pretrain": Scenario(lambda g: ["bench.pretrain", *made.TINY, "--keep-every", "1", "--out", out], 8),
         "make_checkpoint": Scenario(lambda g: ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", out], 6),
         "export": Scenario(lambda g: ["bench.export", str(made.checkpoint(g)), "--out", out], 6),
         "card": Scenario(lambda g: ["bench.card", f"{out}/train/ht/seed0/checkpoints/step_000002"], 2, before=made.finished),
-        "tune": Scenario(lambda g: [
-            "bench.tune", "--methods", "pretrain", "--policy", str(made.policy(g)), "--budget", "iterations:1", "--samples", "1",
-            "--jobs", "1", "--out", out], 4, by="all"),
+        "tune": Scenario(
+            lambda g: [
+                "bench.tune",
+                "--methods",
+                "pretrain",
+                "--policy",
+                str(made.policy(g)),
+                "--budget",
+                "iterations:1",
+                "--samples",
+                "1",
+                "--jobs",
+                "1",
+                "--out",
+                out,
+            ],
+            4,
+            by="all",
+        ),
     }
     return found
 
@@ -128,7 +169,9 @@ class Kill:
         if scenario.run:
             checked = _run(["bench.check", str(place / scenario.run)])
             if checked.returncode:
-                outcome.add("mismatch", f"bench.check ends with {checked.returncode}: {checked.stdout[-400:]}{checked.stderr[-200:]}")
+                outcome.add(
+                    "mismatch", f"bench.check ends with {checked.returncode}: {checked.stdout[-400:]}{checked.stderr[-200:]}"
+                )
         return outcome
 
 
@@ -159,6 +202,7 @@ def _at_change(command: list[str], place: Path, at: float, reference: Path, by: 
 
 def _at_files(command: list[str], place: Path, at: float, reference: Path, by: str) -> subprocess.CompletedProcess:
     """Kills when a share of the files is there that the whole command leaves."""
+
     def files(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):  # a folder that is just renamed
             return sum(path.is_file() for path in folder.rglob("*"))
@@ -192,10 +236,11 @@ def cases(seed: int, trials: int) -> list[Kill]:
 
 
 PART = Part(
-    "kills", "Kills",
+    "kills",
+    "Kills",
     "A command is killed with SIGKILL right before a change of a file, at points spread over all its changes, and then run again; "
     "commands with worker processes are killed when a part of their files is there, all processes or the main one alone. Weights, "
-    "optimiser state, metrics, pictures, verdicts and all numbers of the report must be those of the undisturbed run to the last bit "
-    "(clocks and memory apart), no file may be left over, and bench.check must find nothing.",
+    "optimiser state, metrics, pictures, verdicts and all numbers of the report must be those of the undisturbed run to the "
+    "last bit (clocks and memory apart), no file may be left over, and bench.check must find nothing.",
     cases,
 )

@@ -8,8 +8,18 @@ from pathlib import Path
 
 from bench.campaign.cases import Ground
 
-SMALL = ["--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--set", "pretrain.updates_per_iteration=1",
-         "--set", "pretrain.batch=4"]
+SMALL = [
+    "--set",
+    "group_size=2",
+    "--set",
+    "prompts_per_iteration=2",
+    "--set",
+    "steps=2",
+    "--set",
+    "pretrain.updates_per_iteration=1",
+    "--set",
+    "pretrain.batch=4",
+]
 PICTURES = ["--benchmarks", "embedded_geneval", "--limit", "6", "--set", "main.steps=2", "--set", "main.samples=1"]
 TINY = ["--steps", "2", "--batch", "2", "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "32"]
 
@@ -43,6 +53,7 @@ def finished(ground: Ground) -> Path:
 
 def checkpoint(ground: Ground) -> Path:
     """A trained checkpoint, in a folder of its own."""
+
     def copy(folder: Path) -> None:
         shutil.copytree(finished(ground) / "train/ht/seed0/checkpoints/step_000002", folder)
 
@@ -51,13 +62,26 @@ def checkpoint(ground: Ground) -> Path:
 
 def generated(ground: Ground) -> Path:
     """A run of one checkpoint with its pictures and no verdicts."""
-    return ground.made("generated", lambda folder: command(
-        "bench.generate", "--checkpoint", f"ht={checkpoint(ground)}", "--policy", str(policy(ground)), *PICTURES, "--jobs", "0",
-        "--out", str(folder)))
+    return ground.made(
+        "generated",
+        lambda folder: command(
+            "bench.generate",
+            "--checkpoint",
+            f"ht={checkpoint(ground)}",
+            "--policy",
+            str(policy(ground)),
+            *PICTURES,
+            "--jobs",
+            "0",
+            "--out",
+            str(folder),
+        ),
+    )
 
 
 def bare(ground: Ground) -> Path:
     """A finished run without its report."""
+
     def copy(folder: Path) -> None:
         shutil.copytree(finished(ground), folder, ignore=shutil.ignore_patterns("report", ".lock"))
 
@@ -66,9 +90,12 @@ def bare(ground: Ground) -> Path:
 
 def pictures(ground: Ground) -> Path:
     """A folder of pictures with a list of their prompts."""
+
     def copy(folder: Path) -> None:
         folder.mkdir()
-        lines = [json.loads(line) for line in (finished(ground) / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line) for line in (finished(ground) / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()
+        ]
         named = []
         for number, line in enumerate(lines):
             source = finished(ground) / "images/base/embedded_geneval/main" / Path(line["image"]).name

@@ -29,6 +29,7 @@ class TookTooLong(BaseException):
 @contextlib.contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """Raises TookTooLong in the block after `seconds`; in the main thread only."""
+
     def ring(*_: Any) -> None:
         signal.setitimer(signal.ITIMER_REAL, 1.0)  # again, should somebody swallow it
         raise TookTooLong
@@ -134,4 +135,3 @@ def _workers(ground: Ground, jobs: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in list((pool._processes or {}).values()):
             process.terminate()
-

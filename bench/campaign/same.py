@@ -11,9 +11,13 @@ from bench.campaign.killing import Contents, contents
 
 CLOCKS = {"seconds", "created", "peak_memory_mb"}
 """Keys of JSON objects that tell of the clock or the machine."""
-VOLATILE = re.compile(r"(^|/)(timing\.jsonl|config\.json|state\.json|files\.json|pretrain\.jsonl|meta\.json|tune\.md|tune\.json|report/.*)$")
+VOLATILE = re.compile(
+    r"(^|/)(timing\.jsonl|config\.json|state\.json|files\.json|pretrain\.jsonl|meta\.json|tune\.md|tune\.json|report/.*)$"
+)
 """Files whose hashes, in the lists of files, hold clocks."""
-DRAWN = re.compile(r"(^|/)report/(?!table\.csv|categories|contact_sheet|unmasking|curves_(iterations|forwards)\.png|differences\.png)")
+DRAWN = re.compile(
+    r"(^|/)report/(?!table\.csv|categories|contact_sheet|unmasking|curves_(iterations|forwards)\.png|differences\.png)"
+)
 """Of a report, what shows seconds somewhere; its table.csv has all numbers, and bench.check makes the rest again."""
 IGNORED = re.compile(r"(^|/)(\.lock|timing\.jsonl|tune\.md)$|\.pdf$")
 COSTS = ("seconds", "memory")
@@ -27,8 +31,11 @@ def results(folder: Path, names: dict[str, str] | None = None) -> Contents:
 
 def differences(wanted: Contents, there: Contents) -> list[str]:
     """One sentence for each file that is not as wanted."""
-    return [f"{name} {'differs' if name in wanted and name in there else 'is gone' if name in wanted else 'is left over'}"
-            for name in sorted(wanted.keys() | there.keys()) if wanted.get(name) != there.get(name)]
+    return [
+        f"{name} {'differs' if name in wanted and name in there else 'is gone' if name in wanted else 'is left over'}"
+        for name in sorted(wanted.keys() | there.keys())
+        if wanted.get(name) != there.get(name)
+    ]
 
 
 def _essence(name: str, data: bytes, names: dict[str, str]) -> bytes:

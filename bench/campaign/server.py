@@ -86,6 +86,11 @@ def ask(port: int, body: bytes, timeout: float = 60.0) -> tuple[int, dict]:
         connection.close()
 
 
+def head(more: str) -> bytes:
+    """The beginning of a request."""
+    return f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{more}\r\n\r\n".encode()
+
+
 def fair(server: Server, seed: str) -> list[str]:
     """A client that asks as it should; what was wrong."""
     draw, wrong = random.Random(seed), []
@@ -105,8 +110,7 @@ def slow(server: Server, seed: str) -> list[str]:
     """A client that sends its request in drops, and is answered nevertheless."""
     draw = random.Random(seed)
     body, answers = question(draw)
-    head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    data = head.encode() + body
+    data = head(f"Content-Length: {len(body)}\r\nConnection: close") + body
     try:
         with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             for start in range(0, len(data), max(1, len(data) // 20)):
@@ -124,8 +128,7 @@ def resetting(server: Server, seed: str) -> list[str]:
     draw = random.Random(seed)
     for _ in range(REQUESTS):
         body, _ = question(draw)
-        head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        data = head + body
+        data = head(f"Content-Length: {len(body)}") + body
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
             connection.sendall(data[: draw.randrange(len(data) + 1)])
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -135,12 +138,19 @@ def resetting(server: Server, seed: str) -> list[str]:
 def large(server: Server, seed: str) -> list[str]:
     """A client whose bodies are too large, or that says no or another length; refused with the right status."""
     wrong, body = [], b"x" * ((BODY << 20) + 1000)
-    for wanted, data, header in ((413, body, str(len(body))), (413, b"", str(10**12)), (411, b"", ""), (400, b"{" * 4000, "4000"),
-                                 (400, b'{"items": {}}', "13"), (411, b"", "-5"), (411, b"", "²")):
-        head = f"POST /score HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n{f'Content-Length: {header}' if header else 'X: y'}"
+    for wanted, data, header in (
+        (413, body, str(len(body))),
+        (413, b"", str(10**12)),
+        (411, b"", ""),
+        (400, b"{" * 4000, "4000"),
+        (400, b'{"items": {}}', "13"),
+        (411, b"", "-5"),
+        (411, b"", "²"),
+    ):
+        said = head(f"Content-Length: {header}" if header else "X: y")
         try:
             with socket.create_connection(("127.0.0.1", server.port), timeout=90) as connection:
-                connection.sendall(head.encode() + b"\r\n\r\n" + data)
+                connection.sendall(said + data)
                 if wanted == 413 and not data:
                     connection.shutdown(socket.SHUT_WR)
                 status = int(connection.recv(1 << 16).split()[1])
@@ -213,9 +223,10 @@ def cases(seed: int, trials: int) -> list[Crowd]:
 
 
 PART = Part(
-    "server", "Scorer server",
-    "A stand-in scorer behind bench.serve is asked by 50 clients at once, with others that send in drops, hang up hard in the midst, "
-    "or send bodies that are too large or of no length. Right is every answer to the last digit, no connection that is reset, and no "
-    "more threads, files or memory after three waves than after one.",
+    "server",
+    "Scorer server",
+    "A stand-in scorer behind bench.serve is asked by 50 clients at once, with others that send in drops, hang up hard in the "
+    "midst, or send bodies that are too large or of no length. Right is every answer to the last digit, no connection that is "
+    "reset, and no more threads, files or memory after three waves than after one.",
     cases,
 )

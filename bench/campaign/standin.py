@@ -1,6 +1,6 @@
 """A scorer without a model behind `bench.serve`, for the campaign alone: registered in this process and in no package.
 
-    python -m bench.campaign.standin --port 0
+python -m bench.campaign.standin --port 0
 """
 
 import sys

@@ -32,7 +32,8 @@ LAYOUTS = {
 @dataclass(frozen=True)
 class Cell:
     """One case. kind: "coverage" (of 95 % intervals), "family" (share of reports with any wrong word) or "power" (share of trials
-    that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover just 95 % here, and more is allowed."""
+    that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover just 95 % here, and more is
+    allowed."""
 
     kind: str
     group: str
@@ -211,14 +212,18 @@ def full_name(cell: Cell) -> str:
 
 def cases(seed: int, trials: int) -> list[Simulated]:
     """One for every cell, the long ones first."""
-    found = [Simulated(cell.kind, cell.group, full_name(cell), trials * (1 if cell.kind == "family" else 5), seed) for cell in cells()]
+    more = {"family": 1, "coverage": 5, "power": 5}
+    found = [Simulated(cell.kind, cell.group, full_name(cell), trials * more[cell.kind], seed) for cell in cells()]
     return sorted(found, key=lambda case: case.kind != "family" or "7 methods" not in case.name)
 
 
 def table(rows: list[dict]) -> list[str]:
     """All cells by group; what is outside is marked."""
-    heads = {"coverage": "95 % intervals that hold the truth (nominal 95 %)", "family": "reports on equal methods with any wrong word "
-             "(nominal at most 5 %)", "power": "true differences that are told from 0"}
+    heads = {
+        "coverage": "95 % intervals that hold the truth (nominal 95 %)",
+        "family": "reports on equal methods with any wrong word (nominal at most 5 %)",
+        "power": "true differences that are told from 0",
+    }
     lines = []
     for kind, head in heads.items():
         mine = [row for row in rows if row["value"].get("kind") == kind]
@@ -241,14 +246,15 @@ def _above(value: dict) -> bool:
 
 
 OVER = (
-    f"*Over, as it must be*: fewer than {stats.FEW_HITS:g} hits, or misses, are to be expected. Only a handful of results are possible "
-    "then, and no interval can be had that covers just 95 %: after no hit at all, every valid interval holds a true share as small as "
-    "these. Such intervals are wider than they need be, which is said here and counts as no fault."
+    f"*Over, as it must be*: fewer than {stats.FEW_HITS:g} hits, or misses, are to be expected. Only a handful of results are "
+    f"possible "
+    "then, and no interval can be had that covers just 95 %: after no hit at all, every valid interval holds a true share as "
+    "small as these. Such intervals are wider than they need be, which is said here and counts as no fault."
 )
 PART = Part(
     "statistics", "Statistics",
-    "Pictures, prompts and training seeds are drawn with a known truth, and the report's own functions judge them. Outside is a 95 % "
-    "interval that covers less than 93.5 % or, without a reason, more than 96.5 %, and a kind of report in which equal methods are "
-    "called different in more than 6 %.",
+    "Pictures, prompts and training seeds are drawn with a known truth, and the report's own functions judge them. Outside is a "
+    "95 % interval that covers less than 93.5 % or, without a reason, more than 96.5 %, and a kind of report in which equal "
+    "methods are called different in more than 6 %.",
     cases,
 )

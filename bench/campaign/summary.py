@@ -61,15 +61,28 @@ def markdown(parts: list[Part], results: dict[str, Rows], asked: dict[str, int],
         told = ", ".join(f"{count} {kind}" for kind, count in counted.items()) or "no fault"
         seconds = sum(row["seconds"] for row in rows)
         left = f" ({asked[part.name] - len(rows)} are left)" if len(rows) < asked[part.name] else ""
-        lines += ["", f"## {part.title}", "", part.about, "",
-                  f"**{len(rows)} cases{left}, {told}**; {seconds / 60:.0f} minutes of one core.", ""]
+        lines += [
+            "",
+            f"## {part.title}",
+            "",
+            part.about,
+            "",
+            f"**{len(rows)} cases{left}, {told}**; {seconds / 60:.0f} minutes of one core.",
+            "",
+        ]
         table = getattr(import_module(f"bench.campaign.{part.name}"), "table", counts)
         lines += table(rows)
         if counted:
             lines += ["", "What was found:", ""]
             lines += [f"- {kind}: {KINDS[kind]}" for kind in counted]
-            lines += ["", *(f"1. {row['group']}: {_plain(row['name'])}: **{fault['kind']}**: {_plain(fault['told'])}"
-                            for row in rows for fault in row["faults"])]
+            lines += [
+                "",
+                *(
+                    f"1. {row['group']}: {_plain(row['name'])}: **{fault['kind']}**: {_plain(fault['told'])}"
+                    for row in rows
+                    for fault in row["faults"]
+                ),
+            ]
     return "\n".join(lines) + "\n"
 
 
