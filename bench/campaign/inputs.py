@@ -83,7 +83,7 @@ class Line:
             outcome.add("accepted", f"{line} {'was not over after a minute' if code is None else 'ended with 0'}: {printed[-200:]}")
         elif code not in (EXIT_USAGE, EXIT_INCOMPLETE):
             outcome.add("words", f"{line} ended with {code}: {told[-300:]}")
-        elif len(lines := told.strip().splitlines()) != 1 or not lines[0].startswith("error: ") or len(lines[0]) > 2000:
+        elif len(lines := told.strip().splitlines()) != 1 or code == EXIT_USAGE and not lines[0].startswith("error: ") or len(lines[0]) > 2000:
             outcome.add(
                 "words",
                 f"{line} told {len(lines)} lines with {len(told)} letters, not one sentence: {told[:200]} ... {told[-150:]}",

@@ -78,7 +78,10 @@ def test_nothing_found_is_0_and_the_summary_is_copied_below_the_mark(monkeypatch
     assert campaign(monkeypatch, tmp_path, [Made("a")], "--copy", str(page)) == 2 and page.read_text() == "mine"
 
 
-@pytest.mark.parametrize("argv", [["kils"], ["--cases", "-1"], ["--trials", "5"], ["--jobs", "0"], ["server", "--only", "no such case"]])
+WRONG = [["kils"], ["--cases", "-1"], ["--trials", "5"], ["--jobs", "0"], ["server", "--only", "no such case"]]
+
+
+@pytest.mark.parametrize("argv", WRONG)
 def test_a_wrong_command_line_is_one_sentence(argv, tmp_path, capsys):
     assert leave(command.main, [*argv, "--out", str(tmp_path / "out")]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
@@ -139,7 +142,8 @@ def test_only_clocks_may_differ(finished, tmp_path):
     metrics = two / "train/ht/seed0/metrics.jsonl"
     metrics.write_text(metrics.read_text().replace('"forwards": ', '"forwards": 1', 1))
     (two / "more.txt").touch()
-    assert same.differences(same.results(one), same.results(two)) == ["more.txt is left over", "train/ht/seed0/metrics.jsonl differs"]
+    told = ["more.txt is left over", "train/ht/seed0/metrics.jsonl differs"]
+    assert same.differences(same.results(one), same.results(two)) == told
 
 
 def test_every_damage_changes_the_file():
