@@ -83,17 +83,21 @@ class Line:
             outcome.add("accepted", f"{line} {'was not over after a minute' if code is None else 'ended with 0'}: {printed[-200:]}")
         elif code not in (EXIT_USAGE, EXIT_INCOMPLETE):
             outcome.add("words", f"{line} ended with {code}: {told[-300:]}")
-        elif len(lines := told.strip().splitlines()) != 1 or code == EXIT_USAGE and not lines[0].startswith("error: ") or len(lines[0]) > 2000:
-            outcome.add(
-                "words",
-                f"{line} told {len(lines)} lines with {len(told)} letters, not one sentence: {told[:200]} ... {told[-150:]}",
-            )
+        elif not one_sentence(told, code):
+            lines = len(told.strip().splitlines())
+            outcome.add("words", f"{line} told {lines} lines, {len(told)} letters: {told[:200]} ... {told[-150:]}")
         elif printed:
             outcome.add("words", f"{line} printed beside its refusal: {printed[:300]}")
         if (after := _listing(scratch, *shared.values())) != before:
             changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
             outcome.add("left", f"{line} wrote {', '.join(changed[:5])}")
         return outcome
+
+
+def one_sentence(told: str, code: int) -> bool:
+    """Whether a command that ended with `code` told one line of a length that somebody reads."""
+    lines = told.strip().splitlines()
+    return len(lines) == 1 and len(told) < 2000 and (code != EXIT_USAGE or told.startswith("error: "))
 
 
 def attempt(main: Callable[[list[str]], int], argv: list[str], folder: Path) -> tuple[int | None, str, str, str]:
