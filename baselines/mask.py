@@ -1,12 +1,15 @@
 """MaskGRPO (arXiv 2510.02880 and its published code): K random remaskings at a rising rate; the kept codes are the context."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
+from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Updates, at_least_one, uniform
+from htgrpo.values import Number
 
-from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, at_least_one, uniform
-from htgrpo.options import require
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -19,15 +22,11 @@ class Mask(Method):
     """
 
     title = "MaskGRPO"
-    updates_per_rollout: int = 8
-    min_rate: float = 0.8
+    updates_per_rollout: Updates = 8
+    min_rate: Annotated[float, Number(0, 1)] = 0.8
     mask_agg: Literal["current", "all_iterations"] = "current"
     loss_norm: Literal["rollout_mean", "token_mean"] = "rollout_mean"
     kl_ref: Literal["ref", "old"] = "ref"
-
-    def __post_init__(self):
-        require(self.updates_per_rollout >= 1, "mask.updates_per_rollout", self.updates_per_rollout, "it must be at least 1")
-        require(0.0 <= self.min_rate <= 1.0, "mask.min_rate", self.min_rate, "it must lie between 0 and 1")
 
     def rates(self) -> list[float]:
         """Mask rate of every update: min_rate + (1 - min_rate)(k + 1)/K, at most 0.999, as in the published code."""
@@ -35,6 +34,8 @@ class Mask(Method):
         return [min(self.min_rate + (1.0 - self.min_rate) * (k + 1) / count, 0.999) for k in range(count)]
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        import torch
+
         draws = [uniform(group.codes.shape, generator) for _ in self.rates()]
         masks = [at_least_one(u < rate, u) for u, rate in zip(draws, self.rates(), strict=True)]
         row = torch.arange(len(group.codes))[:, None].expand_as(group.codes)

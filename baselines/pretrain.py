@@ -1,18 +1,21 @@
 """Continued pre-training: the control that spends a method's compute on more supervised data instead of on rewards."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-import torch
-from torch import Tensor
-
-from htgrpo.interface import Method, RolloutGroup, Update
-from htgrpo.learner import Iteration, Setup
+from htgrpo.interface import Method, RolloutGroup, Update, Updates
 from htgrpo.options import require
-from htgrpo.pretraining import masked_backward, masked_batch
-from htgrpo.rng import generator
-from htgrpo.world.codec import PatchCodec
+from htgrpo.values import Whole
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from htgrpo.learner import Iteration, Setup
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,13 @@ class Pretrain(Method):
     """Options of the control: optimiser steps per iteration, and pictures per step."""
 
     title = "continued pre-training, a control"
-    updates_per_iteration: int = 4
-    batch: int = 64
+    updates_per_iteration: Updates = 4
+    batch: Annotated[int, Whole(1, 65536)] = 64
     rewarded = False
 
-    def __post_init__(self):
-        require(self.updates_per_iteration >= 1, "pretrain.updates_per_iteration", self.updates_per_iteration,
-                "it must be at least 1")
-        require(self.batch >= 1, "pretrain.batch", self.batch, "it must be at least 1")
+    def learner(self, setup: Setup) -> PretrainLearner:
+        from htgrpo.world.codec import PatchCodec
 
-    def learner(self, setup: Setup) -> "PretrainLearner":
         require(isinstance(setup.policy.codec, PatchCodec), "method", "pretrain",
                 f"its pictures are of the embedded world, and {setup.policy.backbone.name} has other image codes: leave it out")
         return PretrainLearner(self, setup)
@@ -47,6 +47,10 @@ class PretrainLearner:
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
         """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step does."""
+        from htgrpo.learner import Iteration
+        from htgrpo.pretraining import masked_batch
+        from htgrpo.rng import generator
+
         on_phase("update")
         started = time.perf_counter()
         losses, norms = [], []
@@ -62,6 +66,8 @@ class PretrainLearner:
 
     def _backward(self, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor) -> float:
         """The loss of a batch that all ranks share; adds this rank's part of its gradient."""
+        from htgrpo.pretraining import masked_backward
+
         ranks, part = self.setup.ranks, 0.0
         mine = ranks.share(list(range(len(codes))))
         with ranks.phase(self.setup.policy.net, learning=True):

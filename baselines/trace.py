@@ -1,13 +1,17 @@
 """TraceGRPO: TraceRL (arXiv 2509.06949) carried to images. A token is judged under what the rollout had revealed before it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor
-
-from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update
+from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update, Updates
 from htgrpo.options import require
+from htgrpo.values import Whole
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -22,18 +26,16 @@ class Trace(Method):
     """
 
     title = "TraceGRPO"
-    updates_per_rollout: int = 8
-    shrink: int = 1
+    updates_per_rollout: Updates = 8
+    shrink: Annotated[int, Whole(1, 100_000)] = 1
     norm: Literal["token", "group"] = "token"
     visit: Literal["every", "once"] = "every"
     kl_norm: Literal["share", "sum"] = "share"
     kl_ref: Literal["ref", "old"] = "ref"
 
-    def __post_init__(self):
-        require(self.updates_per_rollout >= 1, "trace.updates_per_rollout", self.updates_per_rollout, "it must be at least 1")
-        require(self.shrink >= 1, "trace.shrink", self.shrink, "it must be at least 1")
-
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        import torch
+
         trace = self.trace_groups(group.reveal_step)
         contexts, row = _rows(group.codes, trace)
         count = self.updates_per_rollout
@@ -46,12 +48,16 @@ class Trace(Method):
 
     def trace_groups(self, reveal_step: Tensor) -> Tensor:
         """int64 [G, N]: 0-based trace group of every token; the s-th block of `shrink` distinct steps of an image is group s."""
+        import torch
+
         groups = torch.empty_like(reveal_step)
         for index, steps in enumerate(reveal_step):
             groups[index] = torch.unique(steps, return_inverse=True)[1] // self.shrink
         return groups
 
     def _update(self, contexts: Tensor, row: Tensor, mask: Tensor) -> Update:
+        import torch
+
         rows = len(torch.unique(row[mask]))
         size = torch.bincount(row.flatten(), minlength=len(contexts))
         share = mask.double() / mask.sum() if self.norm == "token" else mask.double() / size[row] / rows
@@ -69,6 +75,8 @@ class TraceOnce(Trace):
 
 def _rows(codes: Tensor, trace: Tensor) -> tuple[Tensor, Tensor]:
     """One context row per (image, trace group): contexts int64 [rows, N] and row int64 [G, N]."""
+    import torch
+
     contexts, row, used = [], torch.empty_like(codes), 0
     for g, (image, group) in enumerate(zip(codes, trace, strict=True)):
         for value in range(int(group.max()) + 1):

@@ -4,13 +4,15 @@ Its training code was never published. The algorithm box and the worked example 
 are here. The equation bodies did not reach us, so the mean over masked tokens is our reading.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Updates, at_least_one, uniform
 
-from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, at_least_one, uniform
-from htgrpo.options import require
+if TYPE_CHECKING:
+    import torch
 
 TIMESTEPS = 1000
 
@@ -21,14 +23,11 @@ class Uni(Method):
     "sequence" for one ratio per image, exp of the mean log-ratio over its masked tokens."""
 
     title = "UniGRPO"
-    updates_per_rollout: int = 8
+    updates_per_rollout: Updates = 8
     spacing: Literal["box", "stride"] = "box"
     ratio: Literal["token", "sequence"] = "token"
     loss_norm: Literal["rollout_mean", "token_mean"] = "rollout_mean"
     kl_ref: Literal["ref", "old"] = "ref"
-
-    def __post_init__(self):
-        require(self.updates_per_rollout >= 1, "uni.updates_per_rollout", self.updates_per_rollout, "it must be at least 1")
 
     def timesteps(self, start: int) -> list[int]:
         """The timesteps in 0..1000 of all updates, given the start in 0..999."""
@@ -38,6 +37,8 @@ class Uni(Method):
         return [(start + n * TIMESTEPS // count) % TIMESTEPS for n in range(count)]
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        import torch
+
         start = int(uniform((1,), generator) * TIMESTEPS)
         row = torch.arange(len(group.codes))[:, None].expand_as(group.codes)
         weight = torch.ones_like(group.codes, dtype=torch.float64)

@@ -1,8 +1,11 @@
 """`python -m bench`: the list of commands."""
 
-import argparse
+import sys
+from importlib import import_module
 
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import OneOf
 
 COMMANDS = {
     "compare": "train methods, generate, score and report: the main job",
@@ -29,28 +32,22 @@ COMMANDS = {
 }
 
 
+def parser() -> Parser:
+    """The command line without a command."""
+    p = Parser("", "HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?")
+    p.prog, listing = "python -m bench", "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items())
+    p.usage, p.epilog = "python -m bench [COMMAND ...]", f"commands (each explains itself with --help):\n{listing}"
+    return p
+
+
 def main(argv: list[str] | None = None) -> int:
     """Prints the list, or runs a command given as the first word."""
-    listing = "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items())
-    p = argparse.ArgumentParser(
-        prog="python -m bench",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?",
-        epilog=f"commands (each explains itself with --help):\n{listing}",
-    )
-    p.add_argument("command", nargs="?", metavar="COMMAND", help="one of the commands below")
-    p.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments")
-    args = p.parse_args(argv)
-    if args.command is None:
-        p.print_help()
-        return 0
-    from importlib import import_module
-
-    from htgrpo.errors import suggest
-
-    if args.command not in COMMANDS:
-        raise suggest(args.command, COMMANDS, "command")
-    return import_module(f"bench.{args.command}").main(args.arguments)
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0][:1] != "-":
+        return import_module(f"bench.{OneOf(COMMANDS, 'command')(words[0], 'command')}").main(words[1:])
+    parser().parse_args(words)
+    parser().print_help()
+    return 0
 
 
 if __name__ == "__main__":

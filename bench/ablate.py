@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import arguments, estimate
+from bench import arguments, estimate, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
 
 if TYPE_CHECKING:
@@ -37,15 +38,17 @@ examples:
   python -m bench.ablate --dry-run                 what it would do, and how long that takes
   python -m bench.ablate A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12
 
-exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
+exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
+same command again)
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("ablate", DESCRIPTION)
+    p = Parser("ablate", DESCRIPTION)
     p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
-    p.add_argument("--seeds", metavar="N|LIST", help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)")
+    p.add_argument("--seeds", type=kinds.seeds, metavar="N|LIST",
+                   help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)")
     arguments.add_preset(p)
     arguments.add_start(p)
     arguments.add_training(p)
@@ -64,16 +67,17 @@ def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
     from bench import machine
-    from bench.pipeline import say
     from bench.presets import read
     from bench.running import Options
-    from bench.variants import run_all
     from bench.work import GENERATE, SCORE, TRAIN
-    from reports.ablations import VARIANTS
 
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
+    from bench.pipeline import say
+    from bench.variants import run_all
+    from reports.ablations import VARIANTS
+
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     stages = (TRAIN, GENERATE, SCORE)
@@ -123,8 +127,8 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
         key = text.partition("=")[0]
         if key.removeprefix(f"{method}.") in taken and key != key.removeprefix(f"{method}."):
             raise UserError(f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out")
-    args.methods, args.checkpoint, args.claim = method, [], None
-    args.seeds = args.seeds if args.seeds is not None else str(data["seeds"])
+    args.methods, args.checkpoint, args.claim = [method], [], None
+    args.seeds = args.seeds or list(range(data["seeds"]))
     parsed = from_arguments(args)
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):

@@ -1,54 +1,76 @@
 """Flags that several commands share. Their help is meant to teach: what a thing is, what it takes, an example."""
 
-import argparse
-from pathlib import Path
-
+from bench import kinds
+from bench.benchmarks.registry import check as check_benchmark
+from bench.flags import Parser
 from bench.presets import PRESETS, gpus
 from bench.request import SPLITS
+from bench.running import TRACKERS
 from bench.weights import EMBEDDED
+from htgrpo.errors import UserError
 from htgrpo.registry import BACKBONES, BENCHMARKS, METHODS
+from htgrpo.values import Names, OneOf, Resolution, Text, Whole, refuse
+
+METHOD = OneOf(METHODS.names, "method")
+BACKBONE = OneOf(lambda: [EMBEDDED, *BACKBONES.names()], "backbone")
+COUNT = Whole(1, 10**7)
+"""Of prompts, pictures and the like."""
+JOBS = Whole(0, 4096)
+DTYPE = OneOf(("float32", "bfloat16", "float16"), "dtype")
+"""Of a scorer."""
 
 
-def new_parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser whose description keeps its lines."""
-    return argparse.ArgumentParser(
-        prog=f"python -m bench.{command}",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def benchmark(value: str, name: str) -> str:
+    """A benchmark's name."""
+    try:
+        return check_benchmark(Text(most=200)(value, name))
+    except UserError as error:
+        raise UserError(f"{name}: {error.message}") from error
 
 
-def add_start(p: argparse.ArgumentParser) -> None:
+def picture_setting(value: str, name: str) -> str:
+    """KEY=VALUE of `--set` where nothing is trained."""
+    owner, dot, _ = Text()(value, name).partition("=")[0].rpartition(".")
+    if not dot or owner in METHODS.names():
+        raise refuse(name, value, "nothing is trained here: it takes SETTING.KEY=VALUE or text.KEY=VALUE, such as main.steps=12")
+    return value
+
+
+def add_start(p: Parser) -> None:
     """The weights everything starts from."""
     p.add_argument(
         "--policy",
+        type=kinds.place,
         metavar="NAME_OR_PATH",
         help="starting weights: 'embedded' (default, ships with the package), a checkpoint folder, a folder in the layout of a "
         "published model, or the hub id of one, such as Gen-Verse/MMaDA-8B-MixCoT, which is looked up in the usual cache",
     )
     p.add_argument(
         "--backbone",
+        type=BACKBONE,
         metavar="NAME",
         help=f"model family of the weights: {', '.join([EMBEDDED, *BACKBONES.names()])} (default: what the policy's folder says). "
         "It brings token ids, prompt layout, sampler and image decoder, and the settings of bench/presets/backbone_NAME.json; "
         "without --policy it means the family's published weights",
     )
     p.add_argument(
-        "--revision", metavar="REV", help="commit, tag or branch of the hub id in --policy (default: the one in the cache, main)"
+        "--revision", type=kinds.revision, metavar="REV",
+        help="commit, tag or branch of the hub id in --policy (default: the one in the cache, main)",
     )
     p.add_argument(
         "--resolution",
+        type=Resolution(empty=False),
         metavar="HxW|N",
         help="size of the pictures in pixels, in training and scoring, e.g. 512 or 768x1536 (HEIGHTxWIDTH), where the preset names "
         "none (default: the policy's own)",
     )
 
 
-def add_checkpoints(p: argparse.ArgumentParser) -> None:
+def add_checkpoints(p: Parser) -> None:
     """Weights that are scored as they are."""
     p.add_argument(
         "--checkpoint",
+        type=kinds.place,
         action="append",
         default=[],
         metavar="METHOD=PATH",
@@ -57,18 +79,20 @@ def add_checkpoints(p: argparse.ArgumentParser) -> None:
     )
 
 
-def add_benchmarks(p: argparse.ArgumentParser) -> None:
+def add_benchmarks(p: Parser) -> None:
     """What the policies are scored on."""
     p.add_argument(
         "--benchmarks",
+        type=Names(benchmark),
         metavar="NAMES",
         help=f"comma-separated benchmarks: {', '.join(BENCHMARKS.names())} (default: all of the preset). SCORER@BENCHMARK puts a "
         "scorer on the pictures of another one, e.g. imagereward@geneval. text asks the policy itself, to see whether training has "
         "cost it language, on our small tasks or as text@TASK on one of lm-eval's, e.g. text@gsm8k",
     )
-    p.add_argument("--limit", type=int, metavar="N", help="use the first N prompts of each benchmark, categories taking turns")
+    p.add_argument("--limit", type=COUNT, metavar="N", help="use the first N prompts of each benchmark, categories taking turns")
     p.add_argument(
         "--subset",
+        type=kinds.Drawn(),
         action="append",
         default=[],
         metavar="NAME:N",
@@ -77,23 +101,26 @@ def add_benchmarks(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--curve",
-        type=int,
+        type=Whole(0, COUNT.high),
+       
         metavar="N",
         help="also score every saved checkpoint on N prompts of the first benchmark, for the learning curves (default: the "
         "preset's; 0: none)",
     )
     p.add_argument(
         "--split",
+        type=OneOf(SPLITS, "split"),
         default="heldout",
         metavar="|".join(SPLITS),
         help="prompts to score on (default heldout); validation is for tuning",
     )
 
 
-def add_training(p: argparse.ArgumentParser) -> None:
+def add_training(p: Parser) -> None:
     """How methods are trained."""
     p.add_argument(
         "--budget",
+        type=kinds.views,
         metavar="KIND:N,...",
         help="when methods are compared: iterations:N (the same rollouts, reward queries and optimiser steps) or forwards:N (equal "
         "compute: sequences through the network, a training step counting three, rollouts included), or several with commas "
@@ -103,6 +130,7 @@ def add_training(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--reward",
+        type=kinds.reward,
         metavar="SPEC",
         help="weighted sum of rewards, e.g. objects=1,attributes=0.5; hpsv3=1,clip=1,unifiedreward=1 (any scorer, python -m "
         "bench.doctor lists them; NAME.KEY is a number of its evidence); geneval or geneval_strict; my_module:my_reward=1 (a "
@@ -110,18 +138,21 @@ def add_training(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument(
         "--train-prompts",
+        type=kinds.place,
         metavar="NAME|FILE",
         help="what is trained on: embedded (default), geneval_train (python -m bench.fetch geneval_train), a .txt file with a "
         'prompt a line, or a .jsonl, .json, .csv or .tsv file of {"prompt", "id", "category", "spec"}, all but the first optional; '
         "a prompt that stands there twice is drawn twice as often",
     )
-    p.add_argument("--report-to", metavar="TRACKER", help="also log to tensorboard, wandb or trackio (default: none)")
+    p.add_argument("--report-to", type=OneOf(TRACKERS, "tracker"), metavar="TRACKER",
+                   help="also log to tensorboard, wandb or trackio (default: none)")
 
 
-def add_overrides(p: argparse.ArgumentParser, common: bool = True) -> None:
+def add_overrides(p: Parser, common: bool = True) -> None:
     """Single settings."""
     p.add_argument(
         "--set",
+        type=Text() if common else picture_setting,
         action="append",
         default=[],
         metavar="KEY=VALUE",
@@ -132,10 +163,11 @@ def add_overrides(p: argparse.ArgumentParser, common: bool = True) -> None:
     )
 
 
-def add_preset(p: argparse.ArgumentParser) -> None:
+def add_preset(p: Parser) -> None:
     """Defaults of everything else."""
     p.add_argument(
         "--preset",
+        type=OneOf(PRESETS, "preset"),
         default="quick",
         metavar="|".join(PRESETS),
         help="quick (default): one training seed, minutes. full: four seeds, six methods, two samplers, with and without "
@@ -144,10 +176,11 @@ def add_preset(p: argparse.ArgumentParser) -> None:
     )
 
 
-def add_scorers(p: argparse.ArgumentParser) -> None:
+def add_scorers(p: Parser) -> None:
     """Where scorers are that are not on this machine."""
     p.add_argument(
         "--scorer-url",
+        type=kinds.scorer_url,
         action="append",
         default=[],
         metavar="NAME=URL",
@@ -157,15 +190,17 @@ def add_scorers(p: argparse.ArgumentParser) -> None:
     )
 
 
-def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
+def add_running(p: Parser, jobs: bool = True) -> None:
     """How work is run; none of it changes which run it is."""
     p.add_argument(
-        "--device", default="auto", metavar="auto|cpu|cuda", help="where networks run (default auto: cuda where there is one)"
+        "--device", type=kinds.Device(), default="auto", metavar="auto|cpu|cuda",
+        help="where networks run (default auto: cuda where there is one)",
     )
     if jobs:
         p.add_argument(
             "--jobs",
-            type=int,
+        type=JOBS,
+           
             metavar="N",
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )
@@ -173,6 +208,7 @@ def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
     p.add_argument("--dry-run", action="store_true", help="print the plan and the expected time, and write nothing")
     p.add_argument(
         "--gpu",
+        type=OneOf(lambda: gpus()["gpus"], "card"),
         metavar="NAME",
         help="with --dry-run on a published backbone: the card whose time and memory are estimated, of "
         f"{', '.join(gpus()['gpus'])} (default: the one here, else {gpus()['default']})",
@@ -180,14 +216,14 @@ def add_running(p: argparse.ArgumentParser, jobs: bool = True) -> None:
     add_json(p)
 
 
-def add_json(p: argparse.ArgumentParser) -> None:
+def add_json(p: Parser) -> None:
     """Output for machines."""
     p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
 
 
-def add_out(p: argparse.ArgumentParser, default: str) -> None:
+def add_out(p: Parser, default: str) -> None:
     """The run's folder."""
-    p.add_argument("--out", type=Path, metavar="RUN", help=f"folder of the run (default: {default})")
+    p.add_argument("--out", type=kinds.NewFolder(), metavar="RUN", help=f"folder of the run (default: {default})")
 
 
 def method_names() -> str:

@@ -7,22 +7,22 @@ Results are those that the run holds for these very weights, with their interval
 sent anywhere.
 """
 
-import argparse
 from pathlib import Path
 
+from bench import kinds
 from bench.cli import run_main
+from bench.flags import Parser
 
 FILE = "README.md"
 MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.card", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
-                                allow_abbrev=False)
-    p.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
-    p.add_argument("--run", type=Path, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)")
-    p.add_argument("--out", type=Path, metavar="FILE", help=f"default: {FILE} in the checkpoint's folder")
+    p = Parser("card", __doc__)
+    p.add_argument("checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
+    p.add_argument("--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)")
+    p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder")
     p.add_argument("--overwrite", action="store_true", help="also replace a card that this command did not write")
     return p
 
@@ -34,10 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     from htgrpo.errors import UserError
     from htgrpo.files import atomic_write_text
 
-    out = args.out or Path(args.checkpoint) / FILE
-    facts = collect(args.checkpoint, args.run)
-    if out.is_dir():
-        raise UserError(f"--out is the folder {str(out)!r}: give a file, such as {str(out / FILE)!r}")
+    out = args.out or args.checkpoint / FILE
+    facts = collect(str(args.checkpoint), args.run)
     if out.is_file() and not args.overwrite and MARK not in out.read_text("utf-8", errors="replace"):
         raise UserError(f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite")
     atomic_write_text(out, render(facts))

@@ -169,12 +169,13 @@ def _row(result: "Result", name: str) -> dict[str, str]:
     from reports.text import NONE, bounds, number
 
     block, score, gain = result.block, result.scores[name].headline, result.pair(BASE, name)
-    difference = NONE
+    one, difference = next(method for method in block.methods if method.name == name), NONE
     if gain:
         change = (gain if gain.a == name else gain.flipped()).checkpoints
         difference = f"{number(change.estimate, block.scale, True)} {bounds(change, block.scale, True)}"
-    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": str(result.prompts_used),
-            "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}", "gain": difference}
+    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": block.size,
+            "judged": one.coverage, "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
+            "gain": difference}
 
 
 def _protocol(result: "Result") -> str:
@@ -200,7 +201,8 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
         metric_type="score",
         metric_name=f"{block.title} ({block.when}; setting {block.setting})",
         metric_value=round(score.estimate, digits),
-        metric_args={"interval_95": interval, "prompts": result.prompts_used, "claim": "these weights, prompts sampled"},
+        metric_args={"interval_95": interval, "prompts": result.prompts_used, "size": block.size,
+                     "claim": "these weights, prompts sampled"},
     )
 
 

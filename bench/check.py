@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import arguments
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 
 if TYPE_CHECKING:
     from bench.checking.findings import Findings
@@ -30,17 +31,17 @@ example:
 """
 
 
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("check", DESCRIPTION)
+    p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
+    arguments.add_json(p)
+    return p
+
+
 def main(argv: list[str] | None = None) -> int:
     """Checks; returns the exit code."""
-    p = arguments.new_parser("check", DESCRIPTION)
-    p.add_argument("run", type=Path, metavar="RUN", help="the run folder")
-    arguments.add_json(p)
-    args = p.parse_args(argv)
-    from bench.rundir import CONFIG
-    from htgrpo.errors import UserError
-
-    if not (args.run / CONFIG).is_file():
-        raise UserError(f"{str(args.run)!r} holds no {CONFIG}: give the folder that bench.compare or bench.train wrote to")
+    args = parser().parse_args(argv)
     findings = check(args.run)
     if args.json:
         parts = {name: getattr(findings, name) for name in ("status", "mismatches", "missing", "unchecked", "counts")}

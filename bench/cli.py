@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 
 from bench.machine import is_main_process, processes
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
@@ -14,7 +15,12 @@ GRACE = 3.0
 
 
 def run_main(main: Callable[[], int]) -> None:
-    """Runs `main` and leaves the process with its exit code: 0 ok, 1 gate failed, 2 usage, 3 incomplete or interrupted."""
+    """Runs `main` and leaves the process with its exit code: 0 ok, 1 gate failed, 2 usage, 3 incomplete or interrupted.
+
+    Usage includes what is not there and has to be brought first: weights, prompts, a server."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter shows its number
     try:
         code = main()
     except UserError as error:

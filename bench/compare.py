@@ -1,10 +1,11 @@
 """Compares training methods: trains each from the same policy, generates on held-out prompts, scores, and reports."""
 
-import argparse
 from pathlib import Path
 
-from bench import arguments
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import Names
 
 DESCRIPTION = """\
 Which method trains the policy better, on which benchmark, and is the difference real?
@@ -23,20 +24,23 @@ examples:
   python -m bench.compare --backbone mmada --dry-run --gpu h100        what the 8B study costs, without its weights
   python -m bench.compare --policy runs/tiny-mmada --budget iterations:2 --limit 12        on a random policy in MMaDA's layout
 
-exit codes: 0 done, 2 wrong usage, 3 something is missing or it was interrupted (run the same command again)
+exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
+same command again)
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("compare", DESCRIPTION)
+    p = Parser("compare", DESCRIPTION)
     p.add_argument(
         "--methods",
+        type=Names(),
         metavar="NAMES",
         help=f"comma-separated methods to train: {arguments.method_names()} (default: the preset's, quick: mask,trace,ht)",
     )
     p.add_argument(
-        "--seeds", metavar="N|LIST", help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)"
+        "--seeds", type=kinds.seeds, metavar="N|LIST",
+        help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
     )
     arguments.add_preset(p)
     arguments.add_start(p)

@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from bench.images import manifest
+from bench.machine import versions
 from bench.request import Request
 from bench.rundir import CARD, SEAL, RunDir
 from htgrpo.errors import UserError
@@ -46,8 +47,9 @@ def code_identity() -> str:
 
 
 def stamp(request: Request, stages: tuple[str, ...]) -> str:
-    """Hex identity of a command's work."""
-    return sha256_json([asdict(request), sorted(stages), code_identity()])
+    """Hex identity of a command's work, and of everything that may decide what comes of it. Which claim is the main one decides
+    nothing, and is named by the first command that scores."""
+    return sha256_json([{**asdict(request), "claim": None}, sorted(stages), code_identity(), versions()])
 
 
 def sealed(run: RunDir) -> Seal | None:

@@ -65,7 +65,7 @@ def few(chosen: Selection, count: int) -> Selection:
     ids = {prompt.id for prompt in drawn}
     own = tuple(prompt for prompt in chosen.prompts if prompt.id in ids)
     pictures = replace(chosen.drawn, prompts=tuple(drawn), sha256=prompt_set_sha256(drawn))
-    return Selection(chosen.benchmark, own, prompt_set_sha256(own), pictures)
+    return Selection(chosen.benchmark, own, prompt_set_sha256(own), pictures, chosen.whole)
 
 
 def _targets(context: "Context", method: str) -> list[Target]:

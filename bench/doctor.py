@@ -1,12 +1,14 @@
 """What can be scored here: every scorer's environment, weights, device and self-test, and what to run next."""
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.arguments import add_scorers
+from bench.arguments import add_json, add_scorers
 from bench.cli import run_main
+from bench.flags import Parser
+from bench.kinds import Device
+from bench.scorers import registry, servers
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
@@ -40,23 +42,25 @@ class Finding:
         return self.weights == "found" and self.self_test in ("passed", NOT_RUN)
 
 
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("doctor", DESCRIPTION)
+    p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
+    p.add_argument("--device", type=Device(("cpu", "cuda"), numbered=True),
+                   help="cpu, cuda ... (default: a GPU where there is one)")
+    add_scorers(p)
+    p.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
+    add_json(p)
+    return p
+
+
 def main(argv: list[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.doctor", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
-    parser.add_argument("--device", default=None, help="cpu, cuda ... (default: a GPU where there is one)")
-    add_scorers(parser)
-    parser.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    args = parser.parse_args(argv)
-    from bench.scorers import opening
-    from bench.scorers.registry import SCORERS
-
-    opening.use_servers(args.scorer_url)
-    names = [name if name in opening.servers() else SCORERS.check(name) for name in args.scorers] or opening.names()
+    args = parser().parse_args(argv)
+    servers.use_servers(args.scorer_url)
+    names = [name if name in servers.servers() else registry.SCORERS.check(name) for name in args.scorers] or servers.names()
     device = args.device or _device()
-    findings = [examine(name, SCORERS.get, device, args.quick) for name in names]
+    findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
         print(json.dumps([asdict(one) | {"ready": one.ready} for one in findings], indent=2))
     else:
@@ -68,7 +72,7 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
     from bench.scorers import opening
 
-    remote, kind = name in opening.servers(), None
+    remote, kind = name in servers.servers(), None
     try:
         kind = None if remote else get(name)
     except UserError as error:

@@ -7,24 +7,25 @@ Adapters (tuning=lora) are added to the weights they were trained on. A checkpoi
 state. Weights of the embedded world keep that world's format.
 """
 
-import argparse
-from pathlib import Path
-
+from bench import kinds
+from bench.arguments import BACKBONE
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import OneOf
 
 MADE_BY = "python -m bench.export"
 DTYPES = ("float32", "bfloat16", "float64")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.export", description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
-                                allow_abbrev=False)
-    p.add_argument("checkpoint", metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
-    p.add_argument("--out", type=Path, required=True, help="the new folder")
-    p.add_argument("--dtype", choices=DTYPES, help="of the weights (default: as those that training started from; in bfloat16 a "
-                   "small change\nby adapters is partly rounded away, and this command says how much of it)")
-    p.add_argument("--backbone", metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo")
+    p = Parser("export", __doc__)
+    p.add_argument("checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the new folder")
+    p.add_argument("--dtype", type=OneOf(DTYPES, "dtype"), metavar="DTYPE",
+                   help="of the weights (default: as those that training started from; in bfloat16 a "
+                   "small change by adapters is partly rounded away, and this command says how much of it)")
+    p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo")
     p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     return p
 

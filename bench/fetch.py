@@ -8,17 +8,19 @@ Every file is pinned by its content and checked before it is put in its place; o
 already are used from the folder that --assets or the environment variable HTGRPO_ASSETS names.
 """
 
-import argparse
 import os
 import sys
 import tempfile
 from pathlib import Path
 
+from bench import kinds
 from bench.assets import FOLDER, Asset, Source, cache_folder, find, has_content, manifest, named
 from bench.cli import run_main
 from bench.extract import make
+from bench.flags import Parser
 from htgrpo.errors import EXIT_OK, EXIT_USAGE, UserError
 from htgrpo.files import explained, make_folder
+from htgrpo.values import OneOf
 
 RETRIES = 2
 """After a download that broke off or has other content."""
@@ -26,24 +28,24 @@ TIMEOUT = 60.0
 """Seconds without an answer."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m bench.fetch", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    p.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}")
+    p = Parser("fetch", __doc__)
+    p.add_argument("names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}")
     p.add_argument("--all", action="store_true", help="every asset")
     p.add_argument("--list", action="store_true", help="show the assets and bring nothing")
-    p.add_argument("--assets", type=Path, metavar="DIR", help=f"a folder that has assets already (default: ${FOLDER})")
+    p.add_argument("--assets", type=kinds.Folder(), metavar="DIR", help=f"a folder that has assets already (default: ${FOLDER})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Lists or brings assets; returns the exit code. One that cannot be had does not keep the others from coming."""
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
+    for one in ("all", "list"):
+        if getattr(args, one):
+            lines.refuse_all_but(args, (one, "assets"), f"with --{one}")
     if args.assets:
-        if not args.assets.is_dir():
-            raise UserError(f"--assets {str(args.assets)!r} is not a folder: give one that holds assets, or leave it out")
         os.environ[FOLDER] = str(args.assets)
     if args.list:
         print("\n".join(listing()))

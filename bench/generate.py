@@ -1,6 +1,8 @@
 """Makes the pictures that a benchmark judges."""
 
 from bench.cli import run_main
+from bench.flags import Parser
+from bench.stages import stage_parser
 
 DESCRIPTION = """\
 Makes the pictures that a benchmark judges: PNG files with a manifest, in RUN/images. Pictures that are there already, unchanged
@@ -12,13 +14,18 @@ examples:
 """
 
 
+def parser() -> Parser:
+    """The command line."""
+    return stage_parser("generate", DESCRIPTION)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Generates; returns the exit code."""
-    from bench.stages import run_stage, stage_parser
+    from bench.stages import run_stage
     from bench.work import GENERATE
 
-    parser = stage_parser("generate", DESCRIPTION)
-    return run_stage(parser.parse_args(argv), parser, (GENERATE,))
+    lines = parser()
+    return run_stage(lines.parse_args(argv), lines, (GENERATE,))
 
 
 if __name__ == "__main__":

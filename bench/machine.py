@@ -4,7 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from htgrpo.ranks import Ranks
 
-PACKAGES = ("htgrpo-bench", "torch", "accelerate", "safetensors", "tokenizers", "numpy", "scipy", "pandas", "pillow",
-            "matplotlib", "statsmodels")
+PACKAGES = ("htgrpo-bench", "torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "timm", "ftfy", "peft",
+            "diffusers", "accelerate", "safetensors", "lm_eval", "datasets", "numpy", "scipy", "pandas", "pillow", "matplotlib",
+            "statsmodels")
 
 
 def cores() -> int:
@@ -33,13 +34,21 @@ def cpu_name() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of what can change a result."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
+    return {"python": platform.python_version(), **installed(PACKAGES)}
+
+
+def installed(names: Iterable[str]) -> dict[str, str]:
+    """Versions of those distributions that are here. Imports none of them."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
+
+
+def libraries(names: Iterable[str]) -> dict[str, str]:
+    """Versions for the identity of a score: without the build ("+cu130"), which is the machine's and changes rounding only."""
+    return {name: text.partition("+")[0] for name, text in installed(names).items()}
 
 
 def git_commit() -> str | None:

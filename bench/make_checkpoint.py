@@ -8,11 +8,13 @@ Token ids, vocabulary, codebook and file layout are the published ones; --tiny s
 The folder passes the very checks that real weights pass, and says of itself that its weights are random.
 """
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import SEED, OneOf, Resolution, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -56,34 +58,29 @@ WORDS_END = 126080
 """Where LLaDA's special tokens begin."""
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m bench.make_checkpoint", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    p.add_argument("--backbone", required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}")
-    p.add_argument("--out", type=Path, required=True, help="the folder to make")
+    p = Parser("make_checkpoint", __doc__)
+    p.add_argument("--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}")
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the folder to make")
     p.add_argument("--tiny", action="store_true", help="a few megabytes instead of the published sizes")
-    p.add_argument("--resolution", help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)")
-    p.add_argument("--seed", type=int, default=0, help="seed of all weights (default 0)")
+    p.add_argument("--resolution", type=Resolution(empty=False),
+                   help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)")
+    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
     p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, (tiny, published) in SIZES.items():
-        p.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"of the network (default {tiny} with --tiny, or {published})")
+        p.add_argument(f"--{name.replace('_', '-')}", type=Whole(1, 10**6),
+                       help=f"of the network (default {tiny} with --tiny, or {published})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Makes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.errors import suggest
     from htgrpo.options import require
 
-    if args.backbone not in NAMES:
-        raise suggest(args.backbone, NAMES, "backbone")
     given = {name: getattr(args, name) for name in SIZES}
     sizes = {name: SIZES[name][not args.tiny] if value is None else value for name, value in given.items()}
-    for name, value in sizes.items():
-        require(value >= 1, f"--{name.replace('_', '-')}", value, "it must be at least 1")
     require(sizes["d_model"] % (2 * sizes["n_heads"]) == 0, "--d-model", sizes["d_model"],
             f"it must be a multiple of twice --n-heads, {2 * sizes['n_heads']}")
     from htgrpo.folders import check_place

@@ -1,16 +1,17 @@
 """`--set`: settings of training and of generation from the command line. Imports no torch."""
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.presets import CACHE_FIELDS, Setting
 from bench.text.settings import OPTIONS
 from htgrpo.cache_config import NO_TRAINING
-from htgrpo.errors import UserError, suggest
+from htgrpo.errors import UserError, shown, suggest
 from htgrpo.options import build
+from htgrpo.registry import METHODS
 from htgrpo.train_config import TrainConfig
+from htgrpo.values import DECIMAL, WHOLE
 
 FLAGS = {"method": "--methods", "seed": "--seeds", "budget": "--budget", "method_options": "--set METHOD.OPTION=VALUE"}
 """Fields of TrainConfig that have a flag of their own."""
@@ -42,7 +43,7 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
         owner, dot, name = key.rpartition(".")
         if not equals or not name or (dot and not owner):
             raise UserError(
-                f"--set {text!r} is not understood: write KEY=VALUE or METHOD.OPTION=VALUE, such as lr=1e-4 or ht.alpha=0.5"
+                f"--set {shown(text)} is not understood: write KEY=VALUE or METHOD.OPTION=VALUE, such as lr=1e-4 or ht.alpha=0.5"
             )
         if owner in settings:
             names = [f.name for f in dataclasses.fields(Setting)]
@@ -51,41 +52,48 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
             result.settings.setdefault(owner, {})[name] = value
         elif not owner and name in SCORED:
             why = f", for {NO_TRAINING}" if name in ("cache", *CACHE_FIELDS) else ""
-            raise UserError(f"--set {text!r} is a setting of pictures to be scored, not of training{why}: write it for one of "
+            raise UserError(f"--set {shown(text)} is a setting of pictures to be scored, not of training{why}: write it for one of "
                             f"{', '.join(settings)}, such as {settings[0]}.{name}={value}")
         elif owner == TEXT:
             if name not in OPTIONS:
                 raise suggest(name, OPTIONS, "setting of text")
             result.text[name] = value
         elif name in FLAGS:
-            raise UserError(f"--set {text!r} names a setting with a flag of its own: use {FLAGS[name]}")
+            raise UserError(f"--set {shown(text)} names a setting with a flag of its own: use {FLAGS[name]}")
         elif not owner:
             if name not in FIELDS:
-                raise suggest(name, FIELDS, "training setting (options of a method are written METHOD.OPTION)")
+                raise suggest(name, everything(settings), "setting", "--set", f"{', '.join(FIELDS)}, METHOD.OPTION, "
+                              f"{'.KEY, '.join([*settings, TEXT])}.KEY")
             result.common[name] = value
         elif owner in methods:
             result.methods.setdefault(owner, {})[name] = value if name in FIELDS else literal(value)
         else:
-            raise suggest(owner, [*methods, *settings, TEXT], "method or generation setting in --set")
+            raise suggest(owner, [*methods, *settings, TEXT], "method or generation setting", "--set")
     return result
+
+
+def everything(settings: list[str]) -> list[str]:
+    """All keys that --set takes."""
+    options = [f"{m}.{f.name}" for m in METHODS.names() for f in dataclasses.fields(METHODS.get(m))]
+    return [*FIELDS, *(f"{one}.{f.name}" for one in settings for f in dataclasses.fields(Setting)), *options,
+            *(f"{TEXT}.{name}" for name in OPTIONS)]
 
 
 def literal(text: str) -> Any:
     """A number, true, false or null where `text` is one (so that 0.5 and 0.50 are the same setting), else the text."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, (int, float, bool, type(None))) else text
+    if WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if DECIMAL.fullmatch(text) else {"true": True, "false": False, "null": None}.get(text, text)
 
 
 def resolve(method: str, budget: str, layers: list[dict[str, Any]]) -> TrainConfig:
     """The TrainConfig (seed 0) of `method`; later layers win; keys that TrainConfig lacks are options of the method.
 
-    Raises UserError for values that cannot be.
+    Raises UserError for values that cannot be, those of options included.
     """
     merged = {name: value for layer in layers for name, value in layer.items()}
     options = {name: value for name, value in merged.items() if name not in FIELDS}
     known = {name: value for name, value in merged.items() if name in FIELDS}
     config = build(TrainConfig, {**known, "method": method, "budget": budget, "method_options": options}, method)
+    build(METHODS.get(method), options, method)
     return config.validate()

@@ -6,9 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import arguments
+from bench import arguments, kinds
 from bench.cli import run_main
-from htgrpo.errors import EXIT_OK, UserError, suggest
+from bench.flags import Parser
+from htgrpo.errors import EXIT_OK, UserError
+from htgrpo.values import OneOf
 
 if TYPE_CHECKING:
     from reports.paper_tables import Source
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 TABLES, FIGURES = ("1", "2", "3", "5"), ("4",)
 BACKBONES = ("mmada", "lumina-dimoo")
 FILES = Path("runs") / "paper"
+SHOWN = kinds.Folder((kinds.CONFIG, kinds.ABLATIONS), "bench.compare or bench.ablate")
 DESCRIPTION = """\
 Lays out a table or figure of the HT-GRPO paper: its rows, columns and published numbers (as far as our copy of it still has them;
 reports/paper.csv), what the given runs have measured with its interval, and the settings in which those runs differ from the paper.
@@ -33,15 +36,18 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("paper", DESCRIPTION)
-    p.add_argument("--table", action="append", default=[], metavar="N", help=f"one of {', '.join(TABLES)}; repeatable")
-    p.add_argument("--figure", action="append", default=[], metavar="N", help="4; without --table and --figure: everything")
-    p.add_argument("--run", action="append", default=[], type=Path, metavar="RUN",
+    p = Parser("paper", DESCRIPTION)
+    p.add_argument("--table", type=OneOf(TABLES, "table of the paper"), action="append", default=[], metavar="N",
+                   help=f"one of {', '.join(TABLES)}; repeatable")
+    p.add_argument("--figure", type=OneOf(FIGURES, "figure of the paper"), action="append", default=[], metavar="N",
+                   help="4; without --table and --figure: everything")
+    p.add_argument("--run", action="append", default=[], type=SHOWN, metavar="RUN",
                    help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable")
-    p.add_argument("--backbone", metavar="NAME", help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)")
-    p.add_argument("--out", type=Path, default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})")
+    p.add_argument("--backbone", type=OneOf(BACKBONES, "backbone of the paper"), metavar="NAME",
+                   help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)")
+    p.add_argument("--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})")
     p.add_argument("--allow-incomplete", action="store_true", help="use runs of which some pictures have no verdict")
     p.add_argument("--command", action="store_true", help="print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)
@@ -50,16 +56,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Lays out; returns the exit code."""
-    args = parser().parse_args(argv)
-    for asked, known, noun in ((args.table, TABLES, "table"), (args.figure, FIGURES, "figure")):
-        for name in asked:
-            if name not in known:
-                raise suggest(name, known, f"{noun} of the paper")
-    if args.backbone is not None and args.backbone not in BACKBONES:
-        raise suggest(args.backbone, BACKBONES, "backbone of the paper")
+    lines = parser()
+    args = lines.parse_args(argv)
     if args.command:
+        lines.refuse_all_but(args, ("command", "backbone", "json"), "with --command")
         print(command_text(args.backbone or BACKBONES[0], args.json))
         return EXIT_OK
+    if not args.run:
+        lines.refuse(args, ("allow_incomplete",), "without --run")
     everything = not args.table and not args.figure
     wanted = list(TABLES) if everything else args.table
     return _lay_out(args, wanted, list(FIGURES) if everything else args.figure)
@@ -101,8 +105,9 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 
 def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
     """The settings of every run that table `key` shows, beside the paper's, by run."""
+    from bench.paper_settings import of_paper, of_run
     from bench.presets import read
-    from reports.paper_settings import settings
+    from reports.paper_settings import compared
     from reports.paper_tables import open_ablations
     from reports.paper_text import settings_markdown
 
@@ -113,8 +118,12 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
         runs = [(folder.name, run, str(run.config.get("backbone")))]
     else:
         runs = [(source.root.name, source.run, source.backbone) for source in sources]
-    presets = {backbone: read(f"paper_{backbone if backbone in BACKBONES else BACKBONES[0]}") for _, _, backbone in runs}
-    return {name: settings_markdown(f"the run {name}", settings(run, presets[backbone])) for name, run, backbone in runs}
+    found = {}
+    for name, run, backbone in runs:
+        backbone = backbone if backbone in BACKBONES else BACKBONES[0]
+        wanted = of_paper(backbone, list(run.config.get("train", {})))
+        found[name] = settings_markdown(f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}")))
+    return found
 
 
 def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:

@@ -230,8 +230,9 @@ def _close(run: RunDir, request: Request, options: Options, ended: list[Ended]) 
     return finish(run, options, status, ended)
 
 
-def finish(run: RunDir, options: Options, status: str, ended: list[Ended]) -> int:
-    """Prints the report and what went wrong; returns the exit code."""
+def finish(run: RunDir, options: Options, status: str, ended: list[Ended],
+           remedy: str = "the same command does what is left") -> int:
+    """Prints the report and what went wrong, with the remedy; returns the exit code."""
     failed = [one for one in ended if one.sentence]
     for one in failed:
         say(f"failed: {one.job.name}: {one.sentence}")
@@ -256,7 +257,7 @@ def finish(run: RunDir, options: Options, status: str, ended: list[Ended]) -> in
     if options.as_json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     if failed or (gaps and not options.allow_incomplete):
-        say("some of it is missing: the same command does what is left")
+        say(f"some of it is missing: {remedy}")
         return EXIT_INCOMPLETE
     return EXIT_OK
 

@@ -1,7 +1,6 @@
 """The plan of a run: which jobs are left, what is there already, how long it should take."""
 
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench import estimate
@@ -70,7 +69,8 @@ class Context:
         for name, one in self.selections.items():
             benchmark = self.benchmarks[name]
             for setting, values in benchmark.settings(request).items():
-                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy))
+                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy,
+                                        one.whole))
         return tuple(found)
 
     def job(self, name: str, **details) -> Job:
@@ -142,8 +142,7 @@ def training_of(context: Context, method: str, seed: int) -> Training:
     if not states:
         return Training(False, 0, 0, None)
     state = read_state(states[-1])
-    policy = SimpleNamespace(sha256=context.request.policy_sha256)
-    if state.identity != train_identity(config, policy, context.train_prompts):
+    if state.identity != train_identity(config, context.request.policy_sha256, context.request.train_prompts["sha256"]):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
     budgets = comparable(parse_budgets(config.budget), METHODS.get(method).rewarded)
     log, now = folder / METRICS, state.progress

@@ -5,13 +5,15 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from htgrpo.cache_config import CacheConfig
+from htgrpo.cache_config import CacheConfig, CacheRatio, RefreshInterval, WarmupRatio
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json
 from htgrpo.options import require
-from htgrpo.registry import BACKBONES, SAMPLERS
+from htgrpo.registry import BACKBONES
+from htgrpo.train_config import Dtype, Guidance, Sampler, Steps
+from htgrpo.values import SEED, Resolution, Whole
 
 PRESETS = ("quick", "full", "paper")
 MAIN = "main"
@@ -26,29 +28,24 @@ class Setting:
     multiplies it. pads: as in TrainConfig. cache "ml": Lumina-DiMOO's ML-Cache, quicker and approximate, with cache_ratio,
     warmup_ratio and refresh_interval as in htgrpo.cache_config."""
 
-    sampler: str
-    steps: int
-    guidance: float
-    resolution: str
-    dtype: Literal["auto", "float32", "bfloat16", "float64"]
-    seed: int
-    samples: int
+    sampler: Sampler
+    steps: Steps
+    guidance: Guidance
+    resolution: Annotated[str, Resolution()]
+    dtype: Dtype
+    seed: Annotated[int, Whole(0, SEED)]
+    samples: Annotated[int, Whole(1, 1000)]
     pads: Literal["strip", "attend"] = "strip"
     cache: Literal["none", "ml"] = "none"
-    cache_ratio: float = CacheConfig.cache_ratio
-    warmup_ratio: float = CacheConfig.warmup_ratio
-    refresh_interval: int = CacheConfig.refresh_interval
+    cache_ratio: CacheRatio = CacheConfig.cache_ratio
+    warmup_ratio: WarmupRatio = CacheConfig.warmup_ratio
+    refresh_interval: RefreshInterval = CacheConfig.refresh_interval
 
     def validate(self, name: str) -> "Setting":
-        """Itself; raises UserError naming the first value of setting `name` that cannot work."""
-        SAMPLERS.check(self.sampler)
-        for field in ("steps", "samples"):
-            require(getattr(self, field) >= 1, f"{name}.{field}", getattr(self, field), "it must be at least 1")
-        require(self.guidance >= 0, f"{name}.guidance", self.guidance, "it must not be negative")
+        """Itself; raises UserError naming the first value of setting `name` that has no effect."""
         for field in CACHE_FIELDS:
             idle = self.cache == "none" and getattr(self, field) != getattr(CacheConfig, field)
             require(not idle, f"{name}.{field}", getattr(self, field), f"it needs --set {name}.cache=ml")
-        self.ml_cache()
         return self
 
     def ml_cache(self) -> CacheConfig | None:

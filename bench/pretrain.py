@@ -12,37 +12,43 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
+from bench import kinds
 from bench.cli import run_main
+from bench.flags import Parser
 from htgrpo.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.options import require
+from htgrpo.values import SEED, Number, Whole
 
 MADE_BY = "python -m bench.pretrain"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.pretrain", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder for the policy and its log, pretrain.jsonl")
-    p.add_argument("--steps", type=int, default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", type=int, default=32, help="pictures per step (default 32)")
-    p.add_argument("--lr", type=float, default=2e-3, help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
-    p.add_argument("--ema", type=float, default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
-    p.add_argument("--seed", type=int, default=0, help="seed of weights and data (default 0)")
-    p.add_argument("--keep-every", type=int, default=0, help="also keep OUT-stepN every so many steps (default: only the last)")
-    p.add_argument("--threads", type=int, default=1, help="compute threads (default 1); another number changes the last bits")
+    p = Parser("pretrain", __doc__)
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the policy and its log, pretrain.jsonl")
+    p.add_argument("--steps", type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
+    p.add_argument("--batch", type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
+    p.add_argument("--lr", type=Number(0, 10, open_low=True), default=2e-3,
+                   help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
+    p.add_argument("--ema", type=Number(0, 1), default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
+    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)")
+    p.add_argument("--keep-every", type=Whole(0, 10**8), default=0,
+                   help="also keep OUT-stepN every so many steps (default: only the last)")
+    p.add_argument("--threads", type=Whole(1, 4096), default=1,
+                   help="compute threads (default 1); another number changes the last bits")
     p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.add_argument(f"--{name}", type=int, default=value, help=f"size of the network (default {value})")
+        p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
+    require(args.d_model % (2 * args.n_heads) == 0, "--d-model", args.d_model,
+            f"it must be a multiple of twice --n-heads, {2 * args.n_heads}")
     from htgrpo.folders import atomic_dir, check_place, check_replaceable
-    from htgrpo.options import require
 
-    for name in ("steps", "batch", "lr", "threads"):
-        require(getattr(args, name) > 0, f"--{name}", getattr(args, name), "it must be greater than 0")
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
     between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}

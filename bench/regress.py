@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import arguments
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import Names
 
 if TYPE_CHECKING:
     from bench.regression.detector import Changes
@@ -34,17 +36,21 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("regress", DESCRIPTION)
-    p.add_argument("--gate", type=Path, metavar="RUN", help="test the quality of this run instead of looking for changes")
-    p.add_argument("--baseline", type=Path, metavar="FILE", help="the stored baseline (default without --gate: the shipped one)")
+    p = Parser("regress", DESCRIPTION)
+    p.add_argument("--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes")
+    p.add_argument("--baseline", type=kinds.File(there=False), metavar="FILE",
+                   help="the stored baseline (default without --gate: the shipped one)")
     p.add_argument("--update", action="store_true", help="write the baseline instead of comparing with it")
-    p.add_argument("--methods", metavar="NAMES", help="comma-separated methods (quality gate: default all of the baseline; change "
+    p.add_argument("--methods", type=Names(), metavar="NAMES",
+                   help="comma-separated methods (quality gate: default all of the baseline; change "
                    "detector, --update: default all that are registered)")
-    p.add_argument("--policy", metavar="NAME_OR_PATH", help="change detector: the policy to watch (default embedded)")
-    p.add_argument("--prompts", type=int, metavar="N", help="change detector, --update: how many prompts (default 32)")
-    p.add_argument("--subset", metavar="NAME:N", help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
+    p.add_argument("--policy", type=kinds.place, metavar="NAME_OR_PATH",
+                   help="change detector: the policy to watch (default embedded)")
+    p.add_argument("--prompts", type=arguments.COUNT, metavar="N", help="change detector, --update: how many prompts (default 32)")
+    p.add_argument("--subset", type=kinds.Drawn(2, bare=True), metavar="NAME:N",
+                   help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
                    "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default")
     p.add_argument("--setting", metavar="NAME", help="quality gate: the generation setting (default main)")
     arguments.add_json(p)
@@ -55,32 +61,47 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one gate; returns the exit code."""
     from htgrpo.errors import UserError
 
-    args = parser().parse_args(argv)
-    other = ("policy", "prompts") if args.gate else ("subset", "setting")
-    for name in other:
-        if getattr(args, name) is not None:
-            raise UserError(f"--{name} is of no use {'with' if args.gate else 'without'} --gate: leave it out")
-    if args.methods is not None and not args.gate and not args.update:
-        raise UserError("--methods needs --gate or --update: the change detector always looks at all methods of its baseline")
-    if args.methods is not None:
-        args.methods = [name.strip() for name in args.methods.split(",") if name.strip()]
+    lines = parser()
+    args = lines.parse_args(argv)
+    if args.gate:
+        lines.refuse_all_but(args, {"gate", "baseline", "update", "methods", "subset", "setting", "json"}, "with --gate")
+        if args.baseline is None:
+            raise UserError("--gate needs --baseline FILE: the stored scores to compare with, or with --update to write")
+    else:
+        update = {"methods", "prompts"} if args.update else set()
+        without = "without --gate" if args.update else "without --gate or --update"
+        lines.refuse_all_but(args, {"baseline", "update", "policy", "json", *update}, without)
+        _check_policy(args)
+    if args.baseline is not None and args.update:
+        kinds.NewFile()(str(args.baseline), "--baseline")
+    elif args.baseline is not None and not args.baseline.is_file():
+        raise UserError(f"there is no baseline {str(args.baseline)!r}: make one with --update")
     return _gate(args) if args.gate else _detect(args)
+
+
+def _check_policy(args: argparse.Namespace) -> None:
+    """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
+    from bench.weights import EMBEDDED, inspect
+    from htgrpo.errors import UserError
+    from htgrpo.registry import METHODS
+
+    if args.policy not in (None, EMBEDDED) and args.baseline is None:
+        raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
+    inspect(args.policy or EMBEDDED)
+    for name in args.methods or ():
+        METHODS.check(name)
 
 
 def _detect(args: argparse.Namespace) -> int:
     from bench.regression import detector, frozen
     from bench.weights import EMBEDDED
-    from htgrpo.errors import EXIT_FAILED, EXIT_OK, UserError
+    from htgrpo.errors import EXIT_FAILED, EXIT_OK
     from htgrpo.registry import METHODS
 
-    if args.policy not in (None, EMBEDDED) and args.baseline is None:
-        raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
-    if args.prompts is not None and (args.prompts < 1 or not args.update):
-        raise UserError(f"--prompts is {args.prompts}, but it takes a whole number of at least 1, with --update")
     started, path, policy = time.perf_counter(), args.baseline or SHIPPED, args.policy or EMBEDDED
     if args.update:
         old = detector.read(path) if path.is_file() else None
-        methods = [METHODS.check(name) for name in args.methods or METHODS.names()]
+        methods = args.methods or METHODS.names()
         facts = frozen.gather(policy, frozen.chosen(args.prompts or frozen.PROMPTS), methods)
         kept = detector.write(path, facts, old)
         print(f"baseline {path}: {'this platform was added' if kept else 'written'} ({len(facts.codes)} prompts, methods "
@@ -110,9 +131,7 @@ def _gate(args: argparse.Namespace) -> int:
     from bench.regression import gate
     from htgrpo.errors import EXIT_FAILED, EXIT_OK, UserError
 
-    if args.baseline is None:
-        raise UserError("--gate needs --baseline FILE: the stored scores to compare with, or with --update to write")
-    name, count = _subset(args.subset)
+    name, count = args.subset or (None, None)
     if args.update:
         if name is None:
             raise UserError("--update needs --subset NAME:N: which prompts of which benchmark the baseline is about")
@@ -142,16 +161,6 @@ def _load(folder: Path) -> "Run":
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):
         raise UserError(f"{str(folder)!r} holds no verdicts yet: score it first with python -m bench.score", EXIT_INCOMPLETE)
     return load_run(folder)
-
-
-def _subset(text: str | None) -> tuple[str | None, int | None]:
-    """(benchmark, prompts) of NAME:N or NAME. Raises UserError."""
-    from htgrpo.errors import UserError
-
-    name, colon, count = (text or "").partition(":")
-    if text is not None and (not name or (colon and (not count.isdigit() or int(count) < 2))):
-        raise UserError(f"--subset is {text!r}, but it takes NAME:N with N of at least 2, such as geneval:60, or NAME")
-    return name or None, int(count) if count else None
 
 
 def _print_outcomes(outcomes: "list[Outcome]", as_json: bool, what: str) -> None:

@@ -1,9 +1,8 @@
 """Builds the report of a run again from its files."""
 
-from pathlib import Path
-
-from bench import arguments
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 
 DESCRIPTION = """\
 Builds RUN/report from the files of a run, without loading a model: a table on the terminal, table.md, .csv and .tex, figures,
@@ -14,17 +13,22 @@ example:
 """
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Reports; returns the exit code."""
-    p = arguments.new_parser("report", DESCRIPTION)
-    p.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("report", DESCRIPTION)
+    p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
     p.add_argument(
         "--allow-incomplete",
         action="store_true",
         help="print headlines over the pictures that were scored even where some are missing",
     )
     arguments.add_json(p)
-    args = p.parse_args(argv)
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Reports; returns the exit code."""
+    args = parser().parse_args(argv)
     from bench.pipeline import Options, execute_report
 
     return execute_report(args.run, Options((), as_json=args.json, allow_incomplete=args.allow_incomplete))

@@ -6,21 +6,24 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from bench import prompts
-from bench.benchmarks.registry import check as check_benchmark
 from bench.budgets import parse_views, training_budget
 from bench.overrides import Overrides, parse_overrides, resolve
-from bench.presets import MAIN, PRESETS, Setting, preset, tuned
+from bench.presets import MAIN, Setting, preset, tuned
+from bench.scorers.servers import use_servers
 from bench.text.settings import TextSettings, from_options
 from bench.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from htgrpo.errors import UserError, suggest
 from htgrpo.files import sha256_json
 from htgrpo.options import build
 from htgrpo.registry import BACKBONES, METHODS
+from htgrpo.rewards import check_names
 from htgrpo.run_files import object_fault
 from htgrpo.train_config import TrainConfig
 
 BASE = "base"
 SPLITS = ("heldout", "validation")
+OF_TRAINING = ("reward", "train_prompts", "report_to", "seeds")
+"""Flags that say how methods are trained and nothing else."""
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.]*")
 
 
@@ -103,8 +106,7 @@ def _train_fault(config: dict[str, Any]) -> str:
 
 def from_arguments(args: argparse.Namespace) -> Parsed:
     """Reads the flags of bench.arguments. Raises UserError for the first one that cannot be."""
-    if args.preset not in PRESETS:
-        raise suggest(args.preset, PRESETS, "preset")
+    use_servers(args.scorer_url)
     named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
     weights = _weights(args, policy)
     defaults = preset(args.preset, weights.backbone, weights.random_weights)
@@ -112,15 +114,21 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     resolution = args.resolution or weights.resolution or defaults.get("resolution", "")
     defaults = {**defaults, "train": {"resolution": resolution, **defaults["train"]}}
     methods = _methods(args.methods, defaults["methods"], named)
+    if not methods:
+        for flag in (flag for flag in OF_TRAINING if getattr(args, flag, None) is not None):
+            raise UserError(f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods")
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward
+    check_card(args.gpu, args.dry_run, weights.backbone)
     views = parse_views(args.budget if args.budget is not None else defaults["budget"])
-    if args.split not in SPLITS:
-        raise suggest(args.split, SPLITS, "split")
-    benchmarks = [check_benchmark(name) for name in parse_names(args.benchmarks, "--benchmarks")] or defaults["benchmarks"]
+    benchmarks = args.benchmarks or defaults["benchmarks"]
     tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
     train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in methods}
+    for method in overrides.methods.keys() - set(methods):  # which may be added later
+        resolve(method, training_budget(views), _layers(method, defaults, tunings, overrides))
+    for rewards in dict.fromkeys(config.rewards for m, config in train.items() if METHODS.get(m).rewarded):
+        check_names(rewards)
     settings = {
         name: _setting(name, {**values, "resolution": values["resolution"] or resolution, **overrides.settings.get(name, {})})
         for name, values in defaults["settings"].items()
@@ -128,7 +136,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     request = Request(
         args.preset,
         methods,
-        parse_seeds(args.seeds, defaults["seeds"]),
+        args.seeds or list(range(defaults["seeds"])),
         weights.backbone,
         weights.source,
         weights.revision,
@@ -136,13 +144,13 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         ",".join(views),
         benchmarks,
         args.split,
-        positive(args.limit, "--limit"),
+        args.limit,
         subset(args.subset, benchmarks),
         settings,
         {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         {label: _given(sources, weights) for label, sources in named.items()},
         _train_prompts(args, defaults, methods, remarks),
-        _curve(args.curve, defaults["curve"]),
+        defaults["curve"] if args.curve is None else args.curve,
         asdict(from_options(overrides.text, "text.")),
         _claim(args.claim, benchmarks, views),
     )
@@ -183,8 +191,6 @@ def _random_remarks(args: argparse.Namespace, weights: Weights, defaults: dict) 
 
 def _weights(args: argparse.Namespace, policy: str) -> Weights:
     """The starting weights. A plan may be made for published weights that are not on this machine."""
-    if args.backbone is not None and args.backbone not in (EMBEDDED, *BACKBONES.names()):
-        raise suggest(args.backbone, [EMBEDDED, *BACKBONES.names()], "backbone")
     try:
         return inspect(policy, args.backbone, args.revision)
     except NotHere as absent:
@@ -193,28 +199,9 @@ def _weights(args: argparse.Namespace, policy: str) -> Weights:
         return absent.weights
 
 
-def parse_seeds(text: str | None, default: int) -> list[int]:
-    """`4` -> 0..3; `0,2,5` (or `7,`) -> those. Raises UserError for anything else."""
-    if text is None:
-        return list(range(default))
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts) or ("," not in text and int(parts[0]) < 1):
-        raise UserError(f"--seeds is {text!r}, but it takes a count of at least 1, such as 4, or a list such as 0,1,2")
-    return sorted({int(part) for part in parts}) if "," in text else list(range(int(parts[0])))
-
-
-def parse_names(text: str | None, flag: str) -> list[str]:
-    if text is None:
-        return []
-    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not names:
-        raise UserError(f"{flag} is {text!r}, but it takes names separated by commas")
-    return names
-
-
-def _methods(text: str | None, default: list[str], named: dict[str, list[str]]) -> list[str]:
+def _methods(asked: list[str] | None, default: list[str], named: dict[str, list[str]]) -> list[str]:
     """The methods to train. Labels with checkpoints are not trained; `base` always takes part."""
-    names = parse_names(text, "--methods") or ([] if named else default)
+    names = asked or ([] if named else default)
     for name in names:
         if name not in named and name != BASE and name not in METHODS.names():
             raise suggest(name, [*METHODS.names(), BASE], "method")
@@ -266,29 +253,18 @@ def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
     return build(Setting, values, name).validate(name).values()
 
 
-def positive(value: int | None, flag: str) -> int | None:
-    if value is not None and value < 1:
-        raise UserError(f"{flag} is {value}, but it takes a whole number of at least 1")
-    return value
+def check_card(card: str | None, dry_run: bool, backbone: str) -> None:
+    """Raises UserError where `--gpu` has no effect: costs on a card are forecast in the plan of a published backbone only."""
+    if card and not (dry_run and backbone in BACKBONES.names()):
+        raise UserError(f"--gpu {card} has no effect {'on the embedded policy' if dry_run else 'without --dry-run'}: leave it out")
 
 
-def _curve(value: int | None, default: int) -> int:
-    if value is not None and value < 0:
-        raise UserError(f"--curve is {value}, but it takes a whole number of prompts (0: no held-out curve)")
-    return default if value is None else value
-
-
-def subset(texts: list[str], benchmarks: list[str]) -> dict[str, int]:
-    """NAME:N by benchmark."""
-    result = {}
-    for text in texts:
-        name, _, count = text.partition(":")
-        if not count.isdigit() or int(count) < 1:
-            raise UserError(f"--subset is {text!r}, but it takes NAME:N with N of at least 1, such as geneval:60")
+def subset(drawn: list[tuple[str, int]], benchmarks: list[str]) -> dict[str, int]:
+    """Prompts by benchmark. Raises UserError for one that is not among those of the run."""
+    for name, _ in drawn:
         if name not in benchmarks:
-            raise suggest(name, benchmarks, "benchmark of this run in --subset")
-        result[name] = int(count)
-    return result
+            raise suggest(name, benchmarks, "benchmark of this run", "--subset")
+    return dict(drawn)
 
 
 def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overrides: Overrides) -> str:

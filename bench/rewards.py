@@ -5,22 +5,24 @@ NaN, never 0. NAME.KEY rewards with one number of the evidence instead, such as 
 point htgrpo.reward_sources.
 """
 
+from __future__ import annotations
+
 import gc
 import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from bench.benchmarks.pixels import as_pictures
-from bench.scorers import opening
+from bench.scorers import servers
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _loaded: dict[tuple[str, str], Scorer] = {}
 _holders: Counter[tuple[str, str]] = Counter()
@@ -39,6 +41,8 @@ class ScorerReward:
 
     def check(self, prompts: list[Prompt]) -> None:
         """Raises UserError where the scorer, its weights, its server, or what it needs to know of a prompt is not there."""
+        from bench.scorers import opening
+
         opening.check(self.scorer)
         if self.scorer in SCORERS.names():
             kind = SCORERS.get(self.scorer)
@@ -51,6 +55,8 @@ class ScorerReward:
 
     def start(self, device: torch.device | str) -> None:
         """Loads the scorer on `device` and has it judge its drawn pictures. Raises UserError where it fails them."""
+        from bench.scorers import opening
+
         if self._held:
             return
         key = (self.scorer, str(device))
@@ -64,6 +70,10 @@ class ScorerReward:
         key, self._held = self._held, None
         if key is None:
             return
+        import torch
+
+        from bench.scorers import opening
+
         _holders[key] -= 1
         if not _holders[key]:
             opening.close(_loaded.pop(key))
@@ -75,10 +85,14 @@ class ScorerReward:
         """The scorer's identity, "scale", "on_server", and "key" where there is one."""
         scorer = _loaded[self._held]
         key = {"key": self.key} if self.key else {}
-        return {**scorer.identity(), **key, "scale": scorer.reward_scale, "on_server": self.scorer in opening.servers()}
+        return {**scorer.identity(), **key, "scale": scorer.reward_scale, "on_server": self.scorer in servers.servers()}
 
     def __call__(self, prompts: Sequence[str], completions: Tensor, specs: Sequence[dict], **_: Any) -> list[float]:
         """Rewards of images float [B, 3, H, W] in [0, 1]; loads the scorer on their device where `start` did not."""
+        import torch
+
+        from bench.benchmarks.pixels import as_pictures
+
         self.start(completions.device)
         scorer, self.reason = _loaded[self._held], ""
         good = torch.isfinite(completions).flatten(1).all(1).tolist()
@@ -102,13 +116,13 @@ class Scorers:
     @staticmethod
     def names() -> list[str]:
         """Scorers by name."""
-        return opening.names()
+        return servers.names()
 
     @staticmethod
     def find(name: str) -> ScorerReward | None:
         """The reward NAME or NAME.KEY; None where there is no such scorer."""
         scorer, _, key = name.partition(".")
-        return ScorerReward(scorer, key) if scorer in opening.names() else None
+        return ScorerReward(scorer, key) if scorer in servers.names() else None
 
 
 geneval_strict = ScorerReward("geneval", "strict")

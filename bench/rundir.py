@@ -183,6 +183,12 @@ def _same(root: Path, key: str, old: Any, new: Any) -> None:
         )
 
 
+def earlier_versions(old: dict[str, Any], now: dict[str, str]) -> dict[str, Any]:
+    """The entry of config.json with the software that worked in a run before `now`; empty where there was no other."""
+    past = [one for one in (*old.get("earlier_versions", []), old.get("versions")) if one and one != now]
+    return {"earlier_versions": [one for n, one in enumerate(past) if one not in past[:n]]} if past else {}
+
+
 def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Request:
     """Writes config.json, joined with the one that is there, and returns the joined request."""
     old = run.config()
@@ -198,6 +204,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             joined[key] = {**old[key], **joined[key]}
         extra = {
             **extra,
+            **earlier_versions(old, extra["versions"]),
             "created": old.get("created", extra["created"]),
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
             "titles": {**old.get("titles", {}), **extra.get("titles", {})},
@@ -206,7 +213,7 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
             extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}
     config = {**extra, **joined}
     if old is None or any(
-        old.get(key) != value for key, value in config.items() if key not in ("machine", "versions", "git_commit")
+        old.get(key) != value for key, value in config.items() if key not in ("machine", "git_commit")
     ):
         atomic_json(run.root / CONFIG, config)
     return Request(**joined)

@@ -35,7 +35,7 @@ class Options:
 def check(options: Options) -> None:
     """Raises UserError for the first option that cannot be. From then on `servers` are asked."""
     if options.servers:
-        from bench.scorers.opening import use_servers
+        from bench.scorers.servers import use_servers
 
         use_servers(options.servers)
     if options.device not in DEVICES:

@@ -4,11 +4,22 @@ import argparse
 import re
 from pathlib import Path
 
+from bench import kinds
 from bench.cli import run_main
+from bench.flags import Parser
+from bench.stages import stage_parser
+from htgrpo.values import OneOf, Text, Whole
 
+LAYOUTS = ("geneval", "dpg", "dpg-single", "dpg-grid", "folders", "flat")
+OF_IMAGES = {"layout", "prompts", "grid", "note", "allow_incomplete"}
+"""What can be said of --images."""
+OF_PICTURES = ("device", "scorer_url", "dry_run", "json", "allow_incomplete")
+"""How pictures that are there are scored."""
 DESCRIPTION = """\
 Judges pictures by the benchmark's own rule and writes a verdict for each into RUN/verdicts. A picture that is damaged or missing is
-recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch.
+recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch, unless
+what judges is another: other weights, another rule, or another version of a library that runs the scorer (transformers, ...).
+Then all that the run holds is judged again, so that no table mixes two judges; pictures are not made again.
 
 examples:
   python -m bench.score runs/mine                            all policies of a run
@@ -40,48 +51,55 @@ Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@gen
 
 def main(argv: list[str] | None = None) -> int:
     """Scores; returns the exit code."""
-    from bench.stages import run_stage, stage_parser
+    from bench.stages import run_stage
     from bench.work import SCORE
 
-    parser = stage_parser("score", DESCRIPTION)
-    _add_images(parser)
-    args = parser.parse_args(argv)
-    given = _given(args)
-    return run_stage(args, parser, (SCORE,)) if given is None else _score_given(args, *given)
+    lines = parser()
+    args = lines.parse_args(argv)
+    given = _given(args, lines)
+    return run_stage(args, lines, (SCORE,)) if given is None else _score_given(args, *given)
 
 
-def _add_images(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--images", action="append", default=[], metavar="LABEL=DIR",
+def parser() -> Parser:
+    """The command line."""
+    p = stage_parser("score", DESCRIPTION)
+    p.add_argument("--images", type=kinds.place, action="append", default=[], metavar="LABEL=DIR",
                    help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable")
-    p.add_argument("--layout", default="auto", metavar="LAYOUT",
+    p.add_argument("--layout", type=OneOf(("auto", *LAYOUTS), "layout"), default="auto", metavar="LAYOUT",
                    help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat")
-    p.add_argument("--prompts", type=Path, metavar="FILE", help="prompts of flat --images or folders, see above")
-    p.add_argument("--grid", type=int, metavar="PX", help="side of one picture of a dpg-grid (default: half the file's width)")
-    p.add_argument("--note", default="", metavar="TEXT", help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded")
+    p.add_argument("--prompts", type=kinds.File(), metavar="FILE", help="prompts of flat --images or folders, see above")
+    p.add_argument("--grid", type=Whole(1, 65536), metavar="PX",
+                   help="side of one picture of a dpg-grid (default: half the file's width)")
+    p.add_argument("--note", type=Text(least=0), default="", metavar="TEXT",
+                   help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded")
     p.add_argument("--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored")
+    return p
 
 
-def _given(args: argparse.Namespace):
+def _given(args: argparse.Namespace, lines: Parser):
     """(what is asked for, the run's folder) of given pictures; None for a run of policies. Raises UserError."""
     from bench.given.scoring import Given
-    from bench.request import parse_names, positive, subset
+    from bench.request import subset
     from bench.rundir import RunDir
     from htgrpo.errors import UserError
 
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
-        return None if known is None else (known, args.run)
-    if args.run is not None or args.policy or args.checkpoint:
-        raise UserError("--images scores pictures that are there: leave the run folder, --policy and --checkpoint out")
-    asked = parse_names(args.benchmarks, "--benchmarks")
+        if known is not None:
+            lines.refuse_all_but(args, ("run", *OF_PICTURES), "with a run of given pictures, which has its own settings")
+            return known, args.run
+        lines.refuse(args, OF_IMAGES, "without --images")
+        return None
+    lines.refuse_all_but(args, {*OF_IMAGES, *OF_PICTURES, "images", "benchmarks", "limit", "subset", "out"},
+                         "with --images, which are pictures that are there")
+    asked = args.benchmarks
     if not asked or args.out is None:
         raise UserError("--images needs --benchmarks NAMES and --out RUN: what to score them on, and where to write")
     folders = [_folder(text, args) for text in args.images]
     for folder in folders:
         if [one.label for one in folders].count(folder.label) > 1:
             raise UserError(f"--images has two folders called {folder.label!r}: write LABEL=DIR with different labels")
-    limit = positive(args.limit, "--limit")
-    return Given(folders, asked, limit, subset(args.subset, asked)), args.out
+    return Given(folders, asked, args.limit, subset(args.subset, asked)), args.out
 
 
 def _folder(text: str, args: argparse.Namespace):

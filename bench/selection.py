@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The prompts of one benchmark in the benchmark's order, the hash that identifies them, and the pictures it judges."""
+    """The prompts of one benchmark in the benchmark's order, the hash that identifies them, and the pictures it judges. whole: how
+    many prompts the benchmark has."""
 
     benchmark: str
     prompts: tuple[Prompt, ...]
     sha256: str
     drawn: PictureSet
+    whole: int
 
 
 def stand_ins(benchmark: "Assessment") -> list[Prompt]:
@@ -56,12 +58,12 @@ def select_all(benchmarks: "dict[str, Assessment]", split: str, limit: int | Non
 
 def _selected(name: str, benchmark: "Assessment", drawn: list[Prompt], own: list[Prompt], limit: int | None,
               subset: int | None) -> Selection:
-    pictures = benchmark.picture_set
+    pictures, whole = benchmark.picture_set, len(own)
     drawn = select(pictures, drawn, limit, subset)
     ids = {prompt.id for prompt in drawn}
     own = [prompt for prompt in own if prompt.id in ids]
     made = PictureSet(pictures, benchmark.noise or pictures, tuple(drawn), prompt_set_sha256(drawn))
-    return Selection(name, tuple(own), prompt_set_sha256(own), made)
+    return Selection(name, tuple(own), prompt_set_sha256(own), made, whole)
 
 
 def select(benchmark: str, prompts: list[Prompt], limit: int | None, subset: int | None) -> list[Prompt]:

@@ -1,12 +1,19 @@
 """Puts a scorer behind HTTP, for a machine that has the weights or the GPU."""
 
-import argparse
 import os
+import re
 import signal
+import socket
 import sys
 
+from bench import kinds
+from bench.arguments import DTYPE
 from bench.cli import run_main
+from bench.flags import Parser
+from bench.scorers import registry
+from bench.scorers.servers import TOKEN
 from htgrpo.errors import EXIT_FAILED, UserError
+from htgrpo.values import OneOf, Text, Whole, refuse
 
 DESCRIPTION = """\
 Serves one scorer over HTTP: JSON only, pictures in base64, with a health check at /health. It is asked with
@@ -19,24 +26,62 @@ examples:
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
+def token(value: str, name: str) -> str:
+    """What a header can carry; "" is no token."""
+    if not re.fullmatch("[!-~]{0,1000}", value):
+        raise refuse(name, "the value given", "it takes letters, digits and signs of ASCII without blanks")
+    return value
+
+
+def _check_address(host: str, port: int) -> None:
+    """Raises UserError where this address cannot be listened on, before a scorer is loaded for it."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, UnicodeError) as error:
+        raise UserError(f"--host {host} with --port {port} cannot be listened on ({getattr(error, 'strerror', '') or error}): give "
+                        "an address of this machine and a free port, or --port 0") from error
+
+
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("serve", DESCRIPTION)
+    p.add_argument("scorer", type=OneOf(lambda: registry.SCORERS.names(), "scorer"), metavar="SCORER",
+                   help="a registered scorer; python -m bench.doctor lists them")
+    p.add_argument("--host", type=Text(most=255), default="127.0.0.1",
+                   help="address to listen on; one that others reach needs a token")
+    p.add_argument("--port", type=Whole(0, 65535), default=18100, help="port to listen on, 0 for any free one (default 18100)")
+    p.add_argument("--token", type=token, help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)")
+    p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
+    p.add_argument("--device", type=kinds.Device(("cpu", "cuda"), numbered=True), default="cpu",
+                   help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
+    p.add_argument("--max-body", type=Whole(1, 65536), default=64, metavar="MIB", help="largest request (default 64)")
+    p.add_argument("--max-items", type=Whole(1, 10**6), default=1024, metavar="N", help="most pictures in a request (default 1024)")
+    p.add_argument("--max-pixels", type=Whole(1, 1 << 40), default=1 << 25, metavar="N",
+                   help="most pixels of a picture (default 33554432)")
+    return p
+
+
 def main(argv: list[str] | None = None) -> int:
     """Serves until interrupted; returns the exit code."""
-    args = _parser().parse_args(argv)
-    from bench.scorers.registry import SCORERS
-    from bench.scorers.remote import TOKEN
+    args = parser().parse_args(argv)
+    secret = os.environ.get(TOKEN, "") if args.token is None else args.token
+    if args.host not in LOCAL and not secret:
+        raise UserError(f"--host {args.host} lets other machines in: set a token in ${TOKEN}, where clients read it too")
+    _check_address(args.host, args.port)
     from bench.scorers.serving import Limits, ScoringServer
 
-    token = os.environ.get(TOKEN, "") if args.token is None else args.token
-    if args.host not in LOCAL and not token:
-        raise UserError(f"--host {args.host} lets other machines in: set a token in ${TOKEN}, where clients read it too")
-    scorer = SCORERS.get(args.scorer).load(args.weights, args.device, args.dtype)
+    scorer = registry.SCORERS.get(args.scorer).load(args.weights, args.device, args.dtype)
     if failures := scorer.self_test():
         print(f"error: {args.scorer} is not to be trusted: {'; '.join(failures)}", file=sys.stderr)
         return EXIT_FAILED
     limits = Limits(body=args.max_body << 20, items=args.max_items, pixels=args.max_pixels)
-    with ScoringServer(scorer, args.host, args.port, token, limits) as server:
+    with ScoringServer(scorer, args.host, args.port, secret, limits) as server:
         print(f"serving {args.scorer} at http://{args.host}:{server.server_port} "
-              f"({'with a token' if token else 'without a token'}; Ctrl-C ends it)", flush=True)
+              f"({'with a token' if secret else 'without a token'}; Ctrl-C ends it)", flush=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             server.serve_forever()
@@ -45,24 +90,6 @@ def main(argv: list[str] | None = None) -> int:
         finally:
             getattr(scorer, "close", lambda: None)()
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    from pathlib import Path
-
-    parser = argparse.ArgumentParser(prog="python -m bench.serve", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scorer", metavar="SCORER", help="a registered scorer; python -m bench.doctor lists them")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; one that others reach needs a token")
-    parser.add_argument("--port", type=int, default=18100, help="port to listen on, 0 for any free one (default 18100)")
-    parser.add_argument("--token", default=None, help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)")
-    parser.add_argument("--weights", type=Path, default=None, help="folder of the weights (default: the hub's cache)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
-    parser.add_argument("--dtype", default=None, help="float32, bfloat16 or float16 (default: the official one)")
-    parser.add_argument("--max-body", type=int, default=64, metavar="MIB", help="largest request (default 64)")
-    parser.add_argument("--max-items", type=int, default=1024, metavar="N", help="most pictures in a request (default 1024)")
-    parser.add_argument("--max-pixels", type=int, default=1 << 25, metavar="N", help="most pixels of a picture (default 33554432)")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """bench.generate and bench.score: one stage, on a run that exists or on weights named on the command line."""
 
 import argparse
-from pathlib import Path
 
-from bench import arguments
+from bench import arguments, kinds
+from bench.flags import Parser
+
+OF_A_RUN = ("run", "device", "jobs", "scorer_url", "dry_run", "gpu", "json")
+"""What can be said of a run that is there."""
 
 
-def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
+def stage_parser(command: str, description: str) -> Parser:
     """The command line of a stage."""
-    p = arguments.new_parser(command, description)
+    p = Parser(command, description)
     p.add_argument(
-        "run", nargs="?", type=Path, metavar="RUN", help="a run folder: its own policies, benchmarks and settings are used"
+        "run", nargs="?", type=kinds.RUN, metavar="RUN", help="a run folder: its own policies, benchmarks and settings are used"
     )
     arguments.add_start(p)
     arguments.add_checkpoints(p)
@@ -19,14 +22,14 @@ def stage_parser(command: str, description: str) -> argparse.ArgumentParser:
     arguments.add_preset(p)
     arguments.add_out(p, "RUN")
     arguments.add_running(p)
-    p.set_defaults(methods="base", seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
+    p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
     return p
 
 
-def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages: tuple[str, ...]) -> int:
+def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...]) -> int:
     """Runs `stages`. Raises UserError when both or neither of a run and weights are named."""
     from bench.pipeline import Options, execute, say
-    from bench.request import from_arguments
+    from bench.request import check_card, from_arguments
     from bench.rundir import RunDir
     from bench.weights import inspect
     from htgrpo.errors import UserError
@@ -39,12 +42,9 @@ def run_stage(args: argparse.Namespace, parser: argparse.ArgumentParser, stages:
         for remark in parsed.remarks:
             say(remark)
         return execute(parsed.request, args.out, options)
-    start = ("policy", "backbone", "revision", "resolution", "checkpoint")
-    own = (*start, "benchmarks", "limit", "subset", "curve", "split", "set", "preset", "out")
-    given = [name for name in own if getattr(args, name) != parser.get_default(name)]
-    if given:
-        raise UserError(f"--{given[0]} cannot be given with the run {str(args.run)!r}, which has its own: leave one of them out")
+    parser.refuse_all_but(args, OF_A_RUN, f"with the run {str(args.run)!r}, which has its own settings")
     request = RunDir(args.run).request()
+    check_card(args.gpu, args.dry_run, request.backbone)
     known = [
         (request.policy, request.revision, request.policy_sha256),
         *((i["path"], "", i["sha256"]) for items in request.checkpoints.values() for i in items),

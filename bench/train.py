@@ -1,10 +1,11 @@
 """Trains one method."""
 
-import argparse
 from pathlib import Path
 
 from bench import arguments
 from bench.cli import run_main
+from bench.flags import Parser
+from htgrpo.values import SEED, Whole
 
 DESCRIPTION = """\
 Trains one method with one seed, into RUN/train/METHOD/seedN: metrics.jsonl, timing.jsonl, checkpoints that any loader can read.
@@ -17,11 +18,11 @@ examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("train", DESCRIPTION)
-    p.add_argument("--method", required=True, metavar="NAME", help=f"the method: {arguments.method_names()}")
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="training seed (default 0)")
+    p = Parser("train", DESCRIPTION)
+    p.add_argument("--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}")
+    p.add_argument("--seed", type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)")
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
     arguments.add_training(p)
@@ -41,11 +42,10 @@ def main(argv: list[str] | None = None) -> int:
     from bench.request import from_arguments
     from bench.work import TRAIN
     from htgrpo.errors import UserError
-    from htgrpo.registry import METHODS
 
-    if args.seed < 0:
-        raise UserError(f"--seed is {args.seed}, but it takes a whole number of at least 0")
-    args.methods, args.seeds = METHODS.check(args.method), f"{args.seed},"
+    if args.resume and args.overwrite:
+        raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
+    args.methods, args.seeds = [args.method], [args.seed]
     parsed = from_arguments(args)
     options = Options(
         (TRAIN,),

@@ -12,19 +12,22 @@ rest, and refuses other settings.
 """
 
 import argparse
-import json
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench import arguments, kinds
 from bench.cli import run_main
+from bench.flags import Parser
 from bench.presets import preset, read
 from bench.tries import Grid, Try, next_tries
-from bench.tune_record import missing_runs, recorded, render, result_file
+from bench.tune_record import JUDGED, missing_runs, recorded, render, result_file
 from htgrpo.errors import UserError
 from htgrpo.files import atomic_json, atomic_write_text
 from htgrpo.folders import check_place
+from htgrpo.run_files import read as read_kinds
+from htgrpo.values import Names, Whole
 
 CONFIG = "tune_config.json"
 SPLIT = "validation"
@@ -57,18 +60,17 @@ class Tuning:
         }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.tune", description=__doc__, allow_abbrev=False,
-                                formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--out", type=Path, required=True, help="folder for the tries and tune.json / tune.md")
-    p.add_argument("--methods", help="comma-separated methods (default: all of the grid)")
-    p.add_argument("--budget", help="budget of every try (default: the main view of the grid's preset)")
-    p.add_argument("--policy", default="embedded", help="starting weights (default embedded)")
-    p.add_argument("--seeds", default="1000,1001", metavar="N|LIST",
+    p = Parser("tune", __doc__)
+    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the tries and tune.json / tune.md")
+    p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
+    p.add_argument("--budget", type=kinds.views, help="budget of every try (default: the main view of the grid's preset)")
+    p.add_argument("--policy", type=kinds.place, default="embedded", help="starting weights (default embedded)")
+    p.add_argument("--seeds", type=kinds.seeds, default=[1000, 1001], metavar="N|LIST",
                    help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)")
-    p.add_argument("--samples", type=int, default=4, help="images per validation prompt (default 4)")
-    p.add_argument("--jobs", type=int, default=None, help="tries side by side, one thread each (default: CPU cores)")
+    p.add_argument("--samples", type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)")
+    p.add_argument("--jobs", type=Whole(1, arguments.JOBS.high), help="tries side by side, one thread each (default: CPU cores)")
     p.add_argument("--dry-run", action="store_true", help="list the first tries and stop")
     p.add_argument("--write", action="store_true",
                    help="write the best settings to bench/presets/methods.json and their record to bench/presets/tuning.json")
@@ -78,21 +80,17 @@ def parser() -> argparse.ArgumentParser:
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
     from bench.budgets import parse_views, training_budget
-    from bench.request import parse_names, parse_seeds, positive
     from bench.weights import EMBEDDED, inspect
-    from htgrpo.registry import METHODS
 
     grid = read("tune")
-    methods = [METHODS.check(method) for method in parse_names(args.methods, "--methods") or grid["methods"]]
-    seeds = parse_seeds(args.seeds, 0)
-    if len(seeds) < 2:
-        raise UserError(f"--seeds is {args.seeds!r}, but a try needs at least two training seeds, such as 1000,1001")
-    positive(args.samples, "--samples"), positive(args.jobs, "--jobs")
+    methods = args.methods or grid["methods"]
+    if len(args.seeds) < 2:
+        raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     defaults = preset(grid["preset"], EMBEDDED)
     budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
     settings = {**defaults["train"], "budget": budget, "save_every": 1000}
     weights = inspect(args.policy)
-    rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(seeds))
+    rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(args.seeds))
     return Tuning(tuple(methods), weights.source, weights.sha256, settings, args.samples, rule)
 
 
@@ -100,16 +98,18 @@ def main(argv: list[str] | None = None) -> int:
     """Runs what is missing and prints the table."""
     import signal
 
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
     tuning = asked(args)
+    refuse_another(args.out, tuning)
     if args.dry_run:
+        lines.refuse(args, ("write", "jobs"), "with --dry-run")
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
     from bench import machine
     from bench.rundir import RunDir
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    refuse_another(args.out, tuning)
     with RunDir(args.out).locked():
         settle(args.out, tuning)
         base = run_all(tuning, args.out, args.jobs or machine.cores())
@@ -135,12 +135,7 @@ def refuse_another(out: Path, tuning: Tuning) -> None:
         if strange:
             raise UserError(f"--out {str(out)!r} holds {strange[0]!r} and no {CONFIG}: give a new or empty folder")
         return
-    try:
-        old = json.loads((out / CONFIG).read_text("utf-8"))
-    except ValueError as error:
-        raise UserError(f"{str(out / CONFIG)!r} is not JSON ({error}): use another --out") from error
-    if not isinstance(old, dict):
-        raise UserError(f"{str(out / CONFIG)!r} is not the configuration of a tuning: use another --out")
+    old = read_kinds(out / CONFIG, {"own_choice": dict[str, dict[str, Any]]}, remedy="restore it, or use another --out")
     new = tuning.identity()
     both = set(old.get("own_choice") or ()) & set(new["own_choice"])
     old, new = ({**one, "own_choice": {m: one["own_choice"][m] for m in sorted(both)}} if both else one for one in (old, new))
@@ -166,7 +161,7 @@ def settle(out: Path, tuning: Tuning) -> None:
     refuse_another(out, tuning)
     new = tuning.identity()
     if (out / CONFIG).is_file():
-        new["own_choice"] = {**json.loads((out / CONFIG).read_text("utf-8"))["own_choice"], **new["own_choice"]}
+        new["own_choice"] = {**read_kinds(out / CONFIG, {"own_choice": dict[str, Any]})["own_choice"], **new["own_choice"]}
     atomic_json(out / CONFIG, new)
 
 
@@ -254,7 +249,8 @@ def validate(policy, config, samples: int) -> dict[str, Any]:
         by_category.setdefault(prompt.category, []).append(verdict["score"])
     means = {category: round(sum(scores) / len(scores), 4) for category, scores in by_category.items()}
     reward = WeightedReward(config.rewards)(owners, images).total
-    return {"geneval": round(sum(means.values()) / len(means), 4), "categories": means, "reward": round(float(reward.nanmean()), 4)}
+    score, rewarded = round(sum(means.values()) / len(means), 4), round(float(reward.nanmean()), 4)
+    return {"geneval": score, "categories": means, "reward": rewarded}
 
 
 def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
@@ -270,7 +266,7 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
     if not file.is_file():
         config = build(TrainConfig, tuning.settings, "training")
         atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
-    return json.loads(file.read_text("utf-8"))
+    return read_kinds(file, JUDGED)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """What bench.tune keeps and tells: results of single runs, the scores the rule works on, the record and its table."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.tries import Scores, Try, best, interior, next_tries
 from htgrpo.errors import UserError
+from htgrpo.run_files import read
 
 if TYPE_CHECKING:
     from bench.tune import Tuning
 
 RESULT = "result.json"
+KINDS = {"name": str, "method": str, "lr": float, "options": dict, "seed": int, "geneval": float | None}
+"""What a result holds at the least."""
+JUDGED = {"geneval": float, "categories": dict[str, float], "reward": float}
 
 
 def result_file(out: Path, one: Try, seed: int) -> Path:
@@ -25,7 +28,7 @@ def read_results(tuning: "Tuning", method: str, out: Path) -> dict[Try, list[dic
         asked_for = next_tries(tuning.grid, method, mean_scores(found))
         paths = {one: [result_file(out, one, seed) for seed in tuning.grid.seeds] for one in asked_for}
         there = {one: files for one, files in paths.items() if all(path.is_file() for path in files)}
-        found |= {one: [json.loads(path.read_text("utf-8")) for path in files] for one, files in there.items()}
+        found |= {one: [read(path, KINDS) for path in files] for one, files in there.items()}
         if not there or len(there) < len(asked_for):
             return found
 

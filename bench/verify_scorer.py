@@ -1,13 +1,16 @@
 """Proves a port: our scorer and its official package judge the same pictures."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import kinds
+from bench.arguments import DTYPE
 from bench.cli import run_main
-from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError, suggest
+from bench.flags import Parser
+from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
+from htgrpo.values import OneOf
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,20 +26,33 @@ examples:
   python -m bench.verify_scorer imagereward
   python -m bench.verify_scorer hpsv3 --device cuda --images FOLDER       FOLDER/a.png with its prompt in FOLDER/a.txt
 """
+OFFICIAL = ("imagereward", "hpsv3", "unipercept")
+"""Names of bench.scorers.references."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 """Greatest difference that counts as agreement, as a part of the spread of the official scores (but at least of 1)."""
 RANKS = 0.99
 
 
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("verify_scorer", DESCRIPTION)
+    p.add_argument("scorer", type=OneOf(OFFICIAL, "scorer with an official package"), metavar="SCORER",
+                   help="imagereward, hpsv3 or unipercept")
+    p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
+    p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
+    p.add_argument("--device", type=kinds.Device(("cpu", "cuda"), numbered=True), default="cpu",
+                   help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
+    return p
+
+
 def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     from bench.scorers.references import REFERENCES
     from bench.scorers.registry import SCORERS
     from bench.scorers.weights import locate
 
-    if args.scorer not in REFERENCES:
-        raise suggest(args.scorer, REFERENCES, "scorer with an official package")
     images, prompts, names = _from_folder(args.images) if args.images else _drawn()
     ours = SCORERS.get(args.scorer)
     try:
@@ -112,17 +128,6 @@ def _from_folder(folder: Path) -> tuple[list["Image.Image"], list[str], list[str
         except (OSError, Unreadable) as error:
             raise UserError(f"{str(picture.file)!r} cannot be compared: {error}") from error
     return images, [one.text or "" for one in found.pictures], [one.file.name for one in found.pictures]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.verify_scorer", description=DESCRIPTION,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scorer", metavar="SCORER", help="imagereward, hpsv3 or unipercept")
-    parser.add_argument("--images", type=Path, default=None, metavar="FOLDER", help="pictures, each with its prompt in a .txt")
-    parser.add_argument("--weights", type=Path, default=None, help="folder of the weights (default: the hub's cache)")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default cpu)")
-    parser.add_argument("--dtype", default=None, help="float32, bfloat16 or float16 (default: the official one)")
-    return parser
 
 
 if __name__ == "__main__":

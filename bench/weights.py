@@ -57,6 +57,8 @@ def inspect(source: str, backbone: str | None = None, revision: str | None = Non
     """
     if source == EMBEDDED and backbone not in (None, EMBEDDED):
         source = BACKBONES.get(backbone).hub
+    if revision and source == EMBEDDED:
+        raise UserError(f"--revision {revision} has no effect on the embedded policy, which is no hub id: leave it out")
     try:
         model = open_model(source, revision, download=False)
     except NotInCache as error:

@@ -30,7 +30,7 @@ class PictureSet:
 class Evaluation:
     """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges. drawn: the
     pictures it judges, by default a set of its own. of_policy: the policy itself is asked, once for each prompt, and no pictures
-    are made; then values are the benchmark's own."""
+    are made; then values are the benchmark's own. whole: how many prompts the benchmark has, 0 where nobody needs to know."""
 
     benchmark: str
     setting: str
@@ -39,6 +39,7 @@ class Evaluation:
     prompts_sha256: str
     drawn: PictureSet | None = None
     of_policy: bool = False
+    whole: int = 0
 
     def __post_init__(self):
         if self.drawn is None:

@@ -4,17 +4,22 @@ then structure, then refinement; every token is judged under the fully masked im
 Source: the paper's section 3 and appendices B and E. What it leaves open, and our choice, is said at each option.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, uniform
 from htgrpo.options import require
+from htgrpo.values import Number, Whole
 
-STAGES = ("global", "structure", "refinement")
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Stage = Literal["global", "structure", "refinement"]
+STAGES = get_args(Stage)
 
 SHAPES = {
     "down": lambda p: 1.0 - p,  # the paper's choice everywhere
@@ -22,6 +27,10 @@ SHAPES = {
     "cosine": lambda p: 0.5 * (1.0 + math.cos(math.pi * p)),  # ours
     "square": lambda p: (1.0 - p) ** 2,  # ours
 }
+
+Count = Annotated[int, Whole(0, 10_000)]
+Rate = Annotated[float, Number(0, 1, open_low=True)]
+Weight = Annotated[float, Number(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -37,14 +46,14 @@ class HT(Method):
     """
 
     title = "HT-GRPO"
-    alpha: float = 0.3
-    stages: tuple[int, int, int] = (2, 4, 2)
-    order: tuple[str, str, str] = STAGES
+    alpha: Annotated[float, Number(0, 1, open_low=True, open_high=True)] = 0.3
+    stages: tuple[Count, Count, Count] = (2, 4, 2)
+    order: tuple[Stage, Stage, Stage] = STAGES
     schedule: Literal["down", "up", "cosine", "square"] = "down"
-    gamma_max: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    gamma_min: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    lambda_s: float = 1.5
-    lambda_r: float = 0.5
+    gamma_max: tuple[Rate, Rate, Rate] = (1.0, 1.0, 1.0)
+    gamma_min: tuple[Rate, Rate, Rate] = (0.5, 0.5, 0.5)
+    lambda_s: Weight = 1.5
+    lambda_r: Weight = 0.5
     credit: Literal["constant", "stage_mean", "none"] = "constant"
     context: Literal["empty", "structure_revealed"] = "empty"
     subset: Literal["exact", "bernoulli"] = "exact"
@@ -53,14 +62,12 @@ class HT(Method):
     kl_ref: Literal["ref", "old"] = "ref"
 
     def __post_init__(self):
-        require(0.0 < self.alpha < 1.0, "ht.alpha", self.alpha, "it must lie strictly between 0 and 1")
-        require(min(self.stages) >= 0 and sum(self.stages) > 0, "ht.stages", self.stages,
+        super().__post_init__()
+        require(sum(self.stages) > 0, "ht.stages", self.stages,
                 "it takes three counts of updates that are not all zero, such as 2:4:2")
         require(sorted(self.order) == sorted(STAGES), "ht.order", self.order, f"it must name each of {', '.join(STAGES)} once")
         for low, high in zip(self.gamma_min, self.gamma_max, strict=True):
-            require(0.0 < low <= high <= 1.0, "ht.gamma_min/gamma_max", (low, high), "0 < gamma_min <= gamma_max <= 1 must hold")
-        require(self.lambda_s >= 0 and self.lambda_r >= 0, "ht.lambda_s/lambda_r", (self.lambda_s, self.lambda_r),
-                "weights must not be negative")
+            require(low <= high, "ht.gamma_min/gamma_max", (low, high), "0 < gamma_min <= gamma_max <= 1 must hold")
 
     def rates(self) -> list[tuple[str, float]]:
         """(stage, gamma) of every update in order; the defaults give the paper's 2 + 4 + 2 (section 3.3)."""
@@ -83,6 +90,8 @@ class HT(Method):
         return rank <= count
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        import torch
+
         structure = self.structure(group)
         members = {"global": torch.ones_like(structure), "structure": structure, "refinement": ~structure}
         contexts, row = self._contexts(group, structure)
@@ -97,6 +106,8 @@ class HT(Method):
         return updates
 
     def _contexts(self, group: RolloutGroup, structure: Tensor) -> tuple[Tensor, Tensor]:
+        import torch
+
         empty = torch.full_like(group.codes[:1], HIDDEN)
         row = torch.zeros_like(group.codes)
         if self.context == "empty":
@@ -107,6 +118,8 @@ class HT(Method):
 
     def _subset(self, members: Tensor, gamma: float, generator: torch.Generator) -> Tensor:
         """A fresh random part of `members` at rate gamma, drawn per image; never empty."""
+        import torch
+
         score = torch.where(members, uniform(members.shape, generator), 2.0)
         order = score.argsort(dim=1).argsort(dim=1)
         if self.subset == "exact":

@@ -4,14 +4,22 @@ The paper's appendix B observes that policy-gradient methods for masked image to
 context a token is judged under, the support that receives gradient, and the weight of a token. `Update` is that, literally.
 
 Shapes: G images of one prompt (a group), N image slots in raster order, U context rows.
+
+This module, like every method's own, imports torch only where it computes, so that options are checked without it.
 """
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
-from torch import Tensor
+from htgrpo.options import check
+from htgrpo.values import Whole
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 HIDDEN = -1
 """The code of a slot the policy does not see."""
@@ -38,9 +46,11 @@ class RolloutGroup:
     @property
     def valid(self) -> Tensor:
         """bool [G]: images with a finite reward."""
+        import torch
+
         return torch.isfinite(self.reward)
 
-    def kept(self) -> "RolloutGroup":
+    def kept(self) -> RolloutGroup:
         """The group without its invalid images."""
         keep = self.valid
         entropy = None if self.entropy is None else self.entropy[keep]
@@ -60,6 +70,8 @@ def advantages(reward: Tensor, ddof: int = 1, delta: float = 1e-5) -> Tensor:
     Where all rewards are equal the advantages are exactly zero: a mean of equal numbers may differ from them by
     rounding, and delta would blow that rounding up into a signal.
     """
+    import torch
+
     reward = reward.double()
     if torch.equal(reward, reward[:1].expand_as(reward)):
         return torch.zeros_like(reward)
@@ -87,6 +99,10 @@ class Update:
     unit: Tensor | None = None
 
 
+Updates = Annotated[int, Whole(1, 10_000)]
+"""How many updates a group is given."""
+
+
 class Method(ABC):
     """A policy-gradient method. Subclasses are dataclasses whose fields are the method's options.
 
@@ -97,6 +113,9 @@ class Method(ABC):
     kl_ref: str = "ref"
     rewarded: bool = True
     title: ClassVar[str] = ""
+
+    def __post_init__(self):
+        check(self, f"{type(self).__name__.lower()}.")
 
     @abstractmethod
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
@@ -126,10 +145,14 @@ NORMS = {"rollout_mean": rollout_mean, "token_mean": token_mean}
 
 def uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """float64 uniforms in [0, 1) from the passed generator."""
+    import torch
+
     return torch.rand(shape, generator=generator, dtype=torch.float64)
 
 
 def at_least_one(mask: Tensor, score: Tensor) -> Tensor:
     """`mask` [.., N] with the slot of smallest `score` added to rows that are empty, so that no mean is over nothing."""
+    import torch
+
     lowest = torch.zeros_like(mask).scatter_(-1, score.argmin(-1, keepdim=True), True)
     return torch.where(mask.any(-1, keepdim=True), mask, lowest)

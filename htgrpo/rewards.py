@@ -15,18 +15,22 @@ Rewards are found by name under the entry points htgrpo.rewards, else in one of 
 and with `find(name)`, which answers a reward or None.
 """
 
+from __future__ import annotations
+
 import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from htgrpo.errors import UserError, suggest
+from htgrpo.errors import UserError, shown, suggest
 from htgrpo.prompts import Prompt
 from htgrpo.registry import REWARD_SOURCES, REWARDS
+from htgrpo.values import Number
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 RewardFunction = Callable[..., list[float | None]]
 
@@ -39,19 +43,20 @@ class RewardBatch:
     parts: dict[str, Tensor]
 
 
-def parse_weights(spec: str) -> dict[str, float]:
+def parse_weights(spec: str, flag: str = "rewards") -> dict[str, float]:
     """`name=weight,…` (a bare name weighs 1) as a dictionary. Raises UserError for anything else."""
     weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in spec.split(","))):
         name, _, weight = part.partition("=")
+        if not name.strip():
+            raise UserError(f"{flag} has the part {shown(part)} without a name: write name=weight, such as objects=1,tidiness=0.5")
         try:
-            weights[name] = float(weight) if weight else 1.0
-        except ValueError:
-            weights[name] = math.nan
-        if not math.isfinite(weights[name]):
-            raise UserError(f"reward weight {part!r} is not a number: write name=weight, such as objects=1,tidiness=0.5")
+            weights[name] = Number(-1e6, 1e6)(weight, "a weight") if weight else 1.0
+        except UserError:
+            raise UserError(f"{flag} has the weight {shown(part)}, which is not a number from -1e6 to 1e6: write name=weight, "
+                            "such as objects=1,tidiness=0.5") from None
     if not weights:
-        raise UserError(f"rewards is {spec!r}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
+        raise UserError(f"{flag} is {shown(spec)}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
                         "or an import path module:function")
     return weights
 
@@ -59,6 +64,29 @@ def parse_weights(spec: str) -> dict[str, float]:
 def reward_names() -> list[str]:
     """All names that find_reward knows, sorted."""
     return sorted({*REWARDS.names(), *(name for source in REWARD_SOURCES.names() for name in REWARD_SOURCES.get(source).names())})
+
+
+def check_names(spec: str) -> None:
+    """Raises UserError where `parse_weights` does, and for a name that nobody knows. Imports no torch."""
+    for name in parse_weights(spec):
+        if ":" in name:
+            _module_of(name)
+        elif name not in REWARDS.names() and not any(REWARD_SOURCES.get(source).find(name) for source in REWARD_SOURCES.names()):
+            raise suggest(name, reward_names(), "reward")
+
+
+def _module_of(name: str) -> None:
+    """Raises UserError where the module of an import path is not there. Imports nothing but the packages around it."""
+    from importlib.util import find_spec
+
+    module = name.partition(":")[0]
+    try:
+        found = find_spec(module)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if found is None:
+        raise UserError(f"reward {shown(name)} cannot be imported (there is no module {shown(module)}): give an importable "
+                        "module:function")
 
 
 def find_reward(name: str) -> RewardFunction:
@@ -133,6 +161,8 @@ class WeightedReward:
 
     def combine(self, answers: dict[str, list[float | None]]) -> RewardBatch:
         """The weighted sum of `answers`, those of all images of an iteration: they are what `normalise` scores against."""
+        import torch
+
         count = len(next(iter(answers.values())))
         parts, total = {}, torch.zeros(count, dtype=torch.float64)
         applied = torch.zeros(count, dtype=torch.bool)
@@ -148,6 +178,8 @@ class WeightedReward:
 
 
 def _z_score(value: Tensor) -> Tensor:
+    import torch
+
     finite = value[torch.isfinite(value)]
     if len(finite) < 2:
         return value

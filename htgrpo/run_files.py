@@ -37,6 +37,7 @@ OPTIONAL_RECORD = {"prompt": str, "evidence": dict[str, Any], "image": str, "sha
 PICTURE = {"prompt_id": str, "sample": int, "file": str, "sha256": str}
 OPTIONAL_PICTURE = {"grid": list[int], "rank": str, "crop": list[int]}
 ITERATION = {"iteration": int}
+OPTIONAL_ITERATION = {"failure": str}
 
 
 def fault(value: Any, kind: Any, name: str = "it") -> str:

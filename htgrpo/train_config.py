@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from htgrpo.errors import UserError
-from htgrpo.options import convert, require
+from htgrpo.options import check
 from htgrpo.registry import METHODS, SAMPLERS
+from htgrpo.values import SEED, Number, OneOf, Resolution, Whole, refuse
 
 SECONDS = "seconds"
 """The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits for it."""
+
+MOST = {"iterations": 10**7, "forwards": 10**13}
+"""The largest budget of each kind."""
+Dtype = Literal["auto", "float32", "bfloat16", "float64"]
+Steps = Annotated[int, Whole(1, 100_000)]
+"""Of a sampler."""
+Guidance = Annotated[float, Number(0, 1000)]
+Sampler = Annotated[str, OneOf(SAMPLERS.names, "sampler")]
 
 
 @dataclass(frozen=True)
@@ -36,24 +45,25 @@ class Budget:
         return min(1.0, (iterations if self.kind == "iterations" else forwards) / self.amount)
 
 
-def parse_budgets(text: str) -> tuple[Budget, ...]:
+def parse_budgets(text: str, name: str = "budget") -> tuple[Budget, ...]:
     """`iterations:N`, `forwards:N`, or several with commas between, each N >= 1; raises UserError otherwise.
 
     A training goes on until all are reached and keeps a checkpoint at each; the first one is the main view of a report.
     """
-    found = tuple(_parse_budget(part.strip(), text) for part in str(text).split(","))
+    found = tuple(_parse_budget(part.strip(), text, name) for part in str(text).split(","))
     if len(set(found)) < len(found):
-        raise UserError(f"budget is {text!r}, which names one of its parts twice: leave one of them out")
+        raise UserError(f"{name} is {text!r}, which names one of its parts twice: leave one of them out")
     return found
 
 
-def _parse_budget(part: str, text: str) -> Budget:
+def _parse_budget(part: str, text: str, name: str) -> Budget:
     kind, _, amount = part.partition(":")
-    amount = amount.replace("_", "")
-    if kind not in ("iterations", "forwards") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
-        raise UserError(f"budget is {text!r}, but it takes iterations:N or forwards:N with a whole N of at least 1, or several "
-                        "with commas between, such as iterations:50 or iterations:16,forwards:100000")
-    return Budget(kind, int(amount))
+    digits = amount.replace("_", "")
+    if kind not in MOST or not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits[:20]) <= MOST[kind]:
+        raise refuse(name, text, "it takes iterations:N or forwards:N with a whole N of at least 1 and at most "
+                     f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
+                     "iterations:16,forwards:100_000")
+    return Budget(kind, int(digits))
 
 
 def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:
@@ -89,58 +99,44 @@ class TrainConfig:
     computed again in the backward pass instead of kept.  save_every: iterations between checkpoints.
     """
 
-    method: str = "ht"
+    method: Annotated[str, OneOf(METHODS.names, "method")] = "ht"
     method_options: dict = field(default_factory=dict)
-    seed: int = 0
+    seed: Annotated[int, Whole(0, SEED)] = 0
     budget: str = "iterations:50"
-    group_size: int = 9
-    prompts_per_iteration: int = 6
-    sampler: str = "random"
-    steps: int = 8
-    guidance: float = 2.0
-    rollout_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    group_size: Annotated[int, Whole(2, 4096, "the advantage compares images of one prompt")] = 9
+    prompts_per_iteration: Annotated[int, Whole(1, 100_000)] = 6
+    sampler: Sampler = "random"
+    steps: Steps = 8
+    guidance: Guidance = 2.0
+    rollout_dtype: Dtype = "auto"
     rewards: str = "objects=1,attributes=1,relations=1,tidiness=1"
     normalise_rewards: bool = False
-    lr: float = 1e-4
-    warmup: int = 0
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.99
-    max_grad_norm: float = 1.0
-    clip: float = 0.2
-    beta: float = 0.02
+    lr: Annotated[float, Number(0, 1e30, open_low=True)] = 1e-4
+    warmup: Annotated[int, Whole(0, MOST["iterations"])] = 0
+    weight_decay: Annotated[float, Number(0, 100)] = 0.0
+    beta1: Annotated[float, Number(0, 1, open_high=True)] = 0.9
+    beta2: Annotated[float, Number(0, 1, open_high=True)] = 0.99
+    max_grad_norm: Annotated[float, Number(0, 1e12, open_low=True)] = 1.0
+    clip: Annotated[float, Number(0, 1e12, open_low=True)] = 0.2
+    beta: Annotated[float, Number(0, 1e6)] = 0.02
     kl: Literal["k3", "exact"] = "k3"
-    ddof: int = 1
-    delta: float = 1e-5
+    ddof: Annotated[int, Whole(0, 1, "population or sample")] = 1
+    delta: Annotated[float, Number(0, 1e6, open_low=True)] = 1e-5
     dedup: Literal["all", "rollout", "none"] = "all"
     interleave: bool = False
     pads: Literal["strip", "attend"] = "strip"
-    resolution: str = ""
+    resolution: Annotated[str, Resolution()] = ""
     tuning: Literal["full", "lora"] = "full"
-    lora_rank: int = 128
-    lora_alpha: float = 64.0
-    lora_dropout: float = 0.0
-    weights_dtype: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    lora_rank: Annotated[int, Whole(1, 65536)] = 128
+    lora_alpha: Annotated[float, Number(0, 1e6, open_low=True)] = 64.0
+    lora_dropout: Annotated[float, Number(0, 1, open_high=True)] = 0.0
+    weights_dtype: Dtype = "auto"
     recompute: bool = False
-    tokens_per_forward: int = 6144
-    save_every: int = 10
+    tokens_per_forward: Annotated[int, Whole(1, 10**9)] = 6144
+    save_every: Annotated[int, Whole(1, MOST["iterations"])] = 10
 
     def validate(self) -> "TrainConfig":
         """Itself, or a UserError naming the first setting that cannot work."""
-        for name, kind in get_type_hints(type(self)).items():
-            convert(getattr(self, name), kind, name)
-        METHODS.check(self.method)
-        SAMPLERS.check(self.sampler)
+        check(self)
         parse_budgets(self.budget)
-        require(self.group_size >= 2, "group_size", self.group_size,
-                "a group needs at least 2 images: the advantage compares images of one prompt")
-        for name in ("prompts_per_iteration", "steps", "tokens_per_forward", "save_every", "lora_rank"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
-        for name in ("lr", "max_grad_norm", "clip", "delta", "lora_alpha"):
-            require(getattr(self, name) > 0, name, getattr(self, name), "it must be greater than 0")
-        for name in ("guidance", "warmup", "weight_decay", "beta"):
-            require(getattr(self, name) >= 0, name, getattr(self, name), "it must not be negative")
-        require(self.ddof in (0, 1), "ddof", self.ddof, "it must be 0 (population) or 1 (sample)")
-        for name in ("beta1", "beta2", "lora_dropout"):
-            require(0 <= getattr(self, name) < 1, name, getattr(self, name), "it must lie in [0, 1)")
         return self

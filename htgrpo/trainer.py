@@ -56,9 +56,9 @@ def make_method(config: TrainConfig) -> Method:
     return build(METHODS.get(config.method), config.method_options, config.method)
 
 
-def train_identity(config: TrainConfig, policy: Policy, prompts: list[Prompt]) -> str:
+def train_identity(config: TrainConfig, policy_sha256: str, prompts_sha256: str) -> str:
     """Hex identity of a training run: settings, starting weights, prompt set."""
-    return sha256_json([asdict(config), policy.sha256, prompt_set_sha256(prompts)])
+    return sha256_json([asdict(config), policy_sha256, prompts_sha256])
 
 
 def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path, report_to: str | None = None,
@@ -95,7 +95,7 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
 def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
            ranks: Ranks, reward: WeightedReward) -> "_Run":
     """A run at its beginning, or where its newest checkpoint left it."""
-    identity = train_identity(config, policy, prompts)
+    identity = train_identity(config, policy.sha256, prompt_set_sha256(prompts))
     tuning = TUNINGS[config.tuning](policy, config)
     holding = _holding(accelerator, tuning, config, ranks)
     policy = policy.with_net(holding.net)

@@ -136,7 +136,7 @@ def _check_same(first: str, one: Run, name: str, two: Run, method: str) -> None:
     for run in (one, two):
         train = {key: value for key, value in run.config["train"][method].items() if key != "method_options"}
         shared = {f"train.{key}": value for key, value in train.items()}
-        shared["policy_sha256"] = run.config.get("policy_sha256")
+        shared |= {key: run.config.get(key) for key in ("policy_sha256", "train_prompts")}
         for meta in run.metas["meta"]:
             for key in (*SAME_WITHIN_BENCHMARK, "prompt_set_sha256", "setting"):
                 shared[f"{meta['benchmark']} {key}"] = meta[key]

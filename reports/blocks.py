@@ -130,9 +130,36 @@ class Block:
 
     @property
     def title(self) -> str:
-        """The benchmark's title and axis, with a word about random weights."""
+        """The benchmark's title and axis, how much of it was measured where that is not all, and a word about random weights."""
         axis = f": {self.meta['axes'][self.axis]}" if self.axis else ""
-        return titled(f"{self.meta['title']}{axis}", (method.random_weights for method in self.methods))
+        name = ", ".join(filter(None, [f"{self.meta['title']}{axis}", self.part]))
+        return titled(name, (method.random_weights for method in self.methods))
+
+    @property
+    def samples(self) -> int:
+        """Pictures per prompt."""
+        return int(self.meta["expected_images"]) // max(1, len(self.prompts))
+
+    @property
+    def part(self) -> str:
+        """How much of the published benchmark this is, "60 of 553 prompts, 1 of 4 pictures each"; empty where it is all of it."""
+        return ", ".join(f"{count} of {of} {noun}" for count, of, noun in self._sizes() if count < of)
+
+    @property
+    def size(self) -> str:
+        """Prompts and pictures per prompt, and how many the published benchmark has of each where that is more."""
+        return ", ".join(f"{count} of {of} {noun}" if count < of else f"{count} {noun}" for count, of, noun in self._sizes())
+
+    def _sizes(self) -> list[tuple[int, int, str]]:
+        """(here, in the published benchmark or 0, of what)."""
+        whole = self.meta.get("published") or {}
+        sizes = [(len(self.prompts), whole.get("prompts", 0), self.noun)]
+        return [*sizes, (self.samples, whole.get("pictures", 0), "pictures each")] if self.pictures else sizes
+
+    @property
+    def noun(self) -> str:
+        """What is judged one by one."""
+        return "prompts" if self.pictures else "documents"
 
     @property
     def when(self) -> str:

@@ -28,6 +28,7 @@ FIELDS = [
     "p_holm",
     "verdict",
     "prompts",
+    "size",
     "seeds",
     "coverage",
     "weights",
@@ -72,6 +73,7 @@ def _where(result: Result) -> dict[str, object]:
         "setting": block.setting,
         "milestone": block.milestone,
         "prompts": result.prompts_used,
+        "size": block.size,
     }
 
 
@@ -144,7 +146,8 @@ def _latex_scores(title: str, result: Result) -> str:
         cells = [_latex_cell(score.columns[c], scale, place[name]) for c, place in zip(columns, places, strict=True)]
         rows.append([escape(shown_name(result, name)), value, *cells])
     caption = (
-        f"{escape(result.block.label)}. {escape(title)}. Half widths of 95\\,\\% intervals over prompts (these "
+        f"{escape(result.block.label)}. {escape(title)}. {escape(result.block.size)}. "
+        "Half widths of 95\\,\\% intervals over prompts (these "
         "checkpoints). Bold: best of a column, underlined: second, whether resolved or not; "
         rf"$\approx$: headline not told apart from the best ({escape(claim_label(result))})."
     )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.analysis import Result, verdict
 from reports.costs import TAIL
+from reports.diversity import TITLE as DIVERSITY
 from reports.health import trend
 from reports.load import BASE, Run, titled
 from reports.sentences import pair_level
@@ -17,8 +18,9 @@ REWARD_NOTE = (
     "The trained reward is that of the training prompts: means over the first and the last tenth of the iterations, and the change "
     "by Theil and Sen's slope over all of them with its interval. Every other row is what was not trained on: the starting policy, "
     "the final one, and their difference as in the tables above. A warning stands where the reward rose, resolved, and such a "
-    "score, or the diversity, resolved for the worse."
+    "score, or the diversity, resolved for the worse; and where the diversity fell, resolved, below 80 % of the starting policy's."
 )
+COLLAPSE = 0.8
 RESOLVED = {"better": "up, resolved", "worse": "down, resolved", "unresolved": "unresolved", "no claim": "no claim"}
 
 
@@ -35,6 +37,11 @@ class Move:
     scale: float = 1.0
     worse: bool = False
     trained: bool = False
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether this is the diversity, and it fell, resolved, below COLLAPSE of the starting policy's."""
+        return self.measure.startswith(DIVERSITY) and self.worse and self.end < COLLAPSE * self.start
 
     @property
     def cells(self) -> list[str]:
@@ -59,10 +66,10 @@ class Moves:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each measure that fell while the reward rose."""
+        """A sentence for each measure that fell while the reward rose, and for pictures that became alike whatever it did."""
         reward = self.reward
         if reward is None or not reward.change.low > 0:
-            return []
+            return [f"{self.method}: {_fell(move)}." for move in self.moves if move.collapsed]
         rose = f"{self.method}: the trained reward rose from {amount(reward.start, 3)} to {amount(reward.end, 3)}"
         return [f"{rose}, but {_fell(move)}." for move in self.moves if move.worse and not move.trained]
 

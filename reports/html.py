@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 
 from reports import choices, cost_tables, health, sentences, tables
-from reports.analysis import Result, verdict
+from reports.analysis import Result
 from reports.costs import Cost, by_view
 from reports.diversity import MEASURE
 from reports.gallery import Gallery
@@ -16,7 +16,7 @@ from reports.health import Health
 from reports.load import Run
 from reports.stats import MIN_SEEDS
 from reports.style import DPI, colours
-from reports.text import CHECKPOINTS_ONLY, bounds, number, probability
+from reports.text import bounds, number
 
 TEMPLATES = Path(__file__).parent / "templates"
 POINTS = 116
@@ -84,6 +84,7 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
                 "name": tables.shown_name(result, name),
                 "colour": palette.get(name, "#888"),
                 "seeds": tables.seeds_text(result, name),
+                "judged": tables.coverage_text(result, name),
                 "score": number(score.headline.estimate, scale),
                 "interval": bounds(score.headline, scale),
                 "methods": bounds(score.method_level, scale),
@@ -112,22 +113,8 @@ def _block(result: Result, palette: dict[str, str]) -> dict:
 
 
 def _pairs(result: Result, level: str) -> list[dict]:
-    scale, rows = result.block.scale, []
-    for pair in result.pairs:
-        if level == "methods" and pair.seeds < MIN_SEEDS:
-            rows.append({"name": f"{pair.a} − {pair.b}", "value": "–", "interval": "–", "p": "–", "verdict": CHECKPOINTS_ONLY})
-            continue
-        interval = pair.interval(level)
-        rows.append(
-            {
-                "name": f"{pair.a} − {pair.b}",
-                "value": number(interval.estimate, scale, True),
-                "interval": bounds(interval, scale, True),
-                "p": probability(pair.holm(level)),
-                "verdict": verdict(pair, level, result.sign),
-            }
-        )
-    return rows
+    names = ("name", "seeds", "value", "interval", "p", "sees", "verdict")
+    return [dict(zip(names, tables.pair_row(pair, result, level), strict=True)) for pair in result.pairs]
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:

@@ -14,6 +14,7 @@ from htgrpo.run_files import (
     ITERATION,
     META,
     NUMBERS,
+    OPTIONAL_ITERATION,
     OPTIONAL_PICTURE,
     OPTIONAL_RECORD,
     PICTURE,
@@ -229,17 +230,27 @@ def _check_same(group: pd.DataFrame, key: str, where: str) -> None:
         values.setdefault(json.dumps(meta[key], sort_keys=True), policy)
     if len(values) > 1:
         (one, first), (two, second) = list(values.items())[:2]
+        what, one, two = _difference(key, json.loads(one), json.loads(two))
         raise UserError(
-            f"{where}: {first!r} and {second!r} were scored with different {key} ({one[:60]} and {two[:60]}) and "
-            "cannot be compared; score both again with the same settings"
+            f"{where}: {first!r} and {second!r} were scored with different {what} ({one[:60]} and {two[:60]}) and "
+            "cannot be compared: score both again in the same way, as python -m bench.score RUN does for all that the run holds"
         )
+
+
+def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
+    """(where, what, what) of the first difference between two unequal JSON values: "scorer.libraries.transformers"."""
+    if isinstance(one, dict) and isinstance(two, dict):
+        name = next(name for name in (*one, *two) if one.get(name) != two.get(name))
+        return _difference(f"{key}.{name}", one.get(name), two.get(name))
+    return key, json.dumps(one), json.dumps(two)
 
 
 def _read_training(root: Path, name: str) -> pd.DataFrame:
     """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
     frames = []
     for path in sorted((root / "train").glob(f"*/seed*/{name}")):
-        rows = records(path, ITERATION, {}, NUMBERS, "restore it, or train this method again with python -m bench.train")
+        again = "restore it, or train this method again with python -m bench.train"
+        rows = records(path, ITERATION, OPTIONAL_ITERATION, NUMBERS, again)
         if not rows:
             continue
         frame = pd.DataFrame(rows)

@@ -1,17 +1,26 @@
-"""Which settings of a run are the paper's, which differ, and which the paper does not give."""
+"""Which settings of a run are those of the paper's experiment, which are others, and which the paper does not give.
 
-from dataclasses import dataclass
+Settings come by name: KEY of the whole run, main.KEY of the pictures that are scored, scorer.BENCHMARK and reward.NAME of what
+judges, METHOD.KEY of a training. bench/paper_settings.py lists them all; here they are compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any
 
-from reports.load import Run
-
-SAME, DIFFERS, SILENT = "same", "differs", "the paper does not say"
-UNCHANGED = "HT-GRPO's default"
+DIFFERS, CHOSEN, UNKNOWN = "differs from the paper", "differs from our choice", "not recorded"
+SILENT, SAME = "the paper does not say", "as in the paper"
+ORDER = (DIFFERS, CHOSEN, UNKNOWN, SILENT, SAME)
+WHOLE = ("main", "benchmarks", "scorer", "reward")
+"""Owners of settings that are no methods."""
+NOT_RECORDED = "not recorded"
+"""The value of a setting that a run should record and does not."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: in the paper (and where it stands), in the run, and what that means."""
+    """One setting: what the paper says of it (and where it stands), or our choice (and why); in the run; and what that means."""
 
     name: str
     paper: str
@@ -19,77 +28,62 @@ class Setting:
     verdict: str
 
 
-def settings(run: Run, preset: dict[str, Any]) -> list[Setting]:
-    """Every setting of bench/presets/paper_*.json in `run`: those that differ first, then those that the paper does not give.
+def compared(here: Mapping[str, Any], wanted: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Setting]:
+    """Every setting of a run, those that differ first.
 
-    Training settings are read from ht, or from the first method of the run; options of ht that the run does not change are its
-    defaults, which are the paper's.
+    here: of the run; wanted: of the paper's experiment as we start it, by the same names; one that is not there has no value to be
+    compared with. preset: bench/presets/paper_*.json. Names of METHOD.KEY are one line, train.KEY, where all methods agree.
     """
-    found = []
-    for name, given in preset["given"].items():
-        here = _here(run, name)
-        if here is None:
-            continue
-        paper = f"{shown(given['value'])} ({given['where']})"
-        same = here == UNCHANGED or here == shown(given["value"])
-        found.append(Setting(name, paper, here, SAME if same else DIFFERS))
-    for name in preset["ours"]:
-        here = _here(run, name)
-        if here is not None and here != UNCHANGED:
-            found.append(Setting(name, "not given", here, SILENT))
-    order = (DIFFERS, SILENT, SAME)
-    return sorted(found, key=lambda setting: order.index(setting.verdict))
+    found: dict[str, list[Setting]] = {}
+    for name, value in here.items():
+        entry = entry_of(name, preset) or name
+        found.setdefault(entry, []).append(_setting(name, entry, value, wanted, preset))
+    lines = [line for entry, some in found.items() for line in _joined(entry, some)]
+    return sorted(lines, key=lambda setting: ORDER.index(setting.verdict))
+
+
+def entry_of(name: str, preset: Mapping[str, Any]) -> str | None:
+    """The name under which a preset speaks of a setting: its own, train.KEY for one of all methods, or KEY; None where it says
+    nothing."""
+    owner, _, key = name.partition(".")
+    names = (name,) if owner in WHOLE or not key else (name, f"train.{key}", key)
+    return next((entry for entry in names if entry in preset["given"] or entry in preset["ours"]), None)
+
+
+def _setting(name: str, entry: str, value: Any, wanted: Mapping[str, Any], preset: Mapping[str, Any]) -> Setting:
+    if given := preset["given"].get(entry):
+        paper, same = f"{shown(given['value'])} ({given['where']})", shown(value) == shown(given["value"])
+    elif name in wanted:
+        why = preset["ours"].get(entry, "not in the paper")
+        paper, same = f"not given, so {shown(wanted[name])} ({why})", shown(value) == shown(wanted[name])
+    else:
+        paper, same = preset["ours"].get(entry, "not in the paper"), True
+    if value == NOT_RECORDED:
+        verdict = UNKNOWN
+    elif same:
+        verdict = SAME if given else SILENT
+    else:
+        verdict = DIFFERS if given else CHOSEN
+    return Setting(name, paper, shown(value), verdict)
+
+
+def _joined(entry: str, some: list[Setting]) -> list[Setting]:
+    """Settings of one entry: a line for all methods where they agree."""
+    kinds = [list(group) for _, group in groupby(some, key=lambda one: (one.paper, one.here, one.verdict))]
+    return [replace(some[0], name=entry)] if len(kinds) == 1 else some
 
 
 def shown(value: Any) -> str:
     """A setting as text; 2:4:2 and [2, 4, 2] read alike, and 1.0:1.0:1.0 and 1:1:1."""
-    if isinstance(value, str) and ":" in value:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, str) and ":" in value and not value[:1].isalpha():
         value = value.split(":")
     if isinstance(value, (list, tuple)):
         return ":".join(shown(part) for part in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {shown(part)}" for key, part in value.items()) or "none"
     try:
-        return f"{float(value):g}"
+        return f"{float(value):.10g}"
     except (TypeError, ValueError):
-        return str(value)
-
-
-def _here(run: Run, name: str) -> str | None:
-    """The value of a setting in the run; None where the run does not record it, or it does not apply."""
-    owner, _, key = name.partition(".")
-    train = run.config.get("train", {})
-    first = train.get("ht") or next(iter(train.values()), None)
-    if name == "gpus":
-        machine = run.config.get("machine", {})
-        device = machine.get("device", "cpu")
-        return shown(machine.get("processes", 1)) if device == "cuda" else f"none ({device})"
-    if owner in ("benchmarks", "scorer"):
-        meta = _meta(run, key)
-        return None if meta is None else str(meta["title"]) if owner == "benchmarks" else _scorer(meta)
-    if owner == "ht" and key:
-        if "ht" not in train:
-            return None
-        return shown(train["ht"].get("method_options", {}).get(key, UNCHANGED))
-    if owner == "train":
-        value = (first or {}).get(key)
-    elif owner == "main":
-        value = run.config.get("settings", {}).get("main", {}).get(key)
-    elif name == "seeds":
-        value = len(run.config.get("seeds", [])) or None
-    else:
-        value = run.config.get(name)
-    return None if value is None or value == "" else shown(value)
-
-
-def _meta(run: Run, benchmark: str) -> dict[str, Any] | None:
-    """The meta file of a benchmark in the run, or of its namesake of the embedded world."""
-    for name in (benchmark, f"embedded_{benchmark}"):
-        metas = run.metas[run.metas["benchmark"] == name]
-        if not metas.empty:
-            return metas["meta"].iloc[0]
-    return None
-
-
-def _scorer(meta: dict[str, Any]) -> str:
-    """What looked at the pictures."""
-    scorer = meta["scorer"]
-    return f"{scorer.get('detector') or scorer.get('name')} {scorer.get('version') or ''}".strip()
+        return str(value) or "none"

@@ -47,7 +47,7 @@ class Cell:
     """One cell. printed: the paper's number as printed, else "" and `printed_why`. measured: ours, else None and `why`.
 
     scale: of a perfect score of ours. claim: "methods" or "checkpoints". note: what ours is of, where that is not what the paper
-    measured.
+    measured. size: prompts, pictures per prompt, and how many of them were judged.
     """
 
     printed: str
@@ -58,6 +58,7 @@ class Cell:
     scale: float = 1.0
     claim: str = ""
     note: str = ""
+    size: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,7 @@ def _cell(table: str, row: Published | None, column: str, sources: list[Source],
     best = next((one for one in found if isinstance(one, tuple)), None)
     if best is None:
         return Cell(printed, printed_why, section, None, str(found[0]))
-    interval, scale, claim, note = best
-    return Cell(printed, printed_why, section, interval, "", scale, claim, note)
+    return Cell(printed, printed_why, section, best[0], "", *best[1:])
 
 
 def find(results: dict[str, Result], names: tuple[str, ...]) -> Result | None:
@@ -163,11 +163,19 @@ def note_of(block: Block) -> str:
     """What numbers of a block are of, where that is not a published benchmark as it is."""
     title = block.meta["title"]
     whole = title == OFFICIAL.get(block.benchmark.removeprefix("embedded_"), title)
-    return "" if whole and not any(method.random_weights for method in block.methods) else block.title
+    if whole and not block.meta.get("published"):
+        return f"{block.title}, of how many prompts is not recorded"
+    return "" if whole and not block.part and not any(method.random_weights for method in block.methods) else block.title
 
 
-def _measured(source: Source, names: tuple[str, ...], column: str, method: str) -> tuple[Interval, float, str, str] | str:
-    """(interval, scale, claim, note) of a cell in one run, or why there is none."""
+def size_of(block: Block, method: str) -> str:
+    """What stands behind a number of a method in a block."""
+    coverage = next(one.coverage for one in block.methods if one.name == method)
+    return f"{block.size}, {coverage} judged"
+
+
+def _measured(source: Source, names: tuple[str, ...], column: str, method: str) -> tuple[Interval, float, str, str, str] | str:
+    """(interval, scale, claim, note, size) of a cell in one run, or why there is none."""
     result = find(source.results, names)
     if result is None:
         return f"the run {source.root.name} has no {names[0]}"
@@ -177,14 +185,14 @@ def _measured(source: Source, names: tuple[str, ...], column: str, method: str) 
         return f"the run {source.root.name} has no {method}"
     score, block = result.scores[method], result.block
     seeds = next(len(m.seeds) for m in block.methods if m.name == method)
-    note = note_of(block)
+    about = note_of(block), size_of(block, method)
     if column == OVERALL:
         whole = seeds >= stats.MIN_SEEDS
-        return score.method_level if whole else score.headline, block.scale, "methods" if whole else "checkpoints", note
+        return score.method_level if whole else score.headline, block.scale, "methods" if whole else "checkpoints", *about
     cell = score.columns.get(column) or score.columns.get(f"questions: {column}")
     if cell is None:
         return f"{block.title} in the run {source.root.name} has no column {column}"
-    return cell, block.scale, "checkpoints", note
+    return cell, block.scale, "checkpoints", *about
 
 
 def open_ablations(folder: Path, allow_incomplete: bool = False) -> tuple[Run, dict[str, Study]]:
@@ -218,7 +226,8 @@ def layout_5(folder: Path | None, allow_incomplete: bool = False) -> PaperTable:
             return Cell(value, lost, row.section, None, ours.why if ours else why)
         whole = ours.seeds >= stats.MIN_SEEDS
         interval, claim = (ours.score.method_level, "methods") if whole else (ours.score.headline, "checkpoints")
-        return Cell(value, lost, row.section, interval, "", study.block.scale, claim, note_of(study.block))
+        about = note_of(study.block), size_of(study.block, ours.name)
+        return Cell(value, lost, row.section, interval, "", study.block.scale, claim, *about)
 
     lines = [Line("mmada", row.row, row.variants[0], {OVERALL: cell(row, group == "mmada", True)}) for row in rows]
     if study and group != "mmada":

@@ -6,13 +6,16 @@ import math
 from itertools import groupby
 from string import ascii_lowercase
 
-from reports.paper_settings import DIFFERS, SAME, SILENT, Setting
+from reports.paper_settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, Setting
 from reports.paper_tables import NO_ROW, Cell, Line, PaperTable
 from reports.stats import LEVEL
 from reports.text import CHECKPOINTS_ONLY, half_width, number, table
 
+OTHER = "†"
+"""Marks a number of something else than what the paper measured: another benchmark, a part of it, random weights."""
 GROUPS = {"mmada": "MMaDA-8B", "lumina-dimoo": "Lumina-DiMOO", "other models": "other models"}
-FIELDS = ["table", "group", "row", "method", "column", "paper", "paper_note", "section", "estimate", "low", "high", "claim", "note"]
+FIELDS = ["table", "group", "row", "method", "column", "paper", "paper_note", "section", "estimate", "low", "high", "claim", "size",
+          "note"]
 
 
 class Reasons:
@@ -54,9 +57,15 @@ def _group(group: str, lines: list[Line], reasons: Reasons) -> list[list[str]]:
             rows.append([name, "paper", *(cell.printed or reasons.mark(cell.printed_why) for cell in values)])
             name = ""
         if not once:
-            notes = list(dict.fromkeys(cell.note for cell in values if cell.note))
-            rows.append([name, f"here: {', '.join(notes)}" if notes else "here", *(_ours(cell, reasons) for cell in values)])
+            about = list(dict.fromkeys(text for cell in values for text in (cell.note, _size(cell)) if text))
+            rows.append([name, f"here: {'; '.join(about)}" if about else "here", *(_ours(cell, reasons) for cell in values)])
     return rows
+
+
+def _size(cell: Cell) -> str:
+    """Prompts, pictures and coverage; coverage alone where the note has said the others."""
+    said, _, judged = cell.size.rpartition(", ")
+    return judged if said in cell.note else cell.size
 
 
 def _ours(cell: Cell, reasons: Reasons) -> str:
@@ -65,7 +74,7 @@ def _ours(cell: Cell, reasons: Reasons) -> str:
     interval = cell.measured
     if not math.isfinite(interval.estimate):
         return reasons.mark(interval.note or "no value")
-    text = number(interval.estimate, cell.scale)
+    text = number(interval.estimate, cell.scale) + OTHER * bool(cell.note)
     return f"{text} {half_width(interval, cell.scale)}" if interval.known else f"{text} {reasons.mark(interval.note)}"
 
 
@@ -83,20 +92,25 @@ def claims(laid: PaperTable) -> str:
     other = list(dict.fromkeys(cell.note for cell in cells if cell.note))
     if other:
         which = ", ".join(other)
-        text.append(f"Our numbers are of {which}, which is not what the paper measured: none may be set against its numbers.")
+        text.append(f"{OTHER} These numbers are of {which}, which is not what the paper measured: none may be set against its "
+                    "numbers.")
     return " ".join(text)
 
 
 def settings_markdown(name: str, found: list[Setting]) -> str:
-    """The settings of one run beside the paper's."""
-    differ = [s for s in found if s.verdict == DIFFERS]
+    """The settings of one run beside the paper's, and beside our choice where the paper gives none."""
+    unknown = [s.name for s in found if s.verdict == UNKNOWN]
     silent = [s for s in found if s.verdict == SILENT]
     same = [s.name for s in found if s.verdict == SAME]
     parts = [f"## Settings of {name} beside the paper's"]
-    rows = [[s.name, s.paper, s.here] for s in differ]
-    parts.append(table(["differs", "paper", "here"], rows, left=3) if rows else "None differs.")
+    rows = [[s.name, s.paper, s.here] for s in found if s.verdict in (DIFFERS, CHOSEN)]
+    none = "None of those recorded differs." if unknown else "None differs."
+    parts.append(table(["differs", "paper", "here"], rows, left=3) if rows else none)
+    if unknown:
+        parts.append(f"Not recorded, so that nothing is known of them: {', '.join(unknown)}.")
     if silent:
-        parts.append("The paper does not give: " + "; ".join(f"{s.name} (here {s.here})" for s in silent) + ".")
+        parts.append("The paper does not give these, and the run has what `--preset paper` has: "
+                     + "; ".join(f"{s.name} (here {s.here})" for s in silent) + ".")
     if same:
         parts.append(f"As in the paper: {', '.join(same)}.")
     return "\n\n".join(parts) + "\n"
@@ -112,6 +126,7 @@ def to_csv(laid: PaperTable) -> str:
             ours = cell.measured
             row = {"table": laid.key, "group": line.group, "row": line.name, "method": line.method, "column": name,
                    "paper": cell.printed, "paper_note": cell.printed_why, "section": cell.section, "claim": cell.claim,
+                   "size": cell.size,
                    "note": cell.why or cell.note or (ours.note if ours else "")}
             values = {"estimate": ours.estimate, "low": ours.low, "high": ours.high} if ours else {}
             writer.writerow({**row, **{key: f"{v:.10g}" for key, v in values.items() if math.isfinite(v)}})

@@ -33,14 +33,12 @@ import numpy as np
 from scipy import special
 from scipy.optimize import brentq
 
-LEVEL = 0.95
+from reports.shapes import EVEN, LEVEL, Moments, bounds, moments, reaching, student, transformed
+
 FLIPS = 9999
 MIN_PROMPTS = 20  # a category with fewer prompts prints no interval
 MIN_STRATUM = 5  # nor does a headline over a category with fewer: its variance is not known
 MIN_SEEDS = 3  # fewer training seeds support no claim about a method
-FEW_HITS = 4.0  # prompts x share x (1 - share): below, the variance of a share is itself badly known
-PRIOR_HITS = 0.03  # weight, in the same units, of "the pictures of a prompt are all right or all wrong" beside the seen variance
-_EVEN = 1e-12  # relative spread below which values count as equal
 
 
 @dataclass(frozen=True)
@@ -64,18 +62,6 @@ class Interval:
     def negated(self) -> "Interval":
         """The interval of the opposite difference."""
         return replace(self, estimate=-self.estimate, low=-self.high, high=-self.low)
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Of a weighted mean over prompts. variance; df: degrees of freedom of that variance; skew: third standardised moment of the
-    mean; prompts: how many equally weighted prompts it is worth. Arrays of one shape, or numbers."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    df: np.ndarray
-    skew: np.ndarray
-    prompts: float
 
 
 def headline_weights(categories: np.ndarray, aggregate: str) -> np.ndarray:
@@ -177,24 +163,6 @@ def _no_method_claim(matrix: np.ndarray, categories: np.ndarray) -> str:
     return few if len(matrix) < MIN_SEEDS else too_few(categories)
 
 
-def moments(rows: np.ndarray, categories: np.ndarray, weights: np.ndarray) -> Moments:
-    """Moments of the weighted means of `rows` (float [R, P]), prompts sampled within their category; arrays [R]."""
-    variance, spread, third = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows))
-    for name in np.unique(categories):
-        part, share = rows[:, categories == name], float(weights[categories == name].sum())
-        count = part.shape[1]
-        deviation = part - part.mean(1, keepdims=True)
-        own = share**2 * (deviation**2).sum(1) / (count - 1.0) / count
-        variance, spread = variance + own, spread + own**2 / (count - 1.0)
-        third = third + share**3 * (deviation**3).mean(1) / count**2
-    even = variance <= (_EVEN * np.abs(rows).max(1, initial=0.0)) ** 2
-    variance = np.where(even, 0.0, variance)
-    free = float(len(categories) - len(np.unique(categories)))
-    df = np.divide(variance**2, spread, out=np.full(len(rows), free), where=~even & (spread > 0))
-    skew = np.divide(third, variance**1.5, out=np.zeros(len(rows)), where=~even)
-    return Moments(rows @ weights, variance, df, skew, 1.0 / float((weights**2).sum()))
-
-
 @dataclass(frozen=True)
 class Crossed:
     """A mean over training seeds crossed with prompts. seed: V_seed; added: V_prompt - V_both; spread: what prompts add to the
@@ -228,7 +196,7 @@ class Crossed:
     @property
     def variance(self) -> float:
         """Of the mean."""
-        return self.seed + self.added if self.alone.variance > 0 or self.seed > (_EVEN * abs(float(self.alone.mean))) ** 2 else 0.0
+        return self.seed + self.added if self.alone.variance > 0 or self.seed > (EVEN * abs(float(self.alone.mean))) ** 2 else 0.0
 
     def df(self, level: float) -> float:
         """Degrees of freedom for a test at `level`."""
@@ -253,11 +221,6 @@ def caution(seeds: int, level: float) -> float:
     return float(-student(level / 2, seeds - 1) / special.ndtri(level / 2)) ** 1.5
 
 
-def student(tail, df):
-    """The quantile that Student's t of `df` degrees of freedom exceeds with probability `tail`."""
-    return -special.stdtrit(df, tail)
-
-
 def _row(found: Moments, row: int) -> Moments:
     return Moments(found.mean[row], found.variance[row], found.df[row], found.skew[row], found.prompts)
 
@@ -268,62 +231,11 @@ def _whole(one: Moments) -> Moments:
 
 def _scores(found: Moments, top: float | None) -> list[Interval]:
     """The intervals of scores."""
-    low, high = _bounds(found, top)
+    low, high = bounds(found, top)
     return [
         Interval(float(m), float(a), float(b), df=float(df), note="" if np.isfinite(a) else "no variation between prompts")
         for m, a, b, df in zip(found.mean, low, high, found.df, strict=True)
     ]
-
-
-def _bounds(found: Moments, top: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds [R] at LEVEL; NaN where there is no variance and no range."""
-    quantile = student((1 - LEVEL) / 2, found.df)
-    if top is None:
-        low, high = _reaching(found, quantile)
-        return np.where(found.variance > 0, low, np.nan), np.where(found.variance > 0, high, np.nan)
-    share, variance = np.clip(found.mean / top, 0.0, 1.0), found.variance / top**2
-    low, high = _wilson(share, variance, found.prompts, quantile)
-    below, above = _hall(replace(found, mean=share, variance=variance), quantile)
-    few = (found.prompts * share * (1 - share) < FEW_HITS) & (variance > 0)
-    high = np.where(few & (share < 0.5), np.maximum(high, above), high)
-    low = np.where(few & (share >= 0.5), np.minimum(low, below), low)
-    return np.clip(low, 0.0, 1.0) * top, np.clip(high, 0.0, 1.0) * top
-
-
-def _reaching(found: Moments, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of t, both sides reaching at least as far as Hall's."""
-    below, above = _hall(found, quantile)
-    half = quantile * np.sqrt(found.variance)
-    return np.minimum(found.mean - half, below), np.maximum(found.mean + half, above)
-
-
-def _wilson(share: np.ndarray, variance: np.ndarray, prompts: float, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval of a share in 0..1 whose prompts are worth as many independent ones as their variance says."""
-    single = share * (1 - share)
-    hits = prompts * single
-    effect = np.divide(variance * prompts, single, out=np.ones_like(share), where=single > 0)  # 1: prompts are all or nothing
-    effect = np.minimum((hits * effect + PRIOR_HITS) / (hits + PRIOR_HITS), 1 + 1 / (prompts - 1))
-    z2 = quantile**2 * effect / prompts
-    centre, half = (share + z2 / 2) / (1 + z2), np.sqrt(z2 * single + z2**2 / 4) / (1 + z2)
-    return centre - half, centre + half
-
-
-def _hall(found: Moments, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hall's interval: the bounds where the transformed t is + and - `quantile`."""
-    error = np.sqrt(found.variance)
-    return found.mean - error * _untransformed(quantile, found.skew), found.mean - error * _untransformed(-quantile, found.skew)
-
-
-def _transformed(t, skew):
-    """Hall's monotone transformation of a t statistic whose mean has this skewness: close to Student's distribution."""
-    return t + skew * (t**2 / 3 + 1 / 6) + skew**2 * t**3 / 27
-
-
-def _untransformed(value, skew):
-    """The t of a transformed one."""
-    inner = value - skew / 6
-    third = np.where(np.abs(skew) < 1e-8, 1.0, skew / 3)
-    return np.where(np.abs(skew) < 1e-8, inner, (np.cbrt(1 + 3 * third * inner) - 1) / third)
 
 
 def _difference(one: Moments, df_at: Callable[[float], float], by_signs: float, values: np.ndarray, span: float | None) -> Interval:
@@ -334,11 +246,11 @@ def _difference(one: Moments, df_at: Callable[[float], float], by_signs: float, 
             return Interval(estimate, p=1.0, note="no difference on any prompt", **_even(0.0, one.prompts, span))
         bounds = _even(estimate, one.prompts, span)
         return Interval(estimate, p=float(by_signs), note="the same difference on every prompt", **bounds)
-    low, high = (float(bound) for bound in _reaching(one, student((1 - LEVEL) / 2, df)))
+    low, high = (float(bound) for bound in reaching(one, student((1 - LEVEL) / 2, df)))
     if span is not None:
         low, high = max(low, -span), min(high, span)
     t = estimate / float(one.variance) ** 0.5
-    statistic = min(abs(t), abs(float(_transformed(t, float(one.skew)))))
+    statistic = min(abs(t), abs(float(transformed(t, float(one.skew)))))
     return Interval(estimate, low, high, max(tail(statistic, df_at), float(by_signs)), df, df_at=df_at)
 
 

@@ -9,6 +9,7 @@ from reports.costs import Cost, costs_title
 from reports.diversity import MEASURE
 from reports.hacking import REWARD_NOTE, Moves
 from reports.load import BASE
+from reports.power import detectable
 from reports.questions import RULES
 from reports.stats import LEVEL, MIN_PROMPTS, MIN_SEEDS
 from reports.text import (
@@ -95,10 +96,13 @@ METHOD_NOTE = (
     f"Square brackets hold {LEVEL:.0%} intervals. *These checkpoints*: the trained weights as they are, prompts sampled within "
     "their category (Wilson's interval for shares, Student's t widened for skewness elsewhere). *These methods*: training seeds "
     "and prompts both vary (crossed variance, Satterthwaite's degrees of freedom). p: the larger of t's and that of flipping the "
-    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline. Only the main claim was named "
+    "signs of the prompts' differences; adjusted: Holm over all pairs of one benchmark's headline; could see: the smallest true "
+    "difference that is told apart four times in five, at the level of Holm's strictest step. Only the main claim was named "
     "before the run; every other family of tests has 5 % of its own and gives leads, not findings. A category with fewer than "
     f"{MIN_PROMPTS} prompts has no interval."
 )
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -106,13 +110,12 @@ def _capital(text: str) -> str:
 def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
-    named = ("sampler", "steps", "guidance", "resolution", "samples", "pads", "cache", "cache_ratio", "warmup_ratio",
+    named = ("sampler", "steps", "guidance", "resolution", "pads", "cache", "cache_ratio", "warmup_ratio",
              "refresh_interval")
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
-    what = "prompts" if block.pictures else "documents"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
-    parts = [block.claim, f"{len(block.prompts)} {what}", rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
+    parts = [block.claim, block.size, rule, settings, f"scorer {scorer.get('name')} {scorer.get('version')}"]
     return "; ".join(filter(None, parts)) + note
 
 
@@ -139,6 +142,11 @@ def shown_name(result: Result, name: str) -> str:
 def seeds_text(result: Result, name: str) -> str:
     method = next(m for m in result.block.methods if m.name == name)
     return NONE if method.seeds == [None] else str(len(method.seeds))
+
+
+def coverage_text(result: Result, name: str) -> str:
+    """How many of a method's pictures were judged, of how many."""
+    return next(m for m in result.block.methods if m.name == name).coverage
 
 
 def _headline_table(result: Result) -> str:
@@ -188,7 +196,7 @@ def score_note(result: Result) -> str:
 def full_scores(result: Result) -> str:
     """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
     scale = result.block.scale
-    header = ["method", "seeds", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
+    header = ["method", "seeds", "judged", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
     rows = []
     for name, score in result.scores.items():
         each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
@@ -199,6 +207,7 @@ def full_scores(result: Result) -> str:
             [
                 shown_name(result, name),
                 seeds_text(result, name),
+                coverage_text(result, name),
                 headline,
                 bounds(score.method_level, scale),
                 each,
@@ -210,10 +219,10 @@ def full_scores(result: Result) -> str:
 
 
 def pair_row(pair: Pair, result: Result, level: str) -> list[str]:
-    """Name, seeds, difference, interval, adjusted p and verdict of one pair at one level of claim."""
+    """Name, seeds, difference, interval, adjusted p, detectable difference and verdict of one pair at one level of claim."""
     interval, scale = pair.interval(level), result.block.scale
     if level == "methods" and pair.seeds < MIN_SEEDS:
-        return [f"{pair.a} − {pair.b}", str(pair.seeds), NONE, NONE, NONE, CHECKPOINTS_ONLY]
+        return [f"{pair.a} − {pair.b}", str(pair.seeds), NONE, NONE, NONE, NONE, CHECKPOINTS_ONLY]
     difference = number(interval.estimate, scale, True)
     adjusted = probability(pair.holm(level))
     return [
@@ -222,28 +231,32 @@ def pair_row(pair: Pair, result: Result, level: str) -> list[str]:
         difference,
         bounds(interval, scale, True),
         adjusted,
+        number(detectable(interval, len(result.pairs)), scale),
         verdict(pair, level, result.sign),
     ]
 
 
 def pair_table(result: Result, level: str) -> str:
     """All pairs of the headline at one level of claim ("checkpoints" or "methods")."""
-    header = ["difference", "seeds", "value", "95% interval", "adjusted p", "verdict"]
+    header = ["difference", "seeds", "value", "95% interval", "adjusted p", "could see", "verdict"]
     return table(header, [pair_row(pair, result, level) for pair in result.pairs])
 
 
 def _short_pairs(result: Result) -> str:
     rows = []
     for pair in result.pairs:
-        row = pair_row(pair, result, result.level)
-        rows.append([f"{cut(pair.a, 12)} − {cut(pair.b, 12)}", *row[2:]])
+        _, _, value, interval, adjusted, _, word = pair_row(pair, result, result.level)
+        rows.append([f"{cut(pair.a, 12)} − {cut(pair.b, 12)}", value, interval, adjusted, word])
     return table(["difference", "value", "95% interval", "Holm p", "verdict"], rows)
 
 
 def _claim_note(result: Result) -> str:
+    sees = [detectable(pair.interval(result.level), len(result.pairs)) for pair in result.pairs]
+    sees = [size for size in sees if size == size]
+    power = f" It could see differences from {number(min(sees), result.block.scale)} on, four times in five." if sees else ""
     if result.level == "methods":
-        return f"Claim about {sentences.claim_label(result)}; the claim about these checkpoints is in table.md."
-    return f"Claim about {CHECKPOINTS_ONLY}: fewer than {MIN_SEEDS} common training seeds."
+        return f"Claim about {sentences.claim_label(result)}; the claim about these checkpoints is in table.md.{power}"
+    return f"Claim about {CHECKPOINTS_ONLY}: fewer than {MIN_SEEDS} common training seeds.{power}"
 
 
 def category_pair_table(result: Result) -> str:

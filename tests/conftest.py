@@ -15,7 +15,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 @pytest.fixture(autouse=True)
 def one_deterministic_thread():
     """Torch on one thread and with deterministic kernels, where a test has imported it (the report's tests do not)."""
-    if "torch" in sys.modules:
+    if sys.modules.get("torch"):
         import torch
 
         torch.set_num_threads(1)

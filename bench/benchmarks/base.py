@@ -37,6 +37,7 @@ class Assessment(ABC):
     of_policy: ClassVar[bool] = False  # asks the policy itself
     noise: ClassVar[str] = ""
     published: ClassVar[int] = 0  # prompts, for plans made before they are on this machine
+    published_samples: ClassVar[int] = 0  # pictures per prompt in the published protocol; 0 where it says nothing
     axes: ClassVar[dict[str, str]] = {}
     note: ClassVar[str] = ""  # what tables must say beside it
     device: str | None = None  # where its networks run; None: the GPU where there is one

@@ -14,6 +14,7 @@ from PIL import Image
 from bench import assets
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.geneval_rule import TASKS, Verdict, judge
+from bench.machine import libraries
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.pictures import turned
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 TITLE = "GenEval"
 SPLIT = "heldout"
+LIBRARIES = ("torch", "torchvision", "transformers", "open_clip_torch", "pillow")
+"""What detector and colours are made of, and what prepares their input."""
 
 
 def official_prompts() -> list[Prompt]:
@@ -49,6 +52,7 @@ class GenEval(Benchmark):
 
     name, world, version = "geneval", "natural", "1"
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
+    published_samples = 4
 
     def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, weights: Path | None = None,
                  device: str | None = None):
@@ -103,7 +107,8 @@ class GenEval(Benchmark):
         if self._identity is None:
             parts = self._given_identity() if self._detector and self._colours else self._located_identity()
             revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-            self._identity = {"name": "geneval", "version": self.version, "weights_revision": revision, "dtype": "float32", **parts}
+            self._identity = {"name": "geneval", "version": self.version, "weights_revision": revision, "dtype": "float32",
+                              "libraries": libraries(LIBRARIES), **parts}
         return dict(self._identity)
 
     def _given_identity(self) -> dict:

@@ -11,7 +11,7 @@ class HPSv3Categories(ModelScore):
 
     name, title, world, scorer = "hpsv3_categories", "HPSv3 (12 categories)", "natural", "hpsv3"
     categories, aggregate, samples = CATEGORIES, "category_mean", 1
-    picture_set, noise, published = name, name, 0
+    picture_set, noise, published, published_samples = name, name, 0, 1
 
     def __init__(self, prompt_set=None):
         if prompt_set is not None:

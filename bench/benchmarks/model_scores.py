@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.benchmarks.base import Benchmark
-from bench.scorers.opening import close, identity_of, open_scorer
 from bench.scorers.registry import SCORERS
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -30,6 +29,7 @@ class ModelScore(Benchmark):
         self._set, self._scorer, self._identity = prompt_set, None, None
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
+            self.samples = prompt_set.samples
 
     @classmethod
     def on(cls, other: str) -> "ModelScore":
@@ -88,6 +88,11 @@ class ModelScore(Benchmark):
         """How many prompts its set has."""
         return self.prompt_set.published
 
+    @property
+    def published_samples(self) -> int:
+        """As many as its set's pictures."""
+        return self.prompt_set.published_samples
+
     def prompts(self, split: str) -> list[Prompt]:
         return self.prompt_set.drawn(split)
 
@@ -101,12 +106,16 @@ class ModelScore(Benchmark):
 
     def scorer_identity(self) -> dict[str, Any]:
         if self._identity is None:
+            from bench.scorers.opening import identity_of
+
             self._identity = identity_of(self.scorer)
         return dict(self._identity)
 
     def trust(self) -> None:
         if self._scorer is None:
             try:
+                from bench.scorers.opening import open_scorer
+
                 self._scorer = open_scorer(self.scorer, self.torch_device())
             except (MemoryError, RuntimeError) as error:
                 if "memory" not in str(error).lower():
@@ -115,6 +124,8 @@ class ModelScore(Benchmark):
                                 "time, or put it on a server with bench.serve and --scorer-url") from error
 
     def close(self) -> None:
+        from bench.scorers.opening import close
+
         close(self._scorer)
         self._scorer = None
 
@@ -155,3 +166,4 @@ class UnifiedRewardScore(ModelScore):
     """UnifiedReward."""
 
     name = scorer = "unifiedreward"
+    note = "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.benchmarks.base import Examination
+from bench.machine import libraries
+from bench.text.results import LIBRARIES
 from bench.text.settings import TextSettings, check_chats
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
@@ -86,7 +88,7 @@ class Text(Examination):
         return {self.main_of(request): {"text": request.text, "dtype": str(dtype).removeprefix("torch.")}}
 
     def scorer_identity(self) -> dict[str, Any]:
-        return {"name": "lm-eval", "version": version("lm_eval"), "weights_revision": None}
+        return {"name": "lm-eval", "version": version("lm_eval"), "weights_revision": None, "libraries": libraries(LIBRARIES)}
 
     def examine(self, policy: "Policy", evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],
                 ranks: "Ranks") -> list[dict]:

@@ -2,19 +2,19 @@
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
+from bench import prompts
 from bench.checking.findings import Damaged, Findings, read_records
 from bench.request import Request
 from bench.rundir import RunDir
 from htgrpo.checkpoints import STATE, read_state, with_state
 from htgrpo.errors import UserError
 from htgrpo.folders import read_seal
+from htgrpo.prompts import prompt_set_sha256
 from htgrpo.registry import METHODS
 from htgrpo.train_config import TrainConfig, comparable, milestones, parse_budgets
 from htgrpo.trainer import METRICS, TIMING, train_identity
-from htgrpo.world.prompts import split_prompts
 
 SUMS = ("forwards_total", "forwards_undeduplicated")
 """Counts of forwards that are no phase of an iteration."""
@@ -37,6 +37,20 @@ def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
             findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
     trained = {folder.parent.name for folder in folders}
     findings.missing += [f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained]
+    if trained:
+        _check_prompts(request, findings)
+
+
+def _check_prompts(request: Request, findings: Findings) -> None:
+    """Whether what was trained on is still to be had: trainings are compared with the hash of the prompts, not with their file."""
+    try:
+        found = prompt_set_sha256(prompts.load(request.train_prompts))
+    except (UserError, OSError) as error:
+        findings.not_checked(f"config.json: train_prompts: {error}")
+        return
+    if found != request.train_prompts["sha256"]:
+        findings.not_checked(f"config.json: train_prompts: the embedded world's training prompts were others "
+                             f"({request.train_prompts['sha256'][:12]}) than those of this version ({found[:12]})")
 
 
 def _check_training(folder: Path, where: str, request: Request, method: str, seed: int, findings: Findings) -> None:
@@ -98,10 +112,8 @@ def _check_settings(where: str, identity: str, request: Request, method: str, se
                                   f"{', '.join(sorted(recorded ^ ours))})")
         return
     config = request.config(method, seed)
-    start = SimpleNamespace(sha256=request.policy_sha256)
-    if identity != train_identity(config, start, split_prompts("train")):
+    if identity != train_identity(config, request.policy_sha256, request.train_prompts["sha256"]):
         findings.mismatches.append(f"{where}: was not trained with the settings that config.json has as train.{method} "
-                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and the training prompts "
-                                   "of this version")
+                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and its train_prompts")
     else:
         findings.counts["trainings"] += 1

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from htgrpo.errors import UserError
-from htgrpo.pictures import SUFFIXES
 
 PROMPT, CATEGORY = ("prompt", "caption"), ("category", "tag")
 IMAGE, ID = ("image", "file", "file_name", "filename", "image_path"), ("id", "prompt_id", "item_id")
@@ -176,6 +175,8 @@ def _json(text: str, name: str) -> list[Record]:
             return _json_lines(text, name)
         raise UserError(f"{name} is not JSON ({error}): mend it, or write one object a line and call it .jsonl") from error
     if isinstance(value, dict) and not {*value} & {*PROMPT} and value and all(isinstance(one, str) for one in value.values()):
+        from htgrpo.pictures import SUFFIXES  # loads Pillow
+
         value = [{"image" if Path(key).suffix.lower() in SUFFIXES else "id": key, "prompt": text} for key, text in value.items()]
     entries = value if isinstance(value, list) else [value]
     return [Record(f"entry {n} of {name}", n, {"prompt": one} if isinstance(one, str) else one) for n, one in enumerate(entries, 1)]

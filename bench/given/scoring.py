@@ -17,7 +17,7 @@ from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
 from bench.request import Request
-from bench.rundir import RunDir
+from bench.rundir import RunDir, earlier_versions
 from bench.selection import select_all
 from bench.verdicts import sweep
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bench.running import Options
 
 KIND = "images"
+REMEDY = "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         if ranks.is_main and not any(one.missing for one in ended):
             mark_complete(run, run.request(), options.stages)
         status = "incomplete" if any(one.missing for one in ended) else "complete"
-        return finish(run, options, status, ended) if ranks.is_main else 0
+        return finish(run, options, status, ended, REMEDY) if ranks.is_main else 0
 
 
 def _joined(old: Given | None, new: Given) -> Given:
@@ -167,7 +168,9 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     hashes = {file: sha256_file(file) for file in sorted({picture.file for picture in by_key.values()})}
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
     values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
-    evaluations = [Evaluation(name, MAIN, values, one.prompts, one.sha256, one.drawn) for name, one in chosen.items()]
+    own = {name: {} if one.samples is None else {"samples": one.samples} for name, one in benchmarks.items()}
+    evaluations = [Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
+                   for name, one in chosen.items()]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
     notes = [f"  {note}" for note in found.notes]
@@ -200,12 +203,13 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
     request = Request("images", [one.folder.label for one in work], [], "", "", "", "", "", names, "heldout", given.limit,
-                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {}, False)
+                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {})
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
     atomic_json(run.root / "config.json", {
         "kind": KIND, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
-        "versions": machine.versions(), "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
+        "versions": machine.versions(), **earlier_versions(before, machine.versions()),
+        "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
         "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
     })
     for one in work:

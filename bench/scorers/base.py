@@ -70,6 +70,7 @@ class Scorer(ABC):
     reads_spec: ClassVar[bool] = False  # its prompts are specifications (Prompt.spec) as JSON, not texts
     repositories: "ClassVar[tuple[Repository, ...]]" = ()  # what `load` reads, the weights' own first
     assets: ClassVar[tuple[str, ...]] = ()  # of bench.fetch that it needs
+    libraries: ClassVar[tuple[str, ...]] = ()  # distributions beside ours that decide a score, for its identity
 
     @classmethod
     def find(cls) -> None:
@@ -102,7 +103,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """{"name", "version", "weights_revision", "dtype", ...}: equal identities give equal scores."""
+        """{"name", "version", "weights_revision", "dtype", "libraries" (versions by name), ...}: equal identities, equal scores."""
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:

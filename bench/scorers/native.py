@@ -13,18 +13,22 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from bench.machine import libraries
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.weights import locate, revision
 from bench.scorers.wire import plain
 from htgrpo.errors import UserError
 
 Item = TypeVar("Item")
+NETWORK = ("torch", "torchvision", "transformers", "tokenizers", "pillow")
+"""What a network that runs here is made of, and what prepares its input."""
 
 
 class Native(Scorer, Generic[Item]):
     """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is judged."""
 
     official_dtype: ClassVar[torch.dtype]
+    libraries = NETWORK
     batch_size: int = 16  # pictures pushed through the network at once
 
     def __init__(self, folders: Sequence[Path], device: str | torch.device, dtype: torch.dtype):
@@ -50,7 +54,7 @@ class Native(Scorer, Generic[Item]):
         own, *others = revisions
         bases = {"base_revisions": dict(zip((one.id for one in cls.repositories[1:]), others))} if others else {}
         return {"name": cls.name, "version": cls.version, "weights_revision": own,
-                "dtype": str(dtype).removeprefix("torch.")} | bases
+                "dtype": str(dtype).removeprefix("torch."), "libraries": libraries(cls.libraries)} | bases
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str) -> Item:

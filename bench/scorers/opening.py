@@ -1,36 +1,12 @@
 """Scorers by name, here or on a server that `--scorer-url` names, trusted only after they have judged drawn pictures rightly."""
 
-import os
-from collections.abc import Iterable
 from typing import Any
 
 from bench.scorers.base import Scorer
 from bench.scorers.registry import SCORERS
-from bench.scorers.remote import HOW, connect
+from bench.scorers.remote import connect
+from bench.scorers.servers import names, servers
 from htgrpo.errors import UserError, suggest
-
-URLS = "HTGRPO_SCORER_URLS"
-"""The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It may also be
-set by hand."""
-
-
-def use_servers(texts: Iterable[str]) -> None:
-    """Makes this process and its children ask these servers (NAME=URL each). Raises UserError for a form that cannot be, and for a
-    name given twice."""
-    texts = list(texts)
-    if texts:
-        _by_name(texts)
-        os.environ[URLS] = " ".join(texts)
-
-
-def servers() -> dict[str, str]:
-    """NAME -> NAME=URL of the scorers that are asked on servers. Raises UserError as use_servers does."""
-    return _by_name(os.environ.get(URLS, "").split())
-
-
-def names() -> list[str]:
-    """All scorers that can be asked for, sorted."""
-    return sorted({*SCORERS.names(), *servers()})
 
 
 def check(name: str) -> None:
@@ -75,15 +51,3 @@ def _registered(name: str) -> type[Scorer]:
     if name not in SCORERS.names():
         raise suggest(name, names(), "scorer")
     return SCORERS.get(name)
-
-
-def _by_name(texts: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, _, url = text.partition("=")
-        if not (name and url) or len(text.split()) != 1:
-            raise UserError(f"--scorer-url is {text!r}, but it takes {HOW}")
-        if name in found:
-            raise UserError(f"--scorer-url names {name!r} twice: give one address each")
-        found[name] = text
-    return found

@@ -10,15 +10,12 @@ from typing import Any, Self
 from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
+from bench.scorers.servers import HOW, TOKEN, parts
 from bench.scorers.serving import DESCRIPTION, PROTOCOL
 from bench.scorers.web import Connection, Refusal, Unreachable
 from bench.scorers.wire import base64_text, lossless
 from bench.scorers.worker import judged_answer
 from htgrpo.errors import UserError
-
-TOKEN = "HTGRPO_SCORER_TOKEN"
-"""The environment variable that holds the token, for servers and for clients: a command line can be read by others."""
-HOW = "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-server) or unifiedreward=openai+http://HOST:PORT"
 
 
 class RemoteScorer(Scorer):
@@ -98,10 +95,7 @@ class RemoteScorer(Scorer):
 
 def connect(text: str, token: str | None = None) -> Scorer:
     """The scorer of one `--scorer-url NAME=URL`. token: by default $HTGRPO_SCORER_TOKEN. Raises UserError."""
-    name, equals, address = text.partition("=")
-    kind, plus, url = address.partition("+") if "+" in address.partition("://")[0] else ("", "", address)
-    if not (name and equals and url) or kind not in ("", "pickle", "openai"):
-        raise UserError(f"cannot read --scorer-url {text!r}: give {HOW}")
+    name, kind, url = parts(text)
     token = os.environ.get(TOKEN, "") if token is None else token
     if kind == "pickle":
         from bench.scorers.reward_server import RewardServer

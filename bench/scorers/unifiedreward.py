@@ -91,15 +91,16 @@ class UnifiedReward(Native[Prepared]):
         return cls(net, tokenizer, Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype, variant)
 
     def identity(self) -> dict[str, Any]:
-        """Beside the common keys "model", "variant" and "repetition_penalty"."""
-        return super().identity() | {"model": self.net.config.model_type, "variant": self.variant,
-                                     "repetition_penalty": self.writing.repetition_penalty}
+        """Beside the common keys "model", "width" (which tells its sizes apart), "variant" and "repetition_penalty"."""
+        return super().identity() | {"model": self.net.config.model_type, "width": self.net.config.get_text_config().hidden_size,
+                                     "variant": self.variant, "repetition_penalty": self.writing.repetition_penalty}
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
         (folder,) = cls.folders()
         config = read_json(folder / "config.json")
-        return super().planned_identity() | {"model": config.get("model_type"), "variant": "v2_ACS",
+        width = config.get("text_config", config).get("hidden_size")
+        return super().planned_identity() | {"model": config.get("model_type"), "width": width, "variant": "v2_ACS",
                                              "repetition_penalty": _greedy(folder, 1).repetition_penalty}
 
     def prepare(self, image: Image.Image, prompt: str) -> Prepared:

@@ -1,13 +1,12 @@
 """Requests to scorers' servers: with retries that are bounded, answers that are, and failures that are one sentence."""
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, MaxRetryError
 from urllib3.util import Retry, Timeout
 
-from htgrpo.errors import UserError
+from bench.scorers.servers import check_url
 
 LARGEST_ANSWER = 64 << 20
 BUSY = (502, 503, 504)
@@ -72,19 +71,6 @@ class Connection:
         if answer.status >= 300:
             raise Refusal(answer.status, _one_line(data.decode("utf-8", "replace")) or "nothing")
         return data
-
-
-def check_url(url: str) -> str:
-    """`url` without a trailing slash; raises UserError unless it is http(s)://host[:port][/path] without a password."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and not parts.query
-        parts.port  # noqa: B018 (raises ValueError for a port that is none)
-    except ValueError:
-        good = False
-    if not good:
-        raise UserError(f"{url!r} is no address of a server: give http://HOST:PORT")
-    return url.rstrip("/")
 
 
 def _one_line(text: str, longest: int = 300) -> str:

@@ -4,8 +4,10 @@ A worker that dies, hangs or runs out of memory costs the picture that does it, 
 """
 
 import os
+import re
 import tempfile
 import threading
+import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +33,13 @@ def uv_command(script: Path, *arguments: str) -> list[str]:
     return [uv.find_uv_bin(), "run", "--script", str(script), *arguments]
 
 
+def pins(script: str) -> dict[str, str]:
+    """Package -> version of the dependencies that the head of a script (PEP 723) names with "=="."""
+    head = re.search(r"^# /// script$(.*?)^# ///$", script, re.MULTILINE | re.DOTALL)
+    text = "\n".join(line.removeprefix("#").removeprefix(" ") for line in head[1].splitlines()) if head else ""
+    return dict(name.split("==") for name in tomllib.loads(text).get("dependencies", []) if "==" in name)
+
+
 def log_file(name: str) -> Path:
     """Where the worker of scorer `name` leaves what it prints."""
     return Path(os.environ.get(LOGS) or tempfile.gettempdir()) / f"worker-{name}-{os.getpid()}.log"
@@ -39,7 +48,7 @@ def log_file(name: str) -> Path:
 class WorkerScorer(Scorer):
     """A scorer whose process is started now and again after it died, and ended by `close`, with this object or with ours."""
 
-    script: ClassVar[str]  # its file in workers/
+    script: ClassVar[str] = ""  # its file in workers/; "": started by a command of its own
     batch_size: int = 16
     timeout: float = 300.0  # seconds without an answer; then the worker hangs
     start_timeout: float = 3600.0  # seconds until hello: the first start brings the environment, every start reads the weights
@@ -86,12 +95,18 @@ class WorkerScorer(Scorer):
     def identity(self) -> dict[str, Any]:
         """What the worker says of itself; where it leaves the weights' revision to us, as the scorers of this process have it."""
         said = {key: value for key, value in self.hello.items() if key not in ("protocol", "device")}
-        return said | {"weights_revision": said.get("weights_revision") or self._revision}
+        return said | {"weights_revision": said.get("weights_revision") or self._revision, "libraries": self.pinned()}
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
         """Without what the worker will say of its environment."""
-        return {"name": cls.name, "version": cls.version, "weights_revision": revision(cls.folders()[0], cls.repositories[0])}
+        return {"name": cls.name, "version": cls.version, "weights_revision": revision(cls.folders()[0], cls.repositories[0]),
+                "libraries": cls.pinned()}
+
+    @classmethod
+    def pinned(cls) -> dict[str, str]:
+        """The versions that its script asks for (PEP 723)."""
+        return pins((SCRIPTS / cls.script).read_text("utf-8")) if cls.script else {}
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)

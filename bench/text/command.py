@@ -4,10 +4,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from bench import kinds
+from bench.arguments import BACKBONE, COUNT
+from bench.flags import Parser
+from bench.text.settings import Decoding, TextSettings
+from htgrpo.options import Field
+from htgrpo.train_config import Dtype
+from htgrpo.values import Names, OneOf, Whole
 
 if TYPE_CHECKING:
-    from bench.text.settings import TextSettings
     from bench.weights import Weights
 
 DESCRIPTION = """\
@@ -24,46 +31,61 @@ examples:
 DEFAULT_TASKS = "embedded_text"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m bench.text", description=DESCRIPTION, allow_abbrev=False,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--checkpoint", metavar="DIR", help="folder of the weights to ask; the same as --policy DIR")
-    p.add_argument("--policy", metavar="NAME_OR_PATH", help="the weights to ask: 'embedded' (default), a folder, or a hub id")
-    p.add_argument("--backbone", metavar="NAME", help="model family, where the folder does not say it, e.g. mmada")
-    p.add_argument("--revision", metavar="REV", help="commit, tag or branch of a hub id")
-    p.add_argument("--dtype", default="auto", metavar="DTYPE", help="of the network: auto (default), float32, bfloat16, float64")
-    p.add_argument("--device", default="auto", metavar="auto|cpu|cuda", help="where it runs (default auto: cuda if there is one)")
-    p.add_argument("--tasks", default=DEFAULT_TASKS, metavar="NAMES",
+    p = Parser("text", DESCRIPTION)
+    fields = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
+    p.add_argument("--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR")
+    p.add_argument("--policy", type=kinds.place, metavar="NAME_OR_PATH",
+                   help="the weights to ask: 'embedded' (default), a folder, or a hub id")
+    p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="model family, where the folder does not say it, e.g. mmada")
+    p.add_argument("--revision", type=kinds.revision, metavar="REV", help="commit, tag or branch of a hub id")
+    p.add_argument("--dtype", type=OneOf(get_args(Dtype), "dtype"), default="auto", metavar="DTYPE",
+                   help="of the network: auto (default), float32, bfloat16, float64")
+    p.add_argument("--device", type=kinds.Device(), default="auto", metavar="auto|cpu|cuda",
+                   help="where it runs (default auto: cuda if there is one)")
+    p.add_argument("--tasks", type=Names(), default=[DEFAULT_TASKS], metavar="NAMES",
                    help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
                    "embedded_choice and embedded_write, which need no network)")
-    p.add_argument("--limit", type=int, metavar="N", help="only the first N documents of every task")
-    p.add_argument("--num-fewshot", type=int, metavar="N", help="examples before every question (default: the task's own)")
+    p.add_argument("--limit", type=COUNT, metavar="N", help="only the first N documents of every task")
+    p.add_argument("--num-fewshot", type=Whole(0, 1000), metavar="N",
+                   help="examples before every question (default: the task's own)")
     p.add_argument("--chat", action="store_true", help="put every context into MMaDA's chat layout")
-    p.add_argument("--samples", type=int, metavar="N", help="masks per likelihood (default 128; where an answer has no more than "
+    p.add_argument("--samples", type=Field(fields["samples"]), metavar="N",
+                   help="masks per likelihood (default 128; where an answer has no more than "
                    "that, all of them: exact for answers of up to 7 tokens)")
-    p.add_argument("--batch", type=int, metavar="N", help="sequences in one forward (default 16); changes speed and memory only")
-    p.add_argument("--seed", type=int, metavar="N", help="of masks and drawn tokens (default 0); equal seeds pair policies")
-    p.add_argument("--head", metavar="full|text", help="probabilities over all ids, as upstream has them (full, default: what "
+    p.add_argument("--batch", type=Field(fields["batch"]), metavar="N",
+                   help="sequences in one forward (default 16); changes speed and memory only")
+    p.add_argument("--seed", type=Field(fields["seed"]), metavar="N",
+                   help="of masks and drawn tokens (default 0); equal seeds pair policies")
+    p.add_argument("--head", type=Field(fields["head"]), metavar="full|text",
+                   help="probabilities over all ids, as upstream has them (full, default: what "
                    "image codes take counts as lost), or over those below the image codes (text)")
-    p.add_argument("--max-length", type=int, metavar="N", help="tokens of context and answer (default 4096); longer contexts lose "
+    p.add_argument("--max-length", type=Field(fields["max_length"]), metavar="N",
+                   help="tokens of context and answer (default 4096); longer contexts lose "
                    "their beginning, and the results say how many did")
-    p.add_argument("--gen-length", type=int, metavar="N", help="tokens of a written answer (default 256; a task's max_gen_toks may "
+    p.add_argument("--gen-length", type=Field(fields["gen_length"]), metavar="N",
+                   help="tokens of a written answer (default 256; a task's max_gen_toks may "
                    "shorten it)")
-    p.add_argument("--block-length", type=int, metavar="N", help="tokens of a block, written before the next begins (default 32, "
+    p.add_argument("--block-length", type=Field(fields["block_length"]), metavar="N",
+                   help="tokens of a block, written before the next begins (default 32, "
                    "or gen-length where that is less)")
-    p.add_argument("--steps", type=int, metavar="N", help="forwards for a whole answer (default gen-length: a token each)")
-    p.add_argument("--temperature", type=float, metavar="T", help="of drawn tokens; 0: the likeliest (default: as the task asks)")
-    p.add_argument("--remasking", metavar="low_confidence|random", help="which tokens of a block wait (default low_confidence)")
-    p.add_argument("--cfg-scale", type=float, metavar="S", help="guidance against the masked prompt (default 0: none)")
+    p.add_argument("--steps", type=Field(fields["steps"]), metavar="N",
+                   help="forwards for a whole answer (default gen-length: a token each)")
+    p.add_argument("--temperature", type=Field(fields["temperature"]), metavar="T",
+                   help="of drawn tokens; 0: the likeliest (default: as the task asks)")
+    p.add_argument("--remasking", type=Field(fields["remasking"]), metavar="low_confidence|random",
+                   help="which tokens of a block wait (default low_confidence)")
+    p.add_argument("--cfg-scale", type=Field(fields["cfg_scale"]), metavar="S",
+                   help="guidance against the masked prompt (default 0: none)")
     p.add_argument("--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote")
-    p.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default runs/text-IDENTITY)")
+    p.add_argument("--out", type=kinds.NewFolder(), metavar="DIR", help="folder of the results (default runs/text-IDENTITY)")
     p.add_argument("--overwrite", action="store_true", help="replace results of another setting in --out")
     p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
     return p
 
 
-def settings_of(args: argparse.Namespace) -> "TextSettings":
+def settings_of(args: argparse.Namespace) -> TextSettings:
     """The settings that the flags name. Raises UserError."""
     from bench.text.settings import OPTIONS, from_options
 
@@ -79,14 +101,10 @@ def main(argv: list[str] | None = None) -> int:
     from bench.text.results import RESULTS, identity_of, stored
     from bench.weights import EMBEDDED, inspect
     from htgrpo.errors import UserError
-    from htgrpo.options import require
 
     if args.checkpoint and args.policy:
         raise UserError(f"both --checkpoint {args.checkpoint!r} and --policy {args.policy!r} are given: name the weights once")
-    require(args.limit is None or args.limit >= 1, "--limit", args.limit, "it must be at least 1")
-    require(args.num_fewshot is None or args.num_fewshot >= 0, "--num-fewshot", args.num_fewshot, "it must be at least 0")
-    names = list(dict.fromkeys(part.strip() for part in args.tasks.split(",") if part.strip()))
-    require(bool(names), "--tasks", args.tasks, "it takes names separated by commas")
+    names = args.tasks
     settings = settings_of(args)
     weights = inspect(args.checkpoint or args.policy or EMBEDDED, args.backbone, args.revision)
     options = {"limit": args.limit, "num_fewshot": args.num_fewshot, "dtype": args.dtype}
@@ -102,17 +120,18 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _evaluate(args: argparse.Namespace, names: list[str], settings: "TextSettings", weights: "Weights", identity: str,
+def _evaluate(args: argparse.Namespace, names: list[str], settings: TextSettings, weights: "Weights", identity: str,
               out: Path) -> dict[str, Any] | None:
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
     from bench.machine import launch
+    from bench.running import Options, device_of
     from bench.text.evaluation import Tasks, evaluate, write
     from bench.text.model import PolicyLM
     from htgrpo.policies.policy import load_policy
 
     tasks = Tasks(names, args.confirm_run_unsafe_code)
-    device = _device(args.device)
+    device = device_of(Options((), args.device))
     with launch(device == "cpu") as ranks:
         where = str(ranks.device) if ranks.count > 1 else device
         policy = load_policy(weights.source, where, backbone=args.backbone, revision=args.revision, dtype=args.dtype)
@@ -124,19 +143,6 @@ def _evaluate(args: argparse.Namespace, names: list[str], settings: "TextSetting
         results["config"]["identity"] = identity
         write(results, out)
     return results
-
-
-def _device(name: str) -> str:
-    import torch
-
-    from htgrpo.errors import UserError, suggest
-
-    if name not in ("auto", "cpu", "cuda"):
-        raise suggest(name, ("auto", "cpu", "cuda"), "device")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise UserError("--device is 'cuda', but torch finds no CUDA device here: use --device cpu")
-    return name if name != "auto" else "cuda" if there else "cpu"
 
 
 def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:

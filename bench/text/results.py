@@ -5,16 +5,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.machine import libraries
 from htgrpo.errors import UserError
 from htgrpo.files import sha256_json
 
 RESULTS = "results.json"
+LIBRARIES = ("tokenizers", "transformers", "datasets")
+"""What turns tasks into documents and these into tokens, beside lm-eval."""
 
 
 def identity_of(weights_sha256: str, tasks: list[str], settings: dict[str, Any], options: dict[str, Any]) -> str:
-    """Hex identity of results: weights, tasks, settings (but for the batch, which changes nothing) and lm-eval's version."""
+    """Hex identity of results: weights, tasks, settings (but for the batch, which changes nothing), and versions of lm-eval and of
+    LIBRARIES."""
     settings = {name: value for name, value in settings.items() if name != "batch"}
-    return sha256_json([weights_sha256, sorted(tasks), settings, options, version("lm_eval")])
+    return sha256_json([weights_sha256, sorted(tasks), settings, options, version("lm_eval"), libraries(LIBRARIES)])
 
 
 def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | None:
@@ -30,7 +34,7 @@ def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | Non
         return results
     if overwrite and results is not None and isinstance(found, str):  # they are ours
         return None
-    raise UserError(f"{str(folder / RESULTS)!r} holds other results (other weights, tasks, settings or lm-eval; or it is damaged): "
+    raise UserError(f"{str(folder / RESULTS)!r} holds other results (of other weights, tasks, settings or libraries, or damaged): "
                     "give another --out, or --overwrite where this command wrote them")
 
 

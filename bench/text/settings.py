@@ -3,16 +3,19 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from htgrpo.errors import UserError
-from htgrpo.options import convert, require
+from htgrpo.options import check, convert, require
+from htgrpo.values import SEED, Number, Whole
 
 Remasking = Literal["low_confidence", "random"]
 Head = Literal["full", "text"]
 CHATS = ("mmada",)
 """Backbones whose chats have MMaDA's layout (the one that its own code sets; Lumina-DiMOO's is not published)."""
 KNOWN = ("until", "max_gen_toks", "do_sample", "temperature")
+Tokens = Annotated[int, Whole(1, 1_000_000)]
+Scale = Annotated[float, Number(0, 1000)]
 NEUTRAL = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "num_beams": 1}
 """Values with which another option of a task changes nothing."""
 
@@ -26,20 +29,18 @@ class Decoding:
     divide the answer, steps divide over the blocks, and every step reveals something.
     """
 
-    gen_length: int = 256
-    block_length: int = 32
-    steps: int = 256
-    temperature: float = 0.0
+    gen_length: Tokens = 256
+    block_length: Tokens = 32
+    steps: Tokens = 256
+    temperature: Scale = 0.0
     remasking: Remasking = "low_confidence"
 
     def __post_init__(self):
-        for name in ("gen_length", "block_length", "steps"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        check(self)
         require(self.gen_length % self.block_length == 0, "gen_length", self.gen_length,
                 f"it must be a multiple of block_length, {self.block_length}")
         require(self.steps % self.blocks == 0 and self.steps <= self.gen_length, "steps", self.steps,
                 f"it must be a multiple of the number of blocks, {self.blocks}, and at most gen_length, {self.gen_length}")
-        require(0.0 <= self.temperature < math.inf, "temperature", self.temperature, "it must be a number from 0")
 
     @property
     def blocks(self) -> int:
@@ -71,24 +72,20 @@ class TextSettings:
     Raises UserError for values out of range.
     """
 
-    samples: int = 128
-    batch: int = 16
-    seed: int = 0
+    samples: Annotated[int, Whole(1, 1_000_000)] = 128
+    batch: Annotated[int, Whole(1, 65536)] = 16
+    seed: Annotated[int, Whole(0, SEED)] = 0
     head: Head = "full"
     chat: bool = False
-    max_length: int = 4096
-    cfg_scale: float = 0.0
-    temperature: float | None = None
+    max_length: Tokens = 4096
+    cfg_scale: Scale = 0.0
+    temperature: Scale | None = None
     decoding: Decoding = field(default_factory=Decoding)
 
     def __post_init__(self):
-        for name in ("samples", "batch"):
-            require(getattr(self, name) >= 1, name, getattr(self, name), "it must be at least 1")
+        check(self)
         require(self.max_length > self.decoding.gen_length, "max_length", self.max_length,
                 f"it must be above gen_length, {self.decoding.gen_length}")
-        require(0.0 <= self.cfg_scale < math.inf, "cfg_scale", self.cfg_scale, "it must be a number from 0")
-        require(self.temperature is None or 0.0 <= self.temperature < math.inf, "temperature", self.temperature,
-                "it must be a number from 0")
 
     def asked(self, options: Mapping[str, Any]) -> tuple[tuple[str, ...], int, Decoding]:
         """(strings that end it, its most tokens, decoding) of an answer that a task asks for with `options`, lm-eval's
@@ -123,7 +120,7 @@ def from_options(given: Mapping[str, Any], prefix: str = "") -> TextSettings:
     """Settings from values or texts by names of OPTIONS; block_length and steps follow a gen_length that is given alone.
 
     Raises UserError for values that cannot be, under `prefix` + name."""
-    kinds = {**get_type_hints(Decoding), **get_type_hints(TextSettings)}
+    kinds = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
     values = {name: convert(value, kinds[name], prefix + name) for name, value in given.items()}
     shape = {name: values.pop(name) for name in SHAPE if name in values}
     length = shape.get("gen_length", Decoding().gen_length)

@@ -12,6 +12,7 @@ from bench import __main__ as listing
 from bench import compare, generate, report, score, train
 from bench.rundir import RunDir
 from tests.bench.tiny_runs import SMALL, arguments, leave, run_compare, save_policy, tree
+from tests.sealing import reseal
 
 
 def refused(capsys, main, argv: list[str], *parts: str, code: int = 2) -> None:
@@ -37,28 +38,28 @@ def refused(capsys, main, argv: list[str], *parts: str, code: int = 2) -> None:
         (["--budget", "hours:3"], ["iterations:N or forwards:N"]),
         (["--seeds", "0"], ["--seeds is '0'", "at least 1"]),
         (["--seeds", "a,b"], ["--seeds is 'a,b'"]),
-        (["--limit", "0"], ["--limit is 0"]),
+        (["--limit", "0"], ["--limit is '0'", "from 1"]),
         (["--subset", "embedded_geneval"], ["--subset is 'embedded_geneval'", "NAME:N"]),
         (["--subset", "genval:4"], ["unknown benchmark of this run", "'embedded_geneval'"]),
         (["--subset", "embedded_geneval:5000"], ["--subset embedded_geneval:5000", "210"]),
-        (["--set", "group_size=1"], ["group_size is 1", "at least 2 images"]),
+        (["--set", "group_size=1"], ["group_size is '1'", "from 2"]),
         (["--set", "lr=fast"], ["ht.lr is 'fast'", "number"]),
-        (["--set", "lr=-1"], ["lr is -1", "greater than 0"]),
-        (["--set", "lrr=1"], ["unknown training setting", "'lrr'", "'lr'"]),
+        (["--set", "lr=-1"], ["lr is '-1'", "greater than 0"]),
+        (["--set", "lrr=1"], ["unknown setting 'lrr' in --set: did you mean 'lr'?"]),
         (["--set", "ht.alpah=0.5"], ["unknown option of ht 'alpah'", "'alpha'"]),
-        (["--set", "ht.alpha=2"], ["ht.alpha is 2", "between 0 and 1"]),
+        (["--set", "ht.alpha=2"], ["ht.alpha is 2", "greater than 0 and less than 1"]),
         (["--set", "ht.schedule=cosin"], ["unknown value of ht.schedule 'cosin'", "'cosine'"]),
         (["--set", "hht.alpha=0.5"], ["unknown method or generation setting", "'ht'"]),
         (["--set", "main.step=2"], ["unknown key of the generation setting main 'step'", "'steps'"]),
-        (["--set", "main.steps=0"], ["main.steps is 0"]),
+        (["--set", "main.steps=0"], ["main.steps is '0'"]),
         (["--set", "main.sampler=emerg"], ["unknown sampler 'emerg'", "'emerge'"]),
         (["--set", "lr"], ["--set 'lr' is not understood"]),
         (["--set", "seed=3"], ["use --seeds"]),
         (["--reward", "object=1"], ["unknown reward 'object'", "'objects'"]),
-        (["--reward", "objects=lots"], ["'objects=lots' is not a number"]),
+        (["--reward", "objects=lots"], ["--reward has the weight 'objects=lots', which is not a number"]),
         (["--reward", "nowhere:reward=1"], ["'nowhere:reward' cannot be imported"]),
         (["--device", "gpu"], ["unknown device 'gpu'"]),
-        (["--jobs", "-1"], ["--jobs is -1"]),
+        (["--jobs", "-1"], ["--jobs is '-1'"]),
         (["--report-to", "tensorbord"], ["unknown tracker", "'tensorboard'"]),
         (["--policy", "nowhere"], ["policy 'nowhere' is not a folder", "'embedded'"]),
         (["--checkpoint", "ht=nowhere"], ["policy 'nowhere' is not a folder"]),
@@ -84,14 +85,16 @@ def test_checkpoints_that_are_cut_off_or_of_another_shape(policy, tmp_path, caps
     cut = Path(shutil.copytree(policy, tmp_path / "cut"))
     whole = (cut / "model.safetensors").read_bytes()
     (cut / "model.safetensors").write_bytes(whole[: len(whole) // 2])
-    refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "damaged or cut off")
-    refused(capsys, compare.main, ["--policy", str(cut), "--out", str(tmp_path / "run")], "damaged or cut off")
+    refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "is damaged")
+    refused(capsys, compare.main, ["--policy", str(cut), "--out", str(tmp_path / "run")], "is damaged")
     (cut / "model.safetensors").unlink()
     refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "has no model.safetensors")
     wide = save_policy(tmp_path / "wide", d_model=32)
     argv = arguments(policy, tmp_path / "run", "--checkpoint", f"ht={wide}")
     refused(capsys, compare.main, argv, "another shape", "d_model 32 and 16")
     (wide / "config.json").write_text((policy / "config.json").read_text())
+    refused(capsys, compare.main, argv, "config.json", "is damaged")
+    reseal(wide)
     run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={wide}", "--benchmarks", "embedded_dpg", expect=3)
     assert "has shape" in capsys.readouterr().err
 
@@ -119,7 +122,7 @@ def test_a_run_of_another_configuration_names_the_difference(policy, finished, t
     for flags, parts in (
         (["--budget", "iterations:5"], ["budget = 'iterations:2'", "'iterations:5'"]),
         (["--limit", "9"], ["limit = 7", "9"]),
-        (["--set", "ht.lr=0.5"], ["train.ht.lr = 0.0001", "0.5"]),
+        (["--set", "ht.lr=0.5"], ["train.ht.lr = 3e-05", "0.5"]),
         (["--set", "ht.alpha=0.5"], ["train.ht.method_options.alpha = None", "0.5"]),
         (["--set", "main.guidance=1"], ["settings.main.guidance = 0.0", "1.0"]),
         (["--preset", "full"], ["preset = 'quick'", "'full'"]),
@@ -175,7 +178,7 @@ def test_damaged_run_files_are_named(policy, finished, tmp_path, capsys):
 def test_stages_want_a_run_or_weights(policy, finished, tmp_path, capsys):
     refused(capsys, generate.main, [], "no run is named")
     refused(capsys, generate.main, [str(tmp_path / "nothing")], "holds no config.json")
-    refused(capsys, generate.main, [str(finished), "--benchmarks", "embedded_dpg"], "--benchmarks cannot be given with the run")
+    refused(capsys, generate.main, [str(finished), "--benchmarks", "embedded_dpg"], "--benchmarks has no effect with the run")
     refused(capsys, report.main, [str(tmp_path / "nothing")], "holds no config.json")
     fresh = str(tmp_path / "fresh")
     argv = ["--policy", str(policy), "--benchmarks", "embedded_dpg", "--limit", "2", "--jobs", "0", "--out", fresh]
@@ -186,7 +189,7 @@ def test_stages_want_a_run_or_weights(policy, finished, tmp_path, capsys):
 def test_training_flags(policy, tmp_path, capsys):
     common = ["--policy", str(policy), "--out", str(tmp_path / "run"), "--budget", "iterations:1", *SMALL[:-2]]
     refused(capsys, train.main, ["--method", "hht", *common], "unknown method 'hht'")
-    refused(capsys, train.main, ["--method", "ht", "--seed", "-1", *common], "--seed is -1")
+    refused(capsys, train.main, ["--method", "ht", "--seed", "-1", *common], "--seed is '-1'")
     refused(capsys, train.main, ["--method", "ht", "--resume", *common], "holds no training of ht with seed 0 yet")
 
 

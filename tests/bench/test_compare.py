@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench import compare, generate, score, train
+from bench.benchmarks.registry import make
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, tree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -40,6 +42,11 @@ def test_a_run_holds_what_was_asked_for(finished):
     assert meta["policy"]["checkpoint"] == "train/pretrain/seed0/checkpoints/step_000002"
     assert meta["policy"]["iteration"] == 2 and meta["policy"]["forwards"] == 2 * 3 * 4
     assert (finished / "report" / "index.html").is_file()
+    whole = len(make("embedded_geneval").prompts("heldout"))
+    table, latex, page = ((finished / "report" / name).read_text() for name in ("table.md", "table.tex", "index.html"))
+    told = f"GenEval (embedded world), 7 of {whole} prompts"
+    assert told in table and told in latex and told in page, "a part of a benchmark is never called by its bare name"
+    assert re.search(r"\| +7/7 \|", table)
 
 
 def test_an_unchanged_run_is_recognised_without_torch(policy, finished):

@@ -152,6 +152,6 @@ def test_missing_pictures_are_said_and_withhold_the_headline(tmp_path, greys, ca
     assert "2 of 12 pictures have no verdict (the picture was not generated)" in out.err
     assert leave(score.main, [*argv, "--limit", "4"]) == 2
     assert PROMPTS[0].text == "text 0"
-    refused = ((["--policy", "embedded"], "leave the run folder, --policy"), (["--images", "two=/nowhere"], "is no folder"))
+    refused = ((["--policy", "embedded"], "--policy has no effect with --images"), (["--images", "two=/nowhere"], "is no folder"))
     for flags, said in refused:
         assert leave(score.main, [*argv, *flags]) == 2 and said in capsys.readouterr().err

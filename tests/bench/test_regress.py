@@ -172,25 +172,29 @@ def test_the_command_detects_and_updates(tmp_path, policy, capsys, monkeypatch):
 def test_the_shipped_baseline_is_about_the_shipped_policy_and_all_methods():
     shipped = detector.read(regress.SHIPPED)
     assert shipped.facts.policy_sha256 == inspect("embedded").sha256
-    assert set(shipped.facts.log_probs) == {"base", "ht", "mask", "pretrain", "trace", "uni"} and len(shipped.facts.codes) == 32
+    names = {"base", "ht", "mask", "pretrain", "trace", "trace_once", "uni"}
+    assert set(shipped.facts.log_probs) == names and len(shipped.facts.codes) == 32
     trained = {tuple(map(tuple, rows)) for name, rows in shipped.facts.log_probs.items() if name != "base"}
-    assert len(trained) == 5, "two methods trained to the same weights"
+    assert len(trained) == 6, "two methods trained to the same weights"
     owned = frozen.chosen(32)
     assert [prompt.id for _, prompt in owned] == [one for ids in shipped.facts.prompts.values() for one in ids]
     assert set(shipped.facts.log_probs) - {"base"} <= set(METHODS.names()) and regress.SHIPPED.stat().st_size < 20_000
 
 
 @pytest.mark.parametrize("argv, sentence", [
-    (["--subset", "geneval:60"], "--subset is of no use without --gate"),
-    (["--gate", "x", "--prompts", "3"], "--prompts is of no use with --gate"),
+    (["--subset", "geneval:60"], "--subset has no effect without --gate"),
+    (["--gate", "x", "--prompts", "3"], "--prompts has no effect with --gate"),
     (["--gate", "x"], "--gate needs --baseline FILE"),
-    (["--methods", "ht"], "--methods needs --gate or --update"),
-    (["--prompts", "8"], "--prompts is 8"),
+    (["--methods", "ht"], "--methods has no effect without --gate or --update"),
+    (["--prompts", "8"], "--prompts has no effect without --gate or --update"),
     (["--policy", "elsewhere"], "name its file with --baseline"),
     (["--gate", "x", "--baseline", "y", "--update"], "--update needs --subset"),
     (["--gate", "x", "--baseline", "y", "--update", "--subset", "geneval:1"], "--subset is 'geneval:1'"),
     (["--gate", "x", "--baseline", "y"], "there is no baseline 'y'"),
 ])
-def test_usage_errors(argv, sentence, capsys):
+def test_usage_errors(argv, sentence, capsys, tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
     assert leave(regress.main, argv) == 2
     assert sentence in capsys.readouterr().err

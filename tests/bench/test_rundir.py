@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import compare, estimate
-from bench.complete import is_complete
+from bench import compare, estimate, machine
+from bench.complete import is_complete, mark_complete
 from bench.images import BATCH, generate, identity_of, manifest, whole_pictures
+from bench.kinds import seeds
 from bench.overrides import literal, parse_overrides, resolve
 from bench.presets import PRESETS, preset, read, tuned
-from bench.request import Request, from_arguments, parse_seeds
-from bench.rundir import RunDir, refuse_difference
+from bench.request import Request, from_arguments
+from bench.rundir import RunDir, refuse_difference, write_config
 from bench.selection import select
 from bench.work import Evaluation
 from htgrpo.errors import UserError
@@ -97,8 +98,7 @@ def test_overrides_go_where_they_belong(policy):
 
 
 def test_seeds():
-    assert parse_seeds(None, 2) == [0, 1] and parse_seeds("3", 1) == [0, 1, 2] and parse_seeds("5,", 1) == [5]
-    assert parse_seeds("2,0,2", 1) == [0, 2]
+    assert seeds("3", "--seeds") == [0, 1, 2] and seeds("5,", "--seeds") == [5] and seeds("2,0,2", "--seeds") == [0, 2]
 
 
 def test_methods_and_checkpoints_share_names(policy):
@@ -160,6 +160,21 @@ def test_completion_notices_what_is_gone(policy, finished, tmp_path):
             if part
             else is_complete(run, request, stages) == is_complete(RunDir(finished), request, stages)
         )
+
+
+def test_another_version_of_a_library_is_other_work_and_both_stay_on_record(policy, tmp_path, monkeypatch):
+    run, stages = RunDir(tmp_path / "run"), ("score",)
+    request, versions = parsed(policy).request, {"torch": "1", "transformers": "5.23.0"}
+    monkeypatch.setattr("bench.machine.version", lambda name: versions.get(name, "0"))
+    for text in ("5.23.0", "5.24.0"):
+        versions["transformers"] = text
+        write_config(run, request, {"created": "", "prompt_sets": {}, "versions": machine.versions()})
+        assert not is_complete(run, request, stages)
+        mark_complete(run, request, stages)
+        assert is_complete(run, request, stages)
+    config = run.config()
+    assert config["versions"]["transformers"] == "5.24.0"
+    assert [one["transformers"] for one in config["earlier_versions"]] == ["5.23.0"]
 
 
 def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path):

@@ -199,7 +199,7 @@ def test_pictures_and_text_share_a_policy(policy, tmp_path, no_report):
         (["--benchmarks", "text@"], ["write text@TASK"]),
         (["--benchmarks", "clip@text"], ["text has no pictures"]),
         (["--benchmarks", "text", "--set", "text.gen_len=8"], ["unknown setting of text 'gen_len'", "'gen_length'"]),
-        (["--benchmarks", "text", "--set", "text.samples=0"], ["samples is 0", "at least 1"]),
+        (["--benchmarks", "text", "--set", "text.samples=0"], ["samples is '0'", "from 1"]),
         (["--benchmarks", "text", "--set", "text.samples=many"], ["text.samples is 'many'", "whole number"]),
         (["--benchmarks", "text", "--set", "text.chat=true"], ["cannot chat", "mmada"]),
         (["--benchmarks", "text@embedded_writ"], ["unknown task 'embedded_writ'", "'embedded_write'"]),

@@ -1,6 +1,7 @@
 """bench.pretrain and bench.speed do what their help says, at sizes that take seconds."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -57,7 +58,21 @@ def test_speed_counts_the_forwards_of_the_formula(capsys):
     rows = {(r["name"], r["phase"]): r for r in json.loads(capsys.readouterr().out)["rows"]}
     assert [rows["ht (all)", phase]["forwards"] for phase in ("old", "ref", "update")] == [1, 1, 24]
     assert [rows["mask (none)", phase]["forwards"] for phase in ("old", "ref", "update")] == [72, 72, 216]
-    assert all(0 < row["share"] < 2 and row["seconds"] > 0 for row in rows.values())
+    assert all(row["share"] is None or 0 < row["share"] <= 1 for row in rows.values())
+    assert all(row["seconds"] > 0 and row["peak"] > 0 for row in rows.values())
+
+
+def test_speed_never_prints_more_than_the_whole_peak(monkeypatch, capsys):
+    peaks = iter([1.0, 50.0] + [1e-6] * 99)  # beside the rollout the second one is better; then the machine is busy
+    monkeypatch.setattr(speed, "matmul_peak", lambda: next(peaks))
+    assert speed.main(["--methods", "ht", "--prompts", "1", "--threads", "1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    first, *others = result["rows"]
+    assert first["peak"] == result["peak_gflops"] == 50.0 and first["share"] == round(first["share"], 3) <= 1
+    assert [row["share"] for row in others] == [None] * 3
+    table = speed.render(result)
+    assert table.count("(busy)") == 4 and "Measure again when it is idle" in table
+    assert max(int(share) for share in re.findall(r"(\d+)%", table)) <= 100
 
 
 @pytest.mark.parametrize("option, value", [("--methods", "hat"), ("--dedup", "most"), ("--prompts", "0")])

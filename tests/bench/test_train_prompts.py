@@ -4,16 +4,17 @@ import json
 
 import pytest
 
-from bench import compare, prompts, train
+from bench import check, compare, prompts, train
 from bench.jobs import run_jobs
 from bench.rundir import RunDir
-from bench.scorers.opening import use_servers
 from bench.scorers.registry import SCORERS
+from bench.scorers.servers import use_servers
 from bench.work import TRAIN, Job
 from htgrpo.errors import EXIT_USAGE, UserError
 from htgrpo.prompts import Prompt, prompt_set_sha256
 from htgrpo.train_config import TrainConfig
 from htgrpo.world.prompts import split_prompts
+from tests.bench.tampering import edit
 from tests.bench.tiny_runs import SMALL, arguments, leave, records
 from tests.htgrpo.test_plugin import install
 from tests.scorers.made_assets import entry, sha256, use
@@ -138,3 +139,28 @@ def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, mon
     recorded = json.loads((tmp_path / "train" / "ht" / "seed0" / "rewards.json").read_text())
     assert recorded["brightness"]["on_server"] and recorded["brightness"]["scale"] == 0.5
     assert sum(brightness_server.scorer.batches) == 2 * 2 * 2, "two iterations of two prompts with two pictures"
+
+
+def test_a_check_knows_the_runs_own_prompts_and_says_where_their_file_is_gone(policy, tmp_path, capsys):
+    file, out = tmp_path / "mine.txt", tmp_path / "run"
+    written(file, "a cat", "two dogs")
+    small = ["--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--budget", "iterations:1"]
+    where = ["--policy", str(policy), "--out", str(out), "--train-prompts", str(file)]
+    assert train.main(["--method", "ht", *where, "--reward", "jpeg=1", *small]) == 0
+
+    def found():
+        capsys.readouterr()
+        assert leave(check.main, [str(out), "--json"]) == 3, "nothing is scored yet"
+        return json.loads(capsys.readouterr().out)
+
+    said = found()
+    assert said["counts"]["trainings"] == 1 and not said["mismatches"] and not said["unchecked"]
+    written(file, "a cat", "three dogs")
+    said = found()
+    assert said["counts"]["trainings"] == 1 and not said["mismatches"]
+    assert len(said["unchecked"]) == 1 and f"the training prompts in '{file}' have changed" in said["unchecked"][0]
+    file.unlink()
+    assert "are not there" in found()["unchecked"][0]
+    edit(out / "config.json", lambda config: config["train_prompts"].update(sha256="0" * 64))
+    assert leave(check.main, [str(out)]) == 1
+    assert "was not trained with the settings" in capsys.readouterr().out

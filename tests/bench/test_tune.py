@@ -149,7 +149,7 @@ def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_pa
 
 
 @pytest.mark.parametrize(("flags", "sentence"), [
-    (("--samples", "0"), "--samples is 0"), (("--jobs", "-1"), "--jobs is -1"), (("--seeds", "7,"), "at least two"),
+    (("--samples", "0"), "--samples is '0'"), (("--jobs", "-1"), "--jobs is '-1'"), (("--seeds", "7,"), "at least two"),
     (("--seeds", "x"), "--seeds is 'x'"), (("--budget", "hours:3"), "budget is 'hours:3'"),
     (("--methods", "hat"), "did you mean 'ht'"),
 ])

@@ -98,10 +98,10 @@ def test_the_least_certain_positions_are_run_again():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"cache_ratio": 1.0}, "cache_ratio is 1.0, but it must be at least 0 and less than 1"),
-    ({"cache_ratio": -0.1}, "cache_ratio is -0.1, but it must be at least 0"),
-    ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5, but it must lie between 0 and 1"),
-    ({"refresh_interval": 0}, "refresh_interval is 0, but it must be at least 1"),
+    ({"cache_ratio": 1.0}, "cache_ratio is 1.0, but it takes a finite number of at least 0 and less than 1"),
+    ({"cache_ratio": -0.1}, "cache_ratio is -0.1, but it takes a finite number of at least 0"),
+    ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5, but it takes a finite number from 0 to 1"),
+    ({"refresh_interval": 0}, "refresh_interval is 0, but it takes a whole number from 1"),
 ])
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(UserError, match=message):

@@ -158,8 +158,8 @@ def test_a_skipped_stage_still_leaves_the_others(group):
     ({"alpha": 0.0}, "ht.alpha is 0.0"), ({"alpha": 1.0}, "ht.alpha is 1.0"),
     ({"stages": (0, 0, 0)}, "ht.stages"), ({"stages": (1, -1, 1)}, "ht.stages"),
     ({"order": ("global", "global", "structure")}, "ht.order"),
-    ({"gamma_min": (0.5, 0.0, 0.5)}, "gamma_min/gamma_max"), ({"gamma_max": (0.4, 1.0, 1.0)}, "gamma_min/gamma_max"),
-    ({"gamma_max": (1.1, 1.0, 1.0)}, "gamma_min/gamma_max"), ({"lambda_r": -0.1}, "ht.lambda_s/lambda_r"),
+    ({"gamma_min": (0.5, 0.0, 0.5)}, "ht.gamma_min is 0.0"), ({"gamma_max": (0.4, 1.0, 1.0)}, "gamma_min/gamma_max"),
+    ({"gamma_max": (1.1, 1.0, 1.0)}, "ht.gamma_max is 1.1"), ({"lambda_r": -0.1}, "ht.lambda_r is -0.1"),
     ({"alpha": math.nan}, "ht.alpha"), ({"lambda_s": math.nan}, "ht.lambda_s"),
 ])
 def test_options_that_cannot_work_are_refused(options, message):

@@ -57,7 +57,7 @@ def test_build_makes_typed_options():
 @pytest.mark.parametrize(("cls", "options", "message"), [
     (Mask, {"min_rat": 0.5}, "unknown option of mask 'min_rat': did you mean 'min_rate'"),
     (Mask, {"mask_agg": "all"}, "unknown value of mask.mask_agg 'all'"),
-    (Mask, {"min_rate": "2"}, "mask.min_rate is 2.0, but it must lie between 0 and 1"),
+    (Mask, {"min_rate": "2"}, "mask.min_rate is '2', but it takes a finite number from 0 to 1"),
     (HT, {"stages": "2:4"}, "ht.stages is '2:4', but it takes 3 values"),
 ])
 def test_build_refuses(cls, options, message):
@@ -76,9 +76,9 @@ def test_build_leaves_computed_fields_alone():
 
 @pytest.mark.parametrize(("change", "message"), [
     ({"method": "htt"}, "unknown method 'htt': did you mean 'ht'"), ({"sampler": "rand"}, "did you mean 'random'"),
-    ({"group_size": 1}, "group_size is 1, but a group needs at least 2 images"), ({"group_size": 0}, "group_size is 0"),
+    ({"group_size": 1}, "group_size is 1, but it takes a whole number from 2 to"), ({"group_size": 0}, "group_size is 0"),
     ({"prompts_per_iteration": 0}, "prompts_per_iteration is 0"), ({"steps": 0}, "steps is 0"), ({"save_every": 0}, "save_every"),
-    ({"tokens_per_forward": 0}, "tokens_per_forward"), ({"lr": 0.0}, "lr is 0.0, but it must be greater than 0"),
+    ({"tokens_per_forward": 0}, "tokens_per_forward"), ({"lr": 0.0}, "lr is 0.0, but it takes a finite number greater than 0"),
     ({"lr": math.nan}, "lr is nan"), ({"lr": math.inf}, "lr is inf"), ({"max_grad_norm": -1.0}, "max_grad_norm"),
     ({"clip": 0.0}, "clip"), ({"delta": 0.0}, "delta"), ({"guidance": -0.1}, "guidance"), ({"guidance": math.nan}, "guidance"),
     ({"warmup": -1}, "warmup"), ({"weight_decay": -0.1}, "weight_decay"), ({"beta": -1.0}, "beta is -1.0"),

@@ -132,9 +132,9 @@ def test_a_sidecar_that_is_damaged(mmada):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["--backbone", "mmda"], "unknown backbone 'mmda': did you mean 'mmada'"),
+    (["--backbone", "mmda"], "unknown backbone 'mmda' in --backbone: did you mean 'mmada'"),
     (["--backbone", "mmada", "--d-model", "6"], "--d-model is 6, but it must be a multiple of twice --n-heads, 4"),
-    (["--backbone", "mmada", "--n-layers", "0"], "--n-layers is 0, but it must be at least 1"),
+    (["--backbone", "mmada", "--n-layers", "0"], "--n-layers is '0', but it takes a whole number from 1"),
     (["--backbone", "mmada", "--resolution", "64x32"], "square pictures only"),
 ])
 def test_what_cannot_be_made(arguments, message, tmp_path):

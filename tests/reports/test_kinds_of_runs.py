@@ -12,9 +12,10 @@ from reports.blocks import make_blocks
 from reports.build import build
 from reports.diversity import diversity, spread
 from reports.gallery import make_gallery
-from reports.hacking import make_moves, warnings
+from reports.hacking import Move, Moves, make_moves, warnings
 from reports.heldout import held_out
 from reports.load import load_run
+from reports.stats import Interval
 from tests.reports.enriched import add_benchmark, as_given, rewrite
 from tests.reports.synthetic import write_run
 
@@ -138,3 +139,12 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
     expected = np.mean([json.loads(line)["score"] for line in (folder / "base.jsonl").read_text().splitlines()[::10]])
     assert found.start == pytest.approx(expected) and list(found.points["iteration"]) == [10, 10]
     assert "12 prompts" in found.label
+
+
+def test_pictures_that_become_alike_are_told_whatever_the_reward_did():
+    unresolved = Move("trained reward", 1.0, 1.0, Interval(0.0, -0.1, 0.1), "unresolved", trained=True)
+    fell = Move("Diversity within prompts", 0.2, 0.15, Interval(-0.05, -0.06, -0.04), "down, resolved", worse=True)
+    slightly = Move("Diversity within prompts", 0.2, 0.19, Interval(-0.01, -0.015, -0.005), "down, resolved", worse=True)
+    (line,) = Moves("ht", "objects", [unresolved, fell]).warnings
+    assert line.startswith("ht: Diversity within prompts went from 0.200 to 0.150")
+    assert Moves("ht", "objects", [unresolved, slightly]).warnings == []

@@ -1,5 +1,6 @@
 """Damaged or mixed run directories end in one sentence."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ from tests.reports.synthetic import write_run
             lambda root: _edit(root, "base.meta.json", '"version": "1", "title"', '"version": "2", "title"'),
             "different version",
         ),
+        (
+            lambda root: [_meta(root, name, {"libraries": {"pillow": "12.0", "transformers": version}})
+                          for name, version in (("base", "5.23.0"), ("a-seed0", "5.24.0"))],
+            'different scorer.libraries.transformers \\("5.2[34].0" and "5.2[34].0"\\)',
+        ),
         (lambda root: _edit(root, "base.meta.json", '"scale": 1,', ""), "lacks scale"),
         (lambda root: _edit(root, "base.meta.json", "category_mean", "median"), "aggregate 'median'"),
     ],
@@ -41,6 +47,12 @@ def _edit(root: Path, name: str, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+
+
+def _meta(root: Path, policy: str, scorer: dict) -> None:
+    path = root / f"verdicts/geneval/main/{policy}.meta.json"
+    meta = json.loads(path.read_text())
+    path.write_text(json.dumps({**meta, "scorer": {**meta["scorer"], **scorer}}))
 
 
 def test_a_folder_that_is_not_there():

@@ -12,16 +12,18 @@ import pytest
 from scipy import stats
 
 from bench import compare, paper
-from bench.presets import read
-from bench.request import from_arguments
+from bench.paper_settings import APART, of_paper, of_run
+from bench.presets import Setting, read
+from bench.request import Request, from_arguments
 from htgrpo.errors import EXIT_OK, UserError
-from htgrpo.ht import HT
-from htgrpo.options import build
+from htgrpo.registry import METHODS
+from htgrpo.train_config import TrainConfig
 from reports import paper_tables, paper_text
 from reports import stats as stats_of_reports
 from reports.analysis import ALPHA
+from reports.load import Run
 from reports.paper import mark, published
-from reports.paper_settings import settings
+from reports.paper_settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, compared, entry_of, shown
 from reports.power import detectable
 from reports.stats import Interval
 from tests.bench.tiny_runs import records
@@ -119,7 +121,7 @@ def rename(root: Path, old: str, new: str, title: str) -> Path:
     """The run in `root` with benchmark `old` scored as `new`."""
     (root / "verdicts" / old).rename(root / "verdicts" / new)
     for path in root.glob(f"verdicts/{new}/*/*.meta.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title}))
+        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title, "published": {"prompts": 1}}))
     return root
 
 
@@ -135,6 +137,32 @@ def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
     laid = paper_tables.layout("3", [paper_tables.open_source(root)], ["mmada"])
     cells = line_of(laid, "mmada", "ht").cells
     assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
+
+
+@pytest.mark.parametrize("whole, told", [
+    ({"prompts": 553, "pictures": 4}, "GenEval, 144 of 553 prompts, 2 of 4 pictures each"),
+    ({"prompts": 144, "pictures": 4}, "GenEval, 2 of 4 pictures each"),
+    ({"prompts": 144, "pictures": 2}, ""),
+])
+def test_a_part_of_the_benchmark_is_marked_in_its_row_and_said(tmp_path, whole, told):
+    root = on_mmada(tmp_path / "a")
+    for path in root.glob("verdicts/geneval/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval", "published": whole}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    cell, text = line_of(laid, "mmada", "ht").cells["overall"], paper_text.markdown(laid)
+    assert cell.note == told and cell.size.endswith("pictures each, 864/864 judged"), "prompts, pictures and coverage in every row"
+    assert ("†" in text) == bool(told) and ("none may be set against its numbers" in text) == bool(told)
+    row = next(line for line in text.splitlines() if "864/864 judged" in line)
+    assert told in row and row.count("†") == (7 if told else 0)
+    assert cell.size in paper_text.to_csv(laid)
+
+
+def test_a_run_that_does_not_record_how_much_it_measured_is_marked(tmp_path):
+    root = on_mmada(tmp_path / "a")
+    for path in root.glob("verdicts/geneval/*/*.meta.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval"}))
+    laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval, of how many prompts is not recorded"
 
 
 def test_random_weights_never_fill_the_papers_rows(tmp_path):
@@ -164,7 +192,7 @@ def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
     assert paper.main(["--table", "5", "--figure", "4", "--run", str(root), "--out", str(out)]) == EXIT_OK
     text = capsys.readouterr().out
     assert "A4 NOT MEASURED" in text and "A1 NOT MEASURED" in text and "Settings of the run ab" in text
-    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf"}
+    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf", "files.json"}
     laid = paper_tables.layout_5(root)
     own = {line.method: line.cells["overall"] for line in laid.lines if line.group != "mmada"}
     assert own["gamma_up"].measured and own["gamma_sparse"].why == "not scored" and own["gamma_up"].printed == ""
@@ -184,17 +212,90 @@ def test_the_command_line(tmp_path, capsys):
 # --- settings and the full-size presets -----------------------------------------------------------------------------------------
 
 
-def test_settings_that_differ_are_named(tmp_path, mmada):
-    found = {s.name: s for s in settings(mmada.run, read("paper_mmada"))}
-    assert found["train.group_size"].verdict == "same" and found["ht.alpha"].verdict == "same", "left at the method's default"
-    assert found["train.lr"].verdict == "the paper does not say" and found["train.lr"].here == "3e-06"
-    assert found["scorer.geneval"].here == "rule 1" and found["seeds"].here == "3"
-    assert found["benchmarks.geneval"].verdict == "differs"
-    changed = paper_tables.open_source(on_mmada(tmp_path / "run", guidance=0.0, method_options={"alpha": 0.5, "stages": "2:4:2"}))
-    found = {s.name: s for s in settings(changed.run, read("paper_mmada"))}
-    assert found["train.guidance"].verdict == found["ht.alpha"].verdict == "differs" and found["ht.alpha"].here == "0.5"
-    assert found["ht.stages"].verdict == "same"
-    assert next(iter(found.values())).verdict == "differs", "what differs comes first"
+def beside(run, backbone="mmada"):
+    """Settings of a run beside the paper's, by name."""
+    wanted = of_paper(backbone, list(run.config["train"]))
+    return {s.name: s for s in compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))}
+
+
+def names(found, *verdicts):
+    return {s.name for s in found.values() if s.verdict in verdicts}
+
+
+@pytest.fixture
+def exact(tmp_path):
+    """Writes a made-up run whose config.json is that of `--preset paper`, with other settings where they are given."""
+
+    def make(*flags: str, prompts: str = "geneval_train") -> Run:
+        root = on_mmada(tmp_path / "exact")
+        argv = ["--preset", "paper", "--backbone", "mmada", "--methods", "ht,mask,trace", "--dry-run", *flags]
+        request = asdict(from_arguments(compare.parser().parse_args(argv)).request)
+        more = {"train_prompts": {"source": prompts, "sha256": "0" * 64}, "machine": {"device": "cuda", "processes": 8}}
+        (root / "config.json").write_text(json.dumps(json.loads((root / "config.json").read_text()) | request | more))
+        judges = read("paper_mmada")["judges"]
+        for name, benchmark in (("geneval", "geneval"), ("dpg", "dpg")):
+            for path in root.glob(f"verdicts/{benchmark}/*/*.meta.json"):
+                title = {"geneval": "GenEval", "dpg": "DPG-Bench"}[name]
+                path.write_text(json.dumps(json.loads(path.read_text()) | {"title": title, "scorer": judges[f"scorer.{name}"]}))
+        for method in ("ht", "mask", "trace"):
+            folder = root / "train" / method / "seed0"
+            folder.mkdir(parents=True, exist_ok=True)
+            said = {name: judges[f"reward.{name}"] for name in ("hpsv3", "clip", "unifiedreward")}
+            (folder / "rewards.json").write_text(json.dumps(said))
+        return paper_tables.open_source(root).run
+
+    return make
+
+
+def test_the_papers_experiment_differs_in_nothing_and_another_one_in_exactly_what_was_changed(exact):
+    found = beside(exact())
+    assert names(found, DIFFERS, CHOSEN, UNKNOWN) == set()
+    assert "None differs." in paper_text.settings_markdown("x", list(found.values()))
+    assert {"train.lr", "mask.min_rate", "trace.shrink", "ht.ties", "policy", "reward.unifiedreward"} <= names(found, SILENT)
+    sets = ("mask.lr=3e-4", "mask.min_rate=.1", "mask.mask_agg=all_iterations", "trace.shrink=4")
+    flags = [flag for one in sets for flag in ("--set", one)]
+    found = beside(exact(*flags, prompts="/home/me/others.txt"))
+    assert names(found, DIFFERS, CHOSEN, UNKNOWN) == {"mask.lr", "mask.min_rate", "mask.mask_agg", "trace.shrink", "train_prompts"}
+    assert "100" not in found["ht.lr"].paper and found["mask.lr"].here == "0.0003" and "3e-06" in found["mask.lr"].paper
+    assert found["train_prompts"].here == "others.txt (000000000000)", "a file's folder is nobody's business"
+    text = paper_text.settings_markdown("x", list(found.values()))
+    assert "None" not in text and text.count("\n| mask.") == 3
+
+
+@pytest.mark.parametrize("flags, name", [
+    (["--set", "tuning=full"], "train.tuning"), (["--set", "ht.lora_rank=8"], "ht.lora_rank"), (["--limit", "24"], "limit"),
+    (["--subset", "geneval:60"], "subset"), (["--seeds", "3"], "seeds"), (["--budget", "iterations:7"], "budget"),
+    (["--set", "main.samples=1"], "main.samples"), (["--set", "main.cache=ml"], "main.cache"),
+    (["--reward", "clip=1"], "train.rewards"),
+    (["--set", "uni.spacing=stride", "--methods", "ht,uni"], "uni.spacing"), (["--set", "ht.subset=bernoulli"], "ht.subset"),
+])
+def test_every_kind_of_setting_is_seen(exact, flags, name):
+    assert names(beside(exact(*flags)), DIFFERS, CHOSEN) == {name}
+
+
+def test_another_judge_is_seen_and_a_missing_record_is_no_agreement(exact):
+    run = exact()
+    for path in run.root.glob("train/mask/seed0/rewards.json"):
+        said = json.loads(path.read_text())
+        said["unifiedreward"] |= {"model": "qwen2_5_vl", "width": 3584}
+        path.write_text(json.dumps(said))
+    found = beside(run)
+    assert names(found, DIFFERS, CHOSEN) == {"reward.unifiedreward"} and " or " in found["reward.unifiedreward"].here
+    for path in run.root.glob("train/*/seed0/rewards.json"):
+        path.unlink()
+    del run.config["split"], run.config["train"]["ht"]["beta"]
+    found = beside(run)
+    assert names(found, UNKNOWN) == {"reward.hpsv3", "reward.clip", "reward.unifiedreward", "split", "ht.beta"}
+    text = paper_text.settings_markdown("x", list(found.values()))
+    assert "None of those recorded differs." in text and "split" in text.partition("Not recorded")[2]
+
+
+def test_settings_of_a_run_on_another_policy_are_shown_as_they_are(mmada):
+    found = beside(mmada.run)
+    assert found["train.group_size"].verdict == SAME and found["ht.alpha"].verdict == SAME, "left at the method's default"
+    assert found["train.lr"].verdict == SILENT and found["train.lr"].here == "3e-06" and found["seeds"].verdict == CHOSEN
+    assert found["scorer.geneval"].here == "rule" and found["benchmarks.geneval"].verdict == DIFFERS
+    assert found["train.beta"].verdict == UNKNOWN and next(iter(found.values())).verdict == DIFFERS, "what differs comes first"
 
 
 @pytest.mark.parametrize("backbone", ["mmada", "lumina-dimoo"])
@@ -205,21 +306,27 @@ def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
     assert argv == ["--preset", "paper", "--backbone", backbone]
     request = from_arguments(compare.parser().parse_args([*argv, "--dry-run"])).request
     assert request.methods == preset["methods"] and request.seeds == [0] and request.backbone == backbone
-    config, method = request.train["ht"], build(HT, request.train["ht"]["method_options"], "ht")
-    resolved = {f"train.{k}": v for k, v in config.items() if k not in ("method", "method_options", "budget")}
-    resolved |= {f"ht.{f.name}": getattr(method, f.name) for f in fields(HT)}
-    resolved |= {f"main.{k}": v for k, v in request.settings["main"].items()}
-    given, ours = preset["given"], preset["ours"]
+    given, ours, wanted = preset["given"], preset["ours"], of_paper(backbone, request.methods)
+    entries = {entry_of(name, preset) for name in wanted}
+    assert None not in entries, [name for name in wanted if entry_of(name, preset) is None]
     judged = {f"benchmarks.{name}" for name in ("geneval", "dpg", "imagereward", "deqa", "hpsv3", "unipercept")}
-    others = {"backbone", "gpus", "seeds", "policy", "revision", "budget", "scorer.geneval", "scorer.dpg", *judged}
-    assert not given.keys() & ours.keys() and given.keys() | ours.keys() == resolved.keys() | others
-    for name, entry in given.items():
-        if name in resolved:
-            value = resolved[name]
-            assert (list(value) if isinstance(value, tuple) else value) == entry["value"], name
-    assert request.backbone == given["backbone"]["value"] and len(asdict(method)["stages"]) == 3
+    assert not given.keys() & ours.keys() and given.keys() | ours.keys() == entries | {"gpus", "revision"} | judged
+    for name, value in wanted.items():
+        if entry := given.get(entry_of(name, preset)):
+            assert shown(value) == shown(entry["value"]), name
     assert all(given[name]["where"] for name in given) and all(ours.values())
     assert "Our choice" in paper.command_text(backbone, as_json=False)
+
+
+def test_no_field_of_a_request_a_training_a_method_or_a_setting_is_left_out():
+    assert APART.keys() <= {f.name for f in fields(Request)} and all(APART.values())
+    wanted = of_paper("mmada", METHODS.names())
+    assert {f.name for f in fields(Request)} - APART.keys() - {"revision"} <= wanted.keys()
+    for method in METHODS.names():
+        own = {f.name for f in fields(METHODS.get(method)) if f.init} | {f.name for f in fields(TrainConfig)}
+        missing = {f"{method}.{name}" for name in own - {"method", "method_options", "seed"}} - wanted.keys()
+        assert not missing
+    assert {f"main.{f.name}" for f in fields(Setting)} <= wanted.keys()
 
 
 # --- power ----------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The CLIP score against its package, and what it does where the package fails."""
 
 import threading
+from importlib.metadata import version
 from types import SimpleNamespace
 
 import pytest
@@ -104,3 +105,12 @@ def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
     judged = scorer.score([tiny.picture(1, 64, 64)] * 2, ["a red square " * 800, "x" * 10_000])
     assert all(one.error is None and one.evidence["prompt_cut"] for one in judged)
     assert judged[0].score != judged[1].score
+
+
+def test_another_version_of_the_library_that_runs_it_is_another_scorer(scorer, monkeypatch):
+    before = scorer.identity()
+    assert before["libraries"]["transformers"] == version("transformers") and "+" not in before["libraries"]["torch"]
+    monkeypatch.setattr("bench.machine.version", lambda name: {"transformers": "9.0", "torch": "2.15.0+cu130"}.get(name, "1"))
+    after = scorer.identity()
+    assert after["libraries"]["transformers"] == "9.0" and after["libraries"]["torch"] == "2.15.0"
+    assert {key for key in before if before[key] != after[key]} == {"libraries"}

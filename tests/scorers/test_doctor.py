@@ -6,15 +6,15 @@ import pytest
 from PIL import Image
 
 from bench import doctor, verify_scorer
-from bench.scorers import opening, references, registry, web
+from bench.scorers import opening, references, registry, servers, web
 from bench.scorers.base import Judged, Scorer
 from bench.scorers.clip_score import ClipScore
 from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.imagereward import ImageReward
 from bench.scorers.mplug import MplugVQA
-from bench.scorers.opening import URLS
 from bench.scorers.references import REFERENCES
+from bench.scorers.servers import URLS
 from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS, Repository
@@ -41,7 +41,7 @@ class Names(dict):
 
 def use(monkeypatch, known):
     """Makes these the registered scorers."""
-    for module in (registry, opening):
+    for module in (registry, opening, servers):
         monkeypatch.setattr(module, "SCORERS", known)
 
 

@@ -104,7 +104,7 @@ def test_what_a_folder_has_is_not_brought(monkeypatch, tmp_path, place, capsys):
     monkeypatch.setenv(assets.FOLDER, "")
     assert fetch.main(["thing", "--assets", str(tmp_path)]) == 0
     assert str(tmp_path / "thing.file") in capsys.readouterr().out and not place.exists()
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not there, so it is not a folder"):
         fetch.main(["thing", "--assets", str(tmp_path / "nowhere")])
 
 
@@ -125,4 +125,4 @@ def test_the_command_line_lists_suggests_and_wants_a_name(monkeypatch, tmp_path,
 
 def test_the_module_runs_without_a_traceback(tmp_path):
     done = subprocess.run([sys.executable, "-m", "bench.fetch", "dpg_promts"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: unknown asset 'dpg_promts': did you mean 'dpg_prompts'?")
+    assert done.returncode == 2 and done.stderr.startswith("error: unknown asset 'dpg_promts' in NAME: did you mean 'dpg_prompts'?")

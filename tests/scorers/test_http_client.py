@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,10 +127,11 @@ def test_a_name_given_twice(server):
 
 PROGRAM = """
 import sys
+from types import SimpleNamespace
 from bench.cli import run_main
 from bench.scorers import registry
 from tests.scorers.brightness import Brightness
-registry.SCORERS = {"brightness": Brightness}
+registry.SCORERS = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)
 from bench import serve
 run_main(lambda: serve.main(sys.argv[1:]))
 """
@@ -155,7 +157,8 @@ def test_the_command_does_not_serve_what_fails_its_test(monkeypatch, capsys):
     from bench import serve as command
     from bench.scorers import registry
 
-    monkeypatch.setattr(registry, "SCORERS", {"brightness": Brightness})
+    known = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)
+    monkeypatch.setattr(registry, "SCORERS", known)
     monkeypatch.setenv("BRIGHTNESS_FAILS", "1")
     assert command.main(["brightness", "--port", "0"]) == 1
     assert "not to be trusted: it cannot tell dark from light" in capsys.readouterr().err

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bench import rewards
-from bench.scorers import opening
+from bench.scorers import servers
 from bench.scorers.base import Judged
-from bench.scorers.opening import URLS
 from bench.scorers.registry import SCORERS
+from bench.scorers.servers import URLS
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
 from htgrpo.rewards import WeightedReward, find_reward, reward_names
@@ -130,7 +130,7 @@ def test_specifications_go_to_those_who_read_them(started):
 
 def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
     """A server may bring a name that nobody registers here."""
-    opening.use_servers([f"brightness={url(brightness_server)}"])
+    servers.use_servers([f"brightness={url(brightness_server)}"])
     assert "brightness" in reward_names()
     reward = started("brightness=1")
     reward.check(PROMPTS)
@@ -145,7 +145,7 @@ def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
 @pytest.mark.parametrize("texts", [["made"], ["made="], ["=http://a"], ["made=http://a", "made=http://b"], ["made=http://a b"]])
 def test_addresses_that_are_none(texts):
     with pytest.raises(UserError, match="--scorer-url is|twice"):
-        opening.use_servers(texts)
+        servers.use_servers(texts)
 
 
 def test_a_training_is_rewarded_by_a_scorer_and_says_so(tmp_path, monkeypatch):

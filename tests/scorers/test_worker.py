@@ -62,7 +62,7 @@ def test_scores_in_order_whatever_the_batches(tmp_path):
         assert scores(two.score(pictures, prompts)) == scores(sixteen.score(pictures, prompts)) == [0, 50, 100, 150, 200]
         assert scores(two.score(pictures[::-1], prompts)) == [200, 150, 100, 50, 0]
         assert two.score([], []) == []
-        assert two.identity() == {"name": "fake", "version": "1", "weights_revision": "none", "dtype": "float32"}
+        assert two.identity() == {"name": "fake", "version": "1", "weights_revision": "none", "dtype": "float32", "libraries": {}}
         with pytest.raises(UserError, match="5 pictures for 1 prompts"):
             two.score(pictures, ["a"])
 

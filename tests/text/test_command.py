@@ -86,7 +86,7 @@ def test_what_a_user_can_mend(tmp_path):
         (["--remasking", "low"], "low_confidence"),
         (["--block-length", "3"], "gen_length is 8"),
         (["--max-length", "8"], "max_length is 8"),
-        (["--limit", "0"], "--limit is 0"),
+        (["--limit", "0"], "--limit is '0'"),
         (["--device", "tpu"], "device 'tpu'"),
     ]:
         folder = out if "other" in sentence else tmp_path / "none"

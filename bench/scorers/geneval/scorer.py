@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.benchmarks.geneval import as_array
+from bench.benchmarks.geneval import LIBRARIES, as_array
 from bench.benchmarks.geneval_reward import reward
 from bench.benchmarks.geneval_rule import COLOURS, TASKS
+from bench.machine import libraries
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.geneval import colours as clip
 from bench.scorers.geneval.colours import CLIP, FOLDER, Colours
@@ -30,7 +31,7 @@ class GenEvalScorer(Scorer):
     """Partial credit, and as evidence "strict", 1 where exactly what was asked for is there, else 0, and "parts"."""
 
     name, title, version = "geneval", "GenEval reward", "1"
-    assets = ("geneval_classes", "scorer_prompts")
+    assets, libraries = ("geneval_classes", "scorer_prompts"), LIBRARIES
     needs_prompt, reads_spec, published_range = True, True, "partial credit, at most 1"
 
     def __init__(self, detector: Detector, colours: Colours):
@@ -57,7 +58,8 @@ class GenEvalScorer(Scorer):
     @classmethod
     def _identity_of(cls, parts: dict[str, Any]) -> dict[str, Any]:
         revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-        return {"name": cls.name, "version": cls.version, "dtype": "float32", "weights_revision": revision, **parts}
+        return {"name": cls.name, "version": cls.version, "dtype": "float32", "weights_revision": revision,
+                "libraries": libraries(cls.libraries), **parts}
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
