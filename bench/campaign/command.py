@@ -1,15 +1,16 @@
 """The command line of the campaign: chooses cases, runs what is missing, and says what was found."""
 
-import argparse
 import os
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
 
-from bench import arguments
+from bench import kinds
 from bench.campaign.cases import Ground, Part, thinned
-from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError, suggest
+from bench.flags import Parser
+from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
+from htgrpo.values import SEED, Number, OneOf, Whole
 
 NAMES = ("kills", "inputs", "damage", "server", "statistics")
 DESCRIPTION = """\
@@ -35,41 +36,26 @@ exit codes: 0 nothing was found, 1 something was (OUT/summary.md lists it), 2 wr
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    p = arguments.new_parser("campaign", DESCRIPTION)
-    p.add_argument("parts", nargs="*", metavar="NAME", help=f"parts to run: {', '.join(NAMES)} (default: all)")
-    p.add_argument(
-        "--out",
-        type=Path,
-        default=Path("runs/campaign"),
-        metavar="OUT",
-        help="folder of the results, PART.jsonl and summary.md (default runs/campaign)",
-    )
-    p.add_argument("--seed", type=int, default=0, metavar="N", help="which moments, values and bytes are tried (default 0)")
-    p.add_argument(
-        "--cases",
-        type=int,
-        metavar="N",
-        help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)",
-    )
+    p = Parser("campaign", DESCRIPTION)
+    p.add_argument("parts", nargs="*", type=OneOf(NAMES, "part of the campaign"), metavar="NAME",
+                   help=f"parts to run: {', '.join(NAMES)} (default: all)")
+    p.add_argument("--out", type=kinds.NewFolder(), default=Path("runs/campaign"), metavar="OUT",
+                   help="folder of the results, PART.jsonl and summary.md (default runs/campaign)")
+    p.add_argument("--seed", type=Whole(0, SEED), default=0, metavar="N",
+                   help="which moments, values and bytes are tried (default 0)")
+    p.add_argument("--cases", type=Whole(0, 10**7), metavar="N",
+                   help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)")
     p.add_argument("--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'")
-    p.add_argument("--minutes", type=float, metavar="N", help="start no case after N minutes; the same command goes on")
-    p.add_argument(
-        "--trials",
-        type=int,
-        default=2000,
-        metavar="N",
-        help="simulated reports of every cell of statistics; single intervals are drawn five times as often (default 2000)",
-    )
-    p.add_argument("--jobs", type=int, metavar="N", help="cases side by side (default: CPU cores)")
-    p.add_argument(
-        "--copy",
-        type=Path,
-        metavar="FILE",
-        help="also write the summary, below what FILE says up to its first line "
-        "'<!-- figures -->', into FILE, e.g. docs/reliability.md",
-    )
+    p.add_argument("--minutes", type=Number(0, 10**6), metavar="N", help="start no case after N minutes; the same command goes on")
+    p.add_argument("--trials", type=Whole(100, 10**7), default=2000, metavar="N",
+                   help="simulated reports of every cell of statistics; single intervals are drawn five times as often "
+                   "(default 2000)")
+    p.add_argument("--jobs", type=Whole(1, 4096), metavar="N", help="cases side by side (default: CPU cores)")
+    p.add_argument("--copy", type=kinds.File(), metavar="FILE",
+                   help="also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "
+                   "docs/reliability.md")
     return p
 
 
@@ -84,18 +70,6 @@ def main(argv: list[str] | None = None) -> int:
     from bench.campaign import pool, summary
     from bench.machine import cores
 
-    for name in args.parts:
-        if name not in NAMES:
-            raise suggest(name, NAMES, "part of the campaign")
-    for flag, value, least in (
-        ("--cases", args.cases, 0),
-        ("--trials", args.trials, 100),
-        ("--jobs", args.jobs, 1),
-        ("--minutes", args.minutes, 0),
-        ("--seed", args.seed, 0),
-    ):
-        if value is not None and not least <= value < 10**7:
-            raise UserError(f"{flag} is {value}, but it takes a number from {least} to 9999999")
     if args.copy:
         summary.check_copy(args.copy)
     parts = [part(name) for name in args.parts or NAMES]
