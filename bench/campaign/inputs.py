@@ -55,11 +55,13 @@ def _subclasses(owner: type) -> Iterator[type]:
 
 @dataclass(frozen=True)
 class Line:
-    """A command line that is nonsense. words: with POLICY, RUN, TRAINED, OUT, WORK and FILE for places."""
+    """A command line. words: with POLICY, RUN, TRAINED, OUT, WORK and FILE for places. names: one of them stands in the sentence
+    that refuses it; none for a right command line, to which other lines add their nonsense, and which is not refused."""
 
     name: str
     group: str
     words: tuple[str, ...]
+    names: tuple[str, ...] = ()
     limit: float = SECONDS + 30
 
     def run(self, ground: Ground, scratch: Path) -> Outcome:
@@ -77,8 +79,13 @@ class Line:
         before = _listing(scratch, *shared.values())
         code, told, printed, error = attempt(import_module(f"bench.{self.group}").main, argv, scratch / "work")
         line = f"`python -m bench.{self.group} {' '.join(_short(word) for word in self.words)}`"
+        outcome.value["told"] = told[-300:].encode("utf-8", "backslashreplace").decode()
         if error:
             outcome.add("traceback", f"{line}: {error}")
+        elif not self.names:
+            if code == EXIT_USAGE:
+                outcome.add("broken", f"{line} is right, but refused: {told[-300:]}")
+            return outcome
         elif code in (None, 0):
             outcome.add("accepted", f"{line} {'was not over after a minute' if code is None else 'ended with 0'}: {printed[-200:]}")
         elif code not in (EXIT_USAGE, EXIT_INCOMPLETE):
@@ -86,6 +93,8 @@ class Line:
         elif not one_sentence(told, code):
             lines = len(told.strip().splitlines())
             outcome.add("words", f"{line} told {lines} lines, {len(told)} letters: {told[:200]} ... {told[-150:]}")
+        elif code == EXIT_USAGE and not any(name in told for name in self.names):
+            outcome.add("words", f"{line}: names neither {' nor '.join(self.names)}: {told[-300:]}")
         elif printed:
             outcome.add("words", f"{line} printed beside its refusal: {printed[:300]}")
         if (after := _listing(scratch, *shared.values())) != before:
@@ -153,6 +162,7 @@ def cases(seed: int, trials: int) -> list[Line]:
         if base is None:
             found.append(Line(f"{command}: no right command line is known", command, ("UNKNOWN",)))
             continue
+        found.append(Line(f"{command} as it should be", command, tuple(base)))
         for flag, action in flags(command).items():
             if action.nargs == 0:
                 continue
@@ -162,12 +172,11 @@ def cases(seed: int, trials: int) -> list[Line]:
                 continue
             extra = nonsense.EXTRA.get((command, flag), [])
             for number, value in enumerate(nonsense.KINDS[kind]):
-                found.append(
-                    Line(f"{command} {flag} {number}: {_short(value)}", command, tuple(_line(command, base, flag, value) + extra))
-                )
+                words = (*_line(command, base, flag, value), *extra)
+                found.append(Line(f"{command} {flag} {number}: {_short(value)}", command, words, _names(flag, action, value)))
         found += _mistyped(command, base)
     random.Random(f"inputs {seed}").shuffle(found)
-    return sorted(found, key=lambda line: line.words != ("UNKNOWN",))
+    return sorted(found, key=lambda line: line.words != ("UNKNOWN",) and bool(line.names))
 
 
 def _line(command: str, base: list[str], flag: str, value: str) -> list[str]:
@@ -176,16 +185,23 @@ def _line(command: str, base: list[str], flag: str, value: str) -> list[str]:
     return [value, *base[1:]] if command in nonsense.REPLACED else [value, *base]
 
 
+def _names(flag: str, action: argparse.Action, value: str) -> tuple[str, ...]:
+    """What a sentence about a value may call it: the flag, or the key in KEY=VALUE."""
+    label = flag if flag[0] == "-" else str(action.metavar or flag).strip("[]")
+    key = value.partition("=")[0].partition(":")[0]
+    return (label, flag.lstrip("-").replace("-", "_"), *([key] if len(key) > 1 and key.isascii() else []))
+
+
 def _mistyped(command: str, base: list[str]) -> Iterator[Line]:
     for flag in flags(command):
         if flag.startswith("--"):
             wrong = flag[:3] + flag[4:] if len(flag) > 5 else flag + "x"
             if wrong not in flags(command):
-                yield Line(f"{command} {wrong}", command, (*base, wrong, "1"))
-    yield Line(f"{command} with a byte that is no UTF-8", command, (*base, f"--{nonsense.BYTE}"))
+                yield Line(f"{command} {wrong}", command, (*base, wrong, "1"), (wrong,))
+    yield Line(f"{command} with a byte that is no UTF-8", command, (*base, f"--{nonsense.BYTE}"), ("flag",))
     valued = [flag for flag, action in flags(command).items() if flag[0] == "-" and action.nargs != 0]
     for flag in valued:
-        yield Line(f"{command} {flag} without a value", command, (*base, flag))
+        yield Line(f"{command} {flag} without a value", command, (*base, flag), (flag,))
 
 
 PART = Part(

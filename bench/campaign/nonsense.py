@@ -104,7 +104,7 @@ COMMANDS: dict[str, list[str]] = {
     "card": ["TRAINED", "--out", "OUT"],
     "pretrain": ["--steps", "1", "--batch", "2", "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--out", "OUT"],
     "make_checkpoint": ["--backbone", "mmada", "--tiny", "--out", "OUT"],
-    "campaign": ["inputs", "--only", "nothing at all", "--out", "OUT"],
+    "campaign": ["server", "--minutes", "0", "--out", "OUT"],
 }
 """A right command line of every command, to which nonsense is added. POLICY, RUN, TRAINED: made before; OUT: a new folder."""
 REPLACED = {"report", "check", "export", "card", "verify_scorer", "serve", "ablate"}

@@ -109,7 +109,7 @@ def test_every_flag_of_every_command_has_its_nonsense():
 
 
 @pytest.mark.parametrize(("said", "code", "kind"), [
-    (["error: --x is 'y': give z"], 2, None), (["error: a", "b"], 2, "words"), (["error: a"], 1, "words"), ([], 0, "accepted"),
+    (["error: --x is 'y': give z"], 2, None), (["error: a", "b"], 2, "words"), (["error: a"], 1, "words"), (["error: no"], 2, "words"), ([], 0, "accepted"),
     (None, 0, "traceback"),
 ])
 def test_what_a_command_says_to_nonsense_is_judged(said, code, kind, monkeypatch, tmp_path):
@@ -126,7 +126,7 @@ def test_what_a_command_says_to_nonsense_is_judged(said, code, kind, monkeypatch
     monkeypatch.setattr(inputs, "import_module", lambda name: type("Module", (), {"main": staticmethod(main)}))
     for name in ("policy", "finished", "checkpoint"):
         monkeypatch.setattr(inputs.made, name, lambda ground: tmp_path / "nothing")
-    found = inputs.Line("a", "compare", ("--x", "y")).run(Ground(tmp_path), tmp_path).faults
+    found = inputs.Line("a", "compare", ("--x", "y"), ("--x",)).run(Ground(tmp_path), tmp_path).faults
     assert [fault.kind for fault in found] == ([kind] if kind else []) + (["left"] if kind == "accepted" else [])
 
 
