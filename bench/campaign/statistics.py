@@ -15,6 +15,7 @@ import numpy as np
 from bench.campaign.cases import Ground, Outcome, Part
 from htgrpo.files import sha256_json
 from reports import stats
+from reports.shapes import FEW_HITS
 
 BAND, FAMILY = 0.015, 0.06
 PICTURES = 4
@@ -78,7 +79,7 @@ SKEWED = (
 
 def few_hits(prompts: int, mean: float) -> bool:
     """Whether so few hits, or misses, are to be expected that the seen variance is itself badly known."""
-    return prompts * mean * (1 - mean) < stats.FEW_HITS
+    return prompts * mean * (1 - mean) < FEW_HITS
 
 
 def right(generator: np.random.Generator, mean: np.ndarray, spread: float, shape: tuple[int, int]) -> np.ndarray:
@@ -246,7 +247,7 @@ def _above(value: dict) -> bool:
 
 
 OVER = (
-    f"*Over, as it must be*: fewer than {stats.FEW_HITS:g} hits, or misses, are to be expected. Only a handful of results are "
+    f"*Over, as it must be*: fewer than {FEW_HITS:g} hits, or misses, are to be expected. Only a handful of results are "
     f"possible "
     "then, and no interval can be had that covers just 95 %: after no hit at all, every valid interval holds a true share as "
     "small as these. Such intervals are wider than they need be, which is said here and counts as no fault."

@@ -108,10 +108,13 @@ def test_every_flag_of_every_command_has_its_nonsense():
     assert all(kind in nonsense.KINDS for kind in {*nonsense.FLAGS.values(), *nonsense.OWN.values()})
 
 
-@pytest.mark.parametrize(("said", "code", "kind"), [
-    (["error: --x is 'y': give z"], 2, None), (["error: a", "b"], 2, "words"), (["error: a"], 1, "words"), (["error: no"], 2, "words"), ([], 0, "accepted"),
-    (None, 0, "traceback"),
-])
+SAID = [
+    (["error: --x is 'y': give z"], 2, None), (["error: a", "b"], 2, "words"), (["error: a"], 1, "words"), (["error: no"], 2, "words"),
+    ([], 0, "accepted"), (None, 0, "traceback"),
+]
+
+
+@pytest.mark.parametrize(("said", "code", "kind"), SAID)
 def test_what_a_command_says_to_nonsense_is_judged(said, code, kind, monkeypatch, tmp_path):
     def main(argv: list[str]) -> int:
         if said is None:
