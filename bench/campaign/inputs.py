@@ -83,7 +83,7 @@ class Line:
         if error:
             outcome.add("traceback", f"{line}: {error}")
         elif not self.names:
-            if code == EXIT_USAGE:
+            if code == EXIT_USAGE and "weights not found" not in told:
                 outcome.add("broken", f"{line} is right, but refused: {told[-300:]}")
             return outcome
         elif code in (None, 0):

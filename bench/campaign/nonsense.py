@@ -96,7 +96,7 @@ COMMANDS: dict[str, list[str]] = {
     "tune": ["--policy", "POLICY", "--out", "OUT", "--dry-run"],
     "speed": ["--size", "embedded", "--methods", "ht", "--prompts", "1", "--repeats", "1"],
     "text": ["--policy", "POLICY", "--limit", "1"],
-    "fetch": [],
+    "fetch": ["--list"],
     "doctor": ["--quick"],
     "verify_scorer": ["imagereward"],
     "serve": ["clip"],
