@@ -104,9 +104,9 @@ class Line:
 
 
 def one_sentence(told: str, code: int) -> bool:
-    """Whether a command that ended with `code` told one line of a length that somebody reads."""
+    """Whether a command that ended with `code` told one line of a length that somebody reads, after "loading" at most."""
     lines = told.strip().splitlines()
-    return len(lines) == 1 and len(told) < 2000 and (code != EXIT_USAGE or told.startswith("error: "))
+    return len(lines[lines[:1] == ["loading"] :]) == 1 and len(told) < 2000 and (code != EXIT_USAGE or lines[-1].startswith("error: "))
 
 
 def attempt(main: Callable[[list[str]], int], argv: list[str], folder: Path) -> tuple[int | None, str, str, str]:

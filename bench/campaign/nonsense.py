@@ -79,7 +79,8 @@ FLAGS = {
 OWN = {
     ("text", "--checkpoint"): "weights", ("score", "--prompts"): "file", ("generate", "--set"): "picture setting",
     ("score", "--set"): "picture setting", ("verify_scorer", "--images"): "folder", ("speed", "--out"): "new file",
-    ("card", "--out"): "new file", ("tune", "--jobs"): "whole", ("campaign", "--jobs"): "whole", ("paper", "--out"): "new",
+    ("card", "--out"): "new file", ("regress", "--baseline"): "new file", ("regress", "--setting"): "free",
+    ("regress", "--subset"): "free", ("tune", "--jobs"): "whole", ("campaign", "--jobs"): "whole", ("paper", "--out"): "new",
 }
 """Where a command's flag takes something else than the same flag elsewhere."""
 COMMANDS: dict[str, list[str]] = {
@@ -92,7 +93,7 @@ COMMANDS: dict[str, list[str]] = {
     "paper": ["--table", "1"],
     "report": ["RUN"],
     "check": ["RUN"],
-    "regress": ["--policy", "POLICY", "--prompts", "2"],
+    "regress": ["--update", "--baseline", "OUT", "--policy", "POLICY", "--prompts", "2"],
     "tune": ["--policy", "POLICY", "--out", "OUT", "--dry-run"],
     "speed": ["--size", "embedded", "--methods", "ht", "--prompts", "1", "--repeats", "1"],
     "text": ["--policy", "POLICY", "--limit", "1"],
