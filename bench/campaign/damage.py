@@ -138,10 +138,13 @@ COMMANDS: dict[str, Callable[[Path, Ground], list[str]]] = {
 }
 
 
-def must_see(command: str, file: str) -> bool:
+def must_see(command: str, file: str, damage: str) -> bool:
     """Whether a command has to name a file that is not as it was written, or make it again. card and export read a checkpoint, and
-    report what the tables show: what they do not read they may leave alone, where their own results are right."""
-    return command in ("compare", "check") or command in ("generate", "score") and not file.startswith("report/")
+    report what the tables show, and score keeps verdicts of pictures that are gone: what they do not read they may leave alone,
+    where their own results are right."""
+    if command in ("generate", "score"):
+        return not file.startswith("report/") and not (command == "score" and file.endswith(".png") and damage == "gone")
+    return command in ("compare", "check")
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ class Damaged:
         elif code:
             self._judge_refusal(outcome, code, told, printed, said)
         else:
-            if must_see(self.command, self.file) and (path.read_bytes() if path.is_file() else b"") == data:
+            if must_see(self.command, self.file, self.damage) and (path.read_bytes() if path.is_file() else b"") == data:
                 outcome.add("accepted", f"without a word: {said}")
             after = results(scratch, {str(scratch): "PLACE"})
             for name in sorted(after.keys() | right.keys()):

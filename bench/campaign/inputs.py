@@ -106,7 +106,8 @@ class Line:
 def one_sentence(told: str, code: int) -> bool:
     """Whether a command that ended with `code` told one line of a length that somebody reads, after "loading" at most."""
     lines = told.strip().splitlines()
-    return len(lines[lines[:1] == ["loading"] :]) == 1 and len(told) < 2000 and (code != EXIT_USAGE or lines[-1].startswith("error: "))
+    said = lines[lines[:1] == ["loading"] :]
+    return len(said) == 1 and len(told) < 2000 and (code != EXIT_USAGE or said[0].startswith("error: "))
 
 
 def attempt(main: Callable[[list[str]], int], argv: list[str], folder: Path) -> tuple[int | None, str, str, str]:
@@ -207,9 +208,9 @@ def _mistyped(command: str, base: list[str]) -> Iterator[Line]:
 PART = Part(
     "inputs",
     "Bad command lines",
-    "Every flag of every command is given what its kind cannot be (bench/campaign/nonsense.py says for each what that is), is "
-    "typed wrongly, or lacks its value. Right is one sentence on standard error, exit code 2 (3 where something is missing), "
-    "and nothing written.",
+    "Every flag of every command is given what its kind cannot be (bench/campaign/nonsense.py says for each what that is), is typed "
+    "wrongly, or lacks its value. Right is one sentence on standard error that names the flag (after the line `loading` where only "
+    "loading can tell), exit code 2 (3 where something is missing), and nothing written.",
     cases,
     usual=700,
 )
