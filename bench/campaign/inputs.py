@@ -209,8 +209,8 @@ PART = Part(
     "inputs",
     "Bad command lines",
     "Every flag of every command is given what its kind cannot be (bench/campaign/nonsense.py says for each what that is), is "
-    "typed wrongly, or lacks its value. Right is one sentence on standard error that names the flag (after the line `loading` where "
-    "only loading can tell), exit code 2 (3 where something is missing), and nothing written.",
+    "typed wrongly, or lacks its value. Right is one sentence on standard error that names the flag (after the line `loading` "
+    "where only loading can tell), exit code 2 (3 where something is missing), and nothing written.",
     cases,
     usual=700,
 )

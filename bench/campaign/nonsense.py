@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "reward": ("", "object=1", "objects=lots", "objects=nan", "objects=inf", "nowhere:reward=1", "=1", "objects=", BYTE,
                "objects=1,nope=1", "os:nope=1", "objects.nope.nope=1"),
     "resolution": ("", "0", "-512", "512x", "x512", "²", "512xx512", "99999999", "nan", "512x512x3", "1.5", BYTE),
-    "url": ("", "hpsv3", "hpsv3=", "=http://x", "nope=http://127.0.0.1:1", "hpsv3=ftp://x", "hpsv3=http://", "hpsv3=http://x:99999",
+    "url": ("", "hpsv3", "hpsv3=", "=http://x", "hpsv3=ftp://x", "hpsv3=http://", "hpsv3=http://x:99999",
             "hpsv3=http://x:²", f"hpsv3={BYTE}", "hpsv3=nope"),
     "device": ("", " ", "gpu", "cuda:99", "cpu:²", "tpu", "²", BYTE, "cuda:-1"),
     "images": ("", "nope", "a=nope", "=nope", "base=nope", "a=/dev/null", BYTE, "a=" + "b" * 300, "²=nope"),
