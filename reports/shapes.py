@@ -56,9 +56,10 @@ def bounds(found: Moments, top: float | None) -> tuple[np.ndarray, np.ndarray]:
     share, variance = np.clip(found.mean / top, 0.0, 1.0), found.variance / top**2
     low, high = wilson(share, variance, found.prompts, quantile)
     below, above = hall(replace(found, mean=share, variance=variance), quantile)
+    lowest, highest = wilson(share, share * (1 - share) / found.prompts, found.prompts, quantile)  # prompts all right or all wrong
     few = (found.prompts * share * (1 - share) < FEW_HITS) & (variance > 0)
-    high = np.where(few & (share < 0.5), np.maximum(high, above), high)
-    low = np.where(few & (share >= 0.5), np.minimum(low, below), low)
+    high = np.where(few & (share < 0.5), np.maximum(high, np.minimum(above, highest)), high)
+    low = np.where(few & (share >= 0.5), np.minimum(low, np.maximum(below, lowest)), low)
     return np.clip(low, 0.0, 1.0) * top, np.clip(high, 0.0, 1.0) * top
 
 

@@ -17,7 +17,8 @@ times in the degrees of freedom (not in the variance), a number that grows with 
 With few prompts a t interval of skewed scores misses on one side. Hall's (1992) cubic transformation takes the skewness of the
 mean out of t, but where few prompts differ that skewness is mostly noise. Hence:
 - scores of 0..top (shares of right pictures or questions): Wilson's score interval with the number of independent prompts that the
-  seen variance stands for; where a share rests on few hits, its long side reaches at least as far as Hall's;
+  seen variance stands for; where a share rests on few hits, its long side reaches as far as Hall's, at most to where it
+  would were the pictures of every prompt all right or all wrong;
 - all others and differences: both sides of t's interval reach at least as far as Hall's.
 
 A difference is tested three times and the largest p counts: by t, by Hall's t (so that "p < 0.05" and "the interval excludes 0"
