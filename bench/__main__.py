@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "let a scorer judge over HTTP",
     "export": "write a trained policy as one plain checkpoint that upstream code loads, adapters merged",
     "card": "write a checkpoint's model card for the hub, with its results",
+    "campaign": "before a release: kills, nonsense, damage, pressure, and the calibration of the statistics",
     "pretrain": "make the embedded policy from random weights",
     "make_checkpoint": "make a random policy in a published backbone's layout, to try everything with",
 }

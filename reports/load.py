@@ -240,8 +240,11 @@ def _check_same(group: pd.DataFrame, key: str, where: str) -> None:
 def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
     """(where, what, what) of the first difference between two unequal JSON values: "scorer.libraries.transformers"."""
     if isinstance(one, dict) and isinstance(two, dict):
-        name = next(name for name in (*one, *two) if one.get(name) != two.get(name))
-        return _difference(f"{key}.{name}", one.get(name), two.get(name))
+        for name in (*one, *two):
+            if name not in one or name not in two:
+                return f"{key}.{name}", *(json.dumps(its[name]) if name in its else "none" for its in (one, two))
+            if one[name] != two[name]:
+                return _difference(f"{key}.{name}", one[name], two[name])
     return key, json.dumps(one), json.dumps(two)
 
 

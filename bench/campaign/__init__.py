@@ -1,2 +1,9 @@
-"""What takes too long for a test of every commit and is run before a release: commands that are killed, starved and run at once,
-again and again, and the calibration of the statistics."""
+"""What takes too long for a test of every commit and is run before a release: commands that are killed, given nonsense and damaged
+files, a server that is pressed, and the calibration of the statistics."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m bench.campaign`."""
+    from bench.campaign.command import main as command
+
+    return command(argv)

@@ -12,6 +12,7 @@ The standard library's server: one model answers one batch at a time, so that al
 
 import hmac
 import json
+import sys
 import threading
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,6 +66,11 @@ class ScoringServer(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise UserError(f"cannot listen on {host}:{port} ({error.strerror or error}): choose another --port") from error
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hung up is no news; anything else is told in a line."""
+        if not isinstance(error := sys.exception(), OSError):
+            print(f"a request failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
 
     def hello(self) -> dict[str, Any]:
         """What a client must know."""

@@ -15,12 +15,13 @@ from tests.bench.bad_values import NOT_TEXT, bad_for_type, bad_values
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "transformers", "lm_eval", "accelerate")
 OURS = ("bench", "htgrpo", "baselines", "reports")
-MODULES = {"text": "text.command"}
+MODULES = {"campaign": "campaign.command", "text": "text.command"}
 FREE = {
     ("score", "--note"): "whatever is known of the pictures",
     ("serve", "--host"): "names of hosts have no list; the address is bound before anything is loaded",
     ("regress", "--setting"): "settings have any name; the run or the baseline says which there are",
     ("compare", "--set"): "walked below", ("train", "--set"): "walked below", ("ablate", "--set"): "walked below",
+    ("campaign", "--only"): "a part of a case's name, and there are thousands",
     ("compare", "--claim"): "one of the benchmarks and views of the same command, see LATE",
     ("ablate", "STUDY"): "see LATE", ("doctor", "SCORER"): "scorers or names of --scorer-url, see LATE",
     ("compare", "--methods"): "methods or labels of --checkpoint, see LATE",

@@ -58,3 +58,11 @@ def _meta(root: Path, policy: str, scorer: dict) -> None:
 def test_a_folder_that_is_not_there():
     with pytest.raises(UserError, match="not a folder"):
         build(Path("no-such-run"))
+
+
+def test_a_key_that_only_one_has_is_a_difference():
+    """Even where its value is null, as after a flipped bit of its name."""
+    from reports.load import _difference
+
+    assert _difference("scorer", {"a": 1, "b": None}, {"a": 1, "c": None}) == ("scorer.b", "null", "none")
+    assert _difference("scorer", {"a": {"b": 1}}, {"a": {"b": 2}}) == ("scorer.a.b", "1", "2")
