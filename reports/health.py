@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from reports.load import Run
 from reports.shapes import LEVEL, student
@@ -26,7 +27,7 @@ NOTE = (
     f"{RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the rollouts: medians of the first and last tenth (at least {SEVERAL} "
     f"iterations); a warning where a training ends below {ENTROPY_SHARE:.0%} of its start. Reward: mean of the last quarter of the "
     f"iterations minus that of the first, with a {LEVEL:.0%} interval from {TREND_ITERATIONS} iterations on (over seeds from 3 on, "
-    "else over iterations, which count for less where neighbours are alike); a warning where it fell, or fell from its best."
+    "else over iterations, which count for less where neighbours are alike); a warning where it fell, or ends below its best quarter."
 )
 
 
@@ -80,8 +81,8 @@ class Health:
                          f"({self.ratio[0]:.2g} to {self.ratio[1]:.2g}): updates went further than clipping could hold")
         if self.reward.high < 0:
             lines.append(f"the trained reward fell by {-self.reward.estimate:.3g} {bounds(self.reward, 1, True)} over training")
-        elif self.lost.high < 0:
-            lines.append(f"the trained reward fell by {-self.lost.estimate:.3g} {bounds(self.lost, 1, True)} from its best quarter")
+        elif self.lost.p < 1 - LEVEL:
+            lines.append(f"the trained reward fell by {-self.lost.estimate:.3g} from its best quarter")
         if self.collapsed:
             which = f" in {self.collapsed} of {self.trainings} trainings" if self.trainings > 1 else ""
             lines.append(f"the entropy of its rollouts fell from {self.entropy[0]:.2g} to {self.entropy[1]:.2g} nats{which}: it "
@@ -121,7 +122,7 @@ def markdown(found: list[Health]) -> list[str]:
 def trend(curves: list[pd.Series]) -> Interval:
     """How far a value went over training: mean of the last quarter minus mean of the first. curves: one per training, by iteration.
     With three trainings or more they are the sample, otherwise the iterations are."""
-    found = [change(curve, 0, len(curve)) for curve in map(_known, curves) if len(curve) >= SEVERAL]
+    found = [change(curve) for curve in map(_known, curves) if len(curve) >= SEVERAL]
     if not found:
         return Interval(float("nan"), note="fewer than two iterations")
     estimate = float(np.mean([one.estimate for one in found]))
@@ -135,39 +136,35 @@ def trend(curves: list[pd.Series]) -> Interval:
     return Interval(estimate, estimate - half, estimate + half)
 
 
-def change(curve: pd.Series, start: int, window: int, comparisons: int = 1) -> Interval:
-    """Mean of the last quarter of a curve minus the mean of a quarter that begins at `start`. An interval, at LEVEL over
-    `comparisons`, from TREND_ITERATIONS values on. Noise is what straight lines over `window` values each leave; neighbours that
-    are alike count for less: n values whose noise has the lag-1 correlation r are worth n (1 - r) / (1 + r), and at least 2."""
+def change(curve: pd.Series) -> Interval:
+    """Mean of the last quarter of a curve minus the mean of the first. An interval from TREND_ITERATIONS values on. Noise is what a
+    straight line leaves; neighbours that are alike count for less: n values whose noise has the lag-1 correlation r are worth
+    n (1 - r) / (1 + r), and at least 2."""
     values, size = curve.to_numpy(float), max(1, math.ceil(WINDOW * len(curve)))
-    estimate = float(values[-size:].mean() - values[start : start + size].mean())
+    estimate = float(values[-size:].mean() - values[:size].mean())
     if len(values) < TREND_ITERATIONS:
         return Interval(estimate, note=f"fewer than {TREND_ITERATIONS} iterations")
-    lines, noise = _noise(values, window)
-    variance = float(noise @ noise) / (len(noise) - 2 * lines)
+    place = np.arange(len(values), dtype=float)
+    noise = values - np.polyval(np.polyfit(place, values, 1), place)
+    variance = float(noise @ noise) / (len(noise) - 2)
     alike = float(noise[1:] @ noise[:-1]) / float(noise @ noise) if variance > 0 else 0.0
-    bias = lines * (2 + 4 * alike) / len(noise)  # of r around fitted lines (Marriott and Pope, 1954)
-    alike = min(0.95, max(0.0, alike + bias))
+    alike = min(0.95, max(0.0, alike + (2 + 4 * alike) / len(noise)))  # r is biased around a fitted line (Marriott and Pope, 1954)
     worth = max(2.0, size * (1 - alike) / (1 + alike))
-    half = float(student((1 - LEVEL) / comparisons / 2, 2 * worth - 1)) * (2 * variance / worth) ** 0.5
+    half = float(student((1 - LEVEL) / 2, 2 * worth - 1)) * (2 * variance / worth) ** 0.5
     return Interval(estimate, estimate - half, estimate + half, df=2 * worth - 1)
 
 
 def loss(curve: pd.Series) -> Interval:
-    """The change from the best quarter of a training to its last one, which may be a break; from twice as many iterations on."""
-    curve = _known(curve)
-    if len(curve) < 2 * TREND_ITERATIONS:
-        return Interval(float("nan"), note=f"fewer than {2 * TREND_ITERATIONS} iterations")
-    size = math.ceil(WINDOW * len(curve))
-    means = np.convolve(curve.to_numpy(float), np.full(size, 1 / size), "valid")[: len(curve) - 2 * size + 1]
-    return change(curve, int(means.argmax()), size, len(means))
-
-
-def _noise(values: np.ndarray, window: int) -> tuple[int, np.ndarray]:
-    """How many straight lines of least squares were fitted, one to every `window` values, and the deviations from them."""
-    parts = [part for part in np.split(values, range(window, len(values), window)) if len(part) > 2]
-    places = [np.arange(len(part), dtype=float) for part in parts]
-    return len(parts), np.concatenate([y - np.polyval(np.polyfit(x, y, 1), x) for y, x in zip(parts, places, strict=True)])
+    """How far the last tenth of a training (at least 4 iterations) lies below its best quarter, without bounds. p: of the ranks of
+    their values (Mann and Whitney), times the number of quarters that could have been the best."""
+    values = _known(curve).to_numpy(float)
+    size = math.ceil(WINDOW * len(values))
+    if len(values) < TREND_ITERATIONS:
+        return Interval(float("nan"), note=f"fewer than {TREND_ITERATIONS} iterations")
+    means = np.convolve(values, np.full(size, 1 / size), "valid")[: len(values) - 2 * size + 1]
+    best, last = values[(start := int(means.argmax())) : start + size], values[-max(4, math.ceil(len(values) / 10)) :]
+    p = float(stats.mannwhitneyu(best, last, alternative="greater").pvalue) * len(means)
+    return Interval(float(last.mean() - best.mean()), p=min(1.0, p))
 
 
 def _known(curve: pd.Series) -> pd.Series:
@@ -195,7 +192,7 @@ def of_training(method: str, lines: pd.DataFrame) -> Health:
         int((~lines["ratio_mean"].dropna().between(*RATIO_RANGE)).sum()) if "ratio_mean" in lines else 0,
         min(ends, key=lambda pair: pair[1] / pair[0] if pair[0] > 0 else 1.0),
         trend(rewards),
-        min((one for one in losses if one.known), key=lambda one: one.high, default=Interval(float("nan"))),
+        min((one for one in losses if one.p == one.p), key=lambda one: one.p, default=Interval(float("nan"))),
         len(seeds),
         sum(_total(part, "groups") == _total(part, "groups_without_spread") for part in seeds),
         sum(end < ENTROPY_SHARE * start for start, end in ends),
