@@ -27,7 +27,7 @@ NOTE = (
     f"{RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g}. Entropy of the rollouts: medians of the first and last tenth (at least {SEVERAL} "
     f"iterations); a warning where a training ends below {ENTROPY_SHARE:.0%} of its start. Reward: mean of the last quarter of the "
     f"iterations minus that of the first, with a {LEVEL:.0%} interval from {TREND_ITERATIONS} iterations on (over seeds from 3 on, "
-    "else over iterations, which count for less where neighbours are alike); a warning where it fell or ends below its best quarter."
+    "else over iterations, which count for less where neighbours are alike); a warning where it fell or ends below its best."
 )
 
 
