@@ -111,7 +111,7 @@ def test_an_unchanged_run_is_kept_and_its_table_says_random_weights(backbone, po
     told = capsys.readouterr()
     assert "nothing to do" in told.err and tree(runs[backbone]) == before
     assert f"# Comparison ({backbone} on prompts and judges of the embedded world, random weights)" in told.out
-    for heading in ("## GenEval (embedded world), random weights", "## DPG-Bench (embedded world), random weights",
+    for heading in ("## GenEval (embedded world), 6 of", "## DPG-Bench (embedded world), ",
                     "## Cost and end of training, random weights"):
         assert heading in told.out
     assert "| base (random weights) " in told.out
@@ -144,7 +144,7 @@ def test_pictures_out_of_a_cache_are_others_and_say_so(policies, runs, tmp_path)
     assert metas[1]["setting"] == metas[0]["setting"] | CACHE and metas[0]["identity"] != metas[1]["identity"]
     before, after = ([path.read_bytes() for path in sorted(folder.glob("*.png"))] for folder in folders)
     assert len(before) == len(after) == 6 and before != after
-    assert "samples 1, cache ml, cache_ratio 0.5, warmup_ratio 0.0, refresh_interval 2;" in protocol_of(out)
+    assert ", cache ml, cache_ratio 0.5, warmup_ratio 0.0, refresh_interval 2;" in protocol_of(out)
     assert "cache" not in protocol_of(plain)
 
 
@@ -154,7 +154,7 @@ def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_p
     flags = ["--methods", "base", "--benchmarks", "embedded_dpg", "--limit", "2", "--set", "main.pads=attend"]
     assert compare.main(argv("mmada", policies["mmada"], out, *flags)) == EXIT_OK
     meta = json.loads((out / "images/base/embedded_dpg/main/meta.json").read_text())
-    assert meta["setting"]["pads"] == "attend" and "samples 1, pads attend;" in protocol_of(out)
+    assert meta["setting"]["pads"] == "attend" and ", pads attend;" in protocol_of(out)
     for picture in (out / "images/base/embedded_dpg/main").glob("*.png"):
         assert picture.read_bytes() != (runs["mmada"] / "images/base/embedded_dpg/main" / picture.name).read_bytes()
 

@@ -55,7 +55,7 @@ def test_a_negative_count_is_refused(policy, tmp_path, capsys):
     from bench import compare
 
     assert leave(compare.main, ["--policy", str(policy), "--out", str(tmp_path / "run"), "--curve", "-1"]) == 2
-    assert "--curve is -1" in capsys.readouterr().err
+    assert "--curve is '-1'" in capsys.readouterr().err
 
 
 def test_the_order_of_unmasking_is_in_the_manifest(finished):

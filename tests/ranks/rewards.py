@@ -20,9 +20,10 @@ def redness_or_nothing(prompts, completions, specs, **kwargs):
     return [value if "red" in prompt else None for value, prompt in zip(values, prompts, strict=True)]
 
 
-def never(prompts, completions, specs, **kwargs):
-    """No number at all."""
-    return [math.nan] * len(prompts)
+def one_of_a_prompt(prompts, completions, specs, **kwargs):
+    """A number for the first picture of each prompt alone, so that no two make a group."""
+    values = brightness(prompts, completions, specs)
+    return [math.nan if prompt in prompts[:i] else value for i, (value, prompt) in enumerate(zip(values, prompts, strict=True))]
 
 
 def refuses(prompts, completions, specs, **kwargs):

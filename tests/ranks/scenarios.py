@@ -30,7 +30,7 @@ SCENARIOS = {
     "dropped_group": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 4, "tokens_per_forward": 30},
     "one_prompt": {"prompts_per_iteration": 1},
     "no_group_on_one_rank": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 2, "budget": "iterations:5"},
-    "no_group_at_all": {"rewards": f"{HERE}never"},
+    "no_group_at_all": {"rewards": f"{HERE}one_of_a_prompt"},
     "normalised": {"rewards": f"{CONFIG.rewards}=1,{HERE}redness_or_nothing=0.5", "normalise_rewards": True},
     "exact_kl": {"kl": "exact", "recompute": True},
     "units": {"method": "trace", "method_options": PER_UPDATE, "tokens_per_forward": 40, "beta": 0.0},
