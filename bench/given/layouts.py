@@ -15,9 +15,10 @@ from pathlib import Path
 
 from bench.given.contents import Contents, is_picture
 from bench.given.grids import check_edges, side_of
-from bench.given.manifest import CATEGORY, ID, IMAGE, Record, read_prompt, read_records
+from bench.given.manifest import Record, read_prompt, read_records
 from bench.given.names import several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
+from bench.given.plain import CATEGORY, ID, IMAGE
 from htgrpo.errors import UserError, suggest
 
 OF_A_FOLDER = ("prompt.txt", "prompt.json", "caption.txt", "metadata.jsonl", "metadata.json")

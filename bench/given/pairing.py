@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.given.contents import Contents
-from bench.given.manifest import CATEGORY, ID, IMAGE, Record
+from bench.given.manifest import Record
 from bench.given.names import several, unordered
+from bench.given.plain import CATEGORY, ID, IMAGE
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
 
