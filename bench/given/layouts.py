@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.given.contents import Contents, is_picture
 from bench.given.grids import check_edges, side_of
 from bench.given.manifest import Record, read_prompt, read_records
-from bench.given.names import several
+from bench.given.names import PARTS, RUNS, runs, several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
 from bench.given.plain import CATEGORY, ID, IMAGE
 from htgrpo.errors import UserError, suggest
@@ -78,6 +78,11 @@ def recognised(asked: Asked) -> str:
     if asked.prompts is not None:
         records = asked.records()
         unnamed = not any(record.text(IMAGE) or record.text(ID) for record in records)
+        inner = list(dict.fromkeys(path.parent.name for path in pictures))
+        if unnamed and runs(inner, f"{RUNS}|{PARTS}"):
+            raise UserError(f"the folders in {str(contents.folder)!r} ({several(inner)}) count seeds, samples or steps by their "
+                            f"names, and not the {len(records)} prompts in {str(asked.prompts)!r}: give --layout folders if each "
+                            f"holds the pictures of one prompt, or {REMEDY}")
         return "folders" if in_folders and unnamed and len(records) == len(folders) < len(pictures) else "flat"
     if any(_of_geneval(path) for path in contents.files):
         return "geneval"

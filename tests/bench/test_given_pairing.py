@@ -127,6 +127,46 @@ def test_ids_stand_in_names(tmp_path):
     assert paired(other, rows(other, *records)) == [("1/x.png", "one"), ("2/x.png", "two")]
 
 
+def test_an_id_that_may_be_another_with_a_number_is_refused(tmp_path):
+    records = [{"id": "cat", "prompt": "a cat"}, {"id": "cat_1", "prompt": "one cat"}]
+    for name, pictures in (("one", ["cat_0.png", "cat_1.png"]), ("two", ["cat.png", "cat_1.png", "cat_1_0.png"])):
+        folder = made(tmp_path / name, *pictures)
+        with pytest.raises(UserError, match="cat_1.png' may be the picture of the id 'cat_1' .'one cat'. or one of several of "
+                                            "'cat' .'a cat'. .*name every picture"):
+            read(folder, "auto", rows(folder, *records), None)
+    for name, pictures in (("exact", ["cat.png", "cat_1.png"]), ("longer", ["cat_2.png", "cat_1_0.png"]),
+                           ("folders", ["cat/0.png", "cat_1/0.png"])):
+        folder = made(tmp_path / name, *pictures)
+        assert sorted(text for _, text in paired(folder, rows(folder, *records))) == ["a cat", "one cat"]
+
+
+@pytest.mark.parametrize("names", [["-1.png", "-2.png"], ["x/-1.png", "x/-2.png"], ["a_-0.png", "a_-1.png"],
+                                   ["g=-0.png", "g=-1.png"], ["\u22121.png", "\u22122.png"]])
+def test_a_number_that_may_be_below_zero_says_no_order(tmp_path, names):
+    folder = made(tmp_path / "in", *names)
+    with pytest.raises(UserError, match="is a guess, since the number in .* may be below zero"):
+        read(folder, "flat", lines(folder, "a", "b"), None)
+
+
+@pytest.mark.parametrize("pattern", ["seed{}", "Seed_{}", "run-{}", "x/step {}", "sample{}", "batch_{}", "ckpt-{}", "epochs{}"])
+@pytest.mark.parametrize("each", [1, 2])
+def test_folders_of_seeds_are_no_folders_of_prompts(tmp_path, pattern, each):
+    folder = made(tmp_path / "in", *(f"{pattern.format(n)}/{k}.png" for n in range(3) for k in range(each)))
+    prompts = lines(folder, "a", "b", "c")
+    with pytest.raises(UserError, match="count seeds, samples or steps .* 3 prompts .*--layout folders if each"):
+        read(folder, "auto", prompts, None)
+    if "/" not in pattern:
+        assert [text for _, text in paired(folder, prompts, "folders")] == [text for text in "abc" for _ in range(each)]
+    named = rows(folder, *({"image": str(path), "prompt": "x"} for path in sorted(folder.rglob("*.png"))))
+    assert len(paired(folder, named)) == 3 * each
+
+
+def test_pictures_called_by_their_seeds_say_no_prompt(tmp_path):
+    folder = made(tmp_path / "in", "cat_seed0.png", "cat_seed1.png")
+    with pytest.raises(UserError, match="count seeds or steps, and not the 2 prompts"):
+        read(folder, "flat", lines(folder, "a", "b"), None)
+
+
 def test_prompts_beside_pictures(tmp_path):
     folder = made(tmp_path / "in", "x.png", "y.JPG", "z.png")
     for name, text in (("x.txt", "\ufeffone \n"), ("y.json", '{"prompt": "two"}'), ("z.png.TXT", "three")):
