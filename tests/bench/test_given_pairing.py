@@ -249,7 +249,8 @@ def test_single_pictures_of_dpg_are_a_layout_and_never_cut_without_a_word(tmp_pa
         read(folder, "dpg", None, None)
     grids = made(tmp_path / "grids", "a.png", "b.png", size=(8, 8))
     assert read(grids, "dpg-grid", None, None).notes == [
-        "every file is cut into four pictures of 4 x 4 px (single pictures are --layout dpg-single)"]
+        "every file is cut into four pictures of 4 x 4 px (nothing on them tells whether they are grids; single pictures are "
+        "--layout dpg-single)"]
     save(grids / "c.png", size=(4, 4))
     with pytest.raises(UserError, match="'a.png' of 8 x 8 and 'c.png' of 4 x 4"):
         read(grids, "dpg-grid", None, None)
@@ -274,11 +275,43 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
         whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
         for name, pixels in (("single", gradient(number, 128)), ("grid", whole)):
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
-    assert len(read(tmp_path / "grid", "dpg-grid", None, None).pictures) == 12
+    found = read(tmp_path / "grid", "dpg-grid", None, None)
+    assert len(found.pictures) == 12 and found.notes == [
+        "every file is cut into four pictures of 64 x 64 px (single pictures are --layout dpg-single)"]
     with pytest.raises(UserError, match="files .* show no edge where four pictures would meet .*--layout dpg-single"):
         read(tmp_path / "single", "dpg-grid", None, None)
     assert len(read(tmp_path / "single", "dpg-grid", None, 64).pictures) == 12
-    assert len(read(tmp_path / "single", "dpg-single", None, None).pictures) == 3
+    found = read(tmp_path / "single", "dpg-single", None, None)
+    assert len(found.pictures) == 3 and found.notes == []
+
+
+@pytest.mark.parametrize("layout, name", [("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"),
+                                          ("geneval", "{}/samples/0.png"), ("flat", "{}.png"), ("folders", "{}/0.png")])
+def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
+    """A layout that was recognised is refused; one that was asked for is told of."""
+    folder = tmp_path / "in"
+    for number in range(3):
+        quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
+        whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
+        path = folder / name.format(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(whole.astype(np.uint8)).save(path)
+        if layout in ("flat", "folders"):
+            (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
+    found = read(folder, layout, None, None)
+    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
+    assert "--layout dpg-grid" in " ".join(found.notes)
+    if not layout.startswith("dpg"):
+        with pytest.raises(UserError, match=f"3 of 3 files .* --layout dpg-grid, .* holds single pictures, give --layout {layout}"):
+            read(folder, "auto", None, None)
+
+
+def test_one_edge_through_the_middle_is_no_grid(tmp_path):
+    """As a horizon or two panels side by side have it."""
+    for number in range(3):
+        halves = np.hstack([gradient(number, 128)[:, :64], gradient(number + 3, 128)[:, 64:]])
+        Image.fromarray(halves.astype(np.uint8)).save(tmp_path / f"{number}.png")
+    assert read(tmp_path, "dpg-single", None, None).notes == []
 
 
 def test_official_prompts_are_known_whatever_white_space_is_around_them(tmp_path):
