@@ -45,12 +45,16 @@ def check_edges(files: Sequence[Path]) -> bool:
 
 
 def like_grids(files: Sequence[Path]) -> str:
-    """What speaks for grids among files that are read as one picture each; "" unless most that tell have edges along both
-    middles."""
-    told = _told(files, min)
+    """What speaks for grids among files that are read as one picture each; "" unless most have clear edges along both
+    middles; those that tell nothing count against it, since drawings on a plain ground may have such edges by chance."""
+    looked, told = _some(files), _told(files, min)
     grids = [file.name for file, found in told.items() if found]
-    return (f"{len(grids)} of {len(told)} files that were looked at show edges where four pictures of a 2 x 2 grid would meet "
-            f"({several(grids)})") if 2 * len(grids) > len(told) else ""
+    return (f"{len(grids)} of {len(looked)} files that were looked at show edges where four pictures of a 2 x 2 grid would meet "
+            f"({several(grids)})") if 2 * len(grids) > len(looked) else ""
+
+
+def _some(files: Sequence[Path]) -> list[Path]:
+    return [files[place] for place in sorted({*np.linspace(0, len(files) - 1, LOOKED_AT).round().astype(int).tolist()})]
 
 
 Chosen = Callable[[Iterable[float]], float]
@@ -59,8 +63,7 @@ Chosen = Callable[[Iterable[float]], float]
 def _told(files: Sequence[Path], chosen: Chosen) -> dict[Path, bool]:
     """Some of the files, those that tell anything, and whether they are grids by the edge that is `chosen`: max takes the clearer
     of the two, min asks for both."""
-    looked = [files[place] for place in sorted({*np.linspace(0, len(files) - 1, LOOKED_AT).round().astype(int).tolist()})]
-    return {file: found for file in looked if (found := _is_grid(file, chosen)) is not None}
+    return {file: found for file in _some(files) if (found := _is_grid(file, chosen)) is not None}
 
 
 def _is_grid(file: Path, chosen: Chosen) -> bool | None:
