@@ -425,7 +425,7 @@ def test_two_folders_under_one_prompt_must_show_it(tmp_path, brightness_given, c
 @pytest.fixture
 def brightness_given(monkeypatch):
     """hpsv3 as a scorer that answers with the grey value; the prompts that it was asked."""
-    from bench.benchmarks import model_scores
+    from bench.scorers import opening
     from bench.scorers.base import Judged
 
     asked = []
@@ -435,9 +435,9 @@ def brightness_given(monkeypatch):
             asked.extend(prompts)
             return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]
 
-    monkeypatch.setattr(model_scores, "open_scorer", lambda *_: Stand())
-    monkeypatch.setattr(model_scores, "close", lambda *_: None)
-    monkeypatch.setattr(model_scores, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
+    monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
+    monkeypatch.setattr(opening, "close", lambda *_: None)
+    monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
     monkeypatch.setattr("bench.plan.without_scorers", lambda benchmarks: [])
     return asked
 
