@@ -387,7 +387,7 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     folder = graded(tmp_path / "in")
     (folder / "0001.png.tmp").write_text("")
     prompts = lines(folder, *TWELVE)
-    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "grey", "--out", str(tmp_path / "run")]
+    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run")]
     assert leave(score.main, [*argv, "--dry-run"]) == 0
     out = capsys.readouterr().out
     for line in ("in: 12 pictures, such as", "0.png: 'prompt 0' (prompt p0, picture 0)",
@@ -396,7 +396,7 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     assert out.count("(prompt p") == 6 and not (tmp_path / "run").exists()
     assert leave(score.main, argv) == 0
     assert "11.png: 'prompt 11'" in capsys.readouterr().err
-    records = read_jsonl(tmp_path / "run/verdicts/grey/main/in.jsonl")
+    records = read_jsonl(tmp_path / "run/verdicts/geneval/main/in.jsonl")
     assert [(record["prompt"], record["score"]) for record in records] == [(text, 10.0 * n) for n, text in enumerate(TWELVE)]
 
 
