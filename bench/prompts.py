@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import assets
-from bench.given.manifest import CATEGORY as KEYS_OF_CATEGORY
-from bench.given.manifest import ID as KEYS_OF_ID
 from bench.given.manifest import KINDS, Record, read_records
+from bench.given.plain import CATEGORY as KEYS_OF_CATEGORY
+from bench.given.plain import ID as KEYS_OF_ID
 from htgrpo.errors import UserError, suggest
 from htgrpo.prompts import Prompt, prompt_set_sha256
 

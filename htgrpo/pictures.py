@@ -2,7 +2,8 @@
 
 What is done is what the official scorers' `Image.open(file).convert("RGB")` does, except where that gives garbage or a guess:
 
-16 bits a channel   the upper eight count, for grey (which convert("RGB") clips to white) as for colour (which Pillow reads so)
+16 bits a channel   the upper eight count, for grey (which convert("RGB") clips to white) as for colour (which Pillow reads so);
+                    refused where only values of 8 or 12 bits are in them, which would be black
 32 bits, floats     refused: nothing says which value is white
 palette, 1 bit      become RGB before a scorer resizes them (Pillow would take the nearest pixel)
 transparency        kept for the scorers, whose convert("RGB") drops it and shows the colours beneath, as the official ones' does
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-CONVERSION = "8 bits, 1"
+CONVERSION = "8 bits, 2"
 """Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those that the
 harness makes are 8-bit RGB PNGs, whose pixels are as they are."""
 FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "WEBP": (".webp",), "BMP": (".bmp",), "GIF": (".gif",),
@@ -30,6 +31,7 @@ KEPT = ("L", "LA", "RGB", "RGBA")
 """Modes of 8 bits a channel that every scorer's convert("RGB") takes without loss of colour."""
 ORIENTATION = 0x0112
 DEEP_GREY = ("I;16", "I;16L", "I;16B", "I;16N")
+TWELVE_BITS = 4095
 BITS_PER_SAMPLE, PHOTOMETRIC, BLACK_IS_ZERO = 258, 262, 1
 
 
@@ -66,11 +68,16 @@ def size_of(data: bytes) -> tuple[int, int]:
 def eight_bits(image: Image.Image) -> Image.Image:
     """A picture of any mode as one of a mode in KEPT, with its EXIF data; itself where it is one. Raises Unreadable for values
     without a known range, and what the decoder of a file raises that is read only now."""
+    deep = _is_deep(image)
     image.load()
     if image.mode in KEPT:
+        if deep:
+            _check_reach(256 * max(high for _, high in _extrema(image)) + 255)  # Pillow gives the upper eight bits alone
         return image
     if image.mode in DEEP_GREY or (image.mode == "I" and image.format == "PNG"):
         _check_deep(image)
+        if (reach := int(np.asarray(image).max())) > 0:
+            _check_reach(reach)
         grey = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
         grey.info = dict(image.info)
         return grey
@@ -114,6 +121,24 @@ def _check_deep(image: Image.Image) -> None:
     tags = getattr(image, "tag_v2", {})
     if tags and (tags.get(BITS_PER_SAMPLE), tags.get(PHOTOMETRIC)) != ((16,), BLACK_IS_ZERO):
         raise Unreadable("the TIFF has grey values of neither 8 nor 16 bits, or white is zero: save it as PNG")
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a picture that is not yet decoded has 16 bits a channel in its file, whatever its mode."""
+    layouts = [tile[3] for tile in getattr(image, "tile", ())]
+    return any(";16" in str(layout if isinstance(layout, str) else layout[0]) for layout in layouts if layout)
+
+
+def _extrema(image: Image.Image) -> list[tuple[int, int]]:
+    """(lowest, highest) of each channel but alpha."""
+    return [image.getchannel(band).getextrema() for band in image.getbands() if band != "A"]
+
+
+def _check_reach(highest: int) -> None:
+    """Raises Unreadable for 16-bit values that end where those of 8 to 12 bits do. highest: theirs, or the most it can be."""
+    if highest <= TWELVE_BITS:
+        raise Unreadable(f"the picture has 16 bits a channel, but its values only reach {highest} of 65535, which is black: save "
+                         "it with 8 bits, or stretched to 16")
 
 
 def _installed() -> set[str]:

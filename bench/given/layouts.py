@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.given.contents import Contents, is_picture
-from bench.given.grids import check_edges, side_of
-from bench.given.manifest import CATEGORY, ID, IMAGE, Record, read_prompt, read_records
-from bench.given.names import several
+from bench.given.grids import check_edges, like_grids, side_of
+from bench.given.manifest import Record, read_prompt, read_records
+from bench.given.names import PARTS, RUNS, runs, several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
+from bench.given.plain import CATEGORY, ID, IMAGE
 from htgrpo.errors import UserError, suggest
 
 OF_A_FOLDER = ("prompt.txt", "prompt.json", "caption.txt", "metadata.jsonl", "metadata.json")
@@ -52,8 +53,8 @@ def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> F
     """The pictures of a folder; the layout "auto" is recognised. Raises UserError for what cannot be read so."""
     if not folder.is_dir():
         raise UserError(f"--images {str(folder)!r} is no folder: give one that holds pictures")
-    asked = Asked(Contents(folder), prompts, grid)
-    layout = recognised(asked) if layout == "auto" else layout
+    asked, guessed = Asked(Contents(folder), prompts, grid), layout == "auto"
+    layout = recognised(asked) if guessed else layout
     if layout not in LAYOUTS:
         raise suggest(layout, [*LAYOUTS, "auto"], "layout")
     if prompts is not None and layout not in ("flat", "folders"):
@@ -66,7 +67,18 @@ def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> F
         there = " ".join(asked.contents.left_out()) or "it is empty"
         raise UserError(f"{str(folder)!r} holds no pictures in the layout {layout} ({there}): see python -m bench.score --help, "
                         "and --layout")
+    if layout != "dpg-grid":
+        notes += _not_cut(folder, layout, guessed, like_grids(list(dict.fromkeys(picture.file for picture in pictures))))
     return Found(layout, pictures, notes + asked.contents.left_out())
+
+
+def _not_cut(folder: Path, layout: str, guessed: bool, grids: str) -> list[str]:
+    """What the user is told where `grids` says why files that are judged whole seem to be grids. Raises UserError where no layout
+    was asked for."""
+    if grids and guessed:
+        raise UserError(f"{grids}, and would be judged whole: grids of DPG-Bench's prompts are --layout dpg-grid, others are to be "
+                        f"cut into pictures; if {str(folder)!r} holds single pictures, give --layout {layout}")
+    return [f"{grids}, but each is judged as one picture: grids of DPG-Bench's prompts are --layout dpg-grid"] if grids else []
 
 
 def recognised(asked: Asked) -> str:
@@ -77,6 +89,11 @@ def recognised(asked: Asked) -> str:
     if asked.prompts is not None:
         records = asked.records()
         unnamed = not any(record.text(IMAGE) or record.text(ID) for record in records)
+        inner = list(dict.fromkeys(path.parent.name for path in pictures))
+        if unnamed and runs(inner, f"{RUNS}|{PARTS}"):
+            raise UserError(f"the folders in {str(contents.folder)!r} ({several(inner)}) count seeds, samples or steps by their "
+                            f"names, and not the {len(records)} prompts in {str(asked.prompts)!r}: give --layout folders if each "
+                            f"holds the pictures of one prompt, or {REMEDY}")
         return "folders" if in_folders and unnamed and len(records) == len(folders) < len(pictures) else "flat"
     if any(_of_geneval(path) for path in contents.files):
         return "geneval"
@@ -158,9 +175,9 @@ def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
         told = " and ".join(f"{file.name!r} of {2 * side} x {2 * side}" for side, file in list(sizes.items())[:2])
         raise UserError(f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
                         f"({told}): single pictures are --layout dpg-single")
-    if files and asked.grid is None:
-        check_edges(files)
-    return found, [f"every file is cut into four pictures of {side} x {side} px (single pictures are --layout dpg-single)"
+    untold = files and asked.grid is None and not check_edges(files)
+    why = "nothing on them tells whether they are grids; " if untold else ""
+    return found, [f"every file is cut into four pictures of {side} x {side} px ({why}single pictures are --layout dpg-single)"
                    for side in sizes]
 
 

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.given.plain import COLUMNS, PROMPT, check_plain
 from htgrpo.errors import UserError
 
-PROMPT, CATEGORY = ("prompt", "caption"), ("category", "tag")
-IMAGE, ID = ("image", "file", "file_name", "filename", "image_path"), ("id", "prompt_id", "item_id")
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 DEEPEST = 32
 """Lists and objects within each other."""
@@ -59,9 +58,13 @@ class Record:
 
 def read_records(path: Path) -> list[Record]:
     """What a file of prompts holds, in its order, at least one record. Raises UserError naming file, line and remedy."""
-    reader = READERS.get(path.suffix.lower())
+    return _read(path, READERS)
+
+
+def _read(path: Path, readers: "dict[str, Reader]") -> list[Record]:
+    reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UserError(f"prompts are read from {', '.join(READERS)} files, not from {path.name!r}: rename it by what it holds")
+        raise UserError(f"prompts are read from {', '.join(readers)} files, not from {path.name!r}: rename it by what it holds")
     records = reader(read_text(path), repr(str(path)))
     if not records:
         raise UserError(f"{str(path)!r} holds no prompts: write one a line")
@@ -95,12 +98,12 @@ def read_text(path: Path) -> str:
 def read_prompt(path: Path) -> str:
     """The prompt of a file that holds one: a .txt that is the prompt, or a record. Raises UserError."""
     if path.suffix.lower() != ".txt":
-        records = read_records(path)
+        records = _read(path, {**READERS, ".json": _json})  # {"model": "x"} beside a picture maps no name to a prompt
         if len(records) > 1:
             raise UserError(f"{str(path)!r} holds {len(records)} prompts for one picture: keep one, or give it as --prompts")
         return records[0].prompt.strip()
     text = read_text(path).strip()
-    _check_plain(text, repr(str(path)))
+    check_plain(text, repr(str(path)))
     if not text:
         raise UserError(f"{str(path)!r} is empty: write the prompt into it, or remove it with its picture")
     return text
@@ -133,24 +136,9 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 def _lines(text: str, name: str) -> list[Record]:
-    _check_plain(text, name)
+    check_plain(text, name)
     lines = enumerate(text.split("\n"), 1)
     return [Record(f"line {n} of {name}", n, {"prompt": line.strip()}, plain=True) for n, line in lines if line.strip()]
-
-
-def _check_plain(text: str, name: str) -> None:
-    """Raises UserError where plain lines look like another format."""
-    for number, line in enumerate(text.split("\n"), 1):
-        start = "".join(line[:200].split())
-        if start.startswith(('{"', '["', '[{"')) or (start in ("{", "[", "[{") and number == 1):
-            raise UserError(f"line {number} of {name} looks like JSON ({line.strip()[:40]!r}) and not like a prompt: call the file "
-                            ".jsonl or .json")
-    head = text.lstrip().split("\n", 1)[0]
-    for sign, ending in ((",", ".csv"), ("\t", ".tsv"), (";", ".csv")):
-        cells = [cell.strip().strip('"').casefold() for cell in head.split(sign)]
-        if len(cells) > 1 and {*cells} & {*PROMPT} and {*cells} & {*IMAGE, *ID, *CATEGORY}:
-            raise UserError(f"line 1 of {name} looks like the head of a table ({head[:40]!r}) and not like a prompt: call the file "
-                            f"{ending}")
 
 
 def _json_lines(text: str, name: str) -> list[Record]:
@@ -174,12 +162,21 @@ def _json(text: str, name: str) -> list[Record]:
         if len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines):
             return _json_lines(text, name)
         raise UserError(f"{name} is not JSON ({error}): mend it, or write one object a line and call it .jsonl") from error
-    if isinstance(value, dict) and not {*value} & {*PROMPT} and value and all(isinstance(one, str) for one in value.values()):
-        from htgrpo.pictures import SUFFIXES  # loads Pillow
-
-        value = [{"image" if Path(key).suffix.lower() in SUFFIXES else "id": key, "prompt": text} for key, text in value.items()]
     entries = value if isinstance(value, list) else [value]
     return [Record(f"entry {n} of {name}", n, {"prompt": one} if isinstance(one, str) else one) for n, one in enumerate(entries, 1)]
+
+
+def _json_set(text: str, name: str) -> list[Record]:
+    """As _json, and {"file or id": "prompt"}, whose keys are no names of columns."""
+    records = _json(text, name)
+    value = records[0].values if len(records) == 1 else None
+    if not isinstance(value, dict) or not value or {key.casefold() for key in value} & COLUMNS or not all(
+            isinstance(one, str) for one in value.values()):
+        return records
+    from htgrpo.pictures import SUFFIXES  # loads Pillow
+
+    return [Record(f"entry {n} of {name}", n, {"image" if Path(key).suffix.lower() in SUFFIXES else "id": key, "prompt": one})
+            for n, (key, one) in enumerate(value.items(), 1)]
 
 
 def _parsed(text: str) -> Any:
@@ -235,8 +232,9 @@ def _columns(row: list[str], place: str) -> list[str]:
     return columns
 
 
-READERS: dict[str, Callable[[str, str], list[Record]]] = {
-    ".txt": _lines, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json,
+Reader = Callable[[str, str], list[Record]]
+READERS: dict[str, Reader] = {
+    ".txt": _lines, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json_set,
     ".csv": lambda text, name: _table(text, name, ","), ".tsv": lambda text, name: _table(text, name, "\t"),
 }
 KINDS = tuple(READERS)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.given.contents import Contents
-from bench.given.manifest import CATEGORY, ID, IMAGE, Record
-from bench.given.names import several, unordered
+from bench.given.manifest import Record
+from bench.given.names import RUNS, runs, several, unordered
+from bench.given.plain import CATEGORY, ID, IMAGE
 from htgrpo.errors import UserError
 from htgrpo.prompts import Prompt
 
@@ -53,6 +54,9 @@ def by_record(contents: Contents, records: list[Record], file: Path) -> list[Pic
         return _by_id(contents, records, file)
     paths = contents.pictures
     in_turn([str(path.with_suffix("")) for path in paths], records, file, contents.folder, "pictures")
+    if runs([path.stem for path in paths], RUNS):
+        raise UserError(f"the names of the {len(paths)} pictures in {str(contents.folder)!r} ({_ends([p.name for p in paths])}) "
+                        f"count seeds or steps, and not the {len(records)} prompts in {str(file)!r}: {REMEDY}")
     return [_picture(contents, path, record) for path, record in zip(paths, records, strict=True)]
 
 
@@ -116,10 +120,16 @@ def _by_id(contents: Contents, records: list[Record], file: Path) -> list[Pictur
         return by_id.get(name) or (numbers.get(str(int(name))) if re.fullmatch("[0-9]+", name) else None)
 
     found, met = [], set()
-    for path in contents.pictures:
-        name = path.parts[0] if len(path.parts) > 1 else path.stem
+    names = {path: path.parts[0] if len(path.parts) > 1 else path.stem for path in contents.pictures}
+    exact = all(map(known, names.values()))
+    for path, name in names.items():
         shorter = re.fullmatch("(.+)_[0-9]+", name)
-        record = known(name) or (known(shorter[1]) if shorter else None)
+        whole, part = known(name), known(shorter[1]) if shorter else None
+        if whole and part and not exact:
+            raise UserError(f"{str(contents.folder / path)!r} may be the picture of the id {whole.text(ID)!r} "
+                            f"({_short(whole.prompt)}) or one of several of {part.text(ID)!r} ({_short(part.prompt)}) in "
+                            f"{str(file)!r}: {REMEDY}")
+        record = whole or part
         if record is None:
             raise UserError(f"{str(contents.folder / path)!r} has none of the ids in {str(file)!r} in its name "
                             f"({several(list(by_id))}): call it ID.png, ID_0.png or ID/0.png, or {REMEDY}")

@@ -39,6 +39,9 @@ def written(folder, name, data):
     ("p.TXT", f"{ODD}\nx", [(None, ODD), (None, "x")]),
     ("p.jsonl", json.dumps({"prompt": ODD}, ensure_ascii=False), [(None, ODD)]),
     ("p.jsonl", '{"prompt": " outer white space as in DPG-Bench \\n"}', [(None, " outer white space as in DPG-Bench \n")]),
+    ("p.txt", "1girl, solo\n3.5 inch nails\n12 red, 3 blue cups\nIMG_1.jpg, a photo\ntext, a sign\n\"To be\", she said",
+     [(None, p) for p in ("1girl, solo", "3.5 inch nails", "12 red, 3 blue cups", "IMG_1.jpg, a photo", "text, a sign",
+                          '"To be", she said')]),
     ("p.txt", "[a cat] in {braces}, \"quoted\"\n{cat|dog}", [(None, "[a cat] in {braces}, \"quoted\""), (None, "{cat|dog}")]),
 ])
 def test_what_people_have_is_read(tmp_path, name, data, expected):
@@ -53,6 +56,19 @@ def test_what_people_have_is_read(tmp_path, name, data, expected):
     ("p.txt", "[" + OBJECT + "]", "looks like JSON"), ("p.txt", '{\n "prompt": "a"}', "looks like JSON"),
     ("p.txt", "image,prompt\na.png,a red cup", "looks like the head of a table .* call the file .csv"),
     ("p.txt", "image\tprompt\na.png\ta red cup", "call the file .tsv"),
+    ("p.txt", "0.png,a red cup\n1.png,a dog", "2 of 2 lines .* a picture's name and a prompt .* save it as .csv, .tsv or .jsonl"),
+    ("p.txt", "0.png\ta red cup\n1.png\ta dog", "a picture's name and a prompt"), ("p.txt", "1.png|a red cup", "a picture's name"),
+    ("p.txt", "my pic 0.png, a cup\nmy pic 1.png, a dog", "a picture's name"),
+    ("p.txt", "0.JPG: a cup\n1.jpg: b", "a picture's name"),
+    ("p.txt", "a cup,0.png\na dog,1.png", "a picture's name"), ("p.txt", "('0.png', 'a cup')\n('1.png', 'b')", "a picture's name"),
+    ("p.txt", "cat_0\ta cup\ncat_1\ta dog", "a row of a table"), ("p.txt", "0,a cup\n1,a dog", "a number and a prompt"),
+    ("p.txt", "1. a red cup\n2. a dog", "a number and a prompt"), ("p.txt", "- a cup\n- a dog", "a part of a list"),
+    ("p.txt", '"a cup",\n"a dog"\n"b",', "a part of a list"), ("p.txt", "prompt: a cup\nprompt: a dog", "a key and a value"),
+    ("p.txt", "filename,text\nx,a\ny,b", "looks like the head of a table"), ("p.txt", "Prompt\na cup", "head of a table"),
+    ("p.txt", "file_name|caption\nx|a", "head of a table"),
+    ("p.txt", "{'prompt': 'a red cup'}", "line 1 .* a Python object .*.jsonl"),
+    ("p.txt", "a cup\nNegative prompt: ugly", "line 2 .* settings of a program"),
+    ("p.json", '{"model": "sdxl"}', 'has no "prompt"'), ("p.json", '{"text": "a red cup"}', 'has no "prompt"'),
     ("p.csv", "a.png,a red cup\n", "line 1 of .* does not name the columns"),
     ("p.csv", "prompt,prompt\na,b\n", "does not name the columns"),
     ("p.csv", "image,prompt\na.png,a red, old cup\n", "line 2 of .* has 3 cells for 2 columns: put quotation marks"),
@@ -97,6 +113,8 @@ def test_a_file_of_one_prompt(tmp_path):
     assert read_prompt(written(tmp_path, "a.txt", "\ufeff two\r\nlines \n")) == "two\nlines"
     assert read_prompt(written(tmp_path, "a.json", '{"prompt": "x", "seed": 3}')) == "x"
     for name, data, why in (("b.txt", " \n", "is empty"), ("b.txt", OBJECT, "looks like JSON"), ("b.txt", b"\xe9", "UTF-8"),
+                            ("b.json", '{"model": "sdxl"}', 'has no "prompt"'), ("b.json", '{"seed": "42"}', 'has no "prompt"'),
+                            ("b.json", '{"a.png": "x"}', 'has no "prompt"'), ("b.txt", "a\nSteps: 20, Sampler: x", "settings"),
                             ("b.json", '["a", "b"]', "2 prompts for one picture")):
         with pytest.raises(UserError, match=why):
             read_prompt(written(tmp_path, name, data))

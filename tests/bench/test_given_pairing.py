@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,6 +21,7 @@ from bench.rundir import RunDir
 from htgrpo.errors import UserError
 from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
+from htgrpo.world.scenes import training_batch
 from tests.bench.test_given import save
 from tests.bench.test_judging import Grey
 from tests.bench.tiny_runs import leave
@@ -127,6 +129,46 @@ def test_ids_stand_in_names(tmp_path):
     assert paired(other, rows(other, *records)) == [("1/x.png", "one"), ("2/x.png", "two")]
 
 
+def test_an_id_that_may_be_another_with_a_number_is_refused(tmp_path):
+    records = [{"id": "cat", "prompt": "a cat"}, {"id": "cat_1", "prompt": "one cat"}]
+    for name, pictures in (("one", ["cat_0.png", "cat_1.png"]), ("two", ["cat.png", "cat_1.png", "cat_1_0.png"])):
+        folder = made(tmp_path / name, *pictures)
+        with pytest.raises(UserError, match="cat_1.png' may be the picture of the id 'cat_1' .'one cat'. or one of several of "
+                                            "'cat' .'a cat'. .*name every picture"):
+            read(folder, "auto", rows(folder, *records), None)
+    for name, pictures in (("exact", ["cat.png", "cat_1.png"]), ("longer", ["cat_2.png", "cat_1_0.png"]),
+                           ("folders", ["cat/0.png", "cat_1/0.png"])):
+        folder = made(tmp_path / name, *pictures)
+        assert sorted(text for _, text in paired(folder, rows(folder, *records))) == ["a cat", "one cat"]
+
+
+@pytest.mark.parametrize("names", [["-1.png", "-2.png"], ["x/-1.png", "x/-2.png"], ["a_-0.png", "a_-1.png"],
+                                   ["g=-0.png", "g=-1.png"], ["\u22121.png", "\u22122.png"]])
+def test_a_number_that_may_be_below_zero_says_no_order(tmp_path, names):
+    folder = made(tmp_path / "in", *names)
+    with pytest.raises(UserError, match="is a guess, since the number in .* may be below zero"):
+        read(folder, "flat", lines(folder, "a", "b"), None)
+
+
+@pytest.mark.parametrize("pattern", ["seed{}", "Seed_{}", "run-{}", "x/step {}", "sample{}", "batch_{}", "ckpt-{}", "epochs{}"])
+@pytest.mark.parametrize("each", [1, 2])
+def test_folders_of_seeds_are_no_folders_of_prompts(tmp_path, pattern, each):
+    folder = made(tmp_path / "in", *(f"{pattern.format(n)}/{k}.png" for n in range(3) for k in range(each)))
+    prompts = lines(folder, "a", "b", "c")
+    with pytest.raises(UserError, match="count seeds, samples or steps .* 3 prompts .*--layout folders if each"):
+        read(folder, "auto", prompts, None)
+    if "/" not in pattern:
+        assert [text for _, text in paired(folder, prompts, "folders")] == [text for text in "abc" for _ in range(each)]
+    named = rows(folder, *({"image": str(path), "prompt": "x"} for path in sorted(folder.rglob("*.png"))))
+    assert len(paired(folder, named)) == 3 * each
+
+
+def test_pictures_called_by_their_seeds_say_no_prompt(tmp_path):
+    folder = made(tmp_path / "in", "cat_seed0.png", "cat_seed1.png")
+    with pytest.raises(UserError, match="count seeds or steps, and not the 2 prompts"):
+        read(folder, "flat", lines(folder, "a", "b"), None)
+
+
 def test_prompts_beside_pictures(tmp_path):
     folder = made(tmp_path / "in", "x.png", "y.JPG", "z.png")
     for name, text in (("x.txt", "\ufeffone \n"), ("y.json", '{"prompt": "two"}'), ("z.png.TXT", "three")):
@@ -209,7 +251,8 @@ def test_single_pictures_of_dpg_are_a_layout_and_never_cut_without_a_word(tmp_pa
         read(folder, "dpg", None, None)
     grids = made(tmp_path / "grids", "a.png", "b.png", size=(8, 8))
     assert read(grids, "dpg-grid", None, None).notes == [
-        "every file is cut into four pictures of 4 x 4 px (single pictures are --layout dpg-single)"]
+        "every file is cut into four pictures of 4 x 4 px (nothing on them tells whether they are grids; single pictures are "
+        "--layout dpg-single)"]
     save(grids / "c.png", size=(4, 4))
     with pytest.raises(UserError, match="'a.png' of 8 x 8 and 'c.png' of 4 x 4"):
         read(grids, "dpg-grid", None, None)
@@ -234,11 +277,52 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
         whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
         for name, pixels in (("single", gradient(number, 128)), ("grid", whole)):
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
-    assert len(read(tmp_path / "grid", "dpg-grid", None, None).pictures) == 12
+    found = read(tmp_path / "grid", "dpg-grid", None, None)
+    assert len(found.pictures) == 12 and found.notes == [
+        "every file is cut into four pictures of 64 x 64 px (single pictures are --layout dpg-single)"]
     with pytest.raises(UserError, match="files .* show no edge where four pictures would meet .*--layout dpg-single"):
         read(tmp_path / "single", "dpg-grid", None, None)
     assert len(read(tmp_path / "single", "dpg-grid", None, 64).pictures) == 12
-    assert len(read(tmp_path / "single", "dpg-single", None, None).pictures) == 3
+    found = read(tmp_path / "single", "dpg-single", None, None)
+    assert len(found.pictures) == 3 and found.notes == []
+
+
+@pytest.mark.parametrize("layout, name", [("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"),
+                                          ("geneval", "{}/samples/0.png"), ("flat", "{}.png"), ("folders", "{}/0.png")])
+def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
+    """A layout that was recognised is refused; one that was asked for is told of."""
+    folder = tmp_path / "in"
+    for number in range(3):
+        quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
+        whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
+        path = folder / name.format(number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(whole.astype(np.uint8)).save(path)
+        if layout in ("flat", "folders"):
+            (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
+    found = read(folder, layout, None, None)
+    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
+    assert "--layout dpg-grid" in " ".join(found.notes)
+    if not layout.startswith("dpg"):
+        with pytest.raises(UserError, match=f"3 of 3 files .* --layout dpg-grid, .* holds single pictures, give --layout {layout}"):
+            read(folder, "auto", None, None)
+
+
+def test_one_edge_through_the_middle_is_no_grid(tmp_path):
+    """As a horizon or two panels side by side have it."""
+    for number in range(3):
+        halves = np.hstack([gradient(number, 128)[:, :64], gradient(number + 3, 128)[:, 64:]])
+        Image.fromarray(halves.astype(np.uint8)).save(tmp_path / f"{number}.png")
+    assert read(tmp_path, "dpg-single", None, None).notes == []
+
+
+def test_small_drawings_on_a_plain_ground_are_no_grids(tmp_path):
+    """A few of them have edges at the middle by chance, and most tell nothing."""
+    _, pictures = training_batch(48, torch.Generator().manual_seed(0))
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number // 16}_{number}.png")
+        (tmp_path / f"{number // 16}_{number}.txt").write_text("a cat")
+    assert read(tmp_path, "auto", None, None).notes == []
 
 
 def test_official_prompts_are_known_whatever_white_space_is_around_them(tmp_path):
@@ -303,7 +387,7 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     folder = graded(tmp_path / "in")
     (folder / "0001.png.tmp").write_text("")
     prompts = lines(folder, *TWELVE)
-    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "grey", "--out", str(tmp_path / "run")]
+    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run")]
     assert leave(score.main, [*argv, "--dry-run"]) == 0
     out = capsys.readouterr().out
     for line in ("in: 12 pictures, such as", "0.png: 'prompt 0' (prompt p0, picture 0)",
@@ -312,7 +396,7 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     assert out.count("(prompt p") == 6 and not (tmp_path / "run").exists()
     assert leave(score.main, argv) == 0
     assert "11.png: 'prompt 11'" in capsys.readouterr().err
-    records = read_jsonl(tmp_path / "run/verdicts/grey/main/in.jsonl")
+    records = read_jsonl(tmp_path / "run/verdicts/geneval/main/in.jsonl")
     assert [(record["prompt"], record["score"]) for record in records] == [(text, 10.0 * n) for n, text in enumerate(TWELVE)]
 
 
@@ -341,7 +425,7 @@ def test_two_folders_under_one_prompt_must_show_it(tmp_path, brightness_given, c
 @pytest.fixture
 def brightness_given(monkeypatch):
     """hpsv3 as a scorer that answers with the grey value; the prompts that it was asked."""
-    from bench.benchmarks import model_scores
+    from bench.scorers import opening
     from bench.scorers.base import Judged
 
     asked = []
@@ -351,9 +435,9 @@ def brightness_given(monkeypatch):
             asked.extend(prompts)
             return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]
 
-    monkeypatch.setattr(model_scores, "open_scorer", lambda *_: Stand())
-    monkeypatch.setattr(model_scores, "close", lambda *_: None)
-    monkeypatch.setattr(model_scores, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
+    monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
+    monkeypatch.setattr(opening, "close", lambda *_: None)
+    monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
     monkeypatch.setattr("bench.plan.without_scorers", lambda benchmarks: [])
     return asked
 

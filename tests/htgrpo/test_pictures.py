@@ -50,6 +50,24 @@ def test_sixteen_bits_of_grey_are_those_of_eight(kind, factor):
     assert Image.open(io.BytesIO(deep)).convert("RGB").getextrema() != ((0, 239),) * 3, "else nothing would have to be done"
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("factor, reach", [(1, 239), (16, 3824)])
+def test_values_of_eight_or_twelve_bits_in_sixteen_are_not_shown_black(kind, factor, reach):
+    with pytest.raises(Unreadable, match=f"only reach {reach} of 65535, which is black: save it with 8 bits, or stretched to 16"):
+        opened(data_of(Image.fromarray(RAMP.astype(np.uint16) * factor), kind))
+
+
+@pytest.mark.parametrize("factor", [1, 16])
+def test_so_for_colour(factor):
+    with pytest.raises(Unreadable, match="values only reach [0-9]+ of 65535"):
+        opened(rgb16(COLOURS.astype(np.uint16) * factor))
+
+
+def test_dark_or_black_grey_of_sixteen_bits_is_kept():
+    for value, expected in ((0, 0), (4096, 16)):
+        assert shown(data_of(Image.new("I;16", (4, 4), value))).max() == expected
+
+
 def test_sixteen_bits_of_colour_are_those_of_eight():
     assert np.array_equal(shown(rgb16(COLOURS.astype(np.uint16) * 257)), COLOURS)
 
@@ -102,7 +120,7 @@ def test_geneval_turns_pictures_as_upstream_does_and_nobody_else_does():
     assert np.array_equal(as_array(picture), np.rot90(COLOURS, 3))
     for packed in (lossless(picture), png(picture)):  # and so does one that is asked over the wire
         assert np.array_equal(as_array(decoded(base64_text(packed))), np.rot90(COLOURS, 3))
-    deep = Image.new("I;16", (20, 12), 7 * 257)
+    deep = Image.new("I;16", (20, 12), 70 * 257)
     deep.info["exif"] = picture.info["exif"]
     assert as_array(deep).shape == (20, 12, 3)
 
