@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.files import sha256_file
 from htgrpo.folders import FILE, atomic_dir, verify
+from htgrpo.run_files import OPTIONAL_PICTURE, PICTURE, records
 from reports.load import load_run
 
 STAMP, MADE_BY = FILE, "python -m bench.report"
@@ -93,7 +94,7 @@ def _stamp(run_dir: Path, allow_incomplete: bool) -> str:
     for path in [*code, *sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))]:
         digest.update(f"{path.name} {path.parent.name} {sha256_file(path)}\n".encode())
     for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
-        for picture in sorted({str(record.get("file")) for record in read_jsonl(manifest)}):
+        for picture in sorted({record["file"] for record in records(manifest, PICTURE, OPTIONAL_PICTURE)}):
             there = (manifest.parent / picture).is_file()
             digest.update(f"{picture} {sha256_file(manifest.parent / picture) if there else None}\n".encode())
     return digest.hexdigest()

@@ -24,11 +24,13 @@ def edit_line(path: Path, number: int, change) -> None:
     change(record)
     lines[number] = json.dumps(record, ensure_ascii=False)
     path.write_text("".join(line + "\n" for line in lines))
+    sealing.rehash(path)
 
 
 def drop_line(path: Path, number: int) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:number] + lines[number + 1 :]))
+    sealing.rehash(path)
 
 
 def reseal(run: Path) -> None:
