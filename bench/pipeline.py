@@ -157,9 +157,10 @@ def titles(methods: list[str]) -> dict[str, str]:
 
 
 def named(context) -> Request:
-    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view."""
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view. What
+    was scored without one stays so."""
     request = context.request
-    if request.claim or SCORE not in context.stages or not request.benchmarks:
+    if request.claim or SCORE not in context.stages or not request.benchmarks or context.run.scored:
         return request
     claim = {"benchmark": request.benchmarks[0], "setting": MAIN, "milestone": request.views[0]}
     return replace(request, claim=claim if context.run.config() is None or not context.run.request().claim else None)

@@ -255,3 +255,12 @@ def test_verdicts_that_were_edited_in_an_unsealed_run_are_judged_again(run, poli
     assert any(line.startswith(f"{VERDICTS}.jsonl: is not as it was written") for line in findings.mismatches)
     assert compare.main(arguments(policy, run, "--methods", "ht,pretrain")) == 0
     assert (run / f"{VERDICTS}.jsonl").read_bytes() == before
+
+
+def test_no_claim_is_named_after_the_scores_are_known(run, policy, no_report, capsys):
+    (run / FILE).unlink()
+    edit(run / "config.json", lambda config: config.update(claim=None))
+    assert leave(compare.main, arguments(policy, run, "--methods", "ht,pretrain", "--claim", "embedded_dpg")) == 2
+    assert "was scored before anybody named a claim: leave --claim out" in capsys.readouterr().err
+    assert compare.main(arguments(policy, run, "--methods", "ht,pretrain")) == 0
+    assert RunDir(run).request().claim is None
