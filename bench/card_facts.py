@@ -9,8 +9,8 @@ from bench.request import BASE, Request
 from bench.rundir import RunDir
 from bench.weights import Weights, inspect
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
 from htgrpo.model_files import ADAPTER, HUB_ID, open_model
+from htgrpo.run_files import log_lines
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -88,7 +88,7 @@ def _warnings(weights: Weights, place: "Place | None") -> list[str]:
     from reports.health import of_training
 
     path = place.run.train(place.method, place.seed) / "metrics.jsonl" if place and place.seed is not None else None
-    lines = pd.DataFrame(read_jsonl(path) if path and path.is_file() else [])
+    lines = pd.DataFrame(log_lines(path) if path else [])
     if "groups" not in lines:
         return []
     lines = lines[lines["iteration"] <= (weights.iteration or 0)].assign(seed=place.seed)

@@ -157,9 +157,10 @@ def titles(methods: list[str]) -> dict[str, str]:
 
 
 def named(context) -> Request:
-    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view."""
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view. What
+    was scored without one stays so."""
     request = context.request
-    if request.claim or SCORE not in context.stages or not request.benchmarks:
+    if request.claim or SCORE not in context.stages or not request.benchmarks or context.run.scored:
         return request
     claim = {"benchmark": request.benchmarks[0], "setting": MAIN, "milestone": request.views[0]}
     return replace(request, claim=claim if context.run.config() is None or not context.run.request().claim else None)
@@ -279,12 +280,17 @@ def print_report(run: RunDir, allow_incomplete: bool, as_json: bool) -> dict[str
 
 def execute_report(root: Path, options: Options) -> int:
     """Only the report of the run in `root`."""
+    from bench.given.scoring import changed
+
     run = RunDir(root)
     run.request()
     if not machine.is_main_process():
         return EXIT_OK
     with run.locked():
         begin(run, mends_pictures=False)
+        if strange := changed(run):
+            more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
+            say(f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before")
         result = print_report(run, options.allow_incomplete, options.as_json)
     if options.as_json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))

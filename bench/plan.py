@@ -15,8 +15,8 @@ from bench.views import equal_seconds, target_at, trained_targets
 from bench.weights import Weights, inspect
 from bench.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target, Training
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
 from htgrpo.prompts import Prompt
+from htgrpo.run_files import log_lines
 from htgrpo.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def training_of(context: Context, method: str, seed: int) -> Training:
     if state.identity != train_identity(config, context.request.policy_sha256, context.request.train_prompts["sha256"]):
         raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
     budgets = comparable(parse_budgets(config.budget), METHODS.get(method).rewarded)
-    log, now = folder / METRICS, state.progress
-    lines = [line for line in read_jsonl(log) if line["iteration"] <= now.iteration] if log.is_file() else []
+    now = state.progress
+    lines = [line for line in log_lines(folder / METRICS) if line["iteration"] <= now.iteration]
     reached = milestones(budgets, lines)
     return Training(len(reached) == len(budgets), now.iteration, now.forwards, states[-1], reached)
 

@@ -56,6 +56,11 @@ class RunDir:
         """The folder of what a benchmark that asks the policy itself leaves beside the verdicts."""
         return self.root / "results" / benchmark / setting / policy
 
+    @property
+    def scored(self) -> bool:
+        """Whether anything has been judged, be it a part."""
+        return any(self.root.glob("verdicts/*/*/*"))
+
     def relative(self, path: Path) -> str:
         """`path` from the run's folder, or itself when it lies elsewhere."""
         root, whole = self.root.resolve(), path.resolve()
@@ -155,6 +160,8 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
         _same(root, key, theirs[key], ours[key])
     if theirs["claim"] and ours["claim"]:
         _same(root, "claim", theirs["claim"], ours["claim"])
+    if ours["claim"] and not theirs["claim"] and RunDir(root).scored:
+        raise UserError(f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out")
     for key, had, has in (
         ("subset", theirs["subset"], ours["subset"]),
         ("checkpoints", theirs["checkpoints"], ours["checkpoints"]),

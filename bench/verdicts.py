@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from bench.rundir import RunDir
 from bench.work import Evaluation, Target
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, atomic_write_text, sha256_json
-from htgrpo.run_files import META, OPTIONAL_RECORD, RECORD, read, records
+from htgrpo.files import atomic_json, atomic_write_text, content_sha256, sha256_json
+from htgrpo.run_files import META, OPTIONAL_META, OPTIONAL_RECORD, RECORD, read, records
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment
@@ -49,15 +49,17 @@ def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "A
 def read_meta(path: Path) -> dict:
     """What lies beside a verdict file; {} where that is nothing readable."""
     try:
-        return read(path.with_suffix(".meta.json"), META)
+        return read(path.with_suffix(".meta.json"), META, OPTIONAL_META)
     except UserError:
         return {}
 
 
 def stored(path: Path, identity: str) -> list[dict]:
-    """The records in a verdict file of this identity; [] where it is of another, damaged or not there."""
+    """The records in a verdict file of this identity; [] where it is of another, damaged, not as it was written or not there."""
+    meta = read_meta(path)
     try:
-        return records(path, RECORD, OPTIONAL_RECORD) if read_meta(path).get("identity") == identity else []
+        own = meta.get("identity") == identity and meta["verdicts_sha256"] == content_sha256(path)
+        return records(path, RECORD, OPTIONAL_RECORD) if own else []
     except (OSError, UserError):
         return []
 
@@ -110,6 +112,7 @@ def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Asses
             "scorer": benchmark.scorer_identity(),
             "prompt_set_sha256": evaluation.prompts_sha256,
             "expected_images": len(judged),
+            "verdicts_sha256": content_sha256(path),
             "policy": policy_record(run, target),
             **{key: value for key, value in optional.items() if value},
         },

@@ -7,7 +7,8 @@ from bench.rundir import EQUAL_SECONDS, RunDir
 from bench.weights import inspect
 from bench.work import FINAL, MILESTONE, Target
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, read_jsonl
+from htgrpo.files import atomic_json
+from htgrpo.run_files import log_lines
 from htgrpo.train_config import SECONDS, TrainConfig, parse_budgets
 from reports.views import read_chosen
 
@@ -64,7 +65,7 @@ def _name(method: str, seed: int) -> str:
 def _clock(run: RunDir, method: str, seed: int) -> dict[int, float]:
     """Iteration -> training seconds up to its end."""
     path = run.train(method, seed) / "timing.jsonl"
-    lines = read_jsonl(path) if path.is_file() else []
+    lines = log_lines(path)
     if not lines:
         raise UserError(f"{str(path)!r} holds no times, which equal seconds are chosen by: train {method} again, or leave "
                         f"{SECONDS} out of --budget")
@@ -76,5 +77,8 @@ def _last_within(clock: dict[int, float], training: Path, limit: float) -> dict[
     from htgrpo.checkpoints import saved
 
     saves = [int(folder.name.removeprefix("step_")) for folder in saved(training)]
+    if missing := [save for save in saves if save not in clock]:
+        raise UserError(f"{str(training / 'timing.jsonl')!r} lacks the time of iteration {missing[0]}, which was saved: "
+                        f"restore it, or delete the folder {str(training)!r} and train again")
     iteration = max((save for save in saves if clock[save] <= limit), default=0)
     return {"iteration": iteration, "seconds": clock.get(iteration, 0.0)}

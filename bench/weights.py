@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
 from htgrpo.model_files import ADAPTER, CONFIG, EMBEDDED, WEIGHTS, ModelFolder, NotInCache, open_model
 from htgrpo.registry import BACKBONES
+from htgrpo.run_files import log_lines
 
 __all__ = ["CONFIG", "EMBEDDED", "WEIGHTS", "NotHere", "Weights", "check_same_shape", "folder_of", "inspect"]
 STEP = re.compile(r"step_(\d+)")
@@ -120,7 +120,7 @@ def _progress(folder: Path) -> tuple[int | None, int | None]:
         return None, None
     iteration = int(match[1])
     metrics = folder.resolve().parent.parent / "metrics.jsonl"
-    for record in read_jsonl(metrics) if metrics.is_file() else []:
-        if record.get("iteration") == iteration:
-            return iteration, record.get("forwards_total")
+    for record in log_lines(metrics):
+        if record["iteration"] == iteration:
+            return iteration, record["forwards_total"]
     return iteration, None

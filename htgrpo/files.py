@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -171,18 +172,20 @@ def sha256_file(path: Path) -> str:
 
 
 LARGE = 1 << 20
-"""Bytes from which on the hash of a file is kept: 8B weights take a while."""
+"""Bytes from which on the hash of a file is kept at once: 8B weights take a while."""
+SETTLED = 2 * 10**9
+"""Nanoseconds after its last change from which on that of a smaller one is kept: until then it may change within a clock tick."""
 
 
 def content_sha256(path: Path) -> str:
-    """`sha256_file`, but a large file is read once per process and state (size, time of change, inode) of it."""
+    """`sha256_file`, but a file is read once per process and state (size, time of change, inode) of it."""
     status = os.stat(path)
-    if status.st_size < LARGE:
+    if status.st_size < LARGE and time.time_ns() - status.st_ctime_ns < SETTLED:
         return sha256_file(path)
     return _kept_sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1 << 17)
 def _kept_sha256(path: str, *state: int) -> str:
     return sha256_file(Path(path))
 

@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from htgrpo import checkpoints, sharding, zero
 from htgrpo.checkpoints import Progress
 from htgrpo.errors import UserError
-from htgrpo.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_jsonl, read_object, sha256_json
+from htgrpo.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_object, sha256_json
 from htgrpo.holding import Holding, Sharded
 from htgrpo.interface import Method
 from htgrpo.learner import Setup
@@ -31,6 +31,7 @@ from htgrpo.prompts import Prompt, prompt_set_sha256
 from htgrpo.ranks import Ranks
 from htgrpo.registry import METHODS
 from htgrpo.rewards import WeightedReward
+from htgrpo.run_files import log_lines
 from htgrpo.train_config import Budget, TrainConfig, comparable, milestones, parse_budgets
 from htgrpo.tuning import TUNINGS, Tuning
 
@@ -211,7 +212,7 @@ def _rewind(out: Path, iteration: int) -> None:
     for name in (METRICS, TIMING):
         if (out / name).exists():
             kept = [line for line in (out / name).read_text().splitlines(keepends=True)][:iteration]
-            if len(read_jsonl(out / name)) < iteration:
+            if len(log_lines(out / name)) < iteration:
                 raise UserError(f"{str(out / name)!r} has fewer lines than the checkpoint has iterations ({iteration}): it was "
                                 "edited; delete the training folder to start again")
             atomic_write_text(out / name, "".join(kept))
@@ -219,8 +220,8 @@ def _rewind(out: Path, iteration: int) -> None:
 
 def _log(out: Path, iteration: int) -> list[dict[str, Any]]:
     """The metrics of the iterations up to the checkpoint. Raises UserError where they are not there."""
-    lines = read_jsonl(out / METRICS) if (out / METRICS).exists() else []
-    if [line.get("iteration") for line in lines] != list(range(1, iteration + 1)):
+    lines = log_lines(out / METRICS)
+    if [line["iteration"] for line in lines] != list(range(1, iteration + 1)):
         raise UserError(f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training "
                         "goes on from: it was edited or removed; delete the training folder to start again")
     return lines
@@ -228,7 +229,7 @@ def _log(out: Path, iteration: int) -> list[dict[str, Any]]:
 
 def _flat_iterations(out: Path) -> int:
     """How many of the newest logged iterations in a row had no spread of rewards, so that a restart does not count anew."""
-    lines = read_jsonl(out / METRICS) if (out / METRICS).exists() else []
+    lines = log_lines(out / METRICS)
     flat = [line.get("groups") == line.get("groups_without_spread") for line in lines]
     return (flat[::-1] + [False]).index(False)
 

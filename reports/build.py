@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.files import content_sha256
 from htgrpo.folders import FILE, atomic_dir, verify
+from htgrpo.run_files import OPTIONAL_PICTURE, PICTURE, records
 from reports.load import load_run
 
 STAMP, MADE_BY = FILE, "python -m bench.report"
@@ -91,11 +92,11 @@ def _stamp(run_dir: Path, allow_incomplete: bool) -> str:
     digest = hashlib.sha256(f"{allow_incomplete} {run_dir}".encode())
     code = sorted([*Path(__file__).parent.glob("*.py"), *Path(__file__).parent.glob("templates/*")])
     for path in [*code, *sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))]:
-        digest.update(f"{path.name} {path.parent.name} {sha256_file(path)}\n".encode())
+        digest.update(f"{path.name} {path.parent.name} {content_sha256(path)}\n".encode())
     for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
-        for picture in sorted({str(record.get("file")) for record in read_jsonl(manifest)}):
+        for picture in sorted({record["file"] for record in records(manifest, PICTURE, OPTIONAL_PICTURE)}):
             there = (manifest.parent / picture).is_file()
-            digest.update(f"{picture} {sha256_file(manifest.parent / picture) if there else None}\n".encode())
+            digest.update(f"{picture} {content_sha256(manifest.parent / picture) if there else None}\n".encode())
     return digest.hexdigest()
 
 

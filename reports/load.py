@@ -10,15 +10,16 @@ from typing import Any
 import pandas as pd
 
 from htgrpo.errors import UserError
+from htgrpo.files import content_sha256
 from htgrpo.run_files import (
-    ITERATION,
     META,
-    NUMBERS,
-    OPTIONAL_ITERATION,
+    NOT_AS_WRITTEN,
+    OPTIONAL_META,
     OPTIONAL_PICTURE,
     OPTIONAL_RECORD,
     PICTURE,
     RECORD,
+    log_lines,
     read,
     read_config,
     records,
@@ -158,7 +159,7 @@ def load_run(run_dir: Path) -> Run:
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    meta = read(path, META, remedy=AGAIN)
+    meta = read(path, META, OPTIONAL_META, AGAIN)
     if meta["aggregate"] not in ("category_mean", "item_mean"):
         raise UserError(f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean")
     return meta
@@ -184,6 +185,8 @@ def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
 def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score")
+    if content_sha256(path) != meta["verdicts_sha256"]:
+        raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
     rows = records(path, RECORD, OPTIONAL_RECORD, remedy=AGAIN)
     seen = set()
     for row in rows:
@@ -252,8 +255,7 @@ def _read_training(root: Path, name: str) -> pd.DataFrame:
     """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
     frames = []
     for path in sorted((root / "train").glob(f"*/seed*/{name}")):
-        again = "restore it, or train this method again with python -m bench.train"
-        rows = records(path, ITERATION, OPTIONAL_ITERATION, NUMBERS, again)
+        rows = log_lines(path)
         if not rows:
             continue
         frame = pd.DataFrame(rows)

@@ -22,13 +22,16 @@ from bench.verdicts import score_identity
 from bench.weights import Weights, inspect
 from bench.work import CURVE, FINAL, Evaluation, PictureSet
 from htgrpo.errors import UserError
+from htgrpo.files import content_sha256
+from htgrpo.run_files import NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
-META_KEYS = ("identity", "benchmark", "version", "setting", "scorer", "prompt_set_sha256", "expected_images", "policy", *RULE)
+META_KEYS = ("identity", "benchmark", "version", "setting", "scorer", "prompt_set_sha256", "expected_images", "verdicts_sha256",
+             "policy", *RULE)
 PICTURE_KEYS = ("identity", "policy_sha256", "pictures", "setting", "prompt_set_sha256", "images")
 OPEN = ("auto", "")
 """Settings whose meaning depends on the machine or the weights; what they meant is recorded with the pictures only."""
@@ -111,6 +114,8 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
     if scored.setting == CURVE and request.curve:
         request, config, known = _of_curve(request, config, known, meta)
     here = known.get(scored.benchmark)
+    if scored.path.is_file() and content_sha256(scored.path) != meta["verdicts_sha256"]:
+        scored.findings.mismatches.append(f"{scored.name(scored.path)}: {NOT_AS_WRITTEN}")
     _check_names(scored, meta)
     if here is not None and here.benchmark.version == meta["version"]:
         _check_rule(scored, meta, here.benchmark)

@@ -12,7 +12,7 @@ from bench import machine
 from bench.complete import begin, mark_complete, working
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
-from bench.images import MANIFEST, META, clear, identity_of
+from bench.images import MANIFEST, META, clear, identity_of, manifest
 from bench.jobs import Ended
 from bench.presets import MAIN
 from bench.progress import make_progress
@@ -22,7 +22,7 @@ from bench.selection import select_all
 from bench.verdicts import sweep
 from bench.work import FINAL, SCORE, Evaluation, Job, Target
 from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, atomic_write_text, sha256_file, sha256_json
+from htgrpo.files import atomic_json, atomic_write_text, content_sha256, sha256_file, sha256_json
 from htgrpo.pictures import CONVERSION
 
 if TYPE_CHECKING:
@@ -134,6 +134,15 @@ def execute(given: Given, root: Path, options: "Options") -> int:
             mark_complete(run, run.request(), options.stages)
         status = "incomplete" if any(one.missing for one in ended) else "complete"
         return finish(run, options, status, ended, REMEDY) if ranks.is_main else 0
+
+
+def changed(run: RunDir) -> list[Path]:
+    """Given pictures of a run that are gone or no longer those that were scored; none in a run of policies."""
+    if Given.of_run(run) is None:
+        return []
+    recorded = {folder / record["file"]: record["sha256"] for folder in sorted(run.root.glob("images/*/*/*"))
+                for record in manifest(folder).values()}
+    return [path for path, sha256 in recorded.items() if not path.is_file() or content_sha256(path) != sha256]
 
 
 def _joined(old: Given | None, new: Given) -> Given:

@@ -1,5 +1,6 @@
 """What a careless hand, or a careful forger, does to the files of a run."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -32,8 +33,12 @@ def drop_line(path: Path, number: int) -> None:
 
 
 def reseal(run: Path) -> None:
-    """What a careful forger does: complete.json, and the list of every checkpoint, agrees with the files as they are now."""
+    """What a careful forger does: complete.json, the list of every checkpoint and the hashes of verdicts agree with the files
+    as they are now."""
     sealing.reseal(run / "train")
+    for path in run.glob("verdicts/*/*/*.jsonl"):
+        with contextlib.suppress(ValueError):  # a damaged meta file stays one
+            sealing.rehash(path)
     about = json.loads((run / FILE).read_text())["about"]
     names = [name for name in RunDir(run).files()[0] if name != FILE and not name.startswith("report/")]
     (run / FILE).write_text(Seal(MADE_BY, {name: sha256_file(run / name) for name in names}, about).text)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import check, score
+from bench import report as reporting
 from bench.checking import report
 from htgrpo.files import read_jsonl
 from tests.bench.tampering import drop_line, edit, edit_line
@@ -50,6 +51,16 @@ def swap(run: Path) -> None:
 
 def score_of(number: int):
     return lambda run: edit_line(run / VERDICTS, number, lambda record: record.update(score=0.5, status="ok"))
+
+
+def test_a_report_warns_of_pictures_that_are_others_now(run, capsys):
+    one, *_, other = sorted((run.parent / "one").glob("*.png"))
+    assert leave(reporting.main, [str(run)]) == 0 and "warning" not in capsys.readouterr().err
+    one.write_bytes(other.read_bytes())
+    other.unlink()
+    assert leave(reporting.main, [str(run)]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert ("first of 2 such" in line) and (one.name in line or other.name in line)
 
 
 TAMPERINGS = {

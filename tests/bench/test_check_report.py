@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import check
 from bench.checking import report
 from bench.checking.findings import Findings
 from bench.rundir import RunDir
 from tests.bench.tampering import edit
+from tests.bench.tiny_runs import run_compare
 from tests.sealing import reseal
 
 BASE = "verdicts/embedded_geneval/main/base"
@@ -26,6 +28,13 @@ def test_mixed_identities_make_no_report(run):
     findings = Findings()
     report.check_report(RunDir(run), RunDir(run).config(), True, findings)
     assert [line for line in findings.mismatches if "cannot be made from these records" in line and "different scorer" in line]
+
+
+def test_a_report_with_a_view_at_equal_seconds_is_made_again_with_it(policy, tmp_path):
+    run = tmp_path / "run"
+    run_compare(policy, run, "--methods", "ht,pretrain", "--limit", "2", budget="iterations:2,seconds")
+    assert (run / "equal_seconds.json").is_file()
+    assert check.check(run).mismatches == []
 
 
 @pytest.fixture

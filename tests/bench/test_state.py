@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from bench import check, compare, pipeline, report
+from bench.checking.chain import check_scores
+from bench.checking.findings import Findings
 from bench.complete import FILE, begin, is_complete, sealed, working
 from bench.rundir import RunDir
+from bench.views import _clock, _last_within
 from htgrpo.errors import UserError
+from reports.load import load_run
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
@@ -165,11 +169,15 @@ def test_overwriting_a_training_leaves_the_others_and_strangers(run):
     assert not (run / "train/ht").exists() and (run / "train/pretrain/seed0/metrics.jsonl").is_file()
 
 
+LINE = {"iteration": 1, "forwards": 2, "forwards_total": 2}
 WRONG = {
     "config.json": [("methods", None), ("seeds", "0"), ("seeds", ["0"]), ("train", []), ("settings", {"main": 3}), ("limit", "7"),
                     ("prompt_sets", []), ("checkpoints", {"a": [{"path": 1}]}), ("versions", 3), ("text", None),
-                    ("train", {"ht": {"lr": "x"}}), ("train", {"ht": {"nonsense": 1}}), ("curve", None), ("benchmarks", [3])],
-    f"{VERDICTS}.meta.json": [("policy", []), ("categories", None), ("scale", "1"), ("expected_images", "7"), ("scorer", 3)],
+                    ("train", {"ht": {"lr": "x"}}), ("train", {"ht": {"nonsense": 1}}), ("curve", None), ("benchmarks", [3]),
+                    ("titles", 3), ("choices", {"methods": [1]}), ("choices", {"world": "", "tuning": {}, "methods": {}}),
+                    ("earlier_versions", [3]), ("claim", {"benchmark": 1}), ("budget", 3)],
+    f"{VERDICTS}.meta.json": [("policy", []), ("categories", None), ("scale", "1"), ("expected_images", "7"), ("scorer", 3),
+                              ("published", {"prompts": "x"}), ("axes", ["a"]), ("note", 3)],
     FILE: [("about", {"stamps": {}}), ("files", []), ("files", {"a": None})],
 }
 
@@ -189,15 +197,29 @@ def test_json_of_a_wrong_kind_gives_one_sentence(run, policy, name, key, value, 
 
 
 @pytest.mark.parametrize(("line", "told"), [
-    ({"iteration": 1, "reward_mean": "high"}, "reward_mean is 'high'"), ({"iteration": "1"}, "iteration is '1'"),
-    ({"iteration": 1, "entropy_by_rank": [1.0, "x"]}, "entropy_by_rank is"), ({}, "lacks iteration"), ([], "no object"),
+    ({**LINE, "reward_mean": "high"}, "reward_mean is 'high'"), ({"iteration": "1"}, "iteration is '1'"),
+    ({"iteration": 1, "forwards": 2}, "lacks forwards_total"), ({**LINE, "forwards": 1.5}, "forwards is 1.5"),
+    ({**LINE, "entropy_by_rank": [1.0, "x"]}, "entropy_by_rank is"), ({}, "lacks iteration"), ([], "no object"),
 ])
-def test_a_log_of_a_wrong_kind_gives_one_sentence(run, line, told, capsys):
+def test_a_log_of_a_wrong_kind_gives_one_sentence(run, policy, line, told, capsys):
     (run / FILE).unlink()
     path = run / "train/ht/seed0/metrics.jsonl"
     path.write_text(json.dumps(line) + "\n" + path.read_text())
     assert leave(report.main, [str(run)]) == 2
     assert told in capsys.readouterr().err
+    assert leave(compare.main, arguments(policy, run, "--methods", "ht,pretrain")) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("line", "told"), [
+    ({"iteration": 2}, "lacks seconds_total"), ({"iteration": 2, "seconds_total": "x"}, "seconds_total is 'x'"),
+    ({"iteration": 1, "seconds_total": 1.0}, "lacks the time of iteration 2"),
+])
+def test_times_of_a_wrong_kind_give_one_sentence(run, line, told):
+    training = RunDir(run).train("ht", 0)
+    (training / "timing.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(UserError, match=f"timing.jsonl.*{told}"):
+        _last_within(_clock(RunDir(run), "ht", 0), training, 9.0)
 
 
 def test_equal_commands_at_once_all_end_well(run, policy):
@@ -218,3 +240,27 @@ def test_files_of_a_run_can_be_read_by_others(finished):
         if path.name != ".lock":
             wanted = (0o777 if path.is_dir() else 0o666) & ~before
             assert path.stat().st_mode & 0o777 == wanted, path
+
+
+def test_verdicts_that_were_edited_in_an_unsealed_run_are_judged_again(run, policy, no_report, capsys):
+    before = (run / f"{VERDICTS}.jsonl").read_bytes()
+    (run / FILE).unlink()
+    (run / f"{VERDICTS}.jsonl").write_text(before.decode().replace('"score": 0.0', '"score": 1.0'))
+    assert (run / f"{VERDICTS}.jsonl").read_bytes() != before
+    with pytest.raises(UserError, match=r"base.jsonl' is not as it was written .* delete it, and the same command judges again"):
+        load_run(run)
+    findings = Findings()
+    one = RunDir(run)
+    check_scores(one, one.request(), one.config(), {}, findings)
+    assert any(line.startswith(f"{VERDICTS}.jsonl: is not as it was written") for line in findings.mismatches)
+    assert compare.main(arguments(policy, run, "--methods", "ht,pretrain")) == 0
+    assert (run / f"{VERDICTS}.jsonl").read_bytes() == before
+
+
+def test_no_claim_is_named_after_the_scores_are_known(run, policy, no_report, capsys):
+    (run / FILE).unlink()
+    edit(run / "config.json", lambda config: config.update(claim=None))
+    assert leave(compare.main, arguments(policy, run, "--methods", "ht,pretrain", "--claim", "embedded_dpg")) == 2
+    assert "was scored before anybody named a claim: leave --claim out" in capsys.readouterr().err
+    assert compare.main(arguments(policy, run, "--methods", "ht,pretrain")) == 0
+    assert RunDir(run).request().claim is None

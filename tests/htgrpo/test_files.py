@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,18 @@ def test_a_large_file_that_changes_is_read_again(tmp_path):
     assert files.content_sha256(path) == files.sha256_file(path)
     path.write_bytes(b"1" + bytes(files.LARGE - 1))
     assert files.content_sha256(path) == files.sha256_file(path)
+
+
+def test_a_small_file_is_read_once_when_it_has_settled_and_again_when_it_changes(tmp_path, monkeypatch):
+    path, read = tmp_path / "x", []
+    monkeypatch.setattr(files, "sha256_file", lambda path: read.append(path) or Path(path).read_text())
+    for text in ("a", "b", "c"):  # within one tick of the clock, perhaps
+        path.write_text(text)
+        assert files.content_sha256(path) == text
+    monkeypatch.setattr(files, "SETTLED", 0)
+    assert [files.content_sha256(path), files.content_sha256(path)] == ["c", "c"] and len(read) == 4
+    path.write_text("longer")
+    assert files.content_sha256(path) == "longer"
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.sealing import rehash
+
 GRID = (4, 6)
 
 
@@ -20,6 +22,7 @@ def rewrite(path: Path, change) -> None:
     """Applies `change` to every record of a file of JSON lines."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(change(line)) + "\n" for line in lines))
+    rehash(path)
 
 
 def add_boxes(root: Path) -> None:
@@ -64,6 +67,7 @@ def add_benchmark(root: Path, name: str, change_record, **meta) -> None:
         rewrite(folder / path.name, change_record)
         old = json.loads(path.with_suffix(".meta.json").read_text())
         (folder / path.name).with_suffix(".meta.json").write_text(json.dumps({**old, "benchmark": name, **meta}))
+        rehash(folder / path.name)
 
 
 def as_given(root: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.sealing import rehash
+
 SHA = "0" * 64
 CATEGORIES = ["single_object", "two_object", "counting", "colors", "position", "color_attr"]
 KINDS = ["entity", "attribute", "relation"]
@@ -127,6 +129,7 @@ def _verdicts(root, benchmark, setting, policy, categories, prompts, samples, ga
     folder = root / "verdicts" / benchmark / setting
     _json(folder / f"{policy['name']}.meta.json", meta)
     (folder / f"{policy['name']}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rehash(folder / f"{policy['name']}.jsonl")
 
 
 def picture(path: Path, score: float, rng: np.random.Generator) -> None:

@@ -18,6 +18,7 @@ from reports.load import load_run
 from reports.stats import Interval
 from tests.reports.enriched import add_benchmark, as_given, rewrite
 from tests.reports.synthetic import write_run
+from tests.sealing import rehash
 
 
 def results_of(root):
@@ -133,6 +134,7 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
         told = {"name": policy, "method": method, "train_seed": seed, "iteration": step, "forwards": step, "milestone": "curve"}
         meta |= {"expected_images": len(lines), "policy": told, "prompt_set_sha256": "other", "setting": {"steps": 8, "samples": 1}}
         (curve / f"{policy}.meta.json").write_text(json.dumps(meta))
+        rehash(curve / f"{policy}.jsonl")
     run, results = results_of(root)
     assert [r.block.key for r in results] == ["geneval/main/forwards:6000"]
     found = held_out(run)

@@ -8,6 +8,7 @@ import pytest
 from htgrpo.errors import UserError
 from reports.build import build
 from tests.reports.synthetic import write_run
+from tests.sealing import rehash
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ def _edit(root: Path, name: str, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
+    rehash(path)
 
 
 def _meta(root: Path, policy: str, scorer: dict) -> None:

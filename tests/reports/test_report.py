@@ -18,6 +18,7 @@ from reports.build import build
 from reports.costs import costs
 from reports.load import load_run
 from tests.reports.synthetic import write_run
+from tests.sealing import rehash
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +211,7 @@ def test_missing_images_and_unscored_seeds_count_against_coverage(tmp_path):
     folder = root / "verdicts" / "geneval" / "main"
     path = folder / "a-seed0.jsonl"
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
+    rehash(path)
     for name in (
         "b-seed1.jsonl",
         "b-seed1.meta.json",
