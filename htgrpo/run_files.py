@@ -42,7 +42,7 @@ META = {
                "milestone": str},
 }
 OPTIONAL_META = {
-    "identity": str, "axes": dict[str, str], "note": str, "published": {"prompts": int, "pictures": int}, "pictures": str,
+    "identity": str, "axes": dict[str, str], "note": str, "published": dict[str, int], "pictures": str,
     "of_policy": bool,
 }
 RECORD = {"prompt_id": str, "sample": int, "category": str, "status": str, "score": float | None}
