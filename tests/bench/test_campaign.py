@@ -160,8 +160,8 @@ def test_every_damage_changes_the_file():
 def test_a_cell_outside_its_limits_is_found(monkeypatch):
     narrow = statistics.Cell("coverage", "g", "n", lambda trials, generator: 0.92)
     monkeypatch.setattr(statistics, "cells", lambda: iter([narrow]))
-    (case,) = statistics.cases(0, 100)
-    assert case.trials == 500 and [fault.kind for fault in case.run(None, None).faults] == ["outside"]
+    (case,) = statistics.cases(0, 1000)
+    assert case.trials == 5000 and [fault.kind for fault in case.run(None, None).faults] == ["outside"]
 
 
 def test_a_crowd_of_clients_is_answered(tmp_path, monkeypatch):
