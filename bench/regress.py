@@ -82,14 +82,15 @@ def main(argv: list[str] | None = None) -> int:
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
     from bench.weights import EMBEDDED, inspect
-    from htgrpo.errors import UserError
+    from htgrpo.errors import UserError, suggest
     from htgrpo.registry import METHODS
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
     inspect(args.policy or EMBEDDED)
     for name in args.methods or ():
-        METHODS.check(name)
+        if name not in METHODS.names():
+            raise suggest(name, METHODS.names(), "method in --methods")
 
 
 def _detect(args: argparse.Namespace) -> int:
