@@ -218,7 +218,7 @@ def caution(seeds: int, level: float) -> float:
     """How many times the seeds' part of the variance counts in the degrees of freedom of a two-sided test at `level`.
 
     (t / z) ** 1.5, with Student's quantile of seeds - 1 degrees of freedom over the normal one, keeps the worst case over all
-    parts that seeds may have within 10 % of the level, from 5 % down to 0.1 % and from 3 seeds on (tests/reports/test_coverage.py
+    parts that seeds may have within 12 % of the level, from 5 % down to 0.1 % and from 3 seeds on (tests/reports/test_coverage.py
     integrates it): 3.2 for 3 seeds at 5 %, 11 at 0.5 %; 1.3 for 8 seeds at 5 %.
     """
     return float(-student(level / 2, seeds - 1) / special.ndtri(level / 2)) ** 1.5
