@@ -98,9 +98,9 @@ def main(argv: list[str] | None = None) -> int:
 def chosen(asked: list[str], data: dict[str, Any]) -> list[str]:
     """The studies asked for, in the paper's order; all by default. Raises UserError for an unknown one."""
     wanted = [name.upper() for name in asked]
-    for name in wanted:
+    for given, name in zip(asked, wanted, strict=True):
         if name not in data["studies"]:
-            raise suggest(name, data["studies"], "study")
+            raise suggest(given, data["studies"], "study", "STUDY")
     return [name for name in data["studies"] if not wanted or name in wanted]
 
 

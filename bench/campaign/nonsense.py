@@ -34,6 +34,7 @@ KINDS: dict[str, tuple[str, ...]] = {
                    "²=nowhere"),
     "file": (*FOLDER, "WORK"),
     "new": (*NEW, "FILE", "WORK"),
+    "new or kept": (*NEW, "FILE"),
     "new file": ("", "/dev/null/x", "/proc/x", "a" * 300, "FILE/x", "FILE", "WORK"),
     "setting": PAIR,
     "picture setting": ("", "=", "lr=1", "ht.lr=1", "ht.alpha=0.5", "main.samples=0", "main.samples=²", "main.steps=-1",
@@ -80,7 +81,7 @@ OWN = {
     ("text", "--checkpoint"): "weights", ("score", "--prompts"): "file", ("generate", "--set"): "picture setting",
     ("score", "--set"): "picture setting", ("verify_scorer", "--images"): "folder", ("speed", "--out"): "new file",
     ("card", "--out"): "new file", ("regress", "--baseline"): "new file", ("regress", "--setting"): "free",
-    ("regress", "--subset"): "free", ("tune", "--jobs"): "whole", ("campaign", "--jobs"): "whole", ("paper", "--out"): "new",
+    ("regress", "--subset"): "free", ("tune", "--jobs"): "whole", ("campaign", "--jobs"): "whole", ("paper", "--out"): "new or kept",
 }
 """Where a command's flag takes something else than the same flag elsewhere."""
 COMMANDS: dict[str, list[str]] = {
