@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
     args = parser().parse_args(argv)
     servers.use_servers(args.scorer_url)
-    names = [name if name in servers.servers() else registry.SCORERS.check(name) for name in args.scorers] or servers.names()
+    names = [name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers] or servers.names()
     device = args.device or _device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:

@@ -204,7 +204,7 @@ def _methods(asked: list[str] | None, default: list[str], named: dict[str, list[
     names = asked or ([] if named else default)
     for name in names:
         if name not in named and name != BASE and name not in METHODS.names():
-            raise suggest(name, [*METHODS.names(), BASE], "method")
+            raise suggest(name, [*METHODS.names(), BASE], "method", "--methods")
     return [name for name in names if name != BASE and name not in named]
 
 

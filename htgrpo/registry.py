@@ -33,10 +33,10 @@ class Registry:
         """All registered names, sorted."""
         return sorted(self._entries)
 
-    def check(self, name: str) -> str:
-        """`name` if it is registered; raises UserError with the nearest name otherwise. Imports nothing."""
+    def check(self, name: str, where: str = "") -> str:
+        """`name`, given in `where`, if it is registered; raises UserError with the nearest name otherwise. Imports nothing."""
         if name not in self._entries:
-            raise suggest(name, self._entries, self.noun)
+            raise suggest(name, self._entries, self.noun, where)
         return name
 
     def get(self, name: str) -> Any:

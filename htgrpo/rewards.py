@@ -47,11 +47,11 @@ def parse_weights(spec: str, flag: str = "rewards") -> dict[str, float]:
     """`name=weight,…` (a bare name weighs 1) as a dictionary. Raises UserError for anything else."""
     weights: dict[str, float] = {}
     for part in filter(None, (p.strip() for p in spec.split(","))):
-        name, _, weight = part.partition("=")
+        name, equals, weight = part.partition("=")
         if not name.strip():
             raise UserError(f"{flag} has the part {shown(part)} without a name: write name=weight, such as objects=1,tidiness=0.5")
         try:
-            weights[name] = Number(-1e6, 1e6)(weight, "a weight") if weight else 1.0
+            weights[name] = Number(-1e6, 1e6)(weight, "a weight") if equals else 1.0
         except UserError:
             raise UserError(f"{flag} has the weight {shown(part)}, which is not a number from -1e6 to 1e6: write name=weight, "
                             "such as objects=1,tidiness=0.5") from None

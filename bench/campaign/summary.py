@@ -1,5 +1,6 @@
 """What a campaign found, as Markdown, and what its folder is for."""
 
+import contextlib
 import os
 import platform
 from collections import Counter
@@ -40,7 +41,10 @@ def settle(root: Path, seed: int, trials: int) -> None:
 
 def check_copy(path: Path) -> None:
     """Raises UserError where a copy of the summary has no place."""
-    if not path.is_file() or MARK not in path.read_text("utf-8").splitlines():
+    marked = False
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        marked = path.is_file() and MARK in path.read_text("utf-8").splitlines()
+    if not marked:
         raise UserError(f"--copy {str(path)!r} is no file with a line {MARK!r}, below which the summary is written: add that line")
 
 

@@ -64,7 +64,7 @@ def read_records(path: Path) -> list[Record]:
 def _read(path: Path, readers: "dict[str, Reader]") -> list[Record]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UserError(f"prompts are read from {', '.join(readers)} files, not from {path.name!r}: rename it by what it holds")
+        raise UserError(f"prompts are read from {', '.join(readers)} files, not from {str(path)!r}: rename it by what it holds")
     records = reader(read_text(path), repr(str(path)))
     if not records:
         raise UserError(f"{str(path)!r} holds no prompts: write one a line")

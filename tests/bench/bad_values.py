@@ -77,7 +77,7 @@ def _views(kind, places):
 
 
 def _reward(kind, places):
-    return ["", ",", "=1", "objects=²", "objects=nan", "objects=inf", "objects=1e400", "objects=lots", "objects=1_0", "objects=1=1",
+    return ["", ",", "=1", "objects=²", "objects=nan", "objects=inf", "objects=1e400", "objects=lots", "objects=", "objects=1_0", "objects=1=1",
             "objects=" + "9" * 90, "x" * 5000, *NOT_TEXT]
 
 
