@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from htgrpo.base.values import Number
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Updates, at_least_one, uniform
-from htgrpo.values import Number
 
 if TYPE_CHECKING:
     import torch

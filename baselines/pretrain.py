@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from htgrpo.base.options import require
+from htgrpo.base.values import Whole
 from htgrpo.interface import Method, RolloutGroup, Update, Updates
-from htgrpo.options import require
-from htgrpo.values import Whole
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from htgrpo.learner import Iteration, Setup
+    from htgrpo.training.learner import Iteration, Setup
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class PretrainLearner:
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
         """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step does."""
-        from htgrpo.learner import Iteration
-        from htgrpo.pretraining import masked_batch
-        from htgrpo.rng import generator
+        from htgrpo.base.rng import generator
+        from htgrpo.training.learner import Iteration
+        from htgrpo.training.pretraining import masked_batch
 
         on_phase("update")
         started = time.perf_counter()
@@ -66,7 +66,7 @@ class PretrainLearner:
 
     def _backward(self, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor) -> float:
         """The loss of a batch that all ranks share; adds this rank's part of its gradient."""
-        from htgrpo.pretraining import masked_backward
+        from htgrpo.training.pretraining import masked_backward
 
         ranks, part = self.setup.ranks, 0.0
         mine = ranks.share(list(range(len(codes))))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from htgrpo.base.options import require
+from htgrpo.base.values import Whole
 from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update, Updates
-from htgrpo.options import require
-from htgrpo.values import Whole
 
 if TYPE_CHECKING:
     import torch

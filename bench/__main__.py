@@ -3,9 +3,9 @@
 import sys
 from importlib import import_module
 
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import OneOf
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import OneOf
 
 COMMANDS = {
     "compare": "train methods, generate, score and report: the main job",

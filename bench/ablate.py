@@ -6,15 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import arguments, estimate, kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.cost import estimate
+from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
 
 if TYPE_CHECKING:
-    from bench.jobs import Ended
-    from bench.request import Request
-    from bench.running import Options
+    from bench.ask.options import Options
+    from bench.ask.request import Request
+    from bench.run.jobs import Ended
 
 PRESET = "ablations"
 DESCRIPTION = """\
@@ -24,7 +25,7 @@ Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
   A2  how the updates are divided over the stages      A5  credit weights and context
   A3  annealing of the random subsets
 
-A variant is HT-GRPO with some options changed (bench/presets/ablations.json). Every distinct variant is trained once, however many
+A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained once, however many
 studies it stands in, from the same weights with the same seeds, and is compared on the same prompts and noise with the paper's
 default, 2:4:2. The report has a table and a figure per study, and says of each of the paper's findings whether it holds, fails or
 stays unresolved here, with the interval and the smallest difference that could have been seen.
@@ -66,16 +67,16 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench import machine
-    from bench.presets import read
-    from bench.running import Options
-    from bench.work import GENERATE, SCORE, TRAIN
+    from bench.ask import machine
+    from bench.ask.options import Options
+    from bench.ask.presets import read
+    from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
-    from bench.pipeline import say
-    from bench.variants import run_all
+    from bench.run.pipeline import say
+    from bench.run.variants import run_all
     from reports.ablations import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
@@ -116,11 +117,11 @@ def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str,
 
 
 def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[str]) -> "tuple[str, dict[str, Request]]":
-    """A hash of the settings, and one request per variant. Raises UserError as bench.request does, and for a --set of an option
+    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.request does, and for a --set of an option
     that the studies change."""
-    from bench.budgets import training_budget
-    from bench.request import from_arguments
-    from htgrpo.files import sha256_json
+    from bench.ask.asked import from_arguments
+    from bench.ask.budgets import training_budget
+    from htgrpo.base.files import sha256_json
 
     method, taken = data["method"], data["default"]["options"]
     for text in args.set:
@@ -143,7 +144,7 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
 
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
-    from htgrpo.folders import check_place
+    from htgrpo.base.folders import check_place
     from reports.ablations import RECORD
 
     if not (root / RECORD).is_file():
@@ -154,8 +155,8 @@ def _check_root(root: Path) -> None:
 
 def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...]) -> bool:
     """Whether nothing is left to do, found without loading torch."""
-    from bench.complete import is_complete
-    from bench.rundir import RunDir
+    from bench.record.complete import is_complete
+    from bench.record.rundir import RunDir
     from reports.ablations import VARIANTS
 
     return all(is_complete(RunDir(root / VARIANTS / name), request, stages) for name, request in requests.items())
@@ -163,7 +164,7 @@ def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...
 
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
-    from htgrpo.files import atomic_json
+    from htgrpo.base.files import atomic_json
     from reports.ablations import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
@@ -174,10 +175,10 @@ def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
 
 def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> int:
     """Prints what would be done. Writes nothing."""
-    from bench import machine
-    from bench.pipeline import say
-    from bench.running import check, device_of
-    from bench.variants import plan_all
+    from bench.ask import machine
+    from bench.ask.options import check, device_of
+    from bench.run.pipeline import say
+    from bench.run.variants import plan_all
     from reports.ablations import VARIANTS
 
     if not machine.is_main_process():
@@ -203,7 +204,7 @@ def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> 
 
 def _finish(root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]) -> int:
     """Prints the report and what went wrong; returns the exit code."""
-    from bench.pipeline import say
+    from bench.run.pipeline import say
     from reports.ablation_build import build
 
     failed = {one.job.name: one.sentence for one in ended if one.sentence}

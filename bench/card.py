@@ -9,9 +9,9 @@ sent anywhere.
 
 from pathlib import Path
 
-from bench import kinds
-from bench.cli import run_main
-from bench.flags import Parser
+from bench.ask import kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
 
 FILE = "README.md"
 MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
@@ -30,9 +30,9 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Writes the card; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.card_facts import collect
-    from htgrpo.errors import UserError
-    from htgrpo.files import atomic_write_text
+    from bench.record.card import collect
+    from htgrpo.base.errors import UserError
+    from htgrpo.base.files import atomic_write_text
 
     out = args.out or args.checkpoint / FILE
     facts = collect(str(args.checkpoint), args.run)
@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _list(card: Path) -> None:
     """Adds a card that lies in a checkpoint to the files that the run around it lists."""
-    from bench.card_facts import run_around
-    from bench.complete import record_again
-    from bench.rundir import PATIENCE, RunDir
+    from bench.record.card import run_around
+    from bench.record.complete import record_again
+    from bench.record.rundir import PATIENCE, RunDir
 
     root = run_around(card.parent)
     if root is not None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
 
 if TYPE_CHECKING:
     from bench.checking.findings import Findings
@@ -57,16 +57,15 @@ def main(argv: list[str] | None = None) -> int:
 
 def check(root: Path) -> "Findings":
     """What there is to say about the run in `root`. Reads only."""
+    from bench.ask.request import Request
     from bench.checking.chain import check_scores, load_benchmarks
     from bench.checking.findings import Findings
     from bench.checking.report import check_report
     from bench.checking.seal import check_complete
     from bench.checking.training import check_trainings
-    from bench.given.scoring import KIND
-    from bench.request import Request
-    from bench.rundir import CONFIG, RunDir
-    from htgrpo.errors import UserError
-    from htgrpo.run_files import read_config
+    from bench.record.rundir import CONFIG, GIVEN, RunDir
+    from htgrpo.base.errors import UserError
+    from htgrpo.base.run_files import read_config
 
     run, findings = RunDir(root), Findings()
     try:
@@ -77,7 +76,7 @@ def check(root: Path) -> "Findings":
         check_complete(run, findings)
         return findings
     check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
-    if config.get("kind") != KIND:  # given pictures have no training
+    if config.get("kind") != GIVEN:  # given pictures have no training
         check_trainings(run, request, findings)
     whole = not findings.missing
     check_complete(run, findings)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import Names
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import Names
 
 DESCRIPTION = """\
 Which method trains the policy better, on which benchmark, and is the difference real?
@@ -68,9 +68,9 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.pipeline import Options, execute, say
-    from bench.request import from_arguments
-    from bench.work import GENERATE, REPORT, SCORE, TRAIN
+    from bench.ask.asked import from_arguments
+    from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
+    from bench.run.pipeline import Options, execute, say
 
     parsed = from_arguments(args)
     for remark in parsed.remarks:

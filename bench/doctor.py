@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.arguments import add_json, add_scorers
-from bench.cli import run_main
-from bench.flags import Parser
-from bench.kinds import Device
+from bench.ask.arguments import add_json, add_scorers
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.ask.kinds import Device
 from bench.scorers import registry, servers
-from htgrpo.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own

@@ -7,11 +7,11 @@ Adapters (tuning=lora) are added to the weights they were trained on. A checkpoi
 state. Weights of the embedded world keep that world's format.
 """
 
-from bench import kinds
-from bench.arguments import BACKBONE
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import OneOf
+from bench.ask import kinds
+from bench.ask.arguments import BACKBONE
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import OneOf
 
 MADE_BY = "python -m bench.export"
 DTYPES = ("float32", "bfloat16", "float64")
@@ -33,21 +33,21 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Writes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.folders import check_place, check_replaceable
+    from htgrpo.base.folders import check_place, check_replaceable
 
     check_place(args.out)
     check_replaceable(args.out, MADE_BY, args.overwrite)
-    from htgrpo.model_files import open_model
+    from htgrpo.policies.model_files import open_model
 
     model = open_model(args.checkpoint)
-    from htgrpo import lora
-    from htgrpo.policies import load_policy
+    from htgrpo.policies import lora
+    from htgrpo.policies.storage import load_policy, save_policy
 
     dtype = args.dtype or stored_dtype(model)
     policy = load_policy(args.checkpoint, backbone=args.backbone, dtype=dtype)
     adapters = sum(1 for _ in lora.adapted(policy.net))
     lost = lora.merge(policy.net)
-    policy.save(args.out, MADE_BY, args.overwrite)
+    save_policy(policy, args.out, MADE_BY, args.overwrite)
     merged = f", {adapters} adapters merged, of whose change rounding lost {100 * lost:.2g} %" if adapters else ""
     print(f"policy written to {args.out} ({dtype}{merged})")
     return 0
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def stored_dtype(model) -> str:
     """What the weights of a ModelFolder are stored in, or those below its adapter, as their configuration says."""
-    from htgrpo.model_files import ADAPTER, EMBEDDED, open_model
+    from htgrpo.policies.model_files import ADAPTER, EMBEDDED, open_model
 
     if model.kind == ADAPTER:
         return stored_dtype(open_model(model.base["source"], model.base["revision"] or None))

@@ -13,14 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import kinds
-from bench.assets import FOLDER, Asset, Source, cache_folder, find, has_content, manifest, named
-from bench.cli import run_main
-from bench.extract import make
-from bench.flags import Parser
-from htgrpo.errors import EXIT_OK, EXIT_USAGE, UserError
-from htgrpo.files import explained, make_folder
-from htgrpo.values import OneOf
+from bench.ask import kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.sources.assets import FOLDER, Asset, Source, cache_folder, find, has_content, manifest, named
+from bench.sources.extract import make
+from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
+from htgrpo.base.files import explained, make_folder
+from htgrpo.base.values import OneOf
 
 RETRIES = 2
 """After a download that broke off or has other content."""

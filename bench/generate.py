@@ -1,8 +1,8 @@
 """Makes the pictures that a benchmark judges."""
 
-from bench.cli import run_main
-from bench.flags import Parser
-from bench.stages import stage_parser
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.run.stages import stage_parser
 
 DESCRIPTION = """\
 Makes the pictures that a benchmark judges: PNG files with a manifest, in RUN/images. Pictures that are there already, unchanged
@@ -21,8 +21,8 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Generates; returns the exit code."""
-    from bench.stages import run_stage
-    from bench.work import GENERATE
+    from bench.record.work import GENERATE
+    from bench.run.stages import run_stage
 
     lines = parser()
     return run_stage(lines.parse_args(argv), lines, (GENERATE,))

@@ -11,10 +11,10 @@ The folder passes the very checks that real weights pass, and says of itself tha
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import SEED, OneOf, Resolution, Whole
+from bench.ask import kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import SEED, OneOf, Resolution, Whole
 
 if TYPE_CHECKING:
     import torch
@@ -77,13 +77,13 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Makes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.options import require
+    from htgrpo.base.options import require
 
     given = {name: getattr(args, name) for name in SIZES}
     sizes = {name: SIZES[name][not args.tiny] if value is None else value for name, value in given.items()}
     require(sizes["d_model"] % (2 * sizes["n_heads"]) == 0, "--d-model", sizes["d_model"],
             f"it must be a multiple of twice --n-heads, {2 * sizes['n_heads']}")
-    from htgrpo.folders import check_place
+    from htgrpo.base.folders import check_place
 
     check_place(args.out)
     make(args.backbone, args.out, args.tiny, args.resolution, args.seed, sizes, args.overwrite)
@@ -98,10 +98,10 @@ def make(backbone: str, out: Path, tiny: bool = True, resolution: str | None = N
     grid for, and where `out` cannot be written."""
     from dataclasses import replace
 
-    from htgrpo.folders import atomic_dir
+    from htgrpo.base.folders import atomic_dir
+    from htgrpo.base.registry import BACKBONES
+    from htgrpo.base.rng import generator
     from htgrpo.policies.llada import Size
-    from htgrpo.registry import BACKBONES
-    from htgrpo.rng import generator
 
     record = BACKBONES.get(backbone)
     if resolution is None:
@@ -152,7 +152,7 @@ def random_weight(name: str, shape: "torch.Size", seed: int) -> "torch.Tensor":
     outputs and the head more."""
     import torch
 
-    from htgrpo.rng import generator
+    from htgrpo.base.rng import generator
 
     if len(shape) == 1:
         return torch.ones(shape, dtype=torch.bfloat16)

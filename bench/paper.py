@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.errors import EXIT_OK, UserError
-from htgrpo.values import OneOf
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
     from reports.paper_tables import Source
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
-    from htgrpo.folders import add_files
+    from htgrpo.base.folders import add_files
     from reports import paper_tables, paper_text
 
     ablations = [root for root in args.run if paper_tables.is_ablation(root)]
@@ -105,8 +105,8 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 
 def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
     """The settings of every run that table `key` shows, beside the paper's, by run."""
+    from bench.ask.presets import read
     from bench.paper_settings import of_paper, of_run
-    from bench.presets import read
     from reports.paper_settings import compared
     from reports.paper_tables import open_ablations
     from reports.paper_text import settings_markdown
@@ -128,7 +128,7 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
 
 def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:
     """Figure 4 as {"png", "pdf"}, and what it shows in words."""
-    from bench.presets import read
+    from bench.ask.presets import read
     from reports import ablation_build, ablation_figures, ablation_text
     from reports.ablations import NOTHING, unmeasured
     from reports.paper_tables import open_ablations
@@ -148,17 +148,17 @@ def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, by
 
 
 def command(backbone: str) -> list[str]:
-    """The command that starts the paper's experiment at full size on `backbone`, from bench/presets/paper_*.json."""
-    from bench.presets import read
+    """The command that starts the paper's experiment at full size on `backbone`, from bench/ask/presets/paper_*.json."""
+    from bench.ask.presets import read
 
     preset = read(f"paper_{backbone}")
-    words = ["accelerate", "launch", "--config_file", f"bench/launch/{preset['launch']}", "-m", "bench.compare"]
+    words = ["accelerate", "launch", "--config_file", f"bench/run/launch/{preset['launch']}", "-m", "bench.compare"]
     return words + ["--preset", "paper", "--backbone", backbone]
 
 
 def command_text(backbone: str, as_json: bool) -> str:
     """The command, what of it the paper gives, and what is our choice."""
-    from bench.presets import read
+    from bench.ask.presets import read
 
     preset: dict[str, Any] = read(f"paper_{backbone}")
     words = command(backbone)

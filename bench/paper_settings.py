@@ -6,12 +6,14 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.presets import MAIN, Setting, preset, read
-from bench.request import Request, from_arguments
-from htgrpo.errors import UserError
-from htgrpo.options import build
-from htgrpo.registry import METHODS
-from htgrpo.train_config import TrainConfig
+from bench.ask.asked import from_arguments
+from bench.ask.presets import Setting, preset, read
+from bench.ask.request import Request
+from bench.benchmarks.base import MAIN
+from htgrpo.base.errors import UserError
+from htgrpo.base.options import build
+from htgrpo.base.registry import METHODS
+from htgrpo.training.train_config import TrainConfig
 from reports.paper_settings import NOT_RECORDED
 
 if TYPE_CHECKING:

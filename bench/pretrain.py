@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
-from bench import kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.errors import EXIT_INCOMPLETE, UserError
-from htgrpo.options import require
-from htgrpo.values import SEED, Number, Whole
+from bench.ask import kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.options import require
+from htgrpo.base.values import SEED, Number, Whole
 
 MADE_BY = "python -m bench.pretrain"
 
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     require(args.d_model % (2 * args.n_heads) == 0, "--d-model", args.d_model,
             f"it must be a multiple of twice --n-heads, {2 * args.n_heads}")
-    from htgrpo.folders import atomic_dir, check_place, check_replaceable
+    from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
 
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
@@ -69,10 +69,11 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     from rich.console import Console
     from rich.progress import track
 
-    from htgrpo import cpu
-    from htgrpo.folders import atomic_dir
-    from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
-    from htgrpo.rng import generator
+    from htgrpo.base import cpu
+    from htgrpo.base.folders import atomic_dir
+    from htgrpo.base.rng import generator
+    from htgrpo.policies.storage import write_policy
+    from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
 
     cpu.tune(args.threads)
     size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
@@ -83,7 +84,7 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     log, started = [settings], time.perf_counter()
 
     def write(place: Path) -> None:
-        policy.with_net(average).write(place)
+        write_policy(policy.with_net(average), place)
         (place / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
 
     for step in track(range(1, args.steps + 1), "pre-training", console=Console(stderr=True)):
@@ -109,8 +110,8 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
     """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises UserError then."""
-    from htgrpo.files import explained
-    from htgrpo.folders import atomic_dir
+    from htgrpo.base.files import explained
+    from htgrpo.base.folders import atomic_dir
 
     try:
         with explained(out):

@@ -6,17 +6,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import Names
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import Names
 
 if TYPE_CHECKING:
-    from bench.regression.detector import Changes
-    from bench.regression.gate import Outcome
+    from bench.checking.regression.detector import Changes
+    from bench.checking.regression.gate import Outcome
     from reports.load import Run
 
-SHIPPED = Path(__file__).parent / "regression" / "baselines" / "embedded.json"
+SHIPPED = Path(__file__).parent / "checking" / "regression" / "baselines" / "embedded.json"
 DESCRIPTION = """\
 Without --gate: the change detector. Frozen prompts and seeds must give frozen tokens for every sampler, and for the policy after
 a tiny training of every method; frozen pictures must give frozen verdicts. In fp64 on one thread, to the last bit where the
@@ -59,7 +59,7 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one gate; returns the exit code."""
-    from htgrpo.errors import UserError
+    from htgrpo.base.errors import UserError
 
     lines = parser()
     args = lines.parse_args(argv)
@@ -81,9 +81,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
-    from bench.weights import EMBEDDED, inspect
-    from htgrpo.errors import UserError, suggest
-    from htgrpo.registry import METHODS
+    from bench.ask.weights import EMBEDDED, inspect
+    from htgrpo.base.errors import UserError, suggest
+    from htgrpo.base.registry import METHODS
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
@@ -94,10 +94,10 @@ def _check_policy(args: argparse.Namespace) -> None:
 
 
 def _detect(args: argparse.Namespace) -> int:
-    from bench.regression import detector, frozen
-    from bench.weights import EMBEDDED
-    from htgrpo.errors import EXIT_FAILED, EXIT_OK
-    from htgrpo.registry import METHODS
+    from bench.ask.weights import EMBEDDED
+    from bench.checking.regression import detector, frozen
+    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK
+    from htgrpo.base.registry import METHODS
 
     started, path, policy = time.perf_counter(), args.baseline or SHIPPED, args.policy or EMBEDDED
     if args.update:
@@ -129,8 +129,8 @@ def _print_changes(changes: "Changes", as_json: bool, what: str, seconds: float)
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from bench.regression import gate
-    from htgrpo.errors import EXIT_FAILED, EXIT_OK, UserError
+    from bench.checking.regression import gate
+    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK, UserError
 
     name, count = args.subset or (None, None)
     if args.update:
@@ -156,7 +156,7 @@ def _gate(args: argparse.Namespace) -> int:
 
 def _load(folder: Path) -> "Run":
     """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
-    from htgrpo.errors import EXIT_INCOMPLETE, UserError
+    from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
     from reports.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):

@@ -1,8 +1,8 @@
 """Builds the report of a run again from its files."""
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
 
 DESCRIPTION = """\
 Builds RUN/report from the files of a run, without loading a model: a table on the terminal, table.md, .csv and .tex, figures,
@@ -29,7 +29,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Reports; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.pipeline import Options, execute_report
+    from bench.run.pipeline import Options, execute_report
 
     return execute_report(args.run, Options((), as_json=args.json, allow_incomplete=args.allow_incomplete))
 

@@ -4,11 +4,11 @@ import argparse
 import re
 from pathlib import Path
 
-from bench import kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from bench.stages import stage_parser
-from htgrpo.values import OneOf, Text, Whole
+from bench.ask import kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.run.stages import stage_parser
+from htgrpo.base.values import OneOf, Text, Whole
 
 LAYOUTS = ("geneval", "dpg", "dpg-single", "dpg-grid", "folders", "flat")
 OF_IMAGES = {"layout", "prompts", "grid", "note", "allow_incomplete"}
@@ -51,8 +51,8 @@ Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@gen
 
 def main(argv: list[str] | None = None) -> int:
     """Scores; returns the exit code."""
-    from bench.stages import run_stage
-    from bench.work import SCORE
+    from bench.record.work import SCORE
+    from bench.run.stages import run_stage
 
     lines = parser()
     args = lines.parse_args(argv)
@@ -78,10 +78,10 @@ def parser() -> Parser:
 
 def _given(args: argparse.Namespace, lines: Parser):
     """(what is asked for, the run's folder) of given pictures; None for a run of policies. Raises UserError."""
-    from bench.given.scoring import Given
-    from bench.request import subset
-    from bench.rundir import RunDir
-    from htgrpo.errors import UserError
+    from bench.ask.asked import subset
+    from bench.record.rundir import RunDir
+    from bench.run.given import Given
+    from htgrpo.base.errors import UserError
 
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
@@ -104,9 +104,9 @@ def _given(args: argparse.Namespace, lines: Parser):
 
 def _folder(text: str, args: argparse.Namespace):
     """One --images."""
-    from bench.given.scoring import Folder
-    from bench.request import BASE
-    from htgrpo.errors import UserError
+    from bench.ask.request import BASE
+    from bench.run.given import Folder
+    from htgrpo.base.errors import UserError
 
     label, equals, path = text.partition("=")
     if not equals or "/" in label:
@@ -121,9 +121,9 @@ def _folder(text: str, args: argparse.Namespace):
 
 def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     """Scores and reports."""
-    from bench.given.scoring import execute
-    from bench.pipeline import Options
-    from bench.work import REPORT, SCORE
+    from bench.record.work import REPORT, SCORE
+    from bench.run.given import execute
+    from bench.run.pipeline import Options
 
     return execute(given, root, Options((SCORE, REPORT), args.device, None, None, args.dry_run, args.json,
                                         allow_incomplete=args.allow_incomplete, servers=tuple(args.scorer_url)))

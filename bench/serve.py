@@ -6,14 +6,14 @@ import signal
 import socket
 import sys
 
-from bench import kinds
-from bench.arguments import DTYPE
-from bench.cli import run_main
-from bench.flags import Parser
+from bench.ask import kinds
+from bench.ask.arguments import DTYPE
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
 from bench.scorers import registry
 from bench.scorers.servers import TOKEN
-from htgrpo.errors import EXIT_FAILED, UserError
-from htgrpo.values import OneOf, Text, Whole, refuse
+from htgrpo.base.errors import EXIT_FAILED, UserError
+from htgrpo.base.values import OneOf, Text, Whole, refuse
 
 DESCRIPTION = """\
 Serves one scorer over HTTP: JSON only, pictures in base64, with a health check at /health. It is asked with

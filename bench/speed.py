@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TypeVar
 
-from bench import arguments, kinds
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import Names, OneOf, Whole
+from bench.ask import arguments, kinds
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import Names, OneOf, Whole
 
 SIZES = {
     "embedded": {"group": 9, "steps": 8, "guidance": 2.0, "prompts": 6},
@@ -33,7 +33,7 @@ FASTER = "(busy)"
 """Stands in a table in place of a share above 100 %."""
 
 MEASURED = ("clip", "imagereward", "geneval", "hpsv3", "unipercept", "unifiedreward")
-"""Scorers that bench.random_scorers makes."""
+"""Scorers that bench.cost.random_scorers makes."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.scorers:
         lines.refuse_all_but(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
-    from htgrpo import cpu
+    from htgrpo.base import cpu
 
     if args.out:
-        from htgrpo.folders import check_file
+        from htgrpo.base.folders import check_file
 
         check_file(args.out, ("rates", "ways") if args.scorers else ("threads", "peak_gflops", "rows"))
     threads = args.threads or len(os.sched_getaffinity(0))
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = measure(args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
     result = {"size": args.size, "threads": threads, "peak_gflops": max(r.peak for r in rows), "rows": [asdict(r) for r in rows]}
     if args.out:
-        from htgrpo.files import atomic_json
+        from htgrpo.base.files import atomic_json
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else render(result))
     return 0
@@ -105,15 +105,15 @@ def measure_scorers(args: argparse.Namespace, threads: int) -> int:
     """Scorers instead of the policy."""
     import torch
 
-    from bench import speed_scorers
-    from bench.random_scorers import MAKERS
+    from bench.cost import speed_scorers
+    from bench.cost.random_scorers import MAKERS
 
     torch.set_num_threads(threads)
     names = list(MAKERS) if args.scorers == ["all"] else args.scorers
     device = "cuda" if torch.cuda.is_available() else "cpu"
     result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
     if args.out:
-        from htgrpo.files import atomic_json
+        from htgrpo.base.files import atomic_json
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else speed_scorers.render(result))
     return 0
@@ -151,13 +151,13 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
 
     import torch
 
-    from bench.sizes import policy_of
-    from htgrpo.engine import Engine, EngineConfig
+    from bench.cost.sizes import policy_of
+    from htgrpo.base.registry import METHODS
+    from htgrpo.base.rng import generator
     from htgrpo.interface import RolloutGroup
-    from htgrpo.registry import METHODS
-    from htgrpo.rng import generator
     from htgrpo.rollout import Rollouts, generate
     from htgrpo.samplers import RandomOrder
+    from htgrpo.training.engine import Engine, EngineConfig
 
     setting = SIZES[size]
     policy, texts = policy_of(size, prompts)

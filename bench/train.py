@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bench import arguments
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.values import SEED, Whole
+from bench.ask import arguments
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.values import SEED, Whole
 
 DESCRIPTION = """\
 Trains one method with one seed, into RUN/train/METHOD/seedN: metrics.jsonl, timing.jsonl, checkpoints that any loader can read.
@@ -38,10 +38,10 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Trains; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.pipeline import Options, execute
-    from bench.request import from_arguments
-    from bench.work import TRAIN
-    from htgrpo.errors import UserError
+    from bench.ask.asked import from_arguments
+    from bench.record.work import TRAIN
+    from bench.run.pipeline import Options, execute
+    from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")

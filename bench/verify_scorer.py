@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import kinds
-from bench.arguments import DTYPE
-from bench.cli import run_main
-from bench.flags import Parser
-from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
-from htgrpo.values import OneOf
+from bench.ask import kinds
+from bench.ask.arguments import DTYPE
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
+from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -117,7 +117,7 @@ def _drawn() -> tuple[list["Image.Image"], list[str], list[str]]:
 def _from_folder(folder: Path) -> tuple[list["Image.Image"], list[str], list[str]]:
     """The pictures of a folder, each with the prompt beside it. Raises UserError, also for one that cannot be read."""
     from bench.given.layouts import read
-    from htgrpo.pictures import Unreadable, opened
+    from htgrpo.base.pictures import Unreadable, opened
 
     found, images = read(folder, "flat", None, None), []
     for note in found.notes:

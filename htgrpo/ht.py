@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
+from htgrpo.base.options import require
+from htgrpo.base.values import Number, Whole
 from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, uniform
-from htgrpo.options import require
-from htgrpo.values import Number, Whole
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from htgrpo.options import check
-from htgrpo.values import Whole
+from htgrpo.base.options import check
+from htgrpo.base.values import Whole
 
 if TYPE_CHECKING:
     import torch
@@ -122,10 +122,9 @@ class Method(ABC):
         """All K updates of one group, drawn before the first optimiser step. K must not depend on the group."""
 
     def learner(self, setup):
-        """What turns one iteration into optimiser steps; the default samples rollouts and runs `updates` (see trainer.Setup)."""
-        from htgrpo.learner import GroupLearner
-
-        return GroupLearner(self, setup)
+        """What turns one iteration into optimiser steps. None, for all but methods without rollouts: the trainer's GroupLearner, which
+        samples rollouts and runs `updates`."""
+        return None
 
 
 def rollout_mean(mask: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.llada import LLaDA
 from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
 from htgrpo.policies.policy import Policy, pack
-from htgrpo.rng import generator
 from htgrpo.samplers import Draws, Sampler
 
 TOKENS_PER_FORWARD = 6144

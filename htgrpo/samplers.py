@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from htgrpo.options import require
+from htgrpo.base.options import require
 
 
 @dataclass(frozen=True)

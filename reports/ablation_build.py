@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from htgrpo.files import sha256_file
+from htgrpo.base.files import sha256_file
 from reports.ablations import RECORD, VARIANTS, load_variants, read_record
 from reports.build import unchanged, write
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from htgrpo.errors import UserError
-from htgrpo.files import read_object
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_object
 from reports import stats
 from reports.analysis import Pair, Result, Score, analyse, verdict
 from reports.blocks import Block, make_blocks

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from htgrpo.errors import UserError
-from htgrpo.train_config import SECONDS
+from htgrpo.base.errors import UserError
+from htgrpo.training.train_config import SECONDS
 from reports.load import BASE, CURVE, Run, labelled, titled, weights_note
 from reports.questions import asked_questions, counted, mode_of
 from reports.views import FINAL

@@ -4,10 +4,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from htgrpo.errors import UserError
-from htgrpo.files import content_sha256
-from htgrpo.folders import FILE, atomic_dir, verify
-from htgrpo.run_files import OPTIONAL_PICTURE, PICTURE, records
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import content_sha256
+from htgrpo.base.folders import FILE, atomic_dir, verify
+from htgrpo.base.run_files import OPTIONAL_PICTURE, PICTURE, records
 from reports.load import load_run
 
 STAMP, MADE_BY = FILE, "python -m bench.report"

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from htgrpo.errors import UserError
-from htgrpo.files import content_sha256
-from htgrpo.run_files import (
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import content_sha256
+from htgrpo.base.run_files import (
     META,
     NOT_AS_WRITTEN,
     OPTIONAL_META,
@@ -24,7 +24,7 @@ from htgrpo.run_files import (
     read_config,
     records,
 )
-from htgrpo.train_config import comparable, parse_budgets
+from htgrpo.training.train_config import comparable, parse_budgets
 from reports.views import FINAL, Shown, find_views, has_rollouts, read_chosen
 
 BASE = "base"  # the run's starting policy: no training, no seed

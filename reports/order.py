@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from reports.blocks import Block
 from reports.load import Run
 

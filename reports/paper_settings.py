@@ -32,7 +32,7 @@ def compared(here: Mapping[str, Any], wanted: Mapping[str, Any], preset: Mapping
     """Every setting of a run, those that differ first.
 
     here: of the run; wanted: of the paper's experiment as we start it, by the same names; one that is not there has no value to be
-    compared with. preset: bench/presets/paper_*.json. Names of METHOD.KEY are one line, train.KEY, where all methods agree.
+    compared with. preset: bench/ask/presets/paper_*.json. Names of METHOD.KEY are one line, train.KEY, where all methods agree.
     """
     found: dict[str, list[Setting]] = {}
     for name, value in here.items():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 from PIL import Image
 
-from htgrpo.pictures import Unreadable
-from htgrpo.pictures import opened as as_judged
+from htgrpo.base.pictures import Unreadable
+from htgrpo.base.pictures import opened as as_judged
 from reports.blocks import Block
 from reports.load import Run
 

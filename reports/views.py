@@ -1,4 +1,4 @@
-"""The views of a run: at which iteration of every training each of them looks. Reads what bench.views has chosen."""
+"""The views of a run: at which iteration of every training each of them looks. Reads what bench.run.views has chosen."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from htgrpo.errors import UserError
-from htgrpo.train_config import SECONDS, comparable, milestones, parse_budgets
+from htgrpo.base.errors import UserError
+from htgrpo.training.train_config import SECONDS, comparable, milestones, parse_budgets
 
 FINAL = "final"
 """The one view of a run without trainings: its policies as they are."""

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from htgrpo.files import sha256_file
-from htgrpo.folders import FILE, read_seal, seal
+from htgrpo.base.files import sha256_file
+from htgrpo.base.folders import FILE, read_seal, seal
 
 
 def reseal(folder: Path) -> None:

@@ -7,7 +7,7 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from bench.machine import PACKAGES, versions
+from bench.ask.machine import PACKAGES, versions
 from bench.scorers.native import NETWORK
 from bench.scorers.worker import SCRIPTS, pins
 

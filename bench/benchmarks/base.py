@@ -6,18 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from bench.presets import MAIN
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
-from htgrpo.registry import BENCHMARKS
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
+from htgrpo.base.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bench.request import Request
-    from bench.work import Evaluation
+    from bench.ask.request import Request
+    from bench.record.work import Evaluation
+    from htgrpo.parallel.ranks import Ranks
     from htgrpo.policies.policy import Policy
-    from htgrpo.ranks import Ranks
+
+
+MAIN = "main"
+"""The generation setting every preset has."""
 
 
 class Assessment(ABC):
@@ -131,7 +134,7 @@ class Examination(Assessment):
 
     @staticmethod
     def main_of(request: "Request") -> str:
-        """presets.MAIN, or what a request without it (that of a held-out curve) has in its place."""
+        """MAIN, or what a request without it (that of a held-out curve) has in its place."""
         return MAIN if MAIN in request.settings else next(iter(request.settings))
 
     @abstractmethod

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
-from bench import assets
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.dpg_rule import (
     SCALE,
@@ -26,9 +25,10 @@ from bench.benchmarks.dpg_rule import (
     zero_dependents,
 )
 from bench.benchmarks.geneval import only_split
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.prompts import Prompt
+from bench.sources import assets
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
     from bench.scorers.base import Scorer

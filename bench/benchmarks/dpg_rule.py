@@ -11,7 +11,7 @@ fixed     every row counts, and the category report reads all images, after zero
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 MODES = ("upstream", "fixed")
 SCALE = 100.0

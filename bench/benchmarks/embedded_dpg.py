@@ -10,9 +10,9 @@ from PIL import Image
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
 from bench.benchmarks.embedded_geneval import DETECTOR, found_in, resized, told
-from bench.benchmarks.geneval_rule import relative_position
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from bench.scorers.geneval.rule import relative_position
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts
 from htgrpo.world.vocabulary import shape_of

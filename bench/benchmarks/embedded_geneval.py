@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from PIL import Image
 
 from bench.benchmarks.base import Benchmark
-from bench.benchmarks.geneval_rule import TASKS, judge
-from bench.benchmarks.pixels import by_size
-from htgrpo.prompts import Prompt
+from bench.scorers.geneval.rule import TASKS, judge
+from bench.scorers.pixels import by_size
+from htgrpo.base.prompts import Prompt
 from htgrpo.world.detector import Detection, detect
 from htgrpo.world.prompts import split_prompts
 from htgrpo.world.vocabulary import IMAGE

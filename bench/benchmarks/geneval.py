@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bench import assets
 from bench.benchmarks.base import Benchmark
-from bench.benchmarks.geneval_rule import TASKS, Verdict, judge
-from bench.machine import libraries
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.pictures import turned
-from htgrpo.prompts import Prompt
+from bench.scorers.geneval.rule import TASKS, Verdict, judge
+from bench.sources import assets
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.base.prompts import Prompt
+from htgrpo.base.versions import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 TITLE = "GenEval"
 SPLIT = "heldout"
-LIBRARIES = ("torch", "torchvision", "transformers", "open_clip_torch", "pillow")
-"""What detector and colours are made of, and what prepares their input."""
 
 
 def official_prompts() -> list[Prompt]:
@@ -75,6 +72,8 @@ class GenEval(Benchmark):
     def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
         self.check_batch(pictures, prompts)
         detector, colours = self._scorers()
+        from bench.scorers.geneval.pixels import as_array
+
         arrays = [as_array(picture) for picture in pictures]
         found = detector.detect(arrays)
         return [self._record(*one, colours) for one in zip(arrays, found, prompts, strict=True)]
@@ -106,6 +105,8 @@ class GenEval(Benchmark):
         Raises UserError where weights are missing."""
         if self._identity is None:
             parts = self._given_identity() if self._detector and self._colours else self._located_identity()
+            from bench.scorers.geneval.detector import LIBRARIES
+
             revision = f"{parts['detector_revision']} {parts['colours_revision']}"
             self._identity = {"name": "geneval", "version": self.version, "weights_revision": revision, "dtype": "float32",
                               "libraries": libraries(LIBRARIES), **parts}
@@ -131,13 +132,6 @@ class GenEval(Benchmark):
         if self._colours is None:
             self._colours = Colours.load(None, self.torch_device())
         return self._detector, self._colours
-
-
-def as_array(picture: Image.Image) -> "np.ndarray":
-    """uint8 RGB [H, W, 3] of a picture of any mode, turned as its EXIF data say, as upstream's two readers do."""
-    import numpy as np
-
-    return np.array(turned(picture).convert("RGB"))
 
 
 def evidence(verdict: Verdict, spec: dict) -> dict:

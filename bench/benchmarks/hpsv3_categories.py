@@ -2,8 +2,8 @@
 
 from bench.benchmarks.hpsv3_prompts import CATEGORIES, hpsv3_prompts
 from bench.benchmarks.model_scores import ModelScore
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 
 
 class HPSv3Categories(ModelScore):

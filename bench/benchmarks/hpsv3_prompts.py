@@ -4,10 +4,10 @@ The whole set is an asset that nobody publishes a digest of, so a copy of the us
 each of five categories, is pinned as hpsv3_prompts_sample.
 """
 
-from bench.assets import asset
-from bench.prompts import read_prompts
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from bench.sources.assets import asset
+from bench.sources.prompts import read_prompts
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 
 CATEGORIES = ("Characters", "Arts", "Design", "Architecture", "Animals", "Natural Scenery", "Transportation", "Products", "Others",
               "Plants", "Food", "Science")

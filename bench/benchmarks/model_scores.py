@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.benchmarks.base import Benchmark
 from bench.scorers.registry import SCORERS
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
     from PIL import Image

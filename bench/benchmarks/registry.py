@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from htgrpo.registry import BENCHMARKS
+from htgrpo.base.registry import BENCHMARKS
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment

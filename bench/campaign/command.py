@@ -6,11 +6,11 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from bench import kinds
+from bench.ask import kinds
+from bench.ask.flags import Parser
 from bench.campaign.cases import Ground, Part, thinned
-from bench.flags import Parser
-from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
-from htgrpo.values import SEED, Number, OneOf, Whole
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
+from htgrpo.base.values import SEED, Number, OneOf, Whole
 
 NAMES = ("kills", "inputs", "damage", "server", "statistics")
 DESCRIPTION = """\
@@ -67,8 +67,8 @@ def part(name: str) -> Part:
 def main(argv: list[str] | None = None) -> int:
     """Runs what is missing; returns the exit code."""
     args = parser().parse_args(argv)
+    from bench.ask.machine import cores
     from bench.campaign import pool, summary
-    from bench.machine import cores
 
     if args.copy:
         summary.check_copy(args.copy)

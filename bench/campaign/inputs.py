@@ -14,10 +14,10 @@ from pathlib import Path
 from unittest import mock
 
 from bench.__main__ import COMMANDS as LISTED
+from bench.ask.cli import run_main
 from bench.campaign import made, nonsense
 from bench.campaign.cases import Ground, Outcome, Part
-from bench.cli import run_main
-from htgrpo.errors import EXIT_INCOMPLETE, EXIT_USAGE
+from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_USAGE
 
 SECONDS = 60.0
 """After which a command counts as having accepted what it was given."""

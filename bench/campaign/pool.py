@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.campaign.cases import Case, Ground, Outcome
-from htgrpo.files import append_jsonl, read_jsonl
+from htgrpo.base.files import append_jsonl, read_jsonl
 
 Result = dict[str, Any]
 """{"name", "group", "seconds", "faults", "value"} of a case."""
@@ -47,7 +47,7 @@ def settle(log: Path, cpus: Any) -> None:
     """What a worker does first: one core, its own output into a file, an end with its parent."""
     import resource
 
-    from bench.worker import leave_with_parent
+    from bench.run.worker import leave_with_parent
 
     leave_with_parent()
     if hasattr(os, "sched_setaffinity"):

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from bench import serve
-from bench.cli import run_main
+from bench.ask.cli import run_main
 from bench.scorers.base import Expectation, Judged, Scorer
 from bench.scorers.registry import SCORERS
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.campaign.cases import Ground, Outcome, Part
-from htgrpo.files import sha256_json
+from htgrpo.base.files import sha256_json
 from reports import stats
 from reports.shapes import FEW_HITS
 

@@ -8,11 +8,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from bench import machine
+from bench.ask import machine
 from bench.campaign.cases import KINDS, Part
-from bench.complete import code_identity
-from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, atomic_write_text, read_object
+from bench.record.complete import code_identity
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import atomic_json, atomic_write_text, read_object
 
 FILE = "campaign.json"
 MARK = "<!-- figures -->"
@@ -23,7 +23,7 @@ def settle(root: Path, seed: int, trials: int) -> None:
     """Writes down what the results in a folder are of. Raises UserError where they are of something else."""
     from importlib.resources import files
 
-    from htgrpo.files import sha256_file, sha256_json
+    from htgrpo.base.files import sha256_file, sha256_json
 
     shown = sha256_json({path.name: sha256_file(path) for path in sorted(Path(str(files("reports"))).glob("*.py"))})
     new = {"seed": seed, "trials": trials, "code": code_identity(), "reports": shown}

@@ -8,22 +8,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from bench.ask.request import BASE, Request
+from bench.ask.selection import PictureSet, Selection, select_all
+from bench.ask.weights import Weights, inspect
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
 from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, compare_kept, judge_again
-from bench.curve import curve_request, few, one_picture
-from bench.given.scoring import KIND
-from bench.images import META
-from bench.judging import PARTS
-from bench.request import BASE, Request
-from bench.rundir import RunDir
-from bench.selection import Selection, select_all
-from bench.verdicts import score_identity
-from bench.weights import Weights, inspect
-from bench.work import CURVE, FINAL, Evaluation, PictureSet
-from htgrpo.errors import UserError
-from htgrpo.files import content_sha256
-from htgrpo.run_files import NOT_AS_WRITTEN
+from bench.judge.judging import PARTS
+from bench.record.pictures import META
+from bench.record.rundir import GIVEN, RunDir
+from bench.record.verdicts import score_identity
+from bench.record.work import CURVE, FINAL, Evaluation
+from bench.run.curve import curve_request, few, one_picture
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import content_sha256
+from htgrpo.base.run_files import NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Assessment
@@ -76,7 +75,7 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
 def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings) -> None:
     """Every verdict file with all that it stands on; then what lies there without belonging to one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
-    given = config.get("kind") == KIND
+    given = config.get("kind") == GIVEN
     scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings, given) for path in metas]
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
     broken: dict[Path, set[Key]] = {}

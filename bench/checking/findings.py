@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from htgrpo.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
 
 MANY = 20
 """Lines about the records of one file before the rest is only counted."""

@@ -7,12 +7,12 @@ from platform import python_version
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench.ask.machine import git_commit
 from bench.checking.findings import Findings
-from bench.machine import git_commit
-from bench.rundir import CONFIG, EQUAL_SECONDS, RunDir
-from htgrpo.errors import UserError
-from htgrpo.files import sha256_file
-from htgrpo.folders import Seal, contents, read_seal
+from bench.record.rundir import CONFIG, EQUAL_SECONDS, RunDir
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import sha256_file
+from htgrpo.base.folders import Seal, contents, read_seal
 from reports.build import STAMP, build
 
 RAW = (CONFIG, EQUAL_SECONDS, "train", "images", "verdicts")

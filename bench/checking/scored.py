@@ -7,17 +7,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bench.ask.request import Request
 from bench.checking.findings import Damaged, Findings, read_object, read_records
-from bench.images import MANIFEST, META, file_name
-from bench.judging import score
-from bench.request import Request
-from bench.rundir import RunDir
-from bench.verdicts import Key, read_meta
-from bench.work import Evaluation, Target
-from htgrpo.errors import UserError
-from htgrpo.files import sha256_file, sha256_json
-from htgrpo.pictures import CONVERSION
-from htgrpo.prompts import Prompt
+from bench.judge.judging import score
+from bench.record.pictures import MANIFEST, META, file_name
+from bench.record.rundir import RunDir
+from bench.record.verdicts import Key, read_meta
+from bench.record.work import Evaluation, Target
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import sha256_file, sha256_json
+from htgrpo.base.pictures import CONVERSION
+from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from bench.checking.findings import Findings
-from bench.complete import CHECKPOINT, FILE, sealed
-from bench.rundir import RunDir
-from htgrpo.errors import UserError
-from htgrpo.files import content_sha256
+from bench.record.complete import CHECKPOINT, FILE, sealed
+from bench.record.rundir import RunDir
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import content_sha256
 
 
 def check_complete(run: RunDir, findings: Findings) -> None:

@@ -4,17 +4,17 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from bench import prompts
+from bench.ask.request import Request
 from bench.checking.findings import Damaged, Findings, read_records
-from bench.request import Request
-from bench.rundir import RunDir
-from htgrpo.checkpoints import STATE, read_state, with_state
-from htgrpo.errors import UserError
-from htgrpo.folders import read_seal
-from htgrpo.prompts import prompt_set_sha256
-from htgrpo.registry import METHODS
-from htgrpo.train_config import TrainConfig, comparable, milestones, parse_budgets
-from htgrpo.trainer import METRICS, TIMING, train_identity
+from bench.record.rundir import RunDir
+from bench.sources import prompts
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import read_seal
+from htgrpo.base.prompts import prompt_set_sha256
+from htgrpo.base.registry import METHODS
+from htgrpo.training.checkpoints import STATE, read_state, with_state
+from htgrpo.training.train_config import TrainConfig, comparable, milestones, parse_budgets
+from htgrpo.training.trainer import METRICS, TIMING, train_identity
 
 SUMS = ("forwards_total", "forwards_undeduplicated")
 """Counts of forwards that are no phase of an iteration."""

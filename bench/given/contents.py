@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.given.names import natural, several
-from htgrpo.errors import UserError
-from htgrpo.pictures import SUFFIXES
+from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import SUFFIXES
 
 OF_SYSTEMS = ("thumbs.db", "desktop.ini", "__macosx")
 NOTES = (".txt", ".json")

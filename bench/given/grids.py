@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.given.names import several
-from htgrpo.errors import UserError
-from htgrpo.pictures import Unreadable, opened, size_of
+from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import Unreadable, opened, size_of
 
 LOOKED_AT = 16
 """Files of a folder that are decoded for it."""

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from bench.given.contents import Contents, is_picture
 from bench.given.grids import check_edges, like_grids, side_of
-from bench.given.manifest import Record, read_prompt, read_records
 from bench.given.names import PARTS, RUNS, runs, several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
-from bench.given.plain import CATEGORY, ID, IMAGE
-from htgrpo.errors import UserError, suggest
+from bench.sources.manifest import Record, read_prompt, read_records
+from bench.sources.plain import CATEGORY, ID, IMAGE
+from htgrpo.base.errors import UserError, suggest
 
 OF_A_FOLDER = ("prompt.txt", "prompt.json", "caption.txt", "metadata.jsonl", "metadata.json")
 """Files that hold the prompt of the folder they lie in."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.given.contents import Contents
-from bench.given.manifest import Record
 from bench.given.names import RUNS, runs, several, unordered
-from bench.given.plain import CATEGORY, ID, IMAGE
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from bench.sources.manifest import Record
+from bench.sources.plain import CATEGORY, ID, IMAGE
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 
 REMEDY = ('name every picture in a .jsonl file for --prompts, one a line: {"image": "a.png", "prompt": "a red cup"}, and where a '
           'prompt has several pictures an "id" for each prompt')

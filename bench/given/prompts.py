@@ -7,8 +7,8 @@ from bench.benchmarks.base import Benchmark
 from bench.benchmarks.model_scores import ModelScore
 from bench.benchmarks.registry import make
 from bench.given.pairing import Picture, own_prompts
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 
 SET = "given"
 OFFICIAL = {"geneval": "geneval", "dpg-grid": "dpg", "dpg-single": "dpg", "dpg": "dpg"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from PIL import Image
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 if TYPE_CHECKING:
     from bench.scorers.weights import Repository
@@ -75,7 +75,7 @@ class Scorer(ABC):
     @classmethod
     def find(cls) -> None:
         """Raises UserError, with the command to run, where something that `load` needs is not here. Loads nothing."""
-        from bench.assets import asset
+        from bench.sources.assets import asset
 
         cls.folders()
         for name in cls.assets:

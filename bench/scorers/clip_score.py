@@ -17,7 +17,7 @@ from bench.scorers.drawings import matching
 from bench.scorers.native import Native, dtype_of, padded
 from bench.scorers.pixels import CLIP_MEAN, CLIP_STD, centre, normalised, shorter_side
 from bench.scorers.weights import Repository, build, fill, locate, open_shards
-from htgrpo.model_files import read_json
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 

@@ -19,8 +19,8 @@ from bench.scorers.instructions import instruction
 from bench.scorers.native import Native, dtype_of, padded
 from bench.scorers.qwen2vl import VisionRotary, chat_template, patches, round_frequencies, smart_size
 from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming
-from htgrpo.errors import UserError
-from htgrpo.model_files import read_json
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 REWARD, IMAGE = "<|Reward|>", "<|image_pad|>"

@@ -18,7 +18,7 @@ from bench.scorers.drawings import matching
 from bench.scorers.native import Native, dtype_of
 from bench.scorers.pixels import CLIP_MEAN, CLIP_STD
 from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming
-from htgrpo.model_files import read_json
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 TOKENS = 35

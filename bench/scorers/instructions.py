@@ -5,8 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.assets import asset
-from htgrpo.errors import UserError
+from bench.sources.assets import asset
+from htgrpo.base.errors import UserError
 
 ASSET = "scorer_prompts"
 

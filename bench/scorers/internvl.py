@@ -5,7 +5,7 @@ from typing import Any
 from transformers import InternVLConfig
 
 from bench.scorers.weights import Origin, renaming
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 ONLY = {"select_layer": (-1,), "ps_version": ("v2",), "use_backbone_lora": (0, None), "use_llm_lora": (0, None)}
 """The settings for which those classes compute what the published code computes."""

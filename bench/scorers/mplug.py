@@ -7,7 +7,7 @@ from bench.scorers.base import Expectation
 from bench.scorers.drawings import SHAPES, drawing
 from bench.scorers.weights import Repository, locate
 from bench.scorers.worker import WorkerScorer
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 MODEL = "damo/mplug_visual-question-answering_coco_large_en"
 

@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from bench.machine import libraries
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.weights import locate, revision
 from bench.scorers.wire import plain
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.versions import libraries
 
 Item = TypeVar("Item")
 NETWORK = ("torch", "torchvision", "transformers", "tokenizers", "pillow")

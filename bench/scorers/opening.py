@@ -6,7 +6,7 @@ from bench.scorers.base import Scorer
 from bench.scorers.registry import SCORERS
 from bench.scorers.remote import connect
 from bench.scorers.servers import names, servers
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 
 def check(name: str) -> None:

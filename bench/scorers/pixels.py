@@ -1,4 +1,5 @@
-"""Pictures as the official preprocessing makes them: to the last bit, since a network amplifies what an approximation changes."""
+"""Pictures as files hold them (PIL, 8 bits a channel), as networks take them (float tensors), and as the official preprocessing makes
+them: to the last bit, since a network amplifies what an approximation changes."""
 
 from collections.abc import Sequence
 
@@ -6,6 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from htgrpo.base.pictures import eight_bits
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,3 +34,23 @@ def centre(image: Image.Image, size: int) -> Image.Image:
     """The central square of `size`, rounded to the upper left as transformers does (torchvision rounds halves to even)."""
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return image.crop((left, top, left + size, top + size))
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    """float [3, H, W] in 0..1 of a picture of any mode."""
+    pixels = np.array(eight_bits(picture).convert("RGB"))
+    return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
+
+
+def as_pictures(images: Tensor) -> list[Image.Image]:
+    """Pictures float [n, 3, H, W] in 0..1, rounded to 8 bits a channel as PNG files are."""
+    pixels = (images.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    return [Image.fromarray(picture) for picture in pixels]
+
+
+def by_size(pictures: Sequence[Image.Image]) -> list[tuple[list[int], Tensor]]:
+    """(places, float [n, 3, H, W] in 0..1) of the pictures of each size, so that each lot can be judged at once."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, picture in enumerate(pictures):
+        places.setdefault(picture.size, []).append(place)
+    return [(lot, torch.stack([as_tensor(pictures[place]) for place in lot])) for lot in places.values()]

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from bench.scorers.base import Unscorable
 from bench.scorers.pixels import CLIP_MEAN, CLIP_STD, normalised
-from htgrpo.errors import UserError
-from htgrpo.model_files import read_json
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import read_json
 
 PATCH, MERGE, FRAMES = 14, 2, 2
 SIDE = PATCH * MERGE

@@ -1,5 +1,5 @@
 """The registered scorers, one line each under [project.entry-points."htgrpo.scorers"] of an installed package."""
 
-from htgrpo.registry import Registry
+from htgrpo.base.registry import Registry
 
 SCORERS = Registry("scorer", "htgrpo.scorers")

@@ -15,7 +15,7 @@ from bench.scorers.serving import DESCRIPTION, PROTOCOL
 from bench.scorers.web import Connection, Refusal, Unreachable
 from bench.scorers.wire import base64_text, lossless
 from bench.scorers.worker import judged_answer
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 
 class RemoteScorer(Scorer):

@@ -17,7 +17,7 @@ from bench.scorers import unpickle
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.web import BUSY, Connection, Refusal, Unreachable
 from bench.scorers.wire import jpeg, plain
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 LARGEST_PART = 64
 QUALITY = 75
@@ -139,7 +139,7 @@ def _numbers(reply: Any, key: str, count: int) -> np.ndarray:
 
 
 def _metadata() -> dict[str, dict]:
-    from bench.assets import asset
-    from htgrpo.files import read_jsonl
+    from bench.sources.assets import asset
+    from htgrpo.base.files import read_jsonl
 
     return {record["prompt"]: record for record in read_jsonl(asset("geneval_metadata"))}

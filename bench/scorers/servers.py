@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from bench.scorers.registry import SCORERS
-from htgrpo.errors import UserError, shown
+from htgrpo.base.errors import UserError, shown
 
 URLS = "HTGRPO_SCORER_URLS"
 """The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It may also be

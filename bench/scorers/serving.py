@@ -22,7 +22,7 @@ from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.wire import MAX_PIXELS, decoded
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 PROTOCOL = 1
 DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes",

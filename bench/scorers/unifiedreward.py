@@ -25,8 +25,8 @@ from bench.scorers.native import Native, dtype_of
 from bench.scorers.qwen2vl import chat_template
 from bench.scorers.unifiedreward_answers import question, read, variant_named
 from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming
-from htgrpo.errors import UserError
-from htgrpo.model_files import read_json
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 KINDS: dict[str, type[nn.Module]] = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration, "qwen3_vl": Qwen3VLForConditionalGeneration}

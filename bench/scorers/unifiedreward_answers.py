@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.scorers.base import Judged
 from bench.scorers.instructions import instruction
-from htgrpo.errors import suggest
+from htgrpo.base.errors import suggest
 
 FINAL = re.compile(r"Final Score:\s*([1-5](?:\.\d+)?)")
 AXES = ("Alignment", "Coherence", "Style")

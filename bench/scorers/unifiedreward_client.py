@@ -14,7 +14,7 @@ from bench.scorers.drawings import matching
 from bench.scorers.unifiedreward_answers import question, read, variant_named
 from bench.scorers.web import Connection, Refusal, Unreachable
 from bench.scorers.wire import base64_text, jpeg, plain, png
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 START = "vllm serve CodeGoat24/UnifiedReward-2.0-qwen3vl-8b --served-model-name UnifiedReward --port 8080"
 JPEG_QUALITY = 95

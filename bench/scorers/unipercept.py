@@ -18,8 +18,8 @@ from bench.scorers.internvl import network_config, official
 from bench.scorers.native import Native, dtype_of
 from bench.scorers.pixels import IMAGENET_MEAN, IMAGENET_STD
 from bench.scorers.weights import Repository, build, fill, locate, open_shards
-from htgrpo.errors import UserError
-from htgrpo.model_files import read_json
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 ANSWERS = tuple(first + chr(ord("a") + number) for first, count in (("a", 26), ("c", 25), ("d", 25), ("e", 25))

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from htgrpo.errors import UserError
-from htgrpo.files import sha256_file, sha256_json
-from htgrpo.model_files import Shards, read_json
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import sha256_file, sha256_json
+from htgrpo.policies.model_files import Shards, read_json
 from htgrpo.policies.weights import TensorFiles
 
 FOLDERS = "HTGRPO_WEIGHTS"

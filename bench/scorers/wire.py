@@ -7,7 +7,7 @@ import io
 from PIL import Image
 
 from bench.scorers.base import Unscorable
-from htgrpo.pictures import MAX_PIXELS, Unreadable, eight_bits, is_turned, opened, turned
+from htgrpo.base.pictures import MAX_PIXELS, Unreadable, eight_bits, is_turned, opened, turned
 
 FORMATS = ("PNG", "JPEG", "BMP")
 BMP_MODES = ("L", "RGB")

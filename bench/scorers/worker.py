@@ -19,7 +19,7 @@ from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.weights import revision
 from bench.scorers.wire import BMP_MODES, plain, png
 from bench.scorers.worker_process import WorkerDied, WorkerProcess
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 LOGS = "HTGRPO_LOGS"
 """The environment variable that names the folder for workers' logs: a run's logs/. By default the system's temporary folder."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from bench.scorers.workers.htgrpo_worker import MARK, PROTOCOL
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 LONGEST_LINE = 1 << 22
 GRACE = 5.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.interface import HIDDEN
 
 

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as tensor_bytes
 from torch import Tensor, nn
 
-from htgrpo.errors import UserError
-from htgrpo.files import atomic_write_bytes, atomic_write_text
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import atomic_write_bytes, atomic_write_text
 
 _GPU_SHARE, _LIVE = 16, 6
 """A batch may take a sixteenth of a GPU's memory. At most six of the widest activations live at once: the peak of both published

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from htgrpo.errors import UserError
-from htgrpo.model_files import CONFIG, WEIGHTS, ModelFolder
+from htgrpo.base.errors import UserError
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size
+from htgrpo.policies.model_files import CONFIG, WEIGHTS, ModelFolder
 from htgrpo.policies.policy import Policy, Source
 from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.policies.weights import load_weights

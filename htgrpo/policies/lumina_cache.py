@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from htgrpo.cache_config import NO_TRAINING, CacheConfig
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.policies.cache_config import NO_TRAINING, CacheConfig
 from htgrpo.policies.llada import Block, LLaDA, rotate
 from htgrpo.policies.policy import Policy, pack
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.policies.codec import ImageCodec, assign, initialise, read_tensors, write
 
 GROUPS, EPSILON, MOST_BITS = 32, 1e-6, 20

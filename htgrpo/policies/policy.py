@@ -1,22 +1,14 @@
 """A policy: network, backbone record, tokenizer and image codec, loaded from and saved to one folder."""
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from htgrpo.cpu import sampling_dtype
-from htgrpo.errors import UserError, suggest
-from htgrpo.folders import atomic_dir
-from htgrpo.model_files import ADAPTER, EMBEDDED, ModelFolder, open_model
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Packed
 from htgrpo.policies.tokenizer import Tokenizer
-from htgrpo.registry import BACKBONES
-
-DTYPES = ("auto", "float32", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -73,18 +65,6 @@ class Policy:
         """The same policy with another network."""
         return replace(self, net=net)
 
-    def write(self, folder: Path) -> None:
-        """Writes the policy's files into an existing `folder`, in the format it came in."""
-        from htgrpo.policies import embedded, published
-
-        (embedded if self.source.config is None else published).write(self, folder)
-
-    def save(self, folder: Path, made_by: str = "Policy.save", overwrite: bool = False) -> None:
-        """Writes the policy as a new `folder`, whole or not at all; `overwrite` replaces one that the same `made_by` has written.
-        Raises UserError for any other that exists."""
-        with atomic_dir(folder, made_by, overwrite) as temporary:
-            self.write(temporary)
-
 
 def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]) -> tuple[Packed, Tensor]:
     """Sequences of `prompts` with image codes [B, N] (HIDDEN where unknown), and where the slots lie: int64 [B, N]."""
@@ -100,40 +80,3 @@ def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tu
     return packed, slots.to(policy.device)
 
 
-def load_policy(name: str = EMBEDDED, device: str = "cpu", *, backbone: str | None = None, revision: str | None = None,
-                dtype: str = "auto") -> Policy:
-    """The policy `name`: "embedded", a folder in one of the formats of htgrpo.model_files, or a hub id at `revision`.
-
-    backbone: registered name, needed where no htgrpo.json says it; with "embedded" it means that backbone's published weights.
-    dtype: of the network; "auto" is float32 in the embedded format and for published weights bfloat16 where `device` multiplies
-    it in hardware, else float32. Raises UserError for anything that is no policy, or that disagrees with itself.
-    """
-    if dtype not in DTYPES:
-        raise suggest(dtype, DTYPES, "dtype of the weights")
-    if name == EMBEDDED and backbone not in (None, EMBEDDED):
-        name = BACKBONES.get(backbone).hub
-    return _load(open_model(name, revision), backbone, device, dtype)
-
-
-def _load(model: ModelFolder, backbone: str | None, device: str, dtype: str) -> Policy:
-    from htgrpo.policies import embedded, published
-
-    backbone = model.backbone_or(backbone)
-    if model.kind == ADAPTER:
-        return _with_adapter(_load(model.open_base(), backbone, device, dtype), model)
-    if model.kind == EMBEDDED:
-        return embedded.load(model, device, torch.float32 if dtype == "auto" else getattr(torch, dtype))
-    return published.load(model, BACKBONES.get(backbone), device, sampling_dtype(dtype, device))
-
-
-def _with_adapter(policy: Policy, model: ModelFolder) -> Policy:
-    """`policy` with the adapter in `model`, which must have been trained on these weights."""
-    from htgrpo.lora import apply_adapter
-
-    if policy.sha256 != model.base["sha256"]:
-        raise UserError(f"the weights of {policy.source.name!r} are not those that the adapter {model.name!r} was trained on "
-                        f"({policy.sha256[:12]}… and {model.base['sha256'][:12]}…): restore them, or take another checkpoint")
-    apply_adapter(policy.net, model.path)
-    policy = policy.sized(model.sidecar.get("resolution", ""))
-    return replace(policy, sha256=model.sha256, random_weights=policy.random_weights or model.random_weights,
-                   source=Source(model.name, model.revision, policy.source.config, policy.source.codec))

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from htgrpo.errors import UserError
-from htgrpo.folders import FILE, verify
-from htgrpo.model_files import CONFIG, HUB_ID, SIDECAR, ModelFolder, hub_snapshot
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import FILE, verify
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size
+from htgrpo.policies.model_files import CONFIG, HUB_ID, SIDECAR, ModelFolder, hub_snapshot
 from htgrpo.policies.policy import Policy, Source
 from htgrpo.policies.tokenizer import PublishedTokenizer
 from htgrpo.policies.weights import TensorFiles, fill, save_weights

@@ -10,8 +10,8 @@ from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase
 from tokenizers.pre_tokenizers import Whitespace
 
-from htgrpo.errors import UserError
-from htgrpo.model_files import TOKENIZER_FILES, read_json
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import TOKENIZER_FILES, read_json
 
 UNKNOWN = "[UNK]"
 SPECIALS = (UNKNOWN, "<|startoftext|>", "<|endoftext|>", "<|soi|>", "<|eoi|>", "<|t2i|>", "[iPAD]", "<|mdm_mask|>")

@@ -12,7 +12,7 @@ import torch
 from diffusers import VQModel
 from torch import Tensor
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.policies.codec import ImageCodec, assign, initialise, read_tensors, write
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"

@@ -7,9 +7,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from htgrpo.errors import UserError
-from htgrpo.model_files import Shards, find_shards
-from htgrpo.sharding import part_of
+from htgrpo.base.errors import UserError
+from htgrpo.policies.model_files import Shards, find_shards
 
 SHARD_SIZE = "5GB"
 
@@ -104,3 +103,17 @@ def save_weights(net: nn.Module, folder: Path) -> None:
     from huggingface_hub import save_torch_state_dict
 
     save_torch_state_dict({key: value.detach() for key, value in net.state_dict().items()}, folder, max_shard_size=SHARD_SIZE)
+
+
+def is_spread(value: Tensor) -> bool:
+    """Whether each rank holds a part of `value` (a DTensor)."""
+    return hasattr(value, "full_tensor")
+
+
+def part_of(value: Tensor, weight: Tensor) -> Tensor:
+    """`value`, whole on every rank, spread as `weight` is; itself where that is not spread."""
+    if not is_spread(weight):
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.world.scenes import Scene, sprites
 from htgrpo.world.vocabulary import CLASS_INDEX, COLOUR_INDEX, GRID, LATTICE, OBJECT, palette
 

@@ -5,7 +5,7 @@ it.
 from dataclasses import dataclass
 from itertools import combinations
 
-from htgrpo.errors import suggest
+from htgrpo.base.errors import suggest
 from htgrpo.world.draws import Draws
 from htgrpo.world.vocabulary import CLASSES, COLOUR_NAMES, FILLS, RELATIONS, SHAPES, plural, shape_of
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.world.vocabulary import (
     CELLS,
     CLASSES,

@@ -6,9 +6,9 @@ Run once (`python -m htgrpo.world.make_splits`); the file is then fixed, and the
 import json
 from pathlib import Path
 
-from htgrpo.files import atomic_write_text
-from htgrpo.prompts import prompt_set_sha256
-from htgrpo.rng import generator
+from htgrpo.base.files import atomic_write_text
+from htgrpo.base.prompts import prompt_set_sha256
+from htgrpo.base.rng import generator
 from htgrpo.world.combinations import CATEGORIES, Combination, draw_combination, key
 from htgrpo.world.draws import Draws
 from htgrpo.world.prompts import SPLITS, SPLITS_FILE, draw_training_combination, listed_prompts

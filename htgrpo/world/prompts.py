@@ -11,8 +11,8 @@ from importlib.resources import files
 
 import torch
 
-from htgrpo.errors import UserError, suggest
-from htgrpo.prompts import Prompt, prompt_set_sha256
+from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.world.combinations import (
     CATEGORIES,
     NUMBERS,

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htgrpo.errors import UserError, suggest
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.prompts import Prompt
 from htgrpo.world.detector import Detection, Fits, measure, pick_objects, place_overlaps
 from htgrpo.world.scenes import relations_of
 from htgrpo.world.vocabulary import CELLS, CLASS_INDEX, CLASSES, COLOUR_INDEX, templates

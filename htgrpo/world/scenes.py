@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 from htgrpo.world.combinations import CATEGORIES
 from htgrpo.world.draws import Draws
 from htgrpo.world.noise import misread

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from baselines.pretrain import Pretrain
-from htgrpo.checkpoints import saved
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl, sha256_file
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
-from htgrpo.pretraining import ROWS, TinySize, masked_backward, masked_batch, new_policy
-from htgrpo.rng import generator
-from htgrpo.trainer import train
+from htgrpo.training.checkpoints import saved
+from htgrpo.training.pretraining import ROWS, TinySize, masked_backward, masked_batch, new_policy
+from htgrpo.training.trainer import train
 from tests.htgrpo.oracle import log_table
 from tests.htgrpo.tiny import LONG, SHORT, flat_gradient, moved, tiny_policy
 from tests.htgrpo.training import CONFIG, PROMPTS

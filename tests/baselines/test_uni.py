@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from baselines.uni import Uni
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
-from htgrpo.rng import generator
 from tests.htgrpo.tiny import make_group, tiny_policy
 
 

@@ -1,4 +1,4 @@
-"""Values that a kind of flag or setting (htgrpo.values, bench.kinds) must refuse, at least twelve of each."""
+"""Values that a kind of flag or setting (htgrpo.base.values, bench.ask.kinds) must refuse, at least twelve of each."""
 
 import types
 import typing

@@ -19,7 +19,7 @@ def finished(policy, tmp_path_factory) -> Path:
     """A run of ht and pretrain, made by worker processes. Copy it before changing it."""
     out = tmp_path_factory.mktemp("runs") / "finished"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.machine.cores", lambda: 1)
+        patch.setattr("bench.ask.machine.cores", lambda: 1)
         run_compare(policy, out, "--methods", "ht,pretrain", jobs=2)
     return out
 
@@ -27,10 +27,10 @@ def finished(policy, tmp_path_factory) -> Path:
 @pytest.fixture
 def no_report(monkeypatch):
     """Leaves out the report, which takes seconds to draw and has tests of its own."""
-    monkeypatch.setattr("bench.pipeline.print_report", lambda run, allow_incomplete, as_json: {})
+    monkeypatch.setattr("bench.run.pipeline.print_report", lambda run, allow_incomplete, as_json: {})
 
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
     """One compute thread, with and without workers, whatever else the machine is busy with."""
-    monkeypatch.setattr("bench.machine.cores", lambda: 1)
+    monkeypatch.setattr("bench.ask.machine.cores", lambda: 1)

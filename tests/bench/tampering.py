@@ -4,10 +4,10 @@ import contextlib
 import json
 from pathlib import Path
 
-from bench.complete import FILE, MADE_BY
-from bench.rundir import RunDir
-from htgrpo.files import sha256_file
-from htgrpo.folders import Seal
+from bench.record.complete import FILE, MADE_BY
+from bench.record.rundir import RunDir
+from htgrpo.base.files import sha256_file
+from htgrpo.base.folders import Seal
 from tests import sealing
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from bench import ablate
-from bench.presets import read
-from htgrpo.errors import EXIT_OK, EXIT_USAGE, UserError
+from bench.ask.presets import read
+from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
+from htgrpo.base.options import build
 from htgrpo.ht import HT
-from htgrpo.options import build
 from reports.ablation_build import build as build_report
 from reports.ablations import load_variants, read_record, studies
 from reports.power import detectable

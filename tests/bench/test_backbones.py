@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from bench import compare, generate, make_checkpoint, score, train
-from htgrpo.compressibility import jpeg
-from htgrpo.errors import EXIT_OK
+from htgrpo.base.errors import EXIT_OK
+from htgrpo.training.compressibility import jpeg
 from tests.bench.tiny_runs import leave, records, tree
 
 METHODS = ["mask", "trace", "ht", "uni"]
@@ -52,8 +52,8 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
     """A finished run of each backbone. Do not change them."""
     found = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.machine.cores", lambda: 1)
-        patch.setattr("bench.pipeline.print_report", print_quickly)
+        patch.setattr("bench.ask.machine.cores", lambda: 1)
+        patch.setattr("bench.run.pipeline.print_report", print_quickly)
         for name, policy in policies.items():
             found[name] = tmp_path_factory.mktemp("runs") / name
             assert compare.main(argv(name, policy, found[name], "--methods", ",".join(METHODS))) == EXIT_OK
@@ -62,7 +62,7 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def quick_report(monkeypatch):
-    monkeypatch.setattr("bench.pipeline.print_report", print_quickly)
+    monkeypatch.setattr("bench.run.pipeline.print_report", print_quickly)
 
 
 @pytest.mark.parametrize("backbone", SIZES)

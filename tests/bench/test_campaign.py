@@ -9,7 +9,7 @@ import pytest
 
 from bench.campaign import command, damage, inputs, kills, nonsense, pool, same, server, statistics, summary
 from bench.campaign.cases import Ground, Outcome, Part, thinned
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from bench import card
-from bench.weights import inspect
+from bench.ask.weights import inspect
 from reports.build import build
 from tests.bench.tiny_runs import leave
 from tests.sealing import reseal

@@ -10,9 +10,9 @@ from bench import check
 from bench.benchmarks.registry import make
 from bench.checking import report
 from bench.checking.findings import Findings
-from bench.complete import FILE
-from bench.rundir import RunDir
-from htgrpo.files import sha256_json
+from bench.record.complete import FILE
+from bench.record.rundir import RunDir
+from htgrpo.base.files import sha256_json
 from tests.bench.tampering import drop_line, edit, edit_line, reseal
 from tests.bench.tiny_runs import leave
 

@@ -9,7 +9,7 @@ import pytest
 from bench import check, score
 from bench import report as reporting
 from bench.checking import report
-from htgrpo.files import read_jsonl
+from htgrpo.base.files import read_jsonl
 from tests.bench.tampering import drop_line, edit, edit_line
 from tests.bench.tiny_runs import leave
 

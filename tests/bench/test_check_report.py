@@ -10,7 +10,7 @@ from PIL import Image
 from bench import check
 from bench.checking import report
 from bench.checking.findings import Findings
-from bench.rundir import RunDir
+from bench.record.rundir import RunDir
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import run_compare
 from tests.sealing import reseal

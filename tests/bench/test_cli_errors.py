@@ -10,7 +10,7 @@ import pytest
 
 from bench import __main__ as listing
 from bench import compare, generate, report, score, train
-from bench.rundir import RunDir
+from bench.record.rundir import RunDir
 from tests.bench.tiny_runs import SMALL, arguments, leave, run_compare, save_policy, tree
 from tests.sealing import reseal
 
@@ -163,7 +163,7 @@ def test_a_full_disk_stops_the_job_with_one_sentence(policy, tmp_path, capsys, m
     refused(capsys, compare.main, argv, "the same command does what is left", code=3)
     monkeypatch.undo()
     assert not list(run.rglob("*.png*")) and not list(run.rglob(".*.png*"))
-    monkeypatch.setattr("bench.pipeline.print_report", lambda *_: {})
+    monkeypatch.setattr("bench.run.pipeline.print_report", lambda *_: {})
     run_compare(policy, run, "--methods", "base", "--benchmarks", "embedded_dpg")
 
 
@@ -203,11 +203,11 @@ def test_unknown_commands_and_the_list(capsys):
 @pytest.mark.parametrize(
     "stage",
     [
-        "bench.images.generate",
-        "bench.judging.score",
-        "htgrpo.trainer.train",
-        "bench.plan.load_context",
-        "bench.pipeline.print_report",
+        "bench.judge.images.generate",
+        "bench.judge.judging.score",
+        "htgrpo.training.trainer.train",
+        "bench.run.plan.load_context",
+        "bench.run.pipeline.print_report",
     ],
 )
 def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
@@ -216,7 +216,7 @@ def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
 
     run = tmp_path / "run"
     argv = arguments(policy, run, "--methods", "ht", "--benchmarks", "embedded_dpg", budget="iterations:1")
-    monkeypatch.setattr("bench.pipeline.print_report", lambda *_: {})
+    monkeypatch.setattr("bench.run.pipeline.print_report", lambda *_: {})
     with monkeypatch.context() as patch:
         patch.setattr(stage, interrupted)
         refused(capsys, compare.main, argv, "interrupted: finished work is kept", code=3)

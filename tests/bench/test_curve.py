@@ -3,7 +3,7 @@
 import json
 
 from bench.check import check
-from htgrpo.files import sha256_file
+from htgrpo.base.files import sha256_file
 from reports.blocks import make_blocks
 from reports.heldout import held_out
 from reports.load import load_run

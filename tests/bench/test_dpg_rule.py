@@ -15,7 +15,7 @@ from bench.benchmarks.dpg_rule import (
     load_items,
     zero_dependents,
 )
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 
 def question(number, *parents, label="entity - whole (cup)"):

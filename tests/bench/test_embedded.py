@@ -6,9 +6,9 @@ import pytest
 
 from bench.benchmarks.embedded_dpg import EmbeddedDPG, answer
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-from bench.benchmarks.pixels import as_pictures
-from htgrpo.errors import UserError
-from htgrpo.rng import generator
+from bench.scorers.pixels import as_pictures
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.world.combinations import CATEGORIES
 from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts

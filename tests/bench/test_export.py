@@ -9,15 +9,15 @@ from safetensors.torch import load_file
 from bench import __main__ as commands
 from bench.export import main
 from bench.make_checkpoint import make
-from htgrpo import lora
-from htgrpo.checkpoints import MADE_BY
-from htgrpo.errors import UserError
-from htgrpo.folders import seal
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import seal
 from htgrpo.interface import HIDDEN
-from htgrpo.policies import load_policy
+from htgrpo.policies import load_policy, lora
 from htgrpo.policies.policy import pack
-from htgrpo.train_config import TrainConfig
-from htgrpo.tuning import TUNINGS
+from htgrpo.policies.storage import write_policy
+from htgrpo.training.checkpoints import MADE_BY
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.tuning import TUNINGS
 from tests.htgrpo.test_lora import shake
 from tests.sealing import reseal
 
@@ -41,7 +41,7 @@ def checkpoint_of(source, out, tuning="lora", dtype="float32", scale=0.02):
         with torch.no_grad():
             policy.net.model.transformer.ln_f.weight.mul_(1.5)
     out.mkdir()
-    trained.write(out)
+    write_policy(trained, out)
     seal(out, MADE_BY)
     return str(out)
 

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from bench.forecast import Card, Forecast
-from bench.memory import GIB, held_by
-from bench.meter import OLD, REF, ROLLOUT, TRAIN, Meter, Spent, count_iteration, standin
-from bench.outline import Outline
-from htgrpo.errors import UserError
+from bench.cost.forecast import Card, Forecast
+from bench.cost.memory import GIB, held_by
+from bench.cost.meter import OLD, REF, ROLLOUT, TRAIN, Meter, Spent, count_iteration, standin
+from bench.cost.outline import Outline
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
+from htgrpo.base.registry import BACKBONES
 from htgrpo.policies.llada import LLaDA, Packed, Size
-from htgrpo.prompts import Prompt
-from htgrpo.registry import BACKBONES
-from htgrpo.train_config import TrainConfig
-from htgrpo.trainer import make_method
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.trainer import make_method
 
 SIZE = Size(4096, 32, 32, 12288, 134656)
 GRID = (32, 32)

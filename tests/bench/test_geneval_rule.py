@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.benchmarks.geneval_rule import TASKS, aggregate, box_iou, filter_boxes, judge, relative_position
-from htgrpo.errors import UserError
+from bench.scorers.geneval.rule import TASKS, aggregate, box_iou, filter_boxes, judge, relative_position
+from htgrpo.base.errors import UserError
 
 
 @dataclass(frozen=True)

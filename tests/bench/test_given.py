@@ -10,10 +10,10 @@ from bench.given import prompts as given_prompts
 from bench.given.layouts import read
 from bench.given.pairing import assigned, own_prompts
 from bench.given.prompts import GivenPrompts, benchmarks_for
-from bench.rundir import RunDir
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.prompts import Prompt
+from bench.record.rundir import RunDir
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.base.prompts import Prompt
 from tests.bench.test_judging import PROMPTS, Grey
 from tests.bench.tiny_runs import leave
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.given.manifest import read_prompt, read_records
-from htgrpo.errors import UserError
+from bench.sources.manifest import read_prompt, read_records
+from htgrpo.base.errors import UserError
 
 OBJECT = '{"image": "a.png", "prompt": "a red cup"}'
 ODD = "a\u2028b\u2029c\x85d\x0be\x0cf"

@@ -17,10 +17,10 @@ from bench.given.layouts import read
 from bench.given.names import natural, unordered
 from bench.given.pairing import assigned, items, own_prompts
 from bench.given.prompts import benchmarks_for
-from bench.rundir import RunDir
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.prompts import Prompt
+from bench.record.rundir import RunDir
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.base.prompts import Prompt
 from htgrpo.world.scenes import training_batch
 from tests.bench.test_given import save
 from tests.bench.test_judging import Grey
@@ -438,7 +438,7 @@ def brightness_given(monkeypatch):
     monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
     monkeypatch.setattr(opening, "close", lambda *_: None)
     monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
-    monkeypatch.setattr("bench.plan.without_scorers", lambda benchmarks: [])
+    monkeypatch.setattr("bench.run.plan.without_scorers", lambda benchmarks: [])
     return asked
 
 

@@ -72,7 +72,7 @@ LATE = [
 
 
 def test_a_terminal_without_the_letters_gets_their_numbers():
-    program = r"from bench.cli import run_main; run_main(lambda: print('score \u00b1 \u2192 \ud800') or 0)"
+    program = r"from bench.ask.cli import run_main; run_main(lambda: print('score \u00b1 \u2192 \ud800') or 0)"
     for encoding in ("ascii", "utf-8", "latin-1"):
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment)
@@ -81,8 +81,8 @@ def test_a_terminal_without_the_letters_gets_their_numbers():
 
 def test_names_that_commands_say_themselves_are_those_of_the_modules_they_stand_for():
     from bench import score, speed, verify_scorer
+    from bench.cost.random_scorers import MAKERS
     from bench.given.layouts import LAYOUTS
-    from bench.random_scorers import MAKERS
     from bench.scorers.references import REFERENCES
 
     assert set(speed.MEASURED) == set(MAKERS) and set(verify_scorer.OFFICIAL) == set(REFERENCES)
@@ -125,7 +125,7 @@ def refusal(light, call, *named: str) -> str:
     """The sentence that `call` is refused with, which names one of `named`; raises AssertionError for anything else."""
     try:
         call()
-    except light("htgrpo.errors").UserError as error:
+    except light("htgrpo.base.errors").UserError as error:
         text = error.message
         assert error.exit_code == 2 and "\n" not in text and len(text) < 1500 and text.isprintable(), text
         assert not named or (any(name in text for name in named) and "required:" not in text), text
@@ -164,7 +164,7 @@ def test_every_flag_refuses_what_does_not_fit(light, places):
             if action.nargs == 0:
                 continue
             kind, label = action.type.kind, action.type.label
-            if type(kind).__name__ == "Text" or getattr(kind, "each", None) == light("htgrpo.values").Names.each:
+            if type(kind).__name__ == "Text" or getattr(kind, "each", None) == light("htgrpo.base.values").Names.each:
                 assert (command, label) in FREE, f"{command} {label} takes any text: give it a kind, or say why not"
             for value in bad_values(kind, places):
                 argv = [f"{label}={value}"] if label[0] == "-" else [value]
@@ -186,11 +186,11 @@ def test_what_does_not_go_together_is_told_before_anything_is_loaded(light, plac
 
 def keys(light):
     """(key, its type, the method to run with) of everything that --set takes."""
-    overrides, methods = light("bench.overrides"), light("htgrpo.registry").METHODS
-    settings, text = light("bench.presets").Setting, light("bench.text.settings")
+    overrides, methods = light("bench.ask.overrides"), light("htgrpo.base.registry").METHODS
+    settings, text = light("bench.ask.presets").Setting, light("bench.benchmarks.text.settings")
     hints = lambda cls: typing.get_type_hints(cls, include_extras=True)  # noqa: E731
     for name in overrides.FIELDS:
-        yield name, hints(light("htgrpo.train_config").TrainConfig)[name], "ht"
+        yield name, hints(light("htgrpo.training.train_config").TrainConfig)[name], "ht"
     for field in dataclasses.fields(settings):
         yield f"main.{field.name}", hints(settings)[field.name], "ht"
     for method in methods.names():
@@ -202,7 +202,7 @@ def keys(light):
 
 def test_every_key_of_set_refuses_what_does_not_fit(light, places):
     """Fields have kinds of their own; all of their bad values are tried on the field, and three of them through the command."""
-    compare, options = module(light, "compare"), light("htgrpo.options")
+    compare, options = module(light, "compare"), light("htgrpo.base.options")
     before, walked, found = tree(places), 0, []
     for key, kind, method in keys(light):
         assert kind not in (int, float), f"{key} takes any number: give it a range"
@@ -221,7 +221,7 @@ def test_every_key_of_set_refuses_what_does_not_fit(light, places):
 
 
 def test_a_plugin_without_kinds_is_held_to_finite_numbers_that_fit(light):
-    convert = light("htgrpo.options").convert
+    convert = light("htgrpo.base.options").convert
     for kind, value in ((int, "²"), (int, 10**30), (float, "1e400"), (float, float("nan")), (str, "a\x00b"), (int, True), (int,
                         "1_0")):
         refusal(light, partial(convert, value, kind, "mine.key"), "mine.key")

@@ -6,17 +6,17 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from bench.ask.selection import select_all
 from bench.benchmarks.base import Benchmark
 from bench.benchmarks.registry import make
-from bench.images import MANIFEST, META
-from bench.judging import score
-from bench.rundir import RunDir
-from bench.selection import select_all
-from bench.verdicts import is_scored
-from bench.work import FINAL, Evaluation, Target
-from htgrpo.errors import UserError
-from htgrpo.files import atomic_json, read_jsonl, sha256_file
-from htgrpo.prompts import Prompt
+from bench.judge.judging import score
+from bench.record.pictures import MANIFEST, META
+from bench.record.rundir import RunDir
+from bench.record.verdicts import is_scored
+from bench.record.work import FINAL, Evaluation, Target
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import atomic_json, read_jsonl, sha256_file
+from htgrpo.base.prompts import Prompt
 
 TARGET = Target("a-seed0", "a", 0, FINAL, "there", "hash", False, 1, 1)
 VALUES = {"sampler": "made", "steps": 1, "guidance": 0.0, "resolution": "", "dtype": "float32", "seed": 0, "samples": 2}
@@ -85,7 +85,7 @@ def verdicts(run, name="grey"):
 
 
 def test_benchmarks_share_pictures_that_are_read_once(run, monkeypatch):
-    from bench import judging
+    from bench.judge import judging
 
     reads, whole = [], judging.opened
     monkeypatch.setattr(judging, "opened", lambda *args: reads.append(1) or whole(*args))
@@ -103,7 +103,7 @@ def test_benchmarks_share_pictures_that_are_read_once(run, monkeypatch):
 
 
 def test_an_interrupted_scoring_goes_on_where_it_was(run, monkeypatch):
-    monkeypatch.setattr("bench.judging.BATCH", 4)
+    monkeypatch.setattr("bench.judge.judging.BATCH", 4)
     judged(run, Grey())
     expected = run.verdicts(TARGET.name, "grey", "main").read_bytes()
     for path in run.root.glob("verdicts/*/*/*"):

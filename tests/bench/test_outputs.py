@@ -13,8 +13,8 @@ import pytest
 
 from bench import card, export, make_checkpoint, paper, pretrain, score, speed, tune
 from bench.campaign.killing import contents, faults
-from bench.rundir import RunDir
-from htgrpo.folders import FILE, read_seal, verify
+from bench.record.rundir import RunDir
+from htgrpo.base.folders import FILE, read_seal, verify
 from htgrpo.policies.policy import Policy
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
@@ -151,7 +151,7 @@ def test_a_second_scoring_is_refused_before_anything_is_judged(tmp_path, finishe
     pictures.mkdir()
     for path in source.glob("*.png"):
         (pictures / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr("bench.judging.score", lambda *_: pytest.fail("it was judged"))
+    monkeypatch.setattr("bench.judge.judging.score", lambda *_: pytest.fail("it was judged"))
     argv = ["--images", str(pictures), "--prompts", str(prompts), "--benchmarks", "embedded_geneval", "--out", str(out)]
     with RunDir(out).locked():
         assert leave(score.main, argv) == 2

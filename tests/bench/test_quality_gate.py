@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bench import regress
-from bench.regression import detector, gate
-from bench.selection import select
-from htgrpo.errors import EXIT_INCOMPLETE, UserError
-from htgrpo.prompts import Prompt
+from bench.ask.selection import select
+from bench.checking.regression import detector, gate
+from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.prompts import Prompt
 from reports.load import load_run
 from reports.stats import headline_weights
 from tests.bench.tiny_runs import leave

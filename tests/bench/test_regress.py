@@ -8,9 +8,9 @@ import torch
 
 import htgrpo.rollout
 from bench import regress
-from bench.regression import detector, frozen
-from bench.weights import inspect
-from htgrpo.registry import METHODS
+from bench.ask.weights import inspect
+from bench.checking.regression import detector, frozen
+from htgrpo.base.registry import METHODS
 from htgrpo.world import detector as eyes
 from tests.bench.tiny_runs import leave
 

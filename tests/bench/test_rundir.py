@@ -6,19 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from bench import compare, estimate, machine
-from bench.complete import is_complete, mark_complete
-from bench.images import BATCH, generate, identity_of, manifest, whole_pictures
-from bench.kinds import seeds
-from bench.overrides import literal, parse_overrides, resolve
-from bench.presets import PRESETS, preset, read, tuned
-from bench.request import Request, from_arguments
-from bench.rundir import RunDir, refuse_difference, write_config
-from bench.selection import select
-from bench.work import Evaluation
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt, prompt_set_sha256
-from htgrpo.registry import BENCHMARKS, METHODS
+from bench import compare
+from bench.ask import machine
+from bench.ask.asked import from_arguments
+from bench.ask.kinds import seeds
+from bench.ask.overrides import literal, parse_overrides, resolve
+from bench.ask.presets import PRESETS, preset, read, tuned
+from bench.ask.request import Request
+from bench.ask.selection import select
+from bench.cost import estimate
+from bench.judge.images import BATCH, generate
+from bench.record.complete import is_complete, mark_complete
+from bench.record.pictures import identity_of, manifest, whole_pictures
+from bench.record.rundir import RunDir, refuse_difference, write_config
+from bench.record.work import Evaluation
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt, prompt_set_sha256
+from htgrpo.base.registry import BENCHMARKS, METHODS
 from tests.bench.tiny_runs import arguments, records
 
 PROMPTS = [Prompt(f"{category}-{i}", f"a photo of {category} {i}", category, {}) for category in ("a", "b") for i in range(5)]
@@ -29,7 +33,7 @@ def parsed(policy: Path, *flags: str):
 
 
 def test_presets_are_valid_and_methods_tuned_by_name(policy):
-    from htgrpo.trainer import make_method
+    from htgrpo.training.trainer import make_method
 
     with pytest.raises(UserError, match="give --backbone lumina-dimoo or mmada"):
         preset("paper", "embedded")
@@ -165,7 +169,7 @@ def test_completion_notices_what_is_gone(policy, finished, tmp_path):
 def test_another_version_of_a_library_is_other_work_and_both_stay_on_record(policy, tmp_path, monkeypatch):
     run, stages = RunDir(tmp_path / "run"), ("score",)
     request, versions = parsed(policy).request, {"torch": "1", "transformers": "5.23.0"}
-    monkeypatch.setattr("bench.machine.version", lambda name: versions.get(name, "0"))
+    monkeypatch.setattr("htgrpo.base.versions.version", lambda name: versions.get(name, "0"))
     for text in ("5.23.0", "5.24.0"):
         versions["transformers"] = text
         write_config(run, request, {"created": "", "prompt_sets": {}, "versions": machine.versions()})
@@ -179,7 +183,7 @@ def test_another_version_of_a_library_is_other_work_and_both_stay_on_record(poli
 
 def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path):
     """Pictures of an interrupted folder equal those of an uninterrupted one, torn manifest or not."""
-    from htgrpo.policies.policy import load_policy
+    from htgrpo.policies.storage import load_policy
 
     prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
     values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,

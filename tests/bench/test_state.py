@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import check, compare, pipeline, report
+from bench import check, compare, report
 from bench.checking.chain import check_scores
 from bench.checking.findings import Findings
-from bench.complete import FILE, begin, is_complete, sealed, working
-from bench.rundir import RunDir
-from bench.views import _clock, _last_within
-from htgrpo.errors import UserError
+from bench.record.complete import FILE, begin, is_complete, sealed, working
+from bench.record.rundir import RunDir
+from bench.run import pipeline
+from bench.run.views import _clock, _last_within
+from htgrpo.base.errors import UserError
 from reports.load import load_run
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import arguments, leave

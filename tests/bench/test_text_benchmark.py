@@ -11,18 +11,18 @@ from lm_eval.api.metrics import mean
 from bench import check as bench_check
 from bench import compare, score
 from bench import text as bench_text
+from bench.ask.asked import from_arguments
 from bench.benchmarks.registry import check, make
-from bench.benchmarks.text import Text
-from bench.plan import load_context
-from bench.request import from_arguments
-from bench.rundir import RunDir
-from bench.text import scoring
-from bench.text.settings import OPTIONS, TextSettings, from_options
-from bench.verdicts import score_identity
-from bench.work import SCORE
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.policies.policy import load_policy
+from bench.benchmarks.text import scoring
+from bench.benchmarks.text.benchmark import Text
+from bench.benchmarks.text.settings import OPTIONS, TextSettings, from_options
+from bench.record.rundir import RunDir
+from bench.record.verdicts import score_identity
+from bench.record.work import SCORE
+from bench.run.plan import load_context
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.policies.storage import load_policy
 from tests.bench.tampering import drop_line, edit, edit_line, reseal
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, save_policy, tree
 
@@ -35,7 +35,7 @@ def asked(policy, tmp_path_factory):
     """A run of base and pretrain on text alone, seven documents of either task."""
     out = tmp_path_factory.mktemp("asked") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.machine.cores", lambda: 1)
+        patch.setattr("bench.ask.machine.cores", lambda: 1)
         run_compare(policy, out, "--methods", "pretrain", "--benchmarks", "text", *ASK, "--limit", "14")
     return out
 
@@ -185,7 +185,7 @@ def test_pictures_and_text_share_a_policy(policy, tmp_path, no_report):
     """A job of both loads its policy once."""
     loads = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.worker._load", lambda job, source, *rest: loads.append(source) or load_policy(source, "cpu"))
+        patch.setattr("bench.run.worker._load", lambda job, source, *rest: loads.append(source) or load_policy(source, "cpu"))
         run_compare(policy, tmp_path / "run", "--methods", "base", "--benchmarks", "text,embedded_geneval", *ASK)
     assert len(loads) == 1
     assert {path.parent.parent.name for path in tmp_path.glob("run/verdicts/*/main/base.jsonl")} == {"text", "embedded_geneval"}

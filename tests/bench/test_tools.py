@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from bench import pretrain, speed
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies import load_policy
 from htgrpo.policies.policy import pack
-from htgrpo.pretraining import TinySize, masked_backward, masked_batch, new_policy
-from htgrpo.rng import generator
+from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
 
@@ -27,7 +27,7 @@ def test_pretraining_is_repeatable_and_its_policy_loads(tmp_path):
 
 
 def test_the_shipped_policy_names_the_command_that_made_it():
-    from bench.weights import folder_of
+    from bench.ask.weights import folder_of
 
     header = json.loads((folder_of("embedded") / "pretrain.jsonl").read_text().splitlines()[0])
     args = pretrain.parser().parse_args(["--out", "x"])
@@ -39,7 +39,7 @@ def test_the_shipped_policy_names_the_command_that_made_it():
 def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
     policy = new_policy(TinySize(16, 1, 2, 16), generator("tools"))
     batch = masked_batch(policy, 6, generator("tools", "batch"))
-    monkeypatch.setattr("htgrpo.pretraining.ROWS", 4)
+    monkeypatch.setattr("htgrpo.training.pretraining.ROWS", 4)
     loss = masked_backward(policy, *batch)
     prompts, codes, mask = batch
     packed, slots = pack(policy, prompts, torch.where(mask, HIDDEN, codes), policy.backbone.grid)

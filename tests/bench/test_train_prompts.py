@@ -4,15 +4,16 @@ import json
 
 import pytest
 
-from bench import check, compare, prompts, train
-from bench.jobs import run_jobs
-from bench.rundir import RunDir
+from bench import check, compare, train
+from bench.record.rundir import RunDir
+from bench.record.work import TRAIN, Job
+from bench.run.jobs import run_jobs
 from bench.scorers.registry import SCORERS
 from bench.scorers.servers import use_servers
-from bench.work import TRAIN, Job
-from htgrpo.errors import EXIT_USAGE, UserError
-from htgrpo.prompts import Prompt, prompt_set_sha256
-from htgrpo.train_config import TrainConfig
+from bench.sources import prompts
+from htgrpo.base.errors import EXIT_USAGE, UserError
+from htgrpo.base.prompts import Prompt, prompt_set_sha256
+from htgrpo.training.train_config import TrainConfig
 from htgrpo.world.prompts import split_prompts
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import SMALL, arguments, leave, records

@@ -5,13 +5,15 @@ import math
 
 import pytest
 
-from bench import presets, tune
-from bench.presets import read
-from bench.tries import Grid, Try, best, interior, next_tries
-from bench.tune_record import mean_scores, read_results, recorded, render, result_file
-from htgrpo.pretraining import TinySize, new_policy
-from htgrpo.registry import METHODS
-from htgrpo.rng import generator
+from bench import tune
+from bench.ask import presets
+from bench.ask.presets import read
+from bench.run.tries import Grid, Try, best, interior, next_tries
+from bench.run.tune_record import mean_scores, read_results, recorded, render, result_file
+from htgrpo.base.registry import METHODS
+from htgrpo.base.rng import generator
+from htgrpo.policies.storage import save_policy
+from htgrpo.training.pretraining import TinySize, new_policy
 from tests.bench.tiny_runs import leave
 
 LADDER = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -77,7 +79,7 @@ def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune") / "policy"
-    new_policy(TinySize(16, 1, 2, 16), generator("tools")).save(folder)
+    save_policy(new_policy(TinySize(16, 1, 2, 16), generator("tools")), folder)
     return folder
 
 
@@ -92,7 +94,7 @@ def small(monkeypatch):
 
 def run_here(tuning, out, jobs):
     """What run_all does, in this process and without a pool."""
-    from bench.tune_record import missing_runs
+    from bench.run.tune_record import missing_runs
 
     for method in tuning.methods:
         while runs := missing_runs(tuning, method, out):

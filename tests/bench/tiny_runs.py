@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from bench import compare
-from bench.cli import run_main
-from htgrpo.errors import EXIT_OK
-from htgrpo.pretraining import TinySize, new_policy
-from htgrpo.rng import generator
+from bench.ask.cli import run_main
+from htgrpo.base.errors import EXIT_OK
+from htgrpo.base.rng import generator
+from htgrpo.policies import storage
+from htgrpo.training.pretraining import TinySize, new_policy
 
 SMALL = [
     "--set",
@@ -32,7 +33,7 @@ SMALL = [
 def save_policy(folder: Path, d_model: int = 16) -> Path:
     """A random policy of the embedded world."""
     size = TinySize(d_model=d_model, n_layers=1, n_heads=2, mlp_hidden_size=32)
-    new_policy(size, generator("tiny policy", d_model)).save(folder)
+    storage.save_policy(new_policy(size, generator("tiny policy", d_model)), folder)
     return folder
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.parallel.ranks import ALONE, InStep
 from htgrpo.policies.lumina_cache import CacheConfig, CachedSequence, refuse_training
-from htgrpo.ranks import ALONE, InStep
 from htgrpo.rollout import generate
 from htgrpo.samplers import Emerge, Lumina, MaskGIT
 from tests.golden.upstream import RUNS, decisions_differ, recorded_policy, replay, runs

@@ -6,10 +6,10 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from htgrpo.errors import UserError
-from htgrpo.options import build
-from htgrpo.registry import SAMPLERS
-from htgrpo.rng import generator
+from htgrpo.base.errors import UserError
+from htgrpo.base.options import build
+from htgrpo.base.registry import SAMPLERS
+from htgrpo.base.rng import generator
 from htgrpo.rollout import _draw
 from htgrpo.samplers import Draws, Emerge, Lumina, MaskGIT, RandomOrder
 

@@ -8,15 +8,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.weights import inspect
-from htgrpo import checkpoints
-from htgrpo.checkpoints import Progress
-from htgrpo.errors import UserError
-from htgrpo.folders import read_seal
+from bench.ask.weights import inspect
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import read_seal
 from htgrpo.policies import load_policy
+from htgrpo.policies.storage import save_policy
 from htgrpo.policies.weights import load_weights
-from htgrpo.train_config import TrainConfig
-from htgrpo.tuning import Full
+from htgrpo.training import checkpoints
+from htgrpo.training.checkpoints import Progress
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.tuning import Full
 from tests.htgrpo.tiny import tiny_policy
 from tests.sealing import flip, reseal
 
@@ -149,7 +150,7 @@ def test_a_file_that_is_gone_or_renamed_stops_a_training(name, run):
 def test_weights_of_another_checkpoint_do_not_slip_in(run):
     """Every list is whole, but the state belongs to other weights."""
     policy = tiny_policy(5, dtype=torch.float32)
-    policy.save(run / "other", checkpoints.MADE_BY)
+    save_policy(policy, run / "other", checkpoints.MADE_BY)
     for path in (run / "other").rglob("*"):
         if path.is_file():
             shutil.copy(path, folder(run) / path.relative_to(run / "other"))
@@ -261,7 +262,7 @@ def test_a_codebook_of_another_size_is_refused(run):
 
 def test_a_saved_policy_round_trips(tmp_path):
     policy = tiny_policy(4, dtype=torch.float32)
-    policy.save(tmp_path / "policy")
+    save_policy(policy, tmp_path / "policy")
     again = load_policy(str(tmp_path / "policy"))
     assert all(torch.equal(a, b) for a, b in zip(policy.net.parameters(), again.net.parameters(), strict=True))
     assert torch.equal(policy.codec.codebook, again.codec.codebook)

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htgrpo.engine import _check
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.interface import HIDDEN, Update
+from htgrpo.training.engine import _check
 
 
 def good() -> Update:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htgrpo.engine import Engine, Totals
 from htgrpo.ht import HT
+from htgrpo.training.engine import Engine, Totals
 from tests.htgrpo.formulas import ht_terms, scripted_terms, terms_of
 from tests.htgrpo.oracle import advantages, brute_force, log_table
 from tests.htgrpo.tiny import (

@@ -6,9 +6,9 @@ import torch
 from baselines.mask import Mask
 from baselines.trace import Trace
 from baselines.uni import Uni
-from htgrpo.engine import Engine, EngineConfig, Totals
 from htgrpo.ht import HT
-from htgrpo.tokens import batches, sort_tokens
+from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.tokens import batches, sort_tokens
 from tests.htgrpo.tiny import (
     LAYOUTS,
     LONG,

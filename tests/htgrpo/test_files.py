@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from htgrpo import files
-from htgrpo.errors import UserError
+from htgrpo.base import files
+from htgrpo.base.errors import UserError
 
 
 def only(folder):

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from htgrpo import folders
-from htgrpo.errors import UserError
-from htgrpo.folders import FILE, atomic_dir, check_place, contents, read_seal, verify
+from htgrpo.base import folders
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import FILE, atomic_dir, check_place, contents, read_seal, verify
 from tests.sealing import flip
 
 ME = "python -m bench.me"

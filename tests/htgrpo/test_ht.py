@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.ht import HT
 from htgrpo.interface import HIDDEN
-from htgrpo.rng import generator
 from tests.htgrpo.tiny import make_group, tiny_policy
 
 G, N = 9, 64

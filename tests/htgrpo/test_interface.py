@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from htgrpo.base.rng import generator
 from htgrpo.interface import at_least_one, rollout_mean, token_mean, uniform
-from htgrpo.rng import generator
 from tests.htgrpo.tiny import make_group, tiny_policy
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from htgrpo import lora
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
+from htgrpo.policies import lora
 from htgrpo.policies.llada import LLaDA, Packed, Size
-from htgrpo.rng import generator
 from tests.htgrpo.tiny import tiny_policy
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "attn_out", "ff_proj", "up_proj", "ff_out")

@@ -8,12 +8,12 @@ import peft
 import pytest
 import torch
 
-from htgrpo import lora
-from htgrpo.engine import Engine, EngineConfig, Totals
 from htgrpo.ht import HT
+from htgrpo.policies import lora
 from htgrpo.policies.llada import LLaDA, Packed, Size
-from htgrpo.train_config import TrainConfig
-from htgrpo.tuning import TUNINGS
+from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.tuning import TUNINGS
 from tests.htgrpo.tiny import LAYOUTS, LONG, make_group, method_generator, tiny_policy
 
 GRID, SLOTS = (4, 5), 20

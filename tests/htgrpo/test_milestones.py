@@ -5,10 +5,10 @@ import random
 import pytest
 from safetensors.torch import load_file
 
-from htgrpo.checkpoints import saved
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl, sha256_file
-from htgrpo.train_config import Budget, comparable, milestones, parse_budgets
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl, sha256_file
+from htgrpo.training.checkpoints import saved
+from htgrpo.training.train_config import Budget, comparable, milestones, parse_budgets
 from tests.htgrpo.test_resume import Killed, killer
 from tests.htgrpo.training import run
 

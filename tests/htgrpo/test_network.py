@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from htgrpo.base.rng import generator
 from htgrpo.policies.llada import LLaDA, Packed, Size, initialise
-from htgrpo.rng import generator
 from tests.htgrpo.oracle import reference_logits
 
 SIZE = Size(d_model=64, n_layers=2, n_heads=4, mlp_hidden_size=192, embedding_size=640)

@@ -8,11 +8,11 @@ import pytest
 
 from baselines.mask import Mask
 from baselines.trace import Trace
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.options import build, convert
+from htgrpo.base.registry import METHODS, SAMPLERS, Registry
 from htgrpo.ht import HT
-from htgrpo.options import build, convert
-from htgrpo.registry import METHODS, SAMPLERS, Registry
-from htgrpo.train_config import Budget, TrainConfig, parse_budgets
+from htgrpo.training.train_config import Budget, TrainConfig, parse_budgets
 
 
 def one_sentence(error):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from bench.benchmarks.geneval import as_array
-from bench.benchmarks.pixels import as_tensor
+from bench.scorers.geneval.pixels import as_array
+from bench.scorers.pixels import as_tensor
 from bench.scorers.wire import base64_text, decoded, lossless, png
-from htgrpo.pictures import KEPT, MAX_PIXELS, Unreadable, eight_bits, opened, size_of
+from htgrpo.base.pictures import KEPT, MAX_PIXELS, Unreadable, eight_bits, opened, size_of
 
 RAMP = np.arange(240, dtype=np.uint8).reshape(12, 20)
 COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=-1)

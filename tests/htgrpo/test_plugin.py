@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.options import build
+from htgrpo.base.registry import METHODS, Registry
 from htgrpo.interface import HIDDEN
-from htgrpo.options import build
-from htgrpo.registry import METHODS, Registry
 from tests.htgrpo.formulas import scripted_terms
 from tests.htgrpo.test_engine_gradient import compare
 from tests.htgrpo.tiny import make_group, method_generator, tiny_policy, two_groups

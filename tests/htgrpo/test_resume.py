@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from htgrpo import checkpoints
-from htgrpo.files import read_jsonl
+from htgrpo.base.files import read_jsonl
+from htgrpo.training import checkpoints
 from tests.htgrpo.training import CONFIG, remains, run
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_killed_while_saving(where, whole, tmp_path, monkeypatch):
             calls.append(args)
             raise Killed
 
-        patch.setattr(f"htgrpo.checkpoints.{where}", fail)
+        patch.setattr(f"htgrpo.training.checkpoints.{where}", fail)
         with pytest.raises(Killed):
             run(tmp_path)
     assert calls
@@ -95,7 +95,7 @@ def test_killed_by_the_system_while_a_checkpoint_is_renamed(whole, tmp_path):
     """A real SIGKILL in a real process, at the worst moment of the second checkpoint."""
     script = f"""
 import os, signal
-import htgrpo.files as files
+import htgrpo.base.files as files
 from pathlib import Path
 from tests.htgrpo.training import run
 replace = os.replace

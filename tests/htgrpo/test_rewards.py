@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt, prompt_set_sha256
-from htgrpo.rewards import WeightedReward, find_reward, parse_weights
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt, prompt_set_sha256
+from htgrpo.training.rewards import WeightedReward, find_reward, parse_weights
 
 PATH = "tests.htgrpo.reward_functions:"
 PROMPTS = [Prompt("a", "red circle", "colors", {"size": 1}), Prompt("b", "blue square", "colors", {"size": 2}),

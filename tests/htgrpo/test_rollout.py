@@ -7,9 +7,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.llada import LLaDA
-from htgrpo.rng import generator
 from htgrpo.rollout import _draw, generate, ranks, rollout_net
 from htgrpo.samplers import Draws, Emerge, MaskGIT, RandomOrder
 from tests.htgrpo.oracle import log_table, reference_logits, sequence

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from htgrpo.errors import UserError
-from htgrpo.rng import generator
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.samplers import Draws, Emerge, MaskGIT, RandomOrder, cosine
 
 

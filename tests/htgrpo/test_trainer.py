@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from htgrpo import learner
-from htgrpo.checkpoints import saved
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
-from htgrpo.learner import draw_prompts
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
+from htgrpo.base.rng import generator
 from htgrpo.policies import load_policy
-from htgrpo.rng import generator
 from htgrpo.rollout import generate
-from htgrpo.trainer import train
+from htgrpo.training import learner
+from htgrpo.training.checkpoints import saved
+from htgrpo.training.learner import draw_prompts
+from htgrpo.training.trainer import train
 from tests.htgrpo.tiny import tiny_policy
 from tests.htgrpo.training import CONFIG, PROMPTS, REWARD, run
 
@@ -118,7 +118,7 @@ def test_checkpoints_are_kept_and_only_the_last_can_be_resumed(tmp_path):
 
 def test_equal_rewards_change_nothing_and_stop_in_the_end(tmp_path, monkeypatch):
     """No advantage, no gradient, weights untouched; after some iterations one clear sentence."""
-    monkeypatch.setattr("htgrpo.learner.PATIENCE", 4)
+    monkeypatch.setattr("htgrpo.training.learner.PATIENCE", 4)
     policy = tiny_policy(8)
     before = weights(policy)
     with pytest.raises(UserError, match="last 4 iterations gave the reward 0.1 for every image") as error:
@@ -134,7 +134,7 @@ def test_equal_rewards_change_nothing_and_stop_in_the_end(tmp_path, monkeypatch)
 
 def test_the_patience_survives_a_restart(tmp_path, monkeypatch):
     """A run that stopped for want of spread stops again at the same place instead of starting to count anew."""
-    monkeypatch.setattr("htgrpo.learner.PATIENCE", 4)
+    monkeypatch.setattr("htgrpo.training.learner.PATIENCE", 4)
     for _ in range(2):
         with pytest.raises(UserError, match="last 4 iterations"):
             run(tmp_path, rewards=f"{REWARD}constant", save_every=1)
@@ -160,7 +160,7 @@ def test_failed_images_are_dropped_and_counted(tmp_path):
 def test_dropped_images_are_not_judged(tmp_path, monkeypatch):
     """The advantage and the updates know finite rewards only."""
     seen = []
-    from htgrpo.engine import Engine
+    from htgrpo.training.engine import Engine
     original = Engine.run
     monkeypatch.setattr(Engine, "run", lambda self, groups, *rest: (seen.extend(groups), original(self, groups, *rest))[1])
     run(tmp_path, rewards=f"{REWARD}patchy", group_size=6, budget="iterations:2")
@@ -205,7 +205,7 @@ def test_prompts_are_drawn_without_repeats_and_by_category():
 
 def test_spread_is_told_apart_from_rounding(tmp_path, monkeypatch):
     """Nine rewards of 0.1 have a deviation of some 1e-17 in floating point; that is no spread."""
-    monkeypatch.setattr("htgrpo.learner.PATIENCE", 99)
+    monkeypatch.setattr("htgrpo.training.learner.PATIENCE", 99)
     for size in (3, 6, 7, 9):
         line = run(tmp_path / str(size), rewards=f"{REWARD}constant", group_size=size, budget="iterations:1")[0]
         assert line["groups_without_spread"] == 2 and line["reward_std"] < 1e-12

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from htgrpo import lora
-from htgrpo.checkpoints import saved
-from htgrpo.engine import Engine, EngineConfig, Totals
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.ht import HT
-from htgrpo.pretraining import TinySize, new_policy
-from htgrpo.rng import generator
+from htgrpo.policies import lora
 from htgrpo.rollout import generate
 from htgrpo.samplers import RandomOrder
-from htgrpo.train_config import TrainConfig
-from htgrpo.tuning import TUNINGS, Full, LoRA
+from htgrpo.training.checkpoints import saved
+from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.tuning import TUNINGS, Full, LoRA
 from tests.htgrpo.test_lora import PACKED, shake
 from tests.htgrpo.test_resume import Killed, killer
 from tests.htgrpo.tiny import Scripted, method_generator, tiny_policy, two_groups

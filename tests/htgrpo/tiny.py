@@ -6,14 +6,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from htgrpo.engine import Engine, EngineConfig, Totals
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.tokenizer import WordTokenizer
-from htgrpo.rng import generator
 from htgrpo.rollout import ranks
+from htgrpo.training.engine import Engine, EngineConfig, Totals
 from htgrpo.world.codec import PatchCodec
 
 WORDS = "a photo of red blue square circle two left right above".split()

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-from htgrpo.checkpoints import saved
-from htgrpo.files import read_jsonl, sha256_file
+from htgrpo.base.files import read_jsonl, sha256_file
+from htgrpo.base.prompts import Prompt
 from htgrpo.policies.policy import Policy
-from htgrpo.prompts import Prompt
-from htgrpo.train_config import TrainConfig
-from htgrpo.trainer import train
+from htgrpo.training.checkpoints import saved
+from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.trainer import train
 from tests.htgrpo.tiny import tiny_policy
 
 REWARD = "tests.htgrpo.reward_functions:"

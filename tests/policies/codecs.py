@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.policies.magvit import tiny_magvit
 from htgrpo.policies.vqmodel import tiny_vqmodel
-from htgrpo.rng import generator
 
 MAKERS = {"magvit": tiny_magvit, "vqmodel": tiny_vqmodel}
 

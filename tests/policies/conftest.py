@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.make_checkpoint import make
-from htgrpo.errors import UserError
-from htgrpo.folders import FILE
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import FILE
 from htgrpo.policies import load_policy
 
 BACKBONES = ("mmada", "lumina-dimoo")

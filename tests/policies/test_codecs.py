@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from htgrpo.base.rng import generator
 from htgrpo.policies import magvit
 from htgrpo.policies.magvit import Magvit, MagvitCodec, tiny_magvit
 from htgrpo.policies.vqmodel import VQModelCodec, tiny_vqmodel
-from htgrpo.rng import generator
 from tests.policies.codecs import MAKERS, draw, gap, refusal
 
 

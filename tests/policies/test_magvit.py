@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from htgrpo.base.rng import generator
 from htgrpo.policies import magvit
 from htgrpo.policies.magvit import Magvit, MagvitCodec, SignBits, read_size, tiny_magvit
-from htgrpo.rng import generator
 from tests.policies.codecs import draw, gap, refusal
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "codecs"

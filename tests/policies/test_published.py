@@ -8,12 +8,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from bench.ask.weights import check_same_shape, inspect
 from bench.make_checkpoint import make
-from bench.weights import check_same_shape, inspect
-from htgrpo.errors import UserError
-from htgrpo.model_files import SIDECAR
+from htgrpo.base.errors import UserError
 from htgrpo.policies import load_policy
 from htgrpo.policies import weights as weight_files
+from htgrpo.policies.model_files import SIDECAR
+from htgrpo.policies.storage import save_policy
 from htgrpo.policies.weights import load_weights
 from tests.policies.conftest import BACKBONES
 
@@ -70,7 +71,7 @@ def test_dtypes(dtype, made, loaded):
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_auto_is_bfloat16_where_the_hardware_has_it(fast, made, monkeypatch):
-    monkeypatch.setattr("htgrpo.cpu.fast_bfloat16", lambda: fast)
+    monkeypatch.setattr("htgrpo.base.cpu.fast_bfloat16", lambda: fast)
     policy = load_policy(str(made["mmada"]))
     assert next(policy.net.parameters()).dtype == (torch.bfloat16 if fast else torch.float32)
     assert next(load_policy("embedded").net.parameters()).dtype == torch.float32
@@ -107,9 +108,9 @@ def test_any_kind_of_file_holds_the_same_weights(kind, copy_of, loaded):
 def test_written_and_loaded_again_is_the_same_to_the_bit(name, made, tmp_path, monkeypatch):
     """Weights in their dtype, tokenizer and configuration as they came, codec, size and label; in one file and in shards."""
     policy = load_policy(str(made[name]), dtype="bfloat16")
-    policy.save(tmp_path / "one")
+    save_policy(policy, tmp_path / "one")
     monkeypatch.setattr(weight_files, "SHARD_SIZE", "1MB")
-    policy.save(tmp_path / "shards")
+    save_policy(policy, tmp_path / "shards")
     assert not (tmp_path / "one" / "model.safetensors.index.json").exists()
     assert (tmp_path / "shards" / "model.safetensors.index.json").exists()
     codes = torch.arange(2 * 24).reshape(2, -1)[:, : policy.backbone.grid[0] * policy.backbone.grid[1]] * 7
@@ -126,7 +127,7 @@ def test_written_and_loaded_again_is_the_same_to_the_bit(name, made, tmp_path, m
 
 def test_the_configuration_says_the_dtype_that_is_written(copy_of, tmp_path):
     policy = copy_of("mmada").load(dtype="float32")
-    policy.save(tmp_path / "written")
+    save_policy(policy, tmp_path / "written")
     assert json.loads((tmp_path / "written" / "config.json").read_text())["torch_dtype"] == "float32"
     assert all(value.dtype == torch.float32 for value in state_of(tmp_path / "written").values())
 
@@ -137,7 +138,7 @@ def test_a_codec_from_elsewhere_is_referred_to(copy_of, tmp_path, loaded):
     shutil.move(checkpoint.folder / "vq", tmp_path / "elsewhere")
     sidecar = json.loads((checkpoint.folder / SIDECAR).read_text())
     checkpoint.put(SIDECAR, json.dumps({**sidecar, "codec": str(tmp_path / "elsewhere")}))
-    checkpoint.load().save(tmp_path / "written")
+    save_policy(checkpoint.load(), tmp_path / "written")
     assert json.loads((tmp_path / "written" / SIDECAR).read_text())["codec"] == str(tmp_path / "elsewhere")
     codes = torch.arange(16)[None]
     assert torch.equal(load_policy(str(tmp_path / "written")).decode(codes), loaded["mmada"].decode(codes))
@@ -153,7 +154,7 @@ def test_a_large_codec_is_not_copied(copy_of, monkeypatch):
 def test_weights_are_copied_into_a_network_that_exists(kind, made, loaded, tmp_path, monkeypatch):
     """As training checkpoints are: from a folder in shards or not, in the network's own dtype."""
     monkeypatch.setattr(weight_files, "SHARD_SIZE", {"one": "5GB", "shards": "1MB"}[kind])
-    loaded["mmada"].save(tmp_path / "saved")
+    save_policy(loaded["mmada"], tmp_path / "saved")
     policy = load_policy(str(made["mmada"]), dtype="float32")
     before = next(policy.net.parameters())
     with torch.no_grad():

@@ -6,11 +6,11 @@ import re
 import pytest
 
 from bench.make_checkpoint import main
-from htgrpo.errors import UserError
-from htgrpo.model_files import SIDECAR, open_model
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.policies import load_policy
 from htgrpo.policies.magvit import tiny_magvit
-from htgrpo.rng import generator
+from htgrpo.policies.model_files import SIDECAR, open_model
 
 TOKENIZER = "tokenizer.json"
 

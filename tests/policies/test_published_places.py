@@ -5,16 +5,15 @@ import json
 import pytest
 import torch
 
+from bench.ask.weights import NotHere, check_same_shape, inspect
 from bench.make_checkpoint import make
-from bench.weights import NotHere, check_same_shape, inspect
-from htgrpo import lora
-from htgrpo.errors import UserError
-from htgrpo.folders import FILE, seal
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import FILE, seal
+from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
-from htgrpo.model_files import SIDECAR
-from htgrpo.policies import load_policy
+from htgrpo.policies import load_policy, lora
+from htgrpo.policies.model_files import SIDECAR
 from htgrpo.policies.policy import pack
-from htgrpo.rng import generator
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

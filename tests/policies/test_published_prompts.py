@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from htgrpo.base.registry import BACKBONES as RECORDS
+from htgrpo.base.registry import SAMPLERS
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.policy import pack
 from htgrpo.policies.tokenizer import PublishedTokenizer
-from htgrpo.registry import BACKBONES as RECORDS
-from htgrpo.registry import SAMPLERS
 from htgrpo.rollout import generate
 from htgrpo.samplers import Lumina, MaskGIT
 from tests.htgrpo.oracle import reference_logits

@@ -7,10 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from bench.weights import inspect
-from htgrpo.errors import UserError
-from htgrpo.model_files import SIDECAR
+from bench.ask.weights import inspect
+from htgrpo.base.errors import UserError
 from htgrpo.policies import load_policy
+from htgrpo.policies.model_files import SIDECAR
+from htgrpo.policies.storage import save_policy
 
 WTE, HEAD, FIRST = "model.transformer.wte.weight", "model.transformer.ff_out.weight", "model-00001-of-00003.safetensors"
 INDEX, CONFIG = "model.safetensors.index.json", "config.json"
@@ -52,7 +53,7 @@ def test_a_backbone_must_be_said_once(mmada):
 
 
 def test_an_embedded_folder_is_of_its_own_backbone(tmp_path):
-    load_policy("embedded", backbone="embedded").save(tmp_path / "policy")
+    save_policy(load_policy("embedded", backbone="embedded"), tmp_path / "policy")
     with pytest.raises(UserError, match="is of the backbone 'embedded', not 'mmada'"):
         load_policy(str(tmp_path / "policy"), backbone="mmada")
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
+from htgrpo.base.rng import generator
 from htgrpo.policies import vqmodel
 from htgrpo.policies.vqmodel import VQModelCodec, tiny_vqmodel
-from htgrpo.rng import generator
 from tests.policies.codecs import draw, gap, refusal
 
 

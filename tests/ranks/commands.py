@@ -8,16 +8,16 @@ import os
 import sys
 from pathlib import Path
 
-import bench.images
-import bench.judging
-from bench.cli import run_main
+import bench.judge.images
+import bench.judge.judging
+from bench.ask.cli import run_main
 
 IMAGES, VERDICTS = 4, 5
 
 
 def main(codes: Path, module: str, argv: list[str]) -> None:
     """Runs the command."""
-    bench.images.BATCH, bench.judging.BATCH = IMAGES, VERDICTS
+    bench.judge.images.BATCH, bench.judge.judging.BATCH = IMAGES, VERDICTS
     try:
         run_main(lambda: importlib.import_module(module).main(argv))
     except SystemExit as done:

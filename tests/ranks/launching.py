@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = ROOT / "bench" / "launch"
+CONFIGS = ROOT / "bench" / "run" / "launch"
 
 
 def launch(config: str, module: str, *arguments: str, timeout: float = 240.0, **environment: str) -> subprocess.CompletedProcess:
-    """Runs `module` under bench/launch/CONFIG.yaml. Everything but the number of processes and the port is as shipped."""
+    """Runs `module` under bench/run/launch/CONFIG.yaml. Everything but the number of processes and the port is as shipped."""
     file = str(CONFIGS / f"{config}.yaml")
     command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", file, "--num_processes", "2",
                "--main_process_port", "0", "-m", module, *arguments]

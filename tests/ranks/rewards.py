@@ -4,7 +4,7 @@ import math
 import os
 import signal
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.htgrpo.reward_functions import brightness
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from htgrpo.errors import UserError
-from htgrpo.pretraining import TinySize, new_policy
-from htgrpo.prompts import Prompt
-from htgrpo.rng import generator
-from htgrpo.trainer import train
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
+from htgrpo.base.rng import generator
+from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.training.trainer import train
 from tests.htgrpo.tiny import tiny_policy
 from tests.htgrpo.training import CONFIG
 

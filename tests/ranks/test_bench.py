@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-import bench.images
+import bench.judge.images
 from bench import compare
-from htgrpo.files import read_jsonl
+from htgrpo.base.files import read_jsonl
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
@@ -26,10 +26,10 @@ def alone(tmp_path_factory):
     """What one process makes."""
     out = tmp_path_factory.mktemp("alone") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.images.BATCH", commands.IMAGES)
-        patch.setattr("bench.judging.BATCH", commands.VERDICTS)
-        patch.setattr("bench.machine.cores", lambda: 1)
-        patch.setattr("bench.pipeline.print_report", lambda *_: {})
+        patch.setattr("bench.judge.images.BATCH", commands.IMAGES)
+        patch.setattr("bench.judge.judging.BATCH", commands.VERDICTS)
+        patch.setattr("bench.ask.machine.cores", lambda: 1)
+        patch.setattr("bench.run.pipeline.print_report", lambda *_: {})
         assert compare.main(["--out", str(out), "--methods", "ht", "--jobs", "0", *SMALL]) == 0
     return out
 
@@ -42,7 +42,7 @@ def launched(alone, tmp_path_factory):
     there, folder = alone / "images/base/embedded_geneval/main", out / "images/base/embedded_geneval/main"
     records = (there / "manifest.jsonl").read_text().splitlines(keepends=True)
     folder.mkdir(parents=True)
-    for name in [bench.images.META, *(json.loads(records[i])["file"] for i in MADE)]:
+    for name in [bench.record.pictures.META, *(json.loads(records[i])["file"] for i in MADE)]:
         shutil.copy(there / name, folder / name)
     (folder / "manifest.jsonl").write_text("".join(records[i] for i in MADE if i < 8))
     (folder / "manifest.rank1.jsonl").write_text("".join(records[i] for i in MADE if i >= 8) + records[15][:20])

@@ -7,9 +7,9 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 
-from htgrpo import ranks, sharding, zero
-from htgrpo.errors import UserError
-from htgrpo.ranks import ALONE
+from htgrpo.base.errors import UserError
+from htgrpo.parallel import ranks, sharding, zero
+from htgrpo.parallel.ranks import ALONE
 from tests.ranks.launching import CONFIGS, launch
 
 FSDP = {"fsdp_version": 2, "fsdp_transformer_layer_cls_to_wrap": "Block"}

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 import pytest
 from safetensors.torch import load_file
 
-from htgrpo.checkpoints import saved
-from htgrpo.files import read_jsonl
+from htgrpo.base.files import read_jsonl
+from htgrpo.training.checkpoints import saved
 from tests.ranks import scenarios
 from tests.ranks.launching import launch
 

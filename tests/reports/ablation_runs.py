@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bench.presets import read
+from bench.ask.presets import read
 from tests.reports.synthetic import write_run
 
 

@@ -10,14 +10,14 @@ import pytest
 
 from bench.benchmarks.dpg import record
 from bench.benchmarks.dpg_rule import Question
-from bench.benchmarks.geneval_rule import TASKS
 from bench.benchmarks.hpsv3_prompts import CATEGORIES
 from bench.benchmarks.registry import make
-from bench.rundir import RunDir
-from bench.verdicts import write
-from bench.work import Evaluation, Target
-from htgrpo.files import atomic_json
-from htgrpo.prompts import Prompt, prompt_set_sha256
+from bench.record.rundir import RunDir
+from bench.record.verdicts import write
+from bench.record.work import Evaluation, Target
+from bench.scorers.geneval.rule import TASKS
+from htgrpo.base.files import atomic_json
+from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from reports.analysis import analyse
 from reports.blocks import make_blocks
 from reports.load import load_run

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from reports.analysis import analyse
 from reports.blocks import make_blocks
 from reports.build import build

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from reports.build import build
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash

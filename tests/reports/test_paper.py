@@ -12,12 +12,13 @@ import pytest
 from scipy import stats
 
 from bench import compare, paper
+from bench.ask.asked import from_arguments
+from bench.ask.presets import Setting, read
+from bench.ask.request import Request
 from bench.paper_settings import APART, of_paper, of_run
-from bench.presets import Setting, read
-from bench.request import Request, from_arguments
-from htgrpo.errors import EXIT_OK, UserError
-from htgrpo.registry import METHODS
-from htgrpo.train_config import TrainConfig
+from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.registry import METHODS
+from htgrpo.training.train_config import TrainConfig
 from reports import paper_tables, paper_text
 from reports import stats as stats_of_reports
 from reports.analysis import ALPHA

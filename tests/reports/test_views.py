@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from reports.blocks import MAIN_CLAIM, SECONDARY, make_blocks
 from reports.build import build
 from reports.choices import paragraphs, rows

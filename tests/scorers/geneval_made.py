@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench.benchmarks.geneval import GenEval
-from bench.benchmarks.geneval_rule import COLOURS, TASKS
 from bench.scorers.geneval.detector import Detection
-from htgrpo.prompts import Prompt
+from bench.scorers.geneval.rule import COLOURS, TASKS
+from htgrpo.base.prompts import Prompt
 
 EMPTY = np.zeros((4, 4), bool)
 

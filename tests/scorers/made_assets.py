@@ -6,7 +6,7 @@ import socketserver
 import threading
 from contextlib import contextmanager
 
-from bench import assets
+from bench.sources import assets
 
 
 def sha256(data):

@@ -26,7 +26,7 @@ class Made(Scorer):
 
     @classmethod
     def folders(cls, weights=None):
-        from htgrpo.errors import UserError
+        from htgrpo.base.errors import UserError
 
         if not os.environ.get("MADE_WEIGHTS"):
             raise UserError("weights not found: run `hf download made/made`, since made needs it")

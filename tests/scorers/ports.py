@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bench.scorers import instructions
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.texts import STAND_IN
 

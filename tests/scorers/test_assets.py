@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import assets, extract, fetch
-from htgrpo.errors import UserError
+from bench import fetch
+from bench.sources import assets, extract
+from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, git_blob, put, serving, sha256, source, use
 
 TEXT = "first line\nzweite Zeile ä\n".encode()
@@ -115,7 +116,7 @@ def test_content_is_known_by_sha256_its_start_or_gits_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["geneval_metadata", "geneval_classes", "dpg_prompts", "scorer_prompts"])
 def test_the_official_files_are_the_pinned_ones(assets, name, monkeypatch):
-    from bench import assets as module
+    from bench.sources import assets as module
 
     monkeypatch.setenv(module.FOLDER, str(assets))
     path = module.asset(name)

@@ -6,7 +6,7 @@ from PIL import ImageFilter, ImageStat
 from bench.scorers.base import Judged, Scorer
 from bench.scorers.drawings import SHAPES, drawing, matching, quality
 from bench.scorers.instructions import instruction
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers.ports import broken, use_stand_ins
 
 

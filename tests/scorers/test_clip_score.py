@@ -110,7 +110,7 @@ def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
 def test_another_version_of_the_library_that_runs_it_is_another_scorer(scorer, monkeypatch):
     before = scorer.identity()
     assert before["libraries"]["transformers"] == version("transformers") and "+" not in before["libraries"]["torch"]
-    monkeypatch.setattr("bench.machine.version", lambda name: {"transformers": "9.0", "torch": "2.15.0+cu130"}.get(name, "1"))
+    monkeypatch.setattr("htgrpo.base.versions.version", lambda name: {"transformers": "9.0", "torch": "2.15.0+cu130"}.get(name, "1"))
     after = scorer.identity()
     assert after["libraries"]["transformers"] == "9.0" and after["libraries"]["torch"] == "2.15.0"
     assert {key for key in before if before[key] != after[key]} == {"libraries"}

@@ -19,7 +19,7 @@ from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS, Repository
 from bench.scorers.worker import SCRIPTS
-from htgrpo.errors import UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 OURS = {kind.name: kind for kind in (ClipScore, DeQA, HPSv3, ImageReward, MplugVQA, UnifiedReward, UniPercept)}
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from bench.benchmarks.dpg import DPG, DPGFixed, questions_of
 from bench.benchmarks.dpg_rule import MissingParent, Question, crop_score, zero_dependents
-from bench.benchmarks.pixels import as_pictures
-from htgrpo.errors import UserError
+from bench.scorers.pixels import as_pictures
+from htgrpo.base.errors import UserError
 from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, benchmark, black, place_assets, table
 
 

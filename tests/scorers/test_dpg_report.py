@@ -10,8 +10,8 @@ from bench.benchmarks.dpg import DPG, item_of, questions_of, split_grid
 from bench.benchmarks.dpg_rule import Item, Question, benchmark_score
 from bench.benchmarks.dpg_rule import category_report as rule_report
 from bench.scorers.base import Judged
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 from reports.questions import counted
 from tests.scorers.dpg_made import IDENTITY, Says, benchmark, black, place_assets
 
@@ -184,7 +184,7 @@ def test_without_assets_it_says_which_command_to_run(monkeypatch, tmp_path):
 
 
 def test_official_prompts(assets, monkeypatch):
-    from bench import assets as module
+    from bench.sources import assets as module
 
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
     lines = dpg._texts()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import assets, fetch
-from htgrpo.errors import UserError
+from bench import fetch
+from bench.sources import assets
+from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, git_blob, put, serving, sha256, source, use
 
 TEXT = "first line\nzweite Zeile ä\n".encode()

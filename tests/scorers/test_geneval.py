@@ -8,11 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bench.benchmarks.geneval import GenEval, as_array, result_lines
-from bench.benchmarks.geneval_rule import COLOURS, TASKS, aggregate
-from bench.benchmarks.pixels import as_pictures
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
+from bench.benchmarks.geneval import GenEval, result_lines
+from bench.scorers.geneval.pixels import as_array
+from bench.scorers.geneval.rule import COLOURS, TASKS, aggregate
+from bench.scorers.pixels import as_pictures
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
 from tests.scorers.geneval_made import (
     BOTH,
     CHAIN,

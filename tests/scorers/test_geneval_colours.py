@@ -9,10 +9,10 @@ import torch
 from open_clip.transformer import QuickGELU
 from PIL import Image
 
-from bench.benchmarks.geneval_rule import COLOURS
 from bench.scorers.geneval import colours
 from bench.scorers.geneval.detector import Detection
-from htgrpo.errors import UserError
+from bench.scorers.geneval.rule import COLOURS
+from htgrpo.base.errors import UserError
 
 TEMPLATES = ["a picture of a {color} {classname}", "one {color}-ish {classname}", "some {color} thing"]
 

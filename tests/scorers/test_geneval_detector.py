@@ -8,7 +8,7 @@ import torch
 
 from bench.scorers.geneval import detector, network, pixels
 from bench.scorers.geneval.convert import by_pixel, convert
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny_mask2former as tiny
 
 GOLDEN = tiny.GOLDEN

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.benchmarks.geneval_reward import reward
-from htgrpo.errors import UserError
+from bench.scorers.geneval.reward import reward
+from htgrpo.base.errors import UserError
 from tests.scorers.geneval_made import (
     CHAIN,
     CUP,

@@ -8,9 +8,9 @@ from PIL import Image
 from bench.scorers import opening
 from bench.scorers.base import Unscorable
 from bench.scorers.geneval.scorer import GenEvalScorer, read_spec
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
-from htgrpo.rewards import WeightedReward
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
+from htgrpo.training.rewards import WeightedReward
 from tests.scorers.geneval_made import Names, Sees, box, spec, want
 
 CATS = (box("cat", 10, 10), box("cat", 40, 10))

@@ -8,7 +8,7 @@ import torch
 
 from bench.scorers.geneval import network
 from bench.scorers.geneval.convert import convert
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny_mask2former as tiny
 from tests.scorers.made_assets import put
 

@@ -11,7 +11,7 @@ from bench.scorers import hpsv3
 from bench.scorers.base import Unscorable
 from bench.scorers.hpsv3 import PIXELS, HPSv3
 from bench.scorers.qwen2vl import patches, smart_size
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.ports import (
     alone,

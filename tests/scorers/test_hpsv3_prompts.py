@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bench import assets
 from bench.benchmarks.hpsv3_prompts import CATEGORIES, SAMPLE, WHOLE, hpsv3_prompts
 from bench.benchmarks.registry import make
-from htgrpo.errors import UserError
+from bench.sources import assets
+from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, sha256, use
 
 LINES = [{"caption": f"a picture of {category}", "image_file": "/1.jpg", "category": category, "prompt_id": f"{category}-7"}

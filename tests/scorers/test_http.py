@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from bench.scorers.remote import TOKEN, connect
 from bench.scorers.serving import Limits, ScoringServer
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers.brightness import Brightness, ask, client, greys, item, png, url
 from tests.scorers.servers import running
 

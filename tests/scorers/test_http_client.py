@@ -14,7 +14,7 @@ import pytest
 from bench.scorers.remote import TOKEN, RemoteScorer, connect, connect_all
 from bench.scorers.serving import ScoringServer
 from bench.scorers.web import Connection, check_url
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers.brightness import Brightness, client, greys, url
 
 

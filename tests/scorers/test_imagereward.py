@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.scorers.imagereward import ImageReward
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.ports import alone, check_batches, check_keys, check_modes, gap, golden, rounding, seeded
 from tests.scorers.tiny_imagereward import MED, VISION, tiny_checkpoint

@@ -24,7 +24,7 @@ from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.mplug import MplugVQA
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.worker import LOGS, SCRIPTS, uv_command
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny_hpsv3, tiny_unipercept
 
 pytestmark = pytest.mark.skipif(not os.environ.get("HTGRPO_SLOW"), reason="HTGRPO_SLOW is not set: environments of gigabytes")

@@ -13,7 +13,7 @@ from PIL import Image
 from bench.scorers import unpickle
 from bench.scorers.remote import connect
 from bench.scorers.reward_server import RewardServer, near_equal_parts
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 PLAIN = [None, True, 0, -1, 10**50, 1.5, "text ünïcode", b"bytes", [], [1, [2, [3]]], (), (1,), (1, 2, 3, 4), {"a": {"b": (None,)}},
          {1, 2}, frozenset({"a"}), b""]

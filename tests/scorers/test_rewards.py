@@ -6,14 +6,13 @@ import math
 import pytest
 import torch
 
-from bench import rewards
-from bench.scorers import servers
+from bench.scorers import rewards, servers
 from bench.scorers.base import Judged
 from bench.scorers.registry import SCORERS
 from bench.scorers.servers import URLS
-from htgrpo.errors import UserError
-from htgrpo.prompts import Prompt
-from htgrpo.rewards import WeightedReward, find_reward, reward_names
+from htgrpo.base.errors import UserError
+from htgrpo.base.prompts import Prompt
+from htgrpo.training.rewards import WeightedReward, find_reward, reward_names
 from tests.htgrpo.test_plugin import install
 from tests.htgrpo.training import run
 from tests.scorers.brightness import url
@@ -205,7 +204,7 @@ def test_pictures_are_what_is_saved(tmp_path, monkeypatch, started):
     """The scorer sees the pixels of the PNG file that generation would write of the same image."""
     from PIL import Image
 
-    from bench.images import _save
+    from bench.judge.images import _save
 
     image = torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(0))
     _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes", {})

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from bench import random_scorers, speed, speed_scorers
-from bench.random_scorers import MAKERS
+from bench import speed
+from bench.cost import random_scorers, speed_scorers
+from bench.cost.random_scorers import MAKERS
 from bench.scorers.serving import ScoringServer
 from bench.scorers.weights import build
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers.brightness import Brightness, url
 from tests.scorers.servers import running
 from tests.scorers.texts import STAND_IN

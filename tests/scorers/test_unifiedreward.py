@@ -10,7 +10,7 @@ from PIL import Image
 from bench.scorers import unifiedreward_answers
 from bench.scorers.remote import connect
 from bench.scorers.unifiedreward_client import UnifiedRewardServer
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 TEXTS = {f"unifiedreward.{variant}": f"Instruction of {variant}. Caption: [{{prompt}}] {{braces}}"
          for variant in unifiedreward_answers.VARIANTS}

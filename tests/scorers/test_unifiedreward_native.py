@@ -6,12 +6,18 @@ import json
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, Qwen2_5_VLProcessor, Qwen2VLVideoProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+from transformers import (
+    AutoTokenizer,
+    Qwen2_5_VLProcessor,
+    Qwen2VLVideoProcessor,
+    Qwen3VLProcessor,
+    Qwen3VLVideoProcessor,
+)
 
 from bench.scorers import unifiedreward_answers
 from bench.scorers.base import Unscorable
 from bench.scorers.unifiedreward import UnifiedReward
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.tiny_unifiedreward import write_checkpoint
 

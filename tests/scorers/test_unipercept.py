@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 from transformers import Qwen2Tokenizer
 
 from bench.scorers.unipercept import ANSWERS, UniPercept, expectation
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.ports import check_batches, check_keys, check_modes, golden, rounding, seeded, use_stand_ins
 from tests.scorers.tiny_unipercept import tiny_checkpoint

@@ -14,7 +14,7 @@ from bench.scorers.imagereward import ImageReward
 from bench.scorers.native import dtype_of
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming, revision
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 from htgrpo.policies.weights import TensorFiles
 
 OWN = Repository("maker/model", ("config.json",), ("own.safetensors", "own.pt"))

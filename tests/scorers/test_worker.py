@@ -14,7 +14,7 @@ from PIL import Image
 from bench.scorers import worker
 from bench.scorers.weights import Repository
 from bench.scorers.worker import WorkerScorer, uv_command
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 SCRIPT = Path(__file__).with_name("fake_worker.py")
 

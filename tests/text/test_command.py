@@ -9,8 +9,8 @@ import pytest
 
 from bench.make_checkpoint import make
 from bench.text import main
-from htgrpo.errors import UserError
-from htgrpo.files import read_jsonl
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_jsonl
 
 SMALL = ["--gen-length", "8", "--samples", "8", "--limit", "3", "--device", "cpu"]
 
@@ -100,7 +100,7 @@ def test_tasks_that_cannot_be_had(monkeypatch):
     """Without lm-eval's own index, which takes a quarter of a minute to read: one file of it stands for all."""
     from lm_eval.tasks import TaskManager
 
-    from bench.text.evaluation import Tasks
+    from bench.benchmarks.text.evaluation import Tasks
 
     original = TaskManager.__init__
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from bench.text.generation import are_greedy, draw, generate
-from bench.text.settings import Decoding
-from htgrpo.errors import UserError
-from htgrpo.rng import generator
+from bench.benchmarks.text.generation import are_greedy, draw, generate
+from bench.benchmarks.text.settings import Decoding
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from tests.htgrpo.tiny import tiny_policy
 from tests.text.toys import Counting, Factorised, reader_of, slow_generate
 

@@ -6,10 +6,10 @@ from itertools import combinations, permutations
 import pytest
 import torch
 
-from bench.text.likelihood import Masks, draw_masks, every_mask, log_likelihoods, masks_for, masks_of
-from bench.text.reader import Reader
+from bench.benchmarks.text.likelihood import Masks, draw_masks, every_mask, log_likelihoods, masks_for, masks_of
+from bench.benchmarks.text.reader import Reader
+from htgrpo.base.rng import generator
 from htgrpo.policies.llada import Packed
-from htgrpo.rng import generator
 from tests.htgrpo.tiny import tiny_policy
 from tests.text.toys import Counting, Factorised, Joint, reader_of
 

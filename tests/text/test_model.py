@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from lm_eval.api.instance import Instance
 
-from bench.text.likelihood import every_mask, log_likelihoods
-from bench.text.model import PolicyLM
-from bench.text.settings import Decoding, TextSettings
-from htgrpo.errors import UserError
-from htgrpo.ranks import Ranks
+from bench.benchmarks.text.likelihood import every_mask, log_likelihoods
+from bench.benchmarks.text.model import PolicyLM
+from bench.benchmarks.text.settings import Decoding, TextSettings
+from htgrpo.base.errors import UserError
+from htgrpo.parallel.ranks import Ranks
 from tests.htgrpo.tiny import tiny_policy
 from tests.text.toys import Counting
 

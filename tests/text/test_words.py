@@ -3,10 +3,10 @@
 import jinja2
 import pytest
 
+from bench.benchmarks.text.words import LAYOUT, Words
 from bench.make_checkpoint import make
-from bench.text.words import LAYOUT, Words
-from htgrpo.errors import UserError
-from htgrpo.policies.policy import load_policy
+from htgrpo.base.errors import UserError
+from htgrpo.policies.storage import load_policy
 from tests.htgrpo.tiny import tiny_policy
 
 MESSAGES = [{"role": "system", "content": " be brief "}, {"role": "user", "content": "two\n<|eot_id|> hearts?"}]

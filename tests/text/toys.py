@@ -6,8 +6,8 @@ from itertools import accumulate, product
 import torch
 from torch import Tensor
 
-from bench.text.reader import Reader
-from bench.text.settings import Decoding
+from bench.benchmarks.text.reader import Reader
+from bench.benchmarks.text.settings import Decoding
 from htgrpo.policies.llada import Packed
 from htgrpo.policies.policy import Policy
 

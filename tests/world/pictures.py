@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from htgrpo.rng import generator
+from htgrpo.base.rng import generator
 from htgrpo.world.scenes import render, sample_scene
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-from bench.benchmarks.pixels import as_pictures
-from htgrpo.errors import UserError
-from htgrpo.rng import generator
+from bench.scorers.pixels import as_pictures
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.world import rewards
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.detector import detect, measure, world_sized

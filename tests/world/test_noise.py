@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from htgrpo.rng import generator
+from htgrpo.base.rng import generator
 from htgrpo.world.draws import Draws
 from htgrpo.world.noise import COLOUR, FILL, misread
 from htgrpo.world.prompts import random_training_prompt

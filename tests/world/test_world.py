@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.benchmarks.geneval_rule import relative_position
-from htgrpo.errors import UserError
-from htgrpo.rng import generator
+from bench.scorers.geneval.rule import relative_position
+from htgrpo.base.errors import UserError
+from htgrpo.base.rng import generator
 from htgrpo.world import prompts as world_prompts
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.combinations import CATEGORIES, draw_combination, facts, key

@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bench.benchmarks.geneval_rule import COLOURS
 from bench.scorers.geneval.detector import Detection
+from bench.scorers.geneval.rule import COLOURS
 from bench.scorers.instructions import instruction
 from bench.scorers.weights import Repository, locate, open_shards, revision
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
 CLIP = Repository("timm/vit_large_patch14_clip_224.openai", (), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))

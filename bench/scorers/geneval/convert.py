@@ -12,7 +12,7 @@ import re
 import torch
 from torch import Tensor
 
-from htgrpo.errors import UserError
+from htgrpo.base.errors import UserError
 
 BACKBONE, DECODER, HEAD = "model.pixel_level_module.encoder", "model.pixel_level_module.decoder", "model.transformer_module"
 _BLOCK = r"backbone\.stages\.(\d+)\.blocks\.(\d+)\."

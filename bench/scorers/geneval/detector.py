@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from bench import assets
-from bench.benchmarks.geneval_rule import THRESHOLD, Box
 from bench.scorers.geneval.network import identity_of, load_network, locate_detector
 from bench.scorers.geneval.pixels import prepare
-from htgrpo.errors import UserError
+from bench.scorers.geneval.rule import THRESHOLD, Box
+from bench.sources import assets
+from htgrpo.base.errors import UserError
 
+LIBRARIES = ("torch", "torchvision", "transformers", "open_clip_torch", "pillow")
+"""What detector and colours are made of, and what prepares their input."""
 MOST = 100
 """(query, class) pairs that are kept of a picture."""
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
-from bench import assets
 from bench.scorers.geneval.convert import convert
 from bench.scorers.weights import FOLDERS, Repository, build, fill, locate, open_shards, renaming, revision
-from htgrpo.errors import UserError
-from htgrpo.files import sha256_file
-from htgrpo.model_files import read_json
+from bench.sources import assets
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import sha256_file
+from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 ASSET = "geneval_detector"

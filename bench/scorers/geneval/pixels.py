@@ -6,7 +6,10 @@ that the padding is a shade of grey near the mean, not zero.
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from htgrpo.base.pictures import turned
 
 SHORT, LONG, DIVISOR, PADDING = 800, 1333, 32, 128
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
@@ -51,3 +54,8 @@ def prepare(image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
     inverse = (1 / np.asarray(STD)).astype(np.float32)
     pixels = (canvas.astype(np.float32) - np.asarray(MEAN, np.float32)) * inverse
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy()), size
+
+
+def as_array(picture: Image.Image) -> np.ndarray:
+    """uint8 RGB [H, W, 3] of a picture of any mode, turned as its EXIF data say, as upstream's two readers do."""
+    return np.array(turned(picture).convert("RGB"))

@@ -12,17 +12,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.benchmarks.geneval import LIBRARIES, as_array
-from bench.benchmarks.geneval_reward import reward
-from bench.benchmarks.geneval_rule import COLOURS, TASKS
-from bench.machine import libraries
 from bench.scorers.base import Judged, Scorer, Unscorable
 from bench.scorers.geneval import colours as clip
 from bench.scorers.geneval.colours import CLIP, FOLDER, Colours
-from bench.scorers.geneval.detector import Detection, Detector, class_names
+from bench.scorers.geneval.detector import LIBRARIES, Detection, Detector, class_names
 from bench.scorers.geneval.network import identity_of, locate_detector
+from bench.scorers.geneval.pixels import as_array
+from bench.scorers.geneval.reward import reward
+from bench.scorers.geneval.rule import COLOURS, TASKS
 from bench.scorers.geneval.self_test import self_test
 from bench.scorers.weights import locate
+from htgrpo.base.versions import libraries
 
 RELATIONS = ("left of", "right of", "above", "below")
 

@@ -1,0 +1,50 @@
+"""What every command line shares: one clear sentence instead of a traceback, and the right exit code."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from io import TextIOWrapper
+
+from bench.ask.machine import is_main_process, processes
+from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+
+GRACE = 3.0
+"""Seconds by which the other processes of a launch leave later than the first one."""
+
+
+def run_main(main: Callable[[], int]) -> None:
+    """Runs `main` and leaves the process with its exit code: 0 ok, 1 gate failed, 2 usage, 3 incomplete or interrupted.
+
+    Usage includes what is not there and has to be brought first: weights, prompts, a server."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter shows its number
+    try:
+        code = main()
+    except UserError as error:
+        _tell(f"error: {error.message}")
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _tell("\ninterrupted: finished work is kept; run the same command again to go on")
+        code = EXIT_INCOMPLETE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    if code and processes() > 1:
+        _leave_in_order()
+    sys.exit(code)
+
+
+def _leave_in_order() -> None:
+    """Lets the first process of a launch finish its sentence: the launcher ends all as soon as one has left with an error."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if not is_main_process():
+        time.sleep(GRACE)
+
+
+def _tell(sentence: str) -> None:
+    """Prints it on standard error, once for all processes of a launch."""
+    if is_main_process():
+        print(sentence, file=sys.stderr)

@@ -1,0 +1,1 @@
+"""What a request will take: seconds, forwards and memory, known beforehand."""

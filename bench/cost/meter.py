@@ -1,0 +1,112 @@
+"""Counts what a method costs by running it: sampler, method and engine at work on a network that answers at once.
+
+No cost is written down per method. One prompt's group is sampled and updated by the code that trains, and the stand-in for the
+network adds up the floating-point operations that the real one would have done.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from htgrpo.base.registry import SAMPLERS
+from htgrpo.base.rng import generator
+from htgrpo.interface import Method, RolloutGroup
+from htgrpo.policies.backbone import Backbone
+from htgrpo.policies.llada import Packed, Size
+from htgrpo.policies.policy import Policy
+from htgrpo.rollout import generate
+from htgrpo.training.engine import Engine, EngineConfig
+from htgrpo.training.train_config import TrainConfig
+
+ROLLOUT, OLD, REF, TRAIN = "rollout", "old", "ref", "train"
+CODES = 64
+"""Codes of the stand-in: enough for contexts to differ, few enough to be quick. Operations are counted for the real codebook."""
+
+
+@dataclass
+class Spent:
+    """What one phase asked of the network. flop: of forwards alone, adapters not counted. length: all their packed tokens.
+    tokens, heads: of the largest forward."""
+
+    forwards: int = 0
+    flop: float = 0.0
+    length: int = 0
+    tokens: int = 0
+    heads: int = 0
+
+
+class Meter(nn.Module):
+    """Called as LLaDA.forward is; answers random logits (equal ones would tie where samplers rank by confidence)."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.size = size
+        self.phase, self.spent = ROLLOUT, {phase: Spent() for phase in (ROLLOUT, OLD, REF, TRAIN)}
+        self.shift = nn.Parameter(torch.zeros(1, 1))
+        self.noise = generator("meter", "logits")
+
+    def forward(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
+        tokens = sum(packed.lengths)
+        heads = tokens if at is None else len(at)
+        width = len(range(*columns.indices(self.size.embedding_size)))
+        spent = self.spent[TRAIN if torch.is_grad_enabled() else self.phase]
+        spent.forwards += len(packed.lengths)
+        spent.length += tokens
+        spent.flop += sum(count * self.size.forward_flops(length, 0, 0) for count, length in packed.runs())
+        spent.flop += self.size.forward_flops(0, heads, width)
+        spent.tokens, spent.heads = max(spent.tokens, tokens), max(spent.heads, heads)
+        return torch.randn(heads, CODES, generator=self.noise) + self.shift
+
+    def during(self, phase: str) -> Callable[..., Tensor]:
+        """The network as it is called in `phase`."""
+
+        def call(*arguments: Any) -> Tensor:
+            before, self.phase = self.phase, phase
+            try:
+                return self(*arguments)
+            finally:
+                self.phase = before
+
+        return call
+
+
+@dataclass(frozen=True)
+class Standin(Policy):
+    """A policy whose network is a meter and whose tokenizer is a function from a text to ids."""
+
+    encode: Callable[[str], list[int]] = field(default=lambda text: [])
+
+    def prompt(self, text: str, pads: str = "strip") -> tuple[int, ...]:
+        return self.backbone.prompt(text, self.encode, pads)
+
+    def unconditional(self, pads: str = "strip") -> tuple[int, ...]:
+        return self.prompt(self.backbone.unconditional, pads)
+
+
+def standin(meter: Meter, backbone: Backbone, encode: Callable[[str], list[int]]) -> Standin:
+    """A policy to count with."""
+    return Standin(meter, backbone, None, None, encode=encode)
+
+
+def count_pictures(policy: Standin, text: str, count: int, sampler: str, steps: int, guidance: float, grid: tuple[int, int],
+                   tokens_per_forward: int | None = None, pads: str = "strip") -> RolloutGroup:
+    """Samples `count` pictures of one prompt; returns them as a group with rewards that differ."""
+    prompt, keys = policy.prompt(text, pads), [("meter", i) for i in range(count)]
+    limit = {} if tokens_per_forward is None else {"tokens_per_forward": tokens_per_forward}
+    made = generate(policy, [prompt] * count, keys, SAMPLERS.get(sampler)(steps=steps), guidance, grid, pads=pads, **limit)
+    reward = torch.arange(count, dtype=torch.float64)
+    return RolloutGroup(prompt, grid, made.codes, made.reveal_step, made.rank, reward, made.entropy)
+
+
+def count_iteration(policy: Standin, method: Method, config: TrainConfig, text: str, grid: tuple[int, int]) -> dict[str, Spent]:
+    """What one iteration of `method` asks of the network for one prompt, by phase; a training forward is counted once here."""
+    meter: Meter = policy.net
+    group = count_pictures(policy, text, config.group_size, config.sampler, config.steps, config.guidance, grid,
+                           config.tokens_per_forward, config.pads)
+    engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
+    meter.phase = OLD
+    Engine(policy, meter.during(REF), engine).run([group], method, [generator("meter")], lambda: 0.0)
+    return meter.spent

@@ -1,0 +1,1 @@
+"""A policy's pictures, and what judges say of them."""

@@ -1,0 +1,283 @@
+"""What a model card says: facts about a checkpoint's folder, about its training, and about its scores in a run."""
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.ask.request import BASE, Request
+from bench.ask.weights import Weights, inspect
+from bench.record.rundir import RunDir
+from htgrpo.base.errors import UserError
+from htgrpo.base.run_files import log_lines
+from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+    from reports.analysis import Result
+    from reports.blocks import Block
+    from reports.load import Run
+
+LIBRARY = "htgrpo-bench"
+TAGS = ("text-to-image", "masked-diffusion", "discrete-diffusion", "reinforcement-learning", LIBRARY)
+NO_RUN = "This card was made without the run that the checkpoint belongs to, so it has no results."
+
+
+@dataclass
+class Facts:
+    """metadata: of the front matter; results: for its model-index; texts: for the template; told: what was found, in words."""
+
+    metadata: dict[str, Any]
+    texts: dict[str, Any]
+    told: str
+    results: "list[EvalResult]" = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a checkpoint stands in a run: its request and config, the method or label, and the training seed."""
+
+    run: RunDir
+    request: Request
+    config: dict[str, Any]
+    method: str
+    seed: int | None
+
+
+def collect(checkpoint: str, root: Path | None) -> Facts:
+    """Everything for the card. Raises UserError where the folder is no checkpoint, or where the run does not know its weights."""
+    if not Path(checkpoint).is_dir():
+        raise UserError(f"{checkpoint!r} is not a folder: give a checkpoint such as "
+                        "runs/NAME/train/METHOD/seed0/checkpoints/step_000040")
+    model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
+    root = root or run_around(Path(checkpoint).resolve())
+    place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
+    scored = _scored(root, place, weights) if place else []
+    method = place.method if place else ""
+    name = "-".join(filter(None, [method, weights.backbone, f"step{weights.iteration}" if weights.iteration else ""])) or "policy"
+    metadata = {
+        "model_name": name,
+        "library_name": LIBRARY,
+        "pipeline_tag": "text-to-image",
+        "tags": list(dict.fromkeys(filter(None, [*TAGS, method, weights.backbone]))),
+        "base_model": _base_model(model, place),
+    }
+    texts = {
+        "title": name,
+        "labels": _labels(weights, place, scored),
+        "summary": _summary(weights, place),
+        "load_extra": "" if model.backbone or weights.backbone == "embedded" else f', backbone="{weights.backbone}"',
+        "method": method,
+        "kind": model.kind,
+        "training": _training(weights, place),
+        "warnings": _warnings(weights, place),
+        "settings": json.dumps(_settings(place), indent=2) if place and _settings(place) else "",
+        "rows": [_row(result, name) for name, result in scored],
+        "protocols": list(dict.fromkeys(_protocol(result) for _, result in scored)),
+        "no_results": f"The run {place.run.root.name!r} holds no verdicts of these weights." if place else NO_RUN,
+    }
+    told = f"{len(scored)} results" if scored else "no results"
+    return Facts({k: v for k, v in metadata.items() if v}, texts, told, [_eval_result(r, n, place) for n, r in scored])
+
+
+def _warnings(weights: Weights, place: "Place | None") -> list[str]:
+    """What must be known of the training up to these weights: failed rewards, nothing learnt, instability."""
+    import pandas as pd
+
+    from reports.health import of_training
+
+    path = place.run.train(place.method, place.seed) / "metrics.jsonl" if place and place.seed is not None else None
+    lines = pd.DataFrame(log_lines(path) if path else [])
+    if "groups" not in lines:
+        return []
+    lines = lines[lines["iteration"] <= (weights.iteration or 0)].assign(seed=place.seed)
+    return of_training(place.method, lines).warnings if len(lines) else []
+
+
+def _backbone(checkpoint: str) -> str | None:
+    return open_model(checkpoint, download=False).backbone or None
+
+
+def run_around(folder: Path) -> Path | None:
+    """The run whose training wrote this folder: RUN/train/METHOD/seedS/checkpoints/step_N."""
+    parents = folder.parents
+    inside = len(parents) > 4 and parents[0].name == "checkpoints" and parents[3].name == "train"
+    return parents[4] if inside and (parents[4] / "config.json").is_file() else None
+
+
+def _place(run: RunDir, checkpoint: Path, weights: Weights) -> tuple[Place, Weights]:
+    """The place of these weights, or of an equal copy in the run. Raises UserError when the run neither trained nor was given
+    them."""
+    from htgrpo.training.checkpoints import saved
+
+    request, config, folder = run.request(), run.config() or {}, checkpoint.resolve()
+    trained = [Place(run, request, config, method, seed) for method in request.methods for seed in request.seeds]
+    for place in trained:
+        if run.train(place.method, place.seed).resolve() in folder.parents:
+            return place, weights
+    for label, items in request.checkpoints.items():
+        for item in items:
+            if item["sha256"] == weights.sha256:
+                known = replace(weights, iteration=item["iteration"], forwards=item["forwards"])
+                return Place(run, request, config, label, item["seed"]), known
+    for place in trained:
+        for twin in (inspect(str(path)) for path in saved(run.train(place.method, place.seed))):
+            if twin.sha256 == weights.sha256:
+                return place, twin
+    raise UserError(f"the run {str(run.root)!r} neither trained nor scored the weights in {str(checkpoint)!r}: give the run they "
+                    "belong to with --run, or leave --run out")
+
+
+def _scored(root: Path, place: Place, weights: Weights) -> "list[tuple[str, Result]]":
+    """(name of the method, result over this one checkpoint and the starting policy) for every block that holds it complete."""
+    from reports.analysis import analyse
+    from reports.blocks import make_blocks
+    from reports.load import load_run
+
+    if not list((root / "verdicts").glob("*/*/*.meta.json")):
+        return []
+    run = load_run(root)
+    found = []
+    for block in make_blocks(run):
+        chosen = _alone(run, block, place, weights)
+        if chosen is not None:
+            result = analyse(chosen)
+            if place.method in result.scores:
+                found.append((place.method, result))
+    return found
+
+
+def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block | None":
+    """`block` with nothing but the starting policy and this checkpoint; None where it was not scored there."""
+    method = next((m for m in block.methods if m.name == place.method), None)
+    rows = [i for i, seed in enumerate(method.seeds) if seed == place.seed] if method else []
+    if not rows or (weights.iteration is not None and method.iterations[rows[0]] != weights.iteration):
+        return None
+    (row,) = rows
+    metas = run.metas[(run.metas["policy"] == method.policies[row]) & (run.metas["benchmark"] == block.benchmark)
+                      & (run.metas["setting"] == block.setting)]
+    ok = run.records[(run.records["policy"] == method.policies[row]) & (run.records["benchmark"] == block.benchmark)
+                     & (run.records["setting"] == block.setting) & (run.records["status"] == "ok")]
+    one = replace(method, seeds=[place.seed], scores=method.scores[[row]], hits=method.hits[[row]], asked=method.asked[[row]],
+                  judged=len(ok), expected=int(metas["expected"].iloc[0]), iterations=[method.iterations[row]],
+                  forwards=[method.forwards[row]], policies=[method.policies[row]])
+    return replace(block, methods=[m for m in block.methods if m.name == BASE] + [one], missing=[])
+
+
+def _row(result: "Result", name: str) -> dict[str, str]:
+    from reports.text import NONE, bounds, number
+
+    block, score, gain = result.block, result.scores[name].headline, result.pair(BASE, name)
+    one, difference = next(method for method in block.methods if method.name == name), NONE
+    if gain:
+        change = (gain if gain.a == name else gain.flipped()).checkpoints
+        difference = f"{number(change.estimate, block.scale, True)} {bounds(change, block.scale, True)}"
+    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": block.size,
+            "judged": one.coverage, "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
+            "gain": difference}
+
+
+def _protocol(result: "Result") -> str:
+    from reports.tables import protocol
+
+    return f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 " \
+           f"{result.block.meta['prompt_set_sha256']}."
+
+
+def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
+    """A result as the hub's model-index has it."""
+    from huggingface_hub import EvalResult
+
+    block, score = result.block, result.scores[name].headline
+    digits = 4 if block.scale <= 1 else 2
+    interval = [round(score.low, digits), round(score.high, digits)] if score.known else None
+    return EvalResult(
+        task_type="text-to-image",
+        dataset_type=block.name,
+        dataset_name=f"{block.title}, setting {block.setting}",
+        dataset_config=block.setting,
+        dataset_split=place.request.split,
+        metric_type="score",
+        metric_name=f"{block.title} ({block.when}; setting {block.setting})",
+        metric_value=round(score.estimate, digits),
+        metric_args={"interval_95": interval, "prompts": result.prompts_used, "size": block.size,
+                     "claim": "these weights, prompts sampled"},
+    )
+
+
+def _base_model(model, place: Place | None) -> str:
+    """The hub id of the weights that training began from; "" where they are not on the hub."""
+    source = model.base["source"] if model.kind == ADAPTER else place.request.policy if place else ""
+    return source if HUB_ID.fullmatch(source) and not Path(source).exists() and source != "embedded" else ""
+
+
+def _labels(weights: Weights, place: Place | None, scored: "list[tuple[str, Result]]") -> list[str]:
+    """What must be read before any number."""
+    lines = []
+    worlds = str(place.config.get("title", "")) if place else ""
+    if weights.backbone == "embedded" or "embedded world" in worlds:
+        lines.append("Embedded world: a small network that draws 48 x 48 px shapes, made to compare training methods. Its scores "
+                     "are not scores of the published benchmarks.")
+    if weights.random_weights or any(m.random_weights for _, result in scored for m in result.block.methods):
+        lines.append("Training began from random weights: the scores say nothing about the method on a trained model.")
+    if scored:
+        lines.append("Results are of these weights, not of the method: other training seeds give others.")
+    return lines
+
+
+def _summary(weights: Weights, place: Place | None) -> str:
+    if place is None:
+        return f"A policy of the backbone {weights.backbone}, sha256 of its weights {weights.sha256}."
+    how = f"trained with {place.method}" if place.method in place.request.methods else f"compared as {place.method}"
+    return f"A text-to-image policy of the backbone {weights.backbone}, {how}."
+
+
+def _settings(place: Place | None) -> dict[str, Any]:
+    """The training's settings; {} where the run did not train this checkpoint."""
+    return dict(place.request.train.get(place.method, {})) if place else {}
+
+
+def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
+    """Rows of the table: method, reward, data, seeds, budget, commit."""
+    rows = [("weights", f"sha256 `{weights.sha256}`"), ("backbone", weights.backbone)]
+    settings = _settings(place)
+    if place is None:
+        return rows
+    start = place.request.policy
+    start = start if HUB_ID.fullmatch(start) or start == "embedded" else "a local folder"
+    revision = f" at `{place.request.revision}`" if place.request.revision else ""
+    rows.append(("starting policy", f"{start}{revision}, sha256 `{place.request.policy_sha256}`"))
+    if not settings:
+        return [*rows, ("training", "not part of this run")]
+    options = ", ".join(f"{key} {value}" for key, value in _options(place).items()) or "no options"
+    rows += [
+        ("method", f"{place.method} ({options})"),
+        ("reward", settings["rewards"]),
+        ("training prompts", _prompts(place.request.train_prompts)),
+        ("training seed", f"{place.seed} (of {len(place.request.seeds)} in the run: {', '.join(map(str, place.request.seeds))})"),
+        ("iterations, forwards", f"{_count(weights.iteration)}, {_count(weights.forwards)}"),
+        ("budget", settings["budget"]),
+        ("rollouts", f"{settings['prompts_per_iteration']} prompts x {settings['group_size']} pictures, sampler "
+                     f"{settings['sampler']}, {settings['steps']} steps, guidance {settings['guidance']}"),
+        ("commit", f"`{place.config.get('git_commit') or 'unknown'}`"),
+        ("software", ", ".join(f"{k} {v}" for k, v in place.config.get("versions", {}).items())),
+    ]
+    return rows
+
+
+def _options(place: Place) -> dict[str, Any]:
+    """Every option of the method with the value it had."""
+    from htgrpo.training.trainer import make_method
+
+    return vars(make_method(place.request.config(place.method, place.seed)))
+
+
+def _prompts(wanted: dict[str, str]) -> str:
+    """The prompt set of the training by name and hash; a file's folder is nobody's business."""
+    named = "the embedded world's split `train`" if wanted["source"] == "embedded" else f"`{Path(wanted['source']).name}`"
+    return f"{named}, sha256 `{wanted['sha256']}`"
+
+
+def _count(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"

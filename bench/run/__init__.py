@@ -1,0 +1,1 @@
+"""How a request is done: plan, jobs, workers, the loop around them."""

@@ -1,0 +1,169 @@
+"""The command line of `python -m bench.text`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from bench.ask import kinds
+from bench.ask.arguments import BACKBONE, COUNT
+from bench.ask.cli import run_main
+from bench.ask.flags import Parser
+from bench.benchmarks.text.settings import Decoding, TextSettings
+from htgrpo.base.options import Field
+from htgrpo.base.values import Names, OneOf, Whole
+from htgrpo.training.train_config import Dtype
+
+if TYPE_CHECKING:
+    from bench.ask.weights import Weights
+
+DESCRIPTION = """\
+Asks a policy for text through lm-eval, to see that training on pictures has left its language alone: run it on the weights before
+and after. Likelihoods are LLaDA's Monte-Carlo estimate, answers are written by its semi-autoregressive decoding. Results are in
+lm-eval's schema: OUT/results.json and OUT/samples_TASK.jsonl.
+
+examples:
+  python -m bench.text                                      our small tasks on the embedded policy: shows the path, needs no network
+  python -m bench.text --policy Gen-Verse/MMaDA-8B-MixCoT --backbone mmada --tasks gsm8k --chat --device cuda
+  python -m bench.text --checkpoint runs/a/train/ht/seed0/checkpoints/step_000040 --tasks arc_easy,hellaswag --limit 200
+  accelerate launch -m bench.text --checkpoint DIR --tasks gsm8k     requests are shared among the processes
+"""
+DEFAULT_TASKS = "embedded_text"
+
+
+def parser() -> Parser:
+    """The command line."""
+    p = Parser("text", DESCRIPTION)
+    fields = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
+    p.add_argument("--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR")
+    p.add_argument("--policy", type=kinds.place, metavar="NAME_OR_PATH",
+                   help="the weights to ask: 'embedded' (default), a folder, or a hub id")
+    p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="model family, where the folder does not say it, e.g. mmada")
+    p.add_argument("--revision", type=kinds.revision, metavar="REV", help="commit, tag or branch of a hub id")
+    p.add_argument("--dtype", type=OneOf(get_args(Dtype), "dtype"), default="auto", metavar="DTYPE",
+                   help="of the network: auto (default), float32, bfloat16, float64")
+    p.add_argument("--device", type=kinds.Device(), default="auto", metavar="auto|cpu|cuda",
+                   help="where it runs (default auto: cuda if there is one)")
+    p.add_argument("--tasks", type=Names(), default=[DEFAULT_TASKS], metavar="NAMES",
+                   help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
+                   "embedded_choice and embedded_write, which need no network)")
+    p.add_argument("--limit", type=COUNT, metavar="N", help="only the first N documents of every task")
+    p.add_argument("--num-fewshot", type=Whole(0, 1000), metavar="N",
+                   help="examples before every question (default: the task's own)")
+    p.add_argument("--chat", action="store_true", help="put every context into MMaDA's chat layout")
+    p.add_argument("--samples", type=Field(fields["samples"]), metavar="N",
+                   help="masks per likelihood (default 128; where an answer has no more than "
+                   "that, all of them: exact for answers of up to 7 tokens)")
+    p.add_argument("--batch", type=Field(fields["batch"]), metavar="N",
+                   help="sequences in one forward (default 16); changes speed and memory only")
+    p.add_argument("--seed", type=Field(fields["seed"]), metavar="N",
+                   help="of masks and drawn tokens (default 0); equal seeds pair policies")
+    p.add_argument("--head", type=Field(fields["head"]), metavar="full|text",
+                   help="probabilities over all ids, as upstream has them (full, default: what "
+                   "image codes take counts as lost), or over those below the image codes (text)")
+    p.add_argument("--max-length", type=Field(fields["max_length"]), metavar="N",
+                   help="tokens of context and answer (default 4096); longer contexts lose "
+                   "their beginning, and the results say how many did")
+    p.add_argument("--gen-length", type=Field(fields["gen_length"]), metavar="N",
+                   help="tokens of a written answer (default 256; a task's max_gen_toks may "
+                   "shorten it)")
+    p.add_argument("--block-length", type=Field(fields["block_length"]), metavar="N",
+                   help="tokens of a block, written before the next begins (default 32, "
+                   "or gen-length where that is less)")
+    p.add_argument("--steps", type=Field(fields["steps"]), metavar="N",
+                   help="forwards for a whole answer (default gen-length: a token each)")
+    p.add_argument("--temperature", type=Field(fields["temperature"]), metavar="T",
+                   help="of drawn tokens; 0: the likeliest (default: as the task asks)")
+    p.add_argument("--remasking", type=Field(fields["remasking"]), metavar="low_confidence|random",
+                   help="which tokens of a block wait (default low_confidence)")
+    p.add_argument("--cfg-scale", type=Field(fields["cfg_scale"]), metavar="S",
+                   help="guidance against the masked prompt (default 0: none)")
+    p.add_argument("--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote")
+    p.add_argument("--out", type=kinds.NewFolder(), metavar="DIR", help="folder of the results (default runs/text-IDENTITY)")
+    p.add_argument("--overwrite", action="store_true", help="replace results of another setting in --out")
+    p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
+    return p
+
+
+def settings_of(args: argparse.Namespace) -> TextSettings:
+    """The settings that the flags name. Raises UserError."""
+    from bench.benchmarks.text.settings import OPTIONS, from_options
+
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    return from_options(given, "--")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluates, writes and prints; returns the exit code. What is there already is only printed again."""
+    args = parser().parse_args(argv)
+    from dataclasses import asdict
+
+    from bench.ask.weights import EMBEDDED, inspect
+    from bench.benchmarks.text.results import RESULTS, identity_of, stored
+    from htgrpo.base.errors import UserError
+
+    if args.checkpoint and args.policy:
+        raise UserError(f"both --checkpoint {args.checkpoint!r} and --policy {args.policy!r} are given: name the weights once")
+    names = args.tasks
+    settings = settings_of(args)
+    weights = inspect(args.checkpoint or args.policy or EMBEDDED, args.backbone, args.revision)
+    options = {"limit": args.limit, "num_fewshot": args.num_fewshot, "dtype": args.dtype}
+    identity = identity_of(weights.sha256, names, asdict(settings), options)
+    out = args.out or Path("runs") / f"text-{identity[:8]}"
+    results = stored(out, identity, args.overwrite)
+    if results is None:
+        results = _evaluate(args, names, settings, weights, identity, out)
+    else:
+        say(f"nothing to do: everything asked for is in {out} already")
+    if results is not None:
+        _print(results, out / RESULTS, args.json)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, names: list[str], settings: TextSettings, weights: "Weights", identity: str,
+              out: Path) -> dict[str, Any] | None:
+    """Results, written to `out`; None in all but the first process of a launch."""
+    say("loading")
+    from bench.ask.machine import launch
+    from bench.ask.options import Options, device_of
+    from bench.benchmarks.text.evaluation import Tasks, evaluate, write
+    from bench.benchmarks.text.model import PolicyLM
+    from htgrpo.policies.storage import load_policy
+
+    tasks = Tasks(names, args.confirm_run_unsafe_code)
+    device = device_of(Options((), args.device))
+    with launch(device == "cpu") as ranks:
+        where = str(ranks.device) if ranks.count > 1 else device
+        policy = load_policy(weights.source, where, backbone=args.backbone, revision=args.revision, dtype=args.dtype)
+        policy.net.requires_grad_(False).eval()
+        model = PolicyLM(policy, settings, ranks)
+        results = evaluate(model, tasks, args.limit, args.num_fewshot)
+        if not ranks.is_main:
+            return None
+        results["config"]["identity"] = identity
+        write(results, out)
+    return results
+
+
+def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:
+    from bench.benchmarks.text.results import table
+
+    if as_json:
+        shown = ("results", "groups", "n-samples", "n-shot", "versions", "config")
+        print(json.dumps({"path": str(path), **{key: results[key] for key in shown if key in results}}, indent=2, default=str))
+    else:
+        print(table(results))
+        print(f"results: {path}")
+
+
+def say(text: str) -> None:
+    """A line for the user, on standard error, from the first process of a launch."""
+    from bench.ask.machine import is_main_process
+
+    if is_main_process():
+        print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)

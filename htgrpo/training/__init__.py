@@ -1,0 +1,1 @@
+"""From rollouts to optimiser steps: engine, learner, trainer, checkpoints, rewards."""
