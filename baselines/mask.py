@@ -1,4 +1,5 @@
-"""MaskGRPO (arXiv 2510.02880 and its published code): K random remaskings at a rising rate; the kept codes are the context."""
+"""MaskGRPO (arXiv 2510.02880 and its published code): K random remaskings at a rising rate; the kept codes are the
+context."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 class Mask(Method):
     """Options of MaskGRPO.
 
-    min_rate: the published script whose settings HT-GRPO inherits uses 0.8. mask_agg: the paper's loss is over the current
-    mask ("current"); the published code sums the K masks into one and applies that at every update ("all_iterations"), so
-    tokens visible in their context receive loss as well. Its reduction is the token mean; the paper's is the rollout mean.
+    min_rate: the published script whose settings HT-GRPO inherits uses 0.8. mask_agg: the paper's loss is over the
+    current mask ("current"); the published code sums the K masks into one and applies that at every update
+    ("all_iterations"), so tokens visible in their context receive loss as well. Its reduction is the token mean; the
+    paper's is the rollout mean.
     """
 
     title = "MaskGRPO"

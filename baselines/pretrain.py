@@ -30,8 +30,12 @@ class Pretrain(Method):
     def learner(self, setup: Setup) -> PretrainLearner:
         from htgrpo.world.codec import PatchCodec
 
-        require(isinstance(setup.policy.codec, PatchCodec), "method", "pretrain",
-                f"its pictures are of the embedded world, and {setup.policy.backbone.name} has other image codes: leave it out")
+        require(
+            isinstance(setup.policy.codec, PatchCodec),
+            "method",
+            "pretrain",
+            f"its pictures are of the embedded world, and {setup.policy.backbone.name} has other image codes: leave it out",
+        )
         return PretrainLearner(self, setup)
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
@@ -46,7 +50,8 @@ class PretrainLearner:
         self.method, self.setup = method, setup
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
-        """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step does."""
+        """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step
+        does."""
         from htgrpo.base.rng import generator
         from htgrpo.training.learner import Iteration
         from htgrpo.training.pretraining import masked_batch
@@ -60,8 +65,16 @@ class PretrainLearner:
                 losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
                 norms.append(self.setup.holding.step())
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
-        steps, forwards = self.method.updates_per_iteration, {"train": 3 * self.method.updates_per_iteration * self.method.batch}
-        counts = {"rollouts": 0, "reward_queries": 0, "optimiser_steps": steps, "forwards_undeduplicated": forwards["train"]}
+        steps, forwards = (
+            self.method.updates_per_iteration,
+            {"train": 3 * self.method.updates_per_iteration * self.method.batch},
+        )
+        counts = {
+            "rollouts": 0,
+            "reward_queries": 0,
+            "optimiser_steps": steps,
+            "forwards_undeduplicated": forwards["train"],
+        }
         return Iteration({**counts, **mean}, forwards, {"update": time.perf_counter() - started})
 
     def _backward(self, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor) -> float:
@@ -73,5 +86,7 @@ class PretrainLearner:
         with ranks.phase(self.setup.policy.net, learning=True):
             if mine:
                 scale = int(mask[mine].sum()) / int(mask.sum())
-                part = scale * masked_backward(self.setup.policy, [prompts[i] for i in mine], codes[mine], mask[mine], scale)
+                part = scale * masked_backward(
+                    self.setup.policy, [prompts[i] for i in mine], codes[mine], mask[mine], scale
+                )
         return sum(ranks.gather(part))

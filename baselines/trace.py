@@ -1,4 +1,5 @@
-"""TraceGRPO: TraceRL (arXiv 2509.06949) carried to images. A token is judged under what the rollout had revealed before it."""
+"""TraceGRPO: TraceRL (arXiv 2509.06949) carried to images. A token is judged under what the rollout had revealed before
+it."""
 
 from __future__ import annotations
 
@@ -19,9 +20,9 @@ class Trace(Method):
     """Options of TraceGRPO.
 
     shrink: this many consecutive reveal steps form one trace group, judged under what was revealed before the group.
-    norm: "token" gives every token 1/(G N), HT-GRPO's reading of this family; "group" gives every trace group the same part, as the
-    published code does. visit: "every" judges all trace groups at each of the K updates, as HT-GRPO's text describes;
-    "once" spreads the (image, trace group) rows over the K updates, as TraceRL visits each row once.
+    norm: "token" gives every token 1/(G N), HT-GRPO's reading of this family; "group" gives every trace group the same
+    part, as the published code does. visit: "every" judges all trace groups at each of the K updates, as HT-GRPO's text
+    describes; "once" spreads the (image, trace group) rows over the K updates, as TraceRL visits each row once.
     kl_norm: "share" follows the policy term; "sum" is the published code's sum over tokens divided by rows only.
     """
 
@@ -42,12 +43,17 @@ class Trace(Method):
         if self.visit == "every":
             return [self._update(contexts, row, torch.ones_like(row, dtype=torch.bool))] * count
         parts = torch.randperm(len(contexts), generator=generator).tensor_split(count)
-        require(len(contexts) >= count, "trace.updates_per_rollout", count,
-                f"the rollouts have only {len(contexts)} trace rows to spread over them; use fewer updates or a smaller shrink")
+        require(
+            len(contexts) >= count,
+            "trace.updates_per_rollout",
+            count,
+            f"the rollouts have only {len(contexts)} trace rows to spread over them; use fewer updates or a smaller shrink",
+        )
         return [self._update(contexts, row, torch.isin(row, part)) for part in parts]
 
     def trace_groups(self, reveal_step: Tensor) -> Tensor:
-        """int64 [G, N]: 0-based trace group of every token; the s-th block of `shrink` distinct steps of an image is group s."""
+        """int64 [G, N]: 0-based trace group of every token; the s-th block of `shrink` distinct steps of an image is
+        group s."""
         import torch
 
         groups = torch.empty_like(reveal_step)

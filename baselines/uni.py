@@ -1,7 +1,7 @@
 """UniGRPO (the one of the MMaDA paper, arXiv 2505.15809): remasking at structured timesteps from one random start.
 
-Its training code was never published. The algorithm box and the worked example of the paper disagree on the timesteps; both
-are here. The equation bodies did not reach us, so the mean over masked tokens is our reading.
+Its training code was never published. The algorithm box and the worked example of the paper disagree on the timesteps;
+both are here. The equation bodies did not reach us, so the mean over masked tokens is our reading.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ TIMESTEPS = 1000
 
 @dataclass(frozen=True)
 class Uni(Method):
-    """Options of UniGRPO. spacing: "box" ends at ratio 1 (the empty context), "stride" wraps modulo T. ratio: "token", or
-    "sequence" for one ratio per image, exp of the mean log-ratio over its masked tokens."""
+    """Options of UniGRPO. spacing: "box" ends at ratio 1 (the empty context), "stride" wraps modulo T. ratio: "token",
+    or "sequence" for one ratio per image, exp of the mean log-ratio over its masked tokens."""
 
     title = "UniGRPO"
     updates_per_rollout: Updates = 8

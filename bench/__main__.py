@@ -34,8 +34,13 @@ COMMANDS = {
 
 def parser() -> Parser:
     """The command line without a command."""
-    p = Parser("", "HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?")
-    p.prog, listing = "python -m bench", "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items())
+    p = Parser(
+        "", "HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?"
+    )
+    p.prog, listing = (
+        "python -m bench",
+        "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items()),
+    )
     p.usage, p.epilog = "python -m bench [COMMAND ...]", f"commands (each explains itself with --help):\n{listing}"
     return p
 

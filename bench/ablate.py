@@ -1,4 +1,5 @@
-"""Runs the paper's ablation studies: every distinct variant is trained once, scored, and compared with the default setting."""
+"""Runs the paper's ablation studies: every distinct variant is trained once, scored, and compared with the default
+setting."""
 
 import argparse
 import json
@@ -25,9 +26,8 @@ Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
   A2  how the updates are divided over the stages      A5  credit weights and context
   A3  annealing of the random subsets
 
-A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained once, however many
-studies it stands in, from the same weights with the same seeds, and is compared on the same prompts and noise with the paper's
-default, 2:4:2. The report has a table and a figure per study, and says of each of the paper's findings whether it holds, fails or
+A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained once, however many studies it
+stands in, from the same weights with the same seeds, and is compared on the same prompts and noise with the paper's default, 2:4:2. The report has a table and a figure per study, and says of each of the paper's findings whether it holds, fails or
 stays unresolved here, with the interval and the smallest difference that could have been seen.
 
 The budget counts iterations, so that variants differ in one thing only: 'structure revealed' then costs about 2.5 times the
@@ -48,8 +48,12 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("ablate", DESCRIPTION)
     p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
-    p.add_argument("--seeds", type=kinds.seeds, metavar="N|LIST",
-                   help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)")
+    p.add_argument(
+        "--seeds",
+        type=kinds.seeds,
+        metavar="N|LIST",
+        help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+    )
     arguments.add_preset(p)
     arguments.add_start(p)
     arguments.add_training(p)
@@ -58,7 +62,9 @@ def parser() -> Parser:
     arguments.add_out(p, "runs/ablate-HASH, where HASH stands for the settings")
     arguments.add_running(p)
     p.add_argument(
-        "--allow-incomplete", action="store_true", help="report over the pictures that were scored even where some are missing"
+        "--allow-incomplete",
+        action="store_true",
+        help="report over the pictures that were scored even where some are missing",
     )
     p.add_argument("--overwrite", action="store_true", help="throw the variants asked for away and start them again")
     return p
@@ -82,8 +88,17 @@ def main(argv: list[str] | None = None) -> int:
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     stages = (TRAIN, GENERATE, SCORE)
-    options = Options(stages, args.device, args.jobs, args.report_to, args.dry_run, args.json, args.overwrite, gpu=args.gpu,
-                      servers=tuple(args.scorer_url))
+    options = Options(
+        stages,
+        args.device,
+        args.jobs,
+        args.report_to,
+        args.dry_run,
+        args.json,
+        args.overwrite,
+        gpu=args.gpu,
+        servers=tuple(args.scorer_url),
+    )
     if args.dry_run:
         return _dry_run(requests, root, options)
     if machine.is_main_process():
@@ -116,9 +131,11 @@ def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str,
     return found
 
 
-def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[str]) -> "tuple[str, dict[str, Request]]":
-    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.request does, and for a --set of an option
-    that the studies change."""
+def make_requests(
+    args: argparse.Namespace, data: dict[str, Any], studies: list[str]
+) -> "tuple[str, dict[str, Request]]":
+    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.request does, and for a --set
+    of an option that the studies change."""
     from bench.ask.asked import from_arguments
     from bench.ask.budgets import training_budget
     from htgrpo.base.files import sha256_json
@@ -127,7 +144,9 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: list[
     for text in args.set:
         key = text.partition("=")[0]
         if key.removeprefix(f"{method}.") in taken and key != key.removeprefix(f"{method}."):
-            raise UserError(f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out")
+            raise UserError(
+                f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out"
+            )
     args.methods, args.checkpoint, args.claim = [method], [], None
     args.seeds = args.seeds or list(range(data["seeds"]))
     parsed = from_arguments(args)
@@ -195,14 +214,20 @@ def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> 
         print(f"nothing to do: everything asked for is in {root} already")
         return EXIT_OK
     print(f"Plan for {root} (nothing is written):")
-    print("\n".join(f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}" for job in planned.jobs))
+    print(
+        "\n".join(
+            f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}" for job in planned.jobs
+        )
+    )
     print(f"{len(requests)} variants, {len(planned.jobs)} jobs, {planned.at_once} at a time")
     clock = next(iter(planned.contexts.values())).clock
     print(f"expected time: about {estimate.in_words(planned.seconds)} (rough: {clock.basis()})")
     return EXIT_OK
 
 
-def _finish(root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]) -> int:
+def _finish(
+    root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]
+) -> int:
     """Prints the report and what went wrong; returns the exit code."""
     from bench.run.pipeline import say
     from reports.ablation_build import build

@@ -3,8 +3,8 @@
     python -m bench.card runs/NAME/train/ht/seed0/checkpoints/step_000040
     python -m bench.card CHECKPOINT --run runs/NAME --out card.md
 
-Results are those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and nothing is
-sent anywhere.
+Results are those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and
+nothing is sent anywhere.
 """
 
 from pathlib import Path
@@ -20,8 +20,12 @@ MARK = "<!-- written by python -m bench.card; edits are lost when it is written 
 def parser() -> Parser:
     """The command line."""
     p = Parser("card", __doc__)
-    p.add_argument("checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
-    p.add_argument("--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)")
+    p.add_argument(
+        "checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
+    )
+    p.add_argument(
+        "--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)"
+    )
     p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder")
     p.add_argument("--overwrite", action="store_true", help="also replace a card that this command did not write")
     return p
@@ -37,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or args.checkpoint / FILE
     facts = collect(str(args.checkpoint), args.run)
     if out.is_file() and not args.overwrite and MARK not in out.read_text("utf-8", errors="replace"):
-        raise UserError(f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite")
+        raise UserError(
+            f"{str(out)!r} was not written by this command: give another --out, or replace it with --overwrite"
+        )
     atomic_write_text(out, render(facts))
     if out.resolve().parent == Path(args.checkpoint).resolve():
         _list(out.resolve())
@@ -63,8 +69,9 @@ def render(facts) -> str:
     from huggingface_hub import ModelCardData
 
     data = ModelCardData(**facts.metadata, eval_results=facts.results or None)
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("bench"), trim_blocks=True, lstrip_blocks=True,
-                                     undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("bench"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
     body = environment.get_template("card.md.j2").render(**facts.texts, mark=MARK)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"
 

@@ -47,7 +47,11 @@ def main(argv: list[str] | None = None) -> int:
         parts = {name: getattr(findings, name) for name in ("status", "mismatches", "missing", "unchecked", "counts")}
         print(json.dumps({"run": str(args.run), **parts}, indent=2, ensure_ascii=False))
         return findings.exit_code
-    for label, lines in (("mismatch", findings.mismatches), ("missing", findings.missing), ("not checked", findings.unchecked)):
+    for label, lines in (
+        ("mismatch", findings.mismatches),
+        ("missing", findings.missing),
+        ("not checked", findings.unchecked),
+    ):
         for line in lines:
             print(f"{label}: {line}")
     done = ", ".join(f"{count} {name}" for name, count in findings.counts.items())

@@ -39,7 +39,9 @@ def parser() -> Parser:
         help=f"comma-separated methods to train: {arguments.method_names()} (default: the preset's, quick: mask,trace,ht)",
     )
     p.add_argument(
-        "--seeds", type=kinds.seeds, metavar="N|LIST",
+        "--seeds",
+        type=kinds.seeds,
+        metavar="N|LIST",
         help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
     )
     arguments.add_preset(p)

@@ -46,8 +46,11 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("doctor", DESCRIPTION)
     p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
-    p.add_argument("--device", type=Device(("cpu", "cuda"), numbered=True),
-                   help="cpu, cuda ... (default: a GPU where there is one)")
+    p.add_argument(
+        "--device",
+        type=Device(("cpu", "cuda"), numbered=True),
+        help="cpu, cuda ... (default: a GPU where there is one)",
+    )
     add_scorers(p)
     p.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
     add_json(p)
@@ -58,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
     """Prints the table; returns the exit code."""
     args = parser().parse_args(argv)
     servers.use_servers(args.scorer_url)
-    names = [name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers] or servers.names()
+    names = [
+        name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers
+    ] or servers.names()
     device = args.device or _device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
@@ -69,7 +74,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
-    """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the list."""
+    """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the
+    list."""
     from bench.scorers import opening
 
     remote, kind = name in servers.servers(), None

@@ -3,8 +3,8 @@
     python -m bench.export runs/NAME/train/ht/seed0/checkpoints/step_000040 --out exported
     python -m bench.export CHECKPOINT --out exported --dtype float32
 
-Adapters (tuning=lora) are added to the weights they were trained on. A checkpoint of all weights is copied without the trainer's
-state. Weights of the embedded world keep that world's format.
+Adapters (tuning=lora) are added to the weights they were trained on. A checkpoint of all weights is copied without the
+trainer's state. Weights of the embedded world keep that world's format.
 """
 
 from bench.ask import kinds
@@ -20,12 +20,20 @@ DTYPES = ("float32", "bfloat16", "float64")
 def parser() -> Parser:
     """The command line."""
     p = Parser("export", __doc__)
-    p.add_argument("checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it")
+    p.add_argument(
+        "checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
+    )
     p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the new folder")
-    p.add_argument("--dtype", type=OneOf(DTYPES, "dtype"), metavar="DTYPE",
-                   help="of the weights (default: as those that training started from; in bfloat16 a "
-                   "small change by adapters is partly rounded away, and this command says how much of it)")
-    p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo")
+    p.add_argument(
+        "--dtype",
+        type=OneOf(DTYPES, "dtype"),
+        metavar="DTYPE",
+        help="of the weights (default: as those that training started from; in bfloat16 a "
+        "small change by adapters is partly rounded away, and this command says how much of it)",
+    )
+    p.add_argument(
+        "--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo"
+    )
     p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     return p
 

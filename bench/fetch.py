@@ -4,8 +4,8 @@
     python -m bench.fetch geneval_metadata dpg_prompts    brings these
     python -m bench.fetch --all                           brings everything that is not here
 
-Every file is pinned by its content and checked before it is put in its place; one that differs is thrown away. Files that you have
-already are used from the folder that --assets or the environment variable HTGRPO_ASSETS names.
+Every file is pinned by its content and checked before it is put in its place; one that differs is thrown away. Files
+that you have already are used from the folder that --assets or the environment variable HTGRPO_ASSETS names.
 """
 
 import os
@@ -31,10 +31,14 @@ TIMEOUT = 60.0
 def parser() -> Parser:
     """The command line."""
     p = Parser("fetch", __doc__)
-    p.add_argument("names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}")
+    p.add_argument(
+        "names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}"
+    )
     p.add_argument("--all", action="store_true", help="every asset")
     p.add_argument("--list", action="store_true", help="show the assets and bring nothing")
-    p.add_argument("--assets", type=kinds.Folder(), metavar="DIR", help=f"a folder that has assets already (default: ${FOLDER})")
+    p.add_argument(
+        "--assets", type=kinds.Folder(), metavar="DIR", help=f"a folder that has assets already (default: ${FOLDER})"
+    )
     return p
 
 
@@ -77,13 +81,16 @@ def listing() -> list[str]:
 
 
 def fetch(wanted: Asset) -> Path:
-    """The asset's file, downloaded into the cache where it is not here yet. Raises UserError; then nothing was written."""
+    """The asset's file, downloaded into the cache where it is not here yet. Raises UserError; then nothing was
+    written."""
     found = find(wanted)
     if found:
         return found
     if not wanted.sources:
-        raise UserError(f"{wanted.name!r} cannot be fetched: {wanted.recipe['reason']}; put it as {wanted.file} into a folder "
-                        f"and set {FOLDER} to that")
+        raise UserError(
+            f"{wanted.name!r} cannot be fetched: {wanted.recipe['reason']}; put it as {wanted.file} into a folder "
+            f"and set {FOLDER} to that"
+        )
     target = cache_folder() / wanted.file
     make_folder(cache_folder())
     with explained(target), tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f".{wanted.name}.") as folder:
@@ -91,9 +98,11 @@ def fetch(wanted: Asset) -> Path:
         made = Path(folder) / "made"
         make(wanted, downloaded, made)
         if not has_content(made, wanted.digest):
-            raise UserError(f"what {wanted.upstream} holds for {wanted.name!r} is not the pinned content ({wanted.digest}): "
-                            f"nothing was "
-                            f"kept; use a copy of {wanted.file} in a folder that {FOLDER} names")
+            raise UserError(
+                f"what {wanted.upstream} holds for {wanted.name!r} is not the pinned content ({wanted.digest}): "
+                f"nothing was "
+                f"kept; use a copy of {wanted.file} in a folder that {FOLDER} names"
+            )
         os.chmod(made, 0o644)
         make_folder(target.parent)
         os.replace(made, target)
@@ -116,13 +125,17 @@ def download(source: Source, folder: Path, name: str, wanted: Asset) -> Path:
     try:
         return Path(store.fetch(name, downloader=checked))
     except WrongContent:
-        raise UserError(f"{source.url} has not the pinned content ({source.digest}), so {wanted.name!r} was not brought: run the "
-                        f"same "
-                        f"command again, or use a copy of {wanted.file} in a folder that {FOLDER} names") from None
+        raise UserError(
+            f"{source.url} has not the pinned content ({source.digest}), so {wanted.name!r} was not brought: run the "
+            f"same "
+            f"command again, or use a copy of {wanted.file} in a folder that {FOLDER} names"
+        ) from None
     except (requests.RequestException, ValueError) as error:
-        raise UserError(f"{source.url} cannot be had ({_reason(error)}), so {wanted.name!r} was not brought: check the network, or "
-                        f"use "
-                        f"a copy of {wanted.file} in a folder that {FOLDER} names") from error
+        raise UserError(
+            f"{source.url} cannot be had ({_reason(error)}), so {wanted.name!r} was not brought: check the network, or "
+            f"use "
+            f"a copy of {wanted.file} in a folder that {FOLDER} names"
+        ) from error
 
 
 class WrongContent(ValueError):
@@ -148,7 +161,11 @@ class Bar:
 
         console = Console(stderr=True)
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=console,
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=console,
             disable=not console.is_terminal,
         )
         self._task = self._bars.add_task(label, total=None)

@@ -39,17 +39,43 @@ examples:
 def parser() -> Parser:
     """The command line."""
     p = Parser("paper", DESCRIPTION)
-    p.add_argument("--table", type=OneOf(TABLES, "table of the paper"), action="append", default=[], metavar="N",
-                   help=f"one of {', '.join(TABLES)}; repeatable")
-    p.add_argument("--figure", type=OneOf(FIGURES, "figure of the paper"), action="append", default=[], metavar="N",
-                   help="4; without --table and --figure: everything")
-    p.add_argument("--run", action="append", default=[], type=SHOWN, metavar="RUN",
-                   help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable")
-    p.add_argument("--backbone", type=OneOf(BACKBONES, "backbone of the paper"), metavar="NAME",
-                   help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)")
-    p.add_argument("--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})")
+    p.add_argument(
+        "--table",
+        type=OneOf(TABLES, "table of the paper"),
+        action="append",
+        default=[],
+        metavar="N",
+        help=f"one of {', '.join(TABLES)}; repeatable",
+    )
+    p.add_argument(
+        "--figure",
+        type=OneOf(FIGURES, "figure of the paper"),
+        action="append",
+        default=[],
+        metavar="N",
+        help="4; without --table and --figure: everything",
+    )
+    p.add_argument(
+        "--run",
+        action="append",
+        default=[],
+        type=SHOWN,
+        metavar="RUN",
+        help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+    )
+    p.add_argument(
+        "--backbone",
+        type=OneOf(BACKBONES, "backbone of the paper"),
+        metavar="NAME",
+        help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
+    )
+    p.add_argument(
+        "--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})"
+    )
     p.add_argument("--allow-incomplete", action="store_true", help="use runs of which some pictures have no verdict")
-    p.add_argument("--command", action="store_true", help="print the command of the full-size experiment and every choice in it")
+    p.add_argument(
+        "--command", action="store_true", help="print the command of the full-size experiment and every choice in it"
+    )
     arguments.add_json(p)
     return p
 
@@ -82,8 +108,11 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
     backbones = [args.backbone] if args.backbone else list(BACKBONES)
     contents, text, shown = {}, [], {}
     for key in dict.fromkeys(tables):
-        laid = (paper_tables.layout_5(folder, args.allow_incomplete) if key == "5"
-                else paper_tables.layout(key, sources, backbones))
+        laid = (
+            paper_tables.layout_5(folder, args.allow_incomplete)
+            if key == "5"
+            else paper_tables.layout(key, sources, backbones)
+        )
         settings = _settings(sources, folder, key)
         shown |= settings
         text.append(paper_text.markdown(laid))
@@ -122,7 +151,9 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
     for name, run, backbone in runs:
         backbone = backbone if backbone in BACKBONES else BACKBONES[0]
         wanted = of_paper(backbone, list(run.config.get("train", {})))
-        found[name] = settings_markdown(f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}")))
+        found[name] = settings_markdown(
+            f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))
+        )
     return found
 
 
@@ -148,7 +179,8 @@ def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, by
 
 
 def command(backbone: str) -> list[str]:
-    """The command that starts the paper's experiment at full size on `backbone`, from bench/ask/presets/paper_*.json."""
+    """The command that starts the paper's experiment at full size on `backbone`, from
+    bench/ask/presets/paper_*.json."""
     from bench.ask.presets import read
 
     preset = read(f"paper_{backbone}")
@@ -163,7 +195,9 @@ def command_text(backbone: str, as_json: bool) -> str:
     preset: dict[str, Any] = read(f"paper_{backbone}")
     words = command(backbone)
     if as_json:
-        return json.dumps({"command": words, "given": preset["given"], "ours": preset["ours"]}, indent=2, ensure_ascii=False)
+        return json.dumps(
+            {"command": words, "given": preset["given"], "ours": preset["ours"]}, indent=2, ensure_ascii=False
+        )
     lines = [shlex.join(words), "", "Given by the paper:"]
     lines += [f"  {name:<26} {given['value']}  ({given['where']})" for name, given in preset["given"].items()]
     lines += ["", "Our choice, because the paper does not say:"]

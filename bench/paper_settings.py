@@ -1,5 +1,5 @@
-"""Every setting of a run and of the paper's experiment, by name, taken from the dataclasses that hold them, so that none is left
-out. reports/paper_settings.py compares them."""
+"""Every setting of a run and of the paper's experiment, by name, taken from the dataclasses that hold them, so that
+none is left out. reports/paper_settings.py compares them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -36,8 +36,8 @@ APART = {
 
 
 def of_paper(backbone: str, methods: list[str]) -> dict[str, Any]:
-    """The settings of the paper's experiment as `--preset paper` starts it on `backbone`, also for methods that the paper does not
-    train; of those that are not installed here, what is common to all."""
+    """The settings of the paper's experiment as `--preset paper` starts it on `backbone`, also for methods that the
+    paper does not train; of those that are not installed here, what is common to all."""
     from bench.compare import parser
 
     known = [name for name in methods if name in METHODS.names()] or preset("paper", backbone)["methods"][:1]
@@ -62,12 +62,17 @@ def of_run(run: "Run", backbone: str) -> dict[str, Any]:
         if meta:
             found[f"benchmarks.{name}"] = meta["title"]
             found |= _judges({f"scorer.{name}": _known(meta["scorer"], facts["judges"].get(f"scorer.{name}", {}))})
-    rewarders, used = _rewarders(run.root), ",".join(values.get("rewards", "") for values in run.config.get("train", {}).values())
+    rewarders, used = (
+        _rewarders(run.root),
+        ",".join(values.get("rewards", "") for values in run.config.get("train", {}).values()),
+    )
     for name in {part.partition("=")[0].strip() for part in used.split(",")}:
         if wanted := facts["judges"].get(f"reward.{name}"):
             said = [_text(_known(identity, wanted)) for identity in rewarders.get(name, [])]
             found[f"reward.{name}"] = " or ".join(dict.fromkeys(said)) or NOT_RECORDED
-    return found | {label: "a given checkpoint, whose training is not recorded" for label in run.config.get("checkpoints", {})}
+    return found | {
+        label: "a given checkpoint, whose training is not recorded" for label in run.config.get("checkpoints", {})
+    }
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,8 +84,11 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     defaults = {f.name: f.default for f in fields(Setting) if isinstance(f.default, (str, int, float))}
     found |= {f"main.{f.name}": main.get(f.name, defaults.get(f.name, NOT_RECORDED)) for f in fields(Setting)}
     for method, values in config.get("train", {}).items():
-        found |= {f"{method}.{f.name}": values.get(f.name, NOT_RECORDED) for f in fields(TrainConfig)
-                  if f.name not in ("method", "method_options", "seed")}
+        found |= {
+            f"{method}.{f.name}": values.get(f.name, NOT_RECORDED)
+            for f in fields(TrainConfig)
+            if f.name not in ("method", "method_options", "seed")
+        }
         found |= {f"{method}.{name}": value for name, value in options_of(values.get("method", method), values).items()}
     return found
 

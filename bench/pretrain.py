@@ -1,7 +1,8 @@
-"""Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+"""Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint
+folder.
 
-    python -m bench.pretrain --out runs/policy                 # remakes the shipped policy
-    python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
+python -m bench.pretrain --out runs/policy                 # remakes the shipped policy
+python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
 """
 
 import argparse
@@ -25,17 +26,33 @@ MADE_BY = "python -m bench.pretrain"
 def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", __doc__)
-    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the policy and its log, pretrain.jsonl")
+    p.add_argument(
+        "--out", type=kinds.NewFolder(), required=True, help="folder for the policy and its log, pretrain.jsonl"
+    )
     p.add_argument("--steps", type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
     p.add_argument("--batch", type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
-    p.add_argument("--lr", type=Number(0, 10, open_low=True), default=2e-3,
-                   help="peak rate of AdamW: warm-up, then cosine (default 2e-3)")
-    p.add_argument("--ema", type=Number(0, 1), default=0.998, help="decay of the averaged weights that are kept (default 0.998)")
+    p.add_argument(
+        "--lr",
+        type=Number(0, 10, open_low=True),
+        default=2e-3,
+        help="peak rate of AdamW: warm-up, then cosine (default 2e-3)",
+    )
+    p.add_argument(
+        "--ema", type=Number(0, 1), default=0.998, help="decay of the averaged weights that are kept (default 0.998)"
+    )
     p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)")
-    p.add_argument("--keep-every", type=Whole(0, 10**8), default=0,
-                   help="also keep OUT-stepN every so many steps (default: only the last)")
-    p.add_argument("--threads", type=Whole(1, 4096), default=1,
-                   help="compute threads (default 1); another number changes the last bits")
+    p.add_argument(
+        "--keep-every",
+        type=Whole(0, 10**8),
+        default=0,
+        help="also keep OUT-stepN every so many steps (default: only the last)",
+    )
+    p.add_argument(
+        "--threads",
+        type=Whole(1, 4096),
+        default=1,
+        help="compute threads (default 1); another number changes the last bits",
+    )
     p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
         p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
@@ -45,8 +62,12 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
-    require(args.d_model % (2 * args.n_heads) == 0, "--d-model", args.d_model,
-            f"it must be a multiple of twice --n-heads, {2 * args.n_heads}")
+    require(
+        args.d_model % (2 * args.n_heads) == 0,
+        "--d-model",
+        args.d_model,
+        f"it must be a multiple of twice --n-heads, {2 * args.n_heads}",
+    )
     from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
 
     check_place(args.out)
@@ -61,7 +82,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> float:
-    """Trains, and writes the policies of the steps in `between` and at last the one in `folder`. Returns the last loss."""
+    """Trains, and writes the policies of the steps in `between` and at last the one in `folder`. Returns the last
+    loss."""
     import math
     from copy import deepcopy
 
@@ -100,7 +122,9 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
             for kept, now in zip(average.parameters(), policy.net.parameters(), strict=True):
                 kept.lerp_(now, 1.0 - decay)
         if step % 50 == 0 or step == args.steps:
-            log.append({"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)})
+            log.append(
+                {"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)}
+            )
         if step in between:
             with atomic_dir(between[step], MADE_BY, args.overwrite) as place:
                 write(place)
@@ -109,7 +133,8 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 
 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
-    """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises UserError then."""
+    """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises
+    UserError then."""
     from htgrpo.base.files import explained
     from htgrpo.base.folders import atomic_dir
 
@@ -123,8 +148,11 @@ def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> 
                 write(elsewhere)
         except UserError:
             raise error from None
-        raise UserError(f"{error.message.partition(';')[0]}; the trained policy is kept in {str(place)!r}: move that folder to "
-                        f"{str(out)!r} when there is room", EXIT_INCOMPLETE) from error
+        raise UserError(
+            f"{error.message.partition(';')[0]}; the trained policy is kept in {str(place)!r}: move that folder to "
+            f"{str(out)!r} when there is room",
+            EXIT_INCOMPLETE,
+        ) from error
 
 
 if __name__ == "__main__":

@@ -39,19 +39,39 @@ examples:
 def parser() -> Parser:
     """The command line."""
     p = Parser("regress", DESCRIPTION)
-    p.add_argument("--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes")
-    p.add_argument("--baseline", type=kinds.File(there=False), metavar="FILE",
-                   help="the stored baseline (default without --gate: the shipped one)")
+    p.add_argument(
+        "--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes"
+    )
+    p.add_argument(
+        "--baseline",
+        type=kinds.File(there=False),
+        metavar="FILE",
+        help="the stored baseline (default without --gate: the shipped one)",
+    )
     p.add_argument("--update", action="store_true", help="write the baseline instead of comparing with it")
-    p.add_argument("--methods", type=Names(), metavar="NAMES",
-                   help="comma-separated methods (quality gate: default all of the baseline; change "
-                   "detector, --update: default all that are registered)")
-    p.add_argument("--policy", type=kinds.place, metavar="NAME_OR_PATH",
-                   help="change detector: the policy to watch (default embedded)")
-    p.add_argument("--prompts", type=arguments.COUNT, metavar="N", help="change detector, --update: how many prompts (default 32)")
-    p.add_argument("--subset", type=kinds.Drawn(2, bare=True), metavar="NAME:N",
-                   help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
-                   "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default")
+    p.add_argument(
+        "--methods",
+        type=Names(),
+        metavar="NAMES",
+        help="comma-separated methods (quality gate: default all of the baseline; change "
+        "detector, --update: default all that are registered)",
+    )
+    p.add_argument(
+        "--policy",
+        type=kinds.place,
+        metavar="NAME_OR_PATH",
+        help="change detector: the policy to watch (default embedded)",
+    )
+    p.add_argument(
+        "--prompts", type=arguments.COUNT, metavar="N", help="change detector, --update: how many prompts (default 32)"
+    )
+    p.add_argument(
+        "--subset",
+        type=kinds.Drawn(2, bare=True),
+        metavar="NAME:N",
+        help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
+        "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default",
+    )
     p.add_argument("--setting", metavar="NAME", help="quality gate: the generation setting (default main)")
     arguments.add_json(p)
     return p
@@ -64,9 +84,13 @@ def main(argv: list[str] | None = None) -> int:
     lines = parser()
     args = lines.parse_args(argv)
     if args.gate:
-        lines.refuse_all_but(args, {"gate", "baseline", "update", "methods", "subset", "setting", "json"}, "with --gate")
+        lines.refuse_all_but(
+            args, {"gate", "baseline", "update", "methods", "subset", "setting", "json"}, "with --gate"
+        )
         if args.baseline is None:
-            raise UserError("--gate needs --baseline FILE: the stored scores to compare with, or with --update to write")
+            raise UserError(
+                "--gate needs --baseline FILE: the stored scores to compare with, or with --update to write"
+            )
     else:
         update = {"methods", "prompts"} if args.update else set()
         without = "without --gate" if args.update else "without --gate or --update"
@@ -105,21 +129,31 @@ def _detect(args: argparse.Namespace) -> int:
         methods = args.methods or METHODS.names()
         facts = frozen.gather(policy, frozen.chosen(args.prompts or frozen.PROMPTS), methods)
         kept = detector.write(path, facts, old)
-        print(f"baseline {path}: {'this platform was added' if kept else 'written'} ({len(facts.codes)} prompts, methods "
-              f"{', '.join(methods)})")
+        print(
+            f"baseline {path}: {'this platform was added' if kept else 'written'} ({len(facts.codes)} prompts, methods "
+            f"{', '.join(methods)})"
+        )
         return EXIT_OK
     baseline = detector.read(path)
     trained = [name for name in baseline.facts.log_probs if name != "base"]
-    facts = frozen.gather(policy, frozen.named(baseline.facts.prompts), [METHODS.check(m) for m in trained], baseline.facts.codes)
+    facts = frozen.gather(
+        policy, frozen.named(baseline.facts.prompts), [METHODS.check(m) for m in trained], baseline.facts.codes
+    )
     changes = detector.compare(baseline, facts)
-    _print_changes(changes, args.json, f"{len(facts.codes)} prompts, methods {', '.join(trained)}", time.perf_counter() - started)
+    _print_changes(
+        changes, args.json, f"{len(facts.codes)} prompts, methods {', '.join(trained)}", time.perf_counter() - started
+    )
     return EXIT_FAILED if changes.found else EXIT_OK
 
 
 def _print_changes(changes: "Changes", as_json: bool, what: str, seconds: float) -> None:
     if as_json:
         status = "changed" if changes.found else "ok"
-        print(json.dumps({"status": status, "changes": changes.found, "notes": changes.notes, "exact": changes.exact}, indent=2))
+        print(
+            json.dumps(
+                {"status": status, "changes": changes.found, "notes": changes.notes, "exact": changes.exact}, indent=2
+            )
+        )
         return
     for label, lines in (("changed", changes.found), ("note", changes.notes)):
         for line in lines:
@@ -144,10 +178,14 @@ def _gate(args: argparse.Namespace) -> int:
             print(f"{one.method}: {one.then:.4g}; a fall of {one.visible:.2g} will be found with 80 % power")
         return EXIT_OK
     baseline = gate.read(args.baseline)
-    for flag, given, stored in (("--subset", args.subset and (name, count), (baseline.benchmark, baseline.subset)),
-                                ("--setting", args.setting, baseline.setting)):
+    for flag, given, stored in (
+        ("--subset", args.subset and (name, count), (baseline.benchmark, baseline.subset)),
+        ("--setting", args.setting, baseline.setting),
+    ):
         if given is not None and given != stored:
-            raise UserError(f"{flag} is not that of the baseline {str(args.baseline)!r}, which has {stored!r}: leave it out")
+            raise UserError(
+                f"{flag} is not that of the baseline {str(args.baseline)!r}, which has {stored!r}: leave it out"
+            )
     now = gate.measure(_load(args.gate), baseline.benchmark, baseline.setting, baseline.subset, baseline.prompts)
     outcomes = gate.compare(baseline, now, args.methods)
     _print_outcomes(outcomes, args.json, f"{len(baseline.prompts)} prompts of {baseline.benchmark}")
@@ -160,7 +198,9 @@ def _load(folder: Path) -> "Run":
     from reports.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):
-        raise UserError(f"{str(folder)!r} holds no verdicts yet: score it first with python -m bench.score", EXIT_INCOMPLETE)
+        raise UserError(
+            f"{str(folder)!r} holds no verdicts yet: score it first with python -m bench.score", EXIT_INCOMPLETE
+        )
     return load_run(folder)
 
 
@@ -171,8 +211,10 @@ def _print_outcomes(outcomes: "list[Outcome]", as_json: bool, what: str) -> None
         print(json.dumps({"status": "regression" if fallen else "ok", "prompts": what, "methods": rows}, indent=2))
         return
     for one in outcomes:
-        print(f"{'fell' if one.regressed else 'ok'}: {one.method} {one.now:.4g}, was {one.then:.4g} (change {one.change:+.3g}, "
-              f"one-sided p {one.p:.3g}, {one.changed} prompts changed); a fall of {one.visible:.2g} is found with 80 % power")
+        print(
+            f"{'fell' if one.regressed else 'ok'}: {one.method} {one.now:.4g}, was {one.then:.4g} (change {one.change:+.3g}, "
+            f"one-sided p {one.p:.3g}, {one.changed} prompts changed); a fall of {one.visible:.2g} is found with 80 % power"
+        )
     print(f"{'regression: ' + ', '.join(fallen) if fallen else 'ok'} ({what})")
 
 

@@ -63,16 +63,40 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> Parser:
     """The command line."""
     p = stage_parser("score", DESCRIPTION)
-    p.add_argument("--images", type=kinds.place, action="append", default=[], metavar="LABEL=DIR",
-                   help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable")
-    p.add_argument("--layout", type=OneOf(("auto", *LAYOUTS), "layout"), default="auto", metavar="LAYOUT",
-                   help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat")
-    p.add_argument("--prompts", type=kinds.File(), metavar="FILE", help="prompts of flat --images or folders, see above")
-    p.add_argument("--grid", type=Whole(1, 65536), metavar="PX",
-                   help="side of one picture of a dpg-grid (default: half the file's width)")
-    p.add_argument("--note", type=Text(least=0), default="", metavar="TEXT",
-                   help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded")
-    p.add_argument("--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored")
+    p.add_argument(
+        "--images",
+        type=kinds.place,
+        action="append",
+        default=[],
+        metavar="LABEL=DIR",
+        help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable",
+    )
+    p.add_argument(
+        "--layout",
+        type=OneOf(("auto", *LAYOUTS), "layout"),
+        default="auto",
+        metavar="LAYOUT",
+        help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
+    )
+    p.add_argument(
+        "--prompts", type=kinds.File(), metavar="FILE", help="prompts of flat --images or folders, see above"
+    )
+    p.add_argument(
+        "--grid",
+        type=Whole(1, 65536),
+        metavar="PX",
+        help="side of one picture of a dpg-grid (default: half the file's width)",
+    )
+    p.add_argument(
+        "--note",
+        type=Text(least=0),
+        default="",
+        metavar="TEXT",
+        help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
+    )
+    p.add_argument(
+        "--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored"
+    )
     return p
 
 
@@ -86,12 +110,17 @@ def _given(args: argparse.Namespace, lines: Parser):
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
         if known is not None:
-            lines.refuse_all_but(args, ("run", *OF_PICTURES), "with a run of given pictures, which has its own settings")
+            lines.refuse_all_but(
+                args, ("run", *OF_PICTURES), "with a run of given pictures, which has its own settings"
+            )
             return known, args.run
         lines.refuse(args, OF_IMAGES, "without --images")
         return None
-    lines.refuse_all_but(args, {*OF_IMAGES, *OF_PICTURES, "images", "benchmarks", "limit", "subset", "out"},
-                         "with --images, which are pictures that are there")
+    lines.refuse_all_but(
+        args,
+        {*OF_IMAGES, *OF_PICTURES, "images", "benchmarks", "limit", "subset", "out"},
+        "with --images, which are pictures that are there",
+    )
     asked = args.benchmarks
     if not asked or args.out is None:
         raise UserError("--images needs --benchmarks NAMES and --out RUN: what to score them on, and where to write")
@@ -112,9 +141,11 @@ def _folder(text: str, args: argparse.Namespace):
     if not equals or "/" in label:
         label, path = Path(text).resolve().name, text
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", label) or label == BASE:
-        raise UserError(f"--images {text!r}: {label!r} is no label; write LABEL=DIR with a LABEL of letters, digits, '_', '-' and "
-                        f"'.' that "
-                        "is not 'base'")
+        raise UserError(
+            f"--images {text!r}: {label!r} is no label; write LABEL=DIR with a LABEL of letters, digits, '_', '-' and "
+            f"'.' that "
+            "is not 'base'"
+        )
     prompts = str(args.prompts.resolve()) if args.prompts else None
     return Folder(label, str(Path(path).resolve()), args.layout, prompts, args.grid, args.note)
 
@@ -125,8 +156,20 @@ def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     from bench.run.given import execute
     from bench.run.pipeline import Options
 
-    return execute(given, root, Options((SCORE, REPORT), args.device, None, None, args.dry_run, args.json,
-                                        allow_incomplete=args.allow_incomplete, servers=tuple(args.scorer_url)))
+    return execute(
+        given,
+        root,
+        Options(
+            (SCORE, REPORT),
+            args.device,
+            None,
+            None,
+            args.dry_run,
+            args.json,
+            allow_incomplete=args.allow_incomplete,
+            servers=tuple(args.scorer_url),
+        ),
+    )
 
 
 if __name__ == "__main__":

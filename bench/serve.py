@@ -41,27 +41,52 @@ def _check_address(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except (OSError, UnicodeError) as error:
-        raise UserError(f"--host {host} with --port {port} cannot be listened on ({getattr(error, 'strerror', '') or error}): give "
-                        "an address of this machine and a free port, or --port 0") from error
+        raise UserError(
+            f"--host {host} with --port {port} cannot be listened on ({getattr(error, 'strerror', '') or error}): give "
+            "an address of this machine and a free port, or --port 0"
+        ) from error
 
 
 def parser() -> Parser:
     """The command line."""
     p = Parser("serve", DESCRIPTION)
-    p.add_argument("scorer", type=OneOf(lambda: registry.SCORERS.names(), "scorer"), metavar="SCORER",
-                   help="a registered scorer; python -m bench.doctor lists them")
-    p.add_argument("--host", type=Text(most=255), default="127.0.0.1",
-                   help="address to listen on; one that others reach needs a token")
-    p.add_argument("--port", type=Whole(0, 65535), default=18100, help="port to listen on, 0 for any free one (default 18100)")
-    p.add_argument("--token", type=token, help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)")
+    p.add_argument(
+        "scorer",
+        type=OneOf(lambda: registry.SCORERS.names(), "scorer"),
+        metavar="SCORER",
+        help="a registered scorer; python -m bench.doctor lists them",
+    )
+    p.add_argument(
+        "--host",
+        type=Text(most=255),
+        default="127.0.0.1",
+        help="address to listen on; one that others reach needs a token",
+    )
+    p.add_argument(
+        "--port", type=Whole(0, 65535), default=18100, help="port to listen on, 0 for any free one (default 18100)"
+    )
+    p.add_argument(
+        "--token", type=token, help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)"
+    )
     p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
-    p.add_argument("--device", type=kinds.Device(("cpu", "cuda"), numbered=True), default="cpu",
-                   help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument(
+        "--device",
+        type=kinds.Device(("cpu", "cuda"), numbered=True),
+        default="cpu",
+        help="cpu, cuda, cuda:1 ... (default cpu)",
+    )
     p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
     p.add_argument("--max-body", type=Whole(1, 65536), default=64, metavar="MIB", help="largest request (default 64)")
-    p.add_argument("--max-items", type=Whole(1, 10**6), default=1024, metavar="N", help="most pictures in a request (default 1024)")
-    p.add_argument("--max-pixels", type=Whole(1, 1 << 40), default=1 << 25, metavar="N",
-                   help="most pixels of a picture (default 33554432)")
+    p.add_argument(
+        "--max-items", type=Whole(1, 10**6), default=1024, metavar="N", help="most pictures in a request (default 1024)"
+    )
+    p.add_argument(
+        "--max-pixels",
+        type=Whole(1, 1 << 40),
+        default=1 << 25,
+        metavar="N",
+        help="most pixels of a picture (default 33554432)",
+    )
     return p
 
 
@@ -70,7 +95,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     secret = os.environ.get(TOKEN, "") if args.token is None else args.token
     if args.host not in LOCAL and not secret:
-        raise UserError(f"--host {args.host} lets other machines in: set a token in ${TOKEN}, where clients read it too")
+        raise UserError(
+            f"--host {args.host} lets other machines in: set a token in ${TOKEN}, where clients read it too"
+        )
     _check_address(args.host, args.port)
     from bench.scorers.serving import Limits, ScoringServer
 
@@ -80,8 +107,11 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_FAILED
     limits = Limits(body=args.max_body << 20, items=args.max_items, pixels=args.max_pixels)
     with ScoringServer(scorer, args.host, args.port, secret, limits) as server:
-        print(f"serving {args.scorer} at http://{args.host}:{server.server_port} "
-              f"({'with a token' if secret else 'without a token'}; Ctrl-C ends it)", flush=True)
+        print(
+            f"serving {args.scorer} at http://{args.host}:{server.server_port} "
+            f"({'with a token' if secret else 'without a token'}; Ctrl-C ends it)",
+            flush=True,
+        )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             server.serve_forever()

@@ -1,5 +1,6 @@
-"""Measures seconds and forwards of every phase and method, side by side in one run, against this machine's matrix-multiply peak.
-The peak is measured before and after each, and the better one taken: what else the machine does changes it.
+"""Measures seconds and forwards of every phase and method, side by side in one run, against this machine's
+matrix-multiply peak. The peak is measured before and after each, and the better one taken: what else the machine does
+changes it.
 
     python -m bench.speed                                   # the embedded policy
     python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
@@ -38,8 +39,9 @@ MEASURED = ("clip", "imagereward", "geneval", "hpsv3", "unipercept", "unifiedrew
 
 @dataclass(frozen=True)
 class Row:
-    """One measured phase. peak: GFLOP/s of matrix products beside it. share: of that peak, 0..1, on the FLOPs that are needed; None
-    where it would be more than all of it, which says that the machine was busier beside the phase than in it."""
+    """One measured phase. peak: GFLOP/s of matrix products beside it. share: of that peak, 0..1, on the FLOPs that are
+    needed; None where it would be more than all of it, which says that the machine was busier beside the phase than in
+    it."""
 
     name: str
     phase: str
@@ -53,22 +55,53 @@ class Row:
 def parser() -> Parser:
     """The command line."""
     p = Parser("speed", __doc__)
-    p.add_argument("--size", type=OneOf(SIZES, "size"), metavar="|".join(sorted(SIZES)), default="embedded",
-                   help="the policy to measure (default embedded)")
-    p.add_argument("--methods", type=Names(arguments.METHOD), default=["ht", "mask", "uni", "trace"], metavar="NAMES",
-                   help="comma-separated methods (default ht,mask,uni,trace)")
-    p.add_argument("--dedup", type=Names(OneOf(("all", "rollout", "none"), "way of sharing")), default=["all"], metavar="NAMES",
-                   help="of all, rollout, none: which equal contexts are shared (default all)")
-    p.add_argument("--prompts", type=Whole(1, 10_000), metavar="N",
-                   help="prompt groups in the iteration (default 6 embedded, 1 mid)")
+    p.add_argument(
+        "--size",
+        type=OneOf(SIZES, "size"),
+        metavar="|".join(sorted(SIZES)),
+        default="embedded",
+        help="the policy to measure (default embedded)",
+    )
+    p.add_argument(
+        "--methods",
+        type=Names(arguments.METHOD),
+        default=["ht", "mask", "uni", "trace"],
+        metavar="NAMES",
+        help="comma-separated methods (default ht,mask,uni,trace)",
+    )
+    p.add_argument(
+        "--dedup",
+        type=Names(OneOf(("all", "rollout", "none"), "way of sharing")),
+        default=["all"],
+        metavar="NAMES",
+        help="of all, rollout, none: which equal contexts are shared (default all)",
+    )
+    p.add_argument(
+        "--prompts",
+        type=Whole(1, 10_000),
+        metavar="N",
+        help="prompt groups in the iteration (default 6 embedded, 1 mid)",
+    )
     p.add_argument("--threads", type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)")
-    p.add_argument("--repeats", type=Whole(1, 10_000), metavar="N", default=1,
-                   help="repeat and keep the fastest of each phase (default 1)")
-    p.add_argument("--compile", action="store_true",
-                   help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)")
-    p.add_argument("--scorers", type=Names(OneOf(("all", *MEASURED), "scorer to measure")), metavar="NAMES",
-                   help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
-                   "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top")
+    p.add_argument(
+        "--repeats",
+        type=Whole(1, 10_000),
+        metavar="N",
+        default=1,
+        help="repeat and keep the fastest of each phase (default 1)",
+    )
+    p.add_argument(
+        "--compile",
+        action="store_true",
+        help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)",
+    )
+    p.add_argument(
+        "--scorers",
+        type=Names(OneOf(("all", *MEASURED), "scorer to measure")),
+        metavar="NAMES",
+        help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
+        "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top",
+    )
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file")
     return p
@@ -92,10 +125,18 @@ def main(argv: list[str] | None = None) -> int:
     if args.scorers:
         return measure_scorers(args, threads)
     cpu.tune(threads)
-    rows = measure(args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile)
-    result = {"size": args.size, "threads": threads, "peak_gflops": max(r.peak for r in rows), "rows": [asdict(r) for r in rows]}
+    rows = measure(
+        args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile
+    )
+    result = {
+        "size": args.size,
+        "threads": threads,
+        "peak_gflops": max(r.peak for r in rows),
+        "rows": [asdict(r) for r in rows],
+    }
     if args.out:
         from htgrpo.base.files import atomic_json
+
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else render(result))
     return 0
@@ -114,6 +155,7 @@ def measure_scorers(args: argparse.Namespace, threads: int) -> int:
     result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
     if args.out:
         from htgrpo.base.files import atomic_json
+
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else speed_scorers.render(result))
     return 0
@@ -144,9 +186,11 @@ def share_of(gflop: float, seconds: float, peak: float) -> float | None:
     return round(share, 3) if share <= 1.0 else None
 
 
-def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repeats: int, compiled: bool = False) -> list[Row]:
-    """One rollout (and one by the compiled network), then one update cycle (old, reference, K updates) of every method and way
-    of sharing contexts."""
+def measure(
+    size: str, methods: list[str], dedups: list[str], prompts: int, repeats: int, compiled: bool = False
+) -> list[Row]:
+    """One rollout (and one by the compiled network), then one update cycle (old, reference, K updates) of every method
+    and way of sharing contexts."""
     from copy import deepcopy
 
     import torch
@@ -165,7 +209,11 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
     owners = [text for text in texts for _ in range(count)]
     keys = [("speed", i) for i in range(len(owners))]
     length = sum(len(text) for text in texts) / len(texts) + len(policy.backbone.image_block(grid))
-    bare = len(policy.unconditional()) + len(policy.backbone.image_block(grid)) if size == "embedded" else 3 + grid[0] * grid[1] + 2
+    bare = (
+        len(policy.unconditional()) + len(policy.backbone.image_block(grid))
+        if size == "embedded"
+        else 3 + grid[0] * grid[1] + 2
+    )
 
     trained_head = policy.net.model.transformer.ff_out.weight.requires_grad
 
@@ -174,7 +222,9 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
         heads = heads if phase != "update" or trained_head else heads * 2 / 3  # no weight gradient
         head = 2.0 * heads * net.d_model * policy.backbone.codebook_size
         gflop = (forwards * net.forward_flops(mean_length, 0, 0) + head) / 1e9
-        return Row(name, phase, forwards, round(seconds, 3), round(gflop, 1), round(peak, 1), share_of(gflop, seconds, peak))
+        return Row(
+            name, phase, forwards, round(seconds, 3), round(gflop, 1), round(peak, 1), share_of(gflop, seconds, peak)
+        )
 
     def sample(sampled) -> tuple[Rollouts, float]:
         started = time.perf_counter()
@@ -190,13 +240,17 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
         network = policy.with_net(torch.compile(policy.net, dynamic=True))
         compiling = sum(sample(network)[1] for _ in range(2))  # the second meets the shapes that the first made dynamic
         (_, best), peak = beside(lambda: fastest_sample(network))
-        rows += [row("(all)", name, rollouts.forwards, rollouts.heads, seconds, (length + bare) / 2, peak)
-                 for name, seconds in (("compiled", best), ("compiling", compiling - 2 * best))]
+        rows += [
+            row("(all)", name, rollouts.forwards, rollouts.heads, seconds, (length + bare) / 2, peak)
+            for name, seconds in (("compiled", best), ("compiling", compiling - 2 * best))
+        ]
     groups = []
     for index, text in enumerate(texts):
         part = slice(index * count, (index + 1) * count)
         reward = torch.rand(count, generator=generator("speed", "reward", index), dtype=torch.float64)
-        groups.append(RolloutGroup(text, grid, rollouts.codes[part], rollouts.reveal_step[part], rollouts.rank[part], reward))
+        groups.append(
+            RolloutGroup(text, grid, rollouts.codes[part], rollouts.reveal_step[part], rollouts.rank[part], reward)
+        )
     reference = deepcopy(policy.net).requires_grad_(False)
     start = deepcopy(policy.net.state_dict())
     for name in methods:
@@ -204,7 +258,9 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
             fastest: dict[str, Row] = {}
             for _ in range(repeats):
                 policy.net.load_state_dict(start)
-                optimizer = torch.optim.AdamW([w for w in policy.net.parameters() if w.requires_grad], lr=1e-5, weight_decay=0.0)
+                optimizer = torch.optim.AdamW(
+                    [w for w in policy.net.parameters() if w.requires_grad], lr=1e-5, weight_decay=0.0
+                )
 
                 def step(optimizer=optimizer) -> float:
                     norm = torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
@@ -216,8 +272,15 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
                 streams = [generator("speed", name, i) for i in range(len(groups))]
                 totals, peak = beside(partial(engine.run, groups, METHODS.get(name)(), streams, step))
                 for phase, counter in (("old", "old"), ("ref", "ref"), ("update", "train")):
-                    got = row(f"{name} ({dedup})", phase, totals.forwards[counter], totals.heads[counter],
-                              totals.seconds[phase], length, peak)
+                    got = row(
+                        f"{name} ({dedup})",
+                        phase,
+                        totals.forwards[counter],
+                        totals.heads[counter],
+                        totals.seconds[phase],
+                        length,
+                        peak,
+                    )
                     if phase not in fastest or got.seconds < fastest[phase].seconds:
                         fastest[phase] = got
             rows.extend(fastest.values())
@@ -227,21 +290,28 @@ def measure(size: str, methods: list[str], dedups: list[str], prompts: int, repe
 def render(result: dict) -> str:
     """The table a person reads."""
     least = min(row["peak"] for row in result["rows"])
-    lines = [f"size {result['size']}, {result['threads']} threads, matrix-multiply peak {result['peak_gflops']} GFLOP/s (fp32), "
-             f"best of all; shares are of the peak beside each phase, {least} at the least", "",
-             f"{'method':18} {'phase':8} {'forwards':>9} {'seconds':>9} {'GFLOP':>9} {'of peak':>8}"]
+    lines = [
+        f"size {result['size']}, {result['threads']} threads, matrix-multiply peak {result['peak_gflops']} GFLOP/s (fp32), "
+        f"best of all; shares are of the peak beside each phase, {least} at the least",
+        "",
+        f"{'method':18} {'phase':8} {'forwards':>9} {'seconds':>9} {'GFLOP':>9} {'of peak':>8}",
+    ]
     names = list(dict.fromkeys(row["name"] for row in result["rows"]))
     for name in names:
         rows = [row for row in result["rows"] if row["name"] == name]
         for r in rows:
             share = FASTER if r["share"] is None else f"{r['share']:.0%}"
-            lines.append(f"{r['name']:18} {r['phase']:8} {r['forwards']:9} {r['seconds']:9.3f} {r['gflop']:9.1f} {share:>8}")
+            lines.append(
+                f"{r['name']:18} {r['phase']:8} {r['forwards']:9} {r['seconds']:9.3f} {r['gflop']:9.1f} {share:>8}"
+            )
         if len(rows) > 1:
             total = sum(r["seconds"] for r in rows)
             lines.append(f"{name:18} {'= cycle':8} {sum(r['forwards'] for r in rows):9} {total:9.3f}")
     if any(row["share"] is None for row in result["rows"]):
-        lines.append(f"{FASTER}: faster than the matrix products before and after it, so the machine was busy with something else "
-                     "while those ran, and no share of the peak can be told. Measure again when it is idle.")
+        lines.append(
+            f"{FASTER}: faster than the matrix products before and after it, so the machine was busy with something else "
+            "while those ran, and no share of the peak can be told. Measure again when it is idle."
+        )
     return "\n".join(lines)
 
 

@@ -36,51 +36,124 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("text", DESCRIPTION)
     fields = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
-    p.add_argument("--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR")
-    p.add_argument("--policy", type=kinds.place, metavar="NAME_OR_PATH",
-                   help="the weights to ask: 'embedded' (default), a folder, or a hub id")
-    p.add_argument("--backbone", type=BACKBONE, metavar="NAME", help="model family, where the folder does not say it, e.g. mmada")
+    p.add_argument(
+        "--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR"
+    )
+    p.add_argument(
+        "--policy",
+        type=kinds.place,
+        metavar="NAME_OR_PATH",
+        help="the weights to ask: 'embedded' (default), a folder, or a hub id",
+    )
+    p.add_argument(
+        "--backbone", type=BACKBONE, metavar="NAME", help="model family, where the folder does not say it, e.g. mmada"
+    )
     p.add_argument("--revision", type=kinds.revision, metavar="REV", help="commit, tag or branch of a hub id")
-    p.add_argument("--dtype", type=OneOf(get_args(Dtype), "dtype"), default="auto", metavar="DTYPE",
-                   help="of the network: auto (default), float32, bfloat16, float64")
-    p.add_argument("--device", type=kinds.Device(), default="auto", metavar="auto|cpu|cuda",
-                   help="where it runs (default auto: cuda if there is one)")
-    p.add_argument("--tasks", type=Names(), default=[DEFAULT_TASKS], metavar="NAMES",
-                   help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
-                   "embedded_choice and embedded_write, which need no network)")
+    p.add_argument(
+        "--dtype",
+        type=OneOf(get_args(Dtype), "dtype"),
+        default="auto",
+        metavar="DTYPE",
+        help="of the network: auto (default), float32, bfloat16, float64",
+    )
+    p.add_argument(
+        "--device",
+        type=kinds.Device(),
+        default="auto",
+        metavar="auto|cpu|cuda",
+        help="where it runs (default auto: cuda if there is one)",
+    )
+    p.add_argument(
+        "--tasks",
+        type=Names(),
+        default=[DEFAULT_TASKS],
+        metavar="NAMES",
+        help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
+        "embedded_choice and embedded_write, which need no network)",
+    )
     p.add_argument("--limit", type=COUNT, metavar="N", help="only the first N documents of every task")
-    p.add_argument("--num-fewshot", type=Whole(0, 1000), metavar="N",
-                   help="examples before every question (default: the task's own)")
+    p.add_argument(
+        "--num-fewshot",
+        type=Whole(0, 1000),
+        metavar="N",
+        help="examples before every question (default: the task's own)",
+    )
     p.add_argument("--chat", action="store_true", help="put every context into MMaDA's chat layout")
-    p.add_argument("--samples", type=Field(fields["samples"]), metavar="N",
-                   help="masks per likelihood (default 128; where an answer has no more than "
-                   "that, all of them: exact for answers of up to 7 tokens)")
-    p.add_argument("--batch", type=Field(fields["batch"]), metavar="N",
-                   help="sequences in one forward (default 16); changes speed and memory only")
-    p.add_argument("--seed", type=Field(fields["seed"]), metavar="N",
-                   help="of masks and drawn tokens (default 0); equal seeds pair policies")
-    p.add_argument("--head", type=Field(fields["head"]), metavar="full|text",
-                   help="probabilities over all ids, as upstream has them (full, default: what "
-                   "image codes take counts as lost), or over those below the image codes (text)")
-    p.add_argument("--max-length", type=Field(fields["max_length"]), metavar="N",
-                   help="tokens of context and answer (default 4096); longer contexts lose "
-                   "their beginning, and the results say how many did")
-    p.add_argument("--gen-length", type=Field(fields["gen_length"]), metavar="N",
-                   help="tokens of a written answer (default 256; a task's max_gen_toks may "
-                   "shorten it)")
-    p.add_argument("--block-length", type=Field(fields["block_length"]), metavar="N",
-                   help="tokens of a block, written before the next begins (default 32, "
-                   "or gen-length where that is less)")
-    p.add_argument("--steps", type=Field(fields["steps"]), metavar="N",
-                   help="forwards for a whole answer (default gen-length: a token each)")
-    p.add_argument("--temperature", type=Field(fields["temperature"]), metavar="T",
-                   help="of drawn tokens; 0: the likeliest (default: as the task asks)")
-    p.add_argument("--remasking", type=Field(fields["remasking"]), metavar="low_confidence|random",
-                   help="which tokens of a block wait (default low_confidence)")
-    p.add_argument("--cfg-scale", type=Field(fields["cfg_scale"]), metavar="S",
-                   help="guidance against the masked prompt (default 0: none)")
-    p.add_argument("--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote")
-    p.add_argument("--out", type=kinds.NewFolder(), metavar="DIR", help="folder of the results (default runs/text-IDENTITY)")
+    p.add_argument(
+        "--samples",
+        type=Field(fields["samples"]),
+        metavar="N",
+        help="masks per likelihood (default 128; where an answer has no more than "
+        "that, all of them: exact for answers of up to 7 tokens)",
+    )
+    p.add_argument(
+        "--batch",
+        type=Field(fields["batch"]),
+        metavar="N",
+        help="sequences in one forward (default 16); changes speed and memory only",
+    )
+    p.add_argument(
+        "--seed",
+        type=Field(fields["seed"]),
+        metavar="N",
+        help="of masks and drawn tokens (default 0); equal seeds pair policies",
+    )
+    p.add_argument(
+        "--head",
+        type=Field(fields["head"]),
+        metavar="full|text",
+        help="probabilities over all ids, as upstream has them (full, default: what "
+        "image codes take counts as lost), or over those below the image codes (text)",
+    )
+    p.add_argument(
+        "--max-length",
+        type=Field(fields["max_length"]),
+        metavar="N",
+        help="tokens of context and answer (default 4096); longer contexts lose "
+        "their beginning, and the results say how many did",
+    )
+    p.add_argument(
+        "--gen-length",
+        type=Field(fields["gen_length"]),
+        metavar="N",
+        help="tokens of a written answer (default 256; a task's max_gen_toks may shorten it)",
+    )
+    p.add_argument(
+        "--block-length",
+        type=Field(fields["block_length"]),
+        metavar="N",
+        help="tokens of a block, written before the next begins (default 32, or gen-length where that is less)",
+    )
+    p.add_argument(
+        "--steps",
+        type=Field(fields["steps"]),
+        metavar="N",
+        help="forwards for a whole answer (default gen-length: a token each)",
+    )
+    p.add_argument(
+        "--temperature",
+        type=Field(fields["temperature"]),
+        metavar="T",
+        help="of drawn tokens; 0: the likeliest (default: as the task asks)",
+    )
+    p.add_argument(
+        "--remasking",
+        type=Field(fields["remasking"]),
+        metavar="low_confidence|random",
+        help="which tokens of a block wait (default low_confidence)",
+    )
+    p.add_argument(
+        "--cfg-scale",
+        type=Field(fields["cfg_scale"]),
+        metavar="S",
+        help="guidance against the masked prompt (default 0: none)",
+    )
+    p.add_argument(
+        "--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote"
+    )
+    p.add_argument(
+        "--out", type=kinds.NewFolder(), metavar="DIR", help="folder of the results (default runs/text-IDENTITY)"
+    )
     p.add_argument("--overwrite", action="store_true", help="replace results of another setting in --out")
     p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
     return p
@@ -104,7 +177,9 @@ def main(argv: list[str] | None = None) -> int:
     from htgrpo.base.errors import UserError
 
     if args.checkpoint and args.policy:
-        raise UserError(f"both --checkpoint {args.checkpoint!r} and --policy {args.policy!r} are given: name the weights once")
+        raise UserError(
+            f"both --checkpoint {args.checkpoint!r} and --policy {args.policy!r} are given: name the weights once"
+        )
     names = args.tasks
     settings = settings_of(args)
     weights = inspect(args.checkpoint or args.policy or EMBEDDED, args.backbone, args.revision)
@@ -121,8 +196,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _evaluate(args: argparse.Namespace, names: list[str], settings: TextSettings, weights: "Weights", identity: str,
-              out: Path) -> dict[str, Any] | None:
+def _evaluate(
+    args: argparse.Namespace, names: list[str], settings: TextSettings, weights: "Weights", identity: str, out: Path
+) -> dict[str, Any] | None:
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
     from bench.ask.machine import launch
@@ -151,7 +227,11 @@ def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:
 
     if as_json:
         shown = ("results", "groups", "n-samples", "n-shot", "versions", "config")
-        print(json.dumps({"path": str(path), **{key: results[key] for key in shown if key in results}}, indent=2, default=str))
+        print(
+            json.dumps(
+                {"path": str(path), **{key: results[key] for key in shown if key in results}}, indent=2, default=str
+            )
+        )
     else:
         print(table(results))
         print(f"results: {path}")

@@ -21,7 +21,9 @@ examples:
 def parser() -> Parser:
     """The command line."""
     p = Parser("train", DESCRIPTION)
-    p.add_argument("--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}")
+    p.add_argument(
+        "--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}"
+    )
     p.add_argument("--seed", type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)")
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
@@ -29,7 +31,9 @@ def parser() -> Parser:
     arguments.add_overrides(p)
     arguments.add_preset(p)
     arguments.add_running(p, jobs=False)
-    p.add_argument("--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)")
+    p.add_argument(
+        "--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)"
+    )
     p.add_argument("--overwrite", action="store_true", help="throw this training away and start it again")
     p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
     return p

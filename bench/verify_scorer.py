@@ -36,12 +36,20 @@ RANKS = 0.99
 def parser() -> Parser:
     """The command line."""
     p = Parser("verify_scorer", DESCRIPTION)
-    p.add_argument("scorer", type=OneOf(OFFICIAL, "scorer with an official package"), metavar="SCORER",
-                   help="imagereward, hpsv3 or unipercept")
+    p.add_argument(
+        "scorer",
+        type=OneOf(OFFICIAL, "scorer with an official package"),
+        metavar="SCORER",
+        help="imagereward, hpsv3 or unipercept",
+    )
     p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
     p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
-    p.add_argument("--device", type=kinds.Device(("cpu", "cuda"), numbered=True), default="cpu",
-                   help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument(
+        "--device",
+        type=kinds.Device(("cpu", "cuda"), numbered=True),
+        default="cpu",
+        help="cpu, cuda, cuda:1 ... (default cpu)",
+    )
     p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
     return p
 
@@ -66,7 +74,9 @@ def main(argv: list[str] | None = None) -> int:
     return compare(args.scorer, names, own[1], theirs[1], ours.axes, TOLERANCE.get(dtype, TOLERANCE["bfloat16"]), dtype)
 
 
-def _judge(scorer: "Scorer", images: Sequence["Image.Image"], prompts: Sequence[str]) -> tuple[dict[str, Any], list["Judged"]]:
+def _judge(
+    scorer: "Scorer", images: Sequence["Image.Image"], prompts: Sequence[str]
+) -> tuple[dict[str, Any], list["Judged"]]:
     """The identity and the judgements of a scorer, which is let go of: two of 7B may not fit beside each other."""
     try:
         return scorer.identity(), scorer.score(images, prompts)
@@ -74,8 +84,15 @@ def _judge(scorer: "Scorer", images: Sequence["Image.Image"], prompts: Sequence[
         getattr(scorer, "close", lambda: None)()
 
 
-def compare(scorer: str, names: list[str], own: list["Judged"], theirs: list["Judged"], axes: Sequence[str], tolerance: float,
-            dtype: str) -> int:
+def compare(
+    scorer: str,
+    names: list[str],
+    own: list["Judged"],
+    theirs: list["Judged"],
+    axes: Sequence[str],
+    tolerance: float,
+    dtype: str,
+) -> int:
     """Prints how two scorers' judgements agree, for the score or for every axis; returns the exit code."""
     from rich.console import Console
     from rich.table import Table
@@ -85,7 +102,9 @@ def compare(scorer: str, names: list[str], own: list["Judged"], theirs: list["Ju
     if failed:
         print(f"error: {len(failed)} of {len(names)} pictures were not judged; {failed[0]}", file=sys.stderr)
         return EXIT_FAILED
-    table = Table("", "greatest difference", "allowed", "rank correlation", "", title=f"{scorer}, {dtype}: {len(names)} pictures")
+    table = Table(
+        "", "greatest difference", "allowed", "rank correlation", "", title=f"{scorer}, {dtype}: {len(names)} pictures"
+    )
     agree = True
     for axis in axes or ("score",):
         ours, official = ([one.evidence[axis] if axes else one.score for one in judged] for judged in (own, theirs))
@@ -108,9 +127,13 @@ def _drawn() -> tuple[list["Image.Image"], list[str], list[str]]:
 
     captions = [*SHAPES, "a landscape with a lake and trees"]
     pictures = {caption: drawing(caption) for caption in SHAPES} | {captions[-1]: landscape()}
-    found = [(picture.crop(box).filter(ImageFilter.GaussianBlur(blur)), prompt, f"{caption}, for {prompt!r}")
-             for caption, picture in pictures.items() for box in ((0, 0, 512, 512), (0, 96, 512, 416)) for blur in (0, 6)
-             for prompt in captions]
+    found = [
+        (picture.crop(box).filter(ImageFilter.GaussianBlur(blur)), prompt, f"{caption}, for {prompt!r}")
+        for caption, picture in pictures.items()
+        for box in ((0, 0, 512, 512), (0, 96, 512, 416))
+        for blur in (0, 6)
+        for prompt in captions
+    ]
     return tuple(map(list, zip(*found)))  # type: ignore[return-value]
 
 

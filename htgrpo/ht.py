@@ -1,5 +1,6 @@
-"""HT-GRPO ("Sketch Then Paint"): tokens revealed first are structure, the rest refinement; three stages of updates visit all,
-then structure, then refinement; every token is judged under the fully masked image, so one forward serves the whole group.
+"""HT-GRPO ("Sketch Then Paint"): tokens revealed first are structure, the rest refinement; three stages of updates
+visit all, then structure, then refinement; every token is judged under the fully masked image, so one forward serves
+the whole group.
 
 Source: the paper's section 3 and appendices B and E. What it leaves open, and our choice, is said at each option.
 """
@@ -37,12 +38,12 @@ Weight = Annotated[float, Number(0, 1000)]
 class HT(Method):
     """Options of HT-GRPO; triples are (global, structure, refinement) whatever the order of the stages.
 
-    A constant schedule is gamma_max = gamma_min. `subset`: the paper does not say whether subsets have an exact size; exact
-    makes rollout and token means coincide. `ties`: tokens revealed in one step have no order in the paper; raster order
-    would make the top of the picture structural, so the default is the sampler's seeded shuffle. `context`
-    "structure_revealed" shows refinement tokens the structure codes (ablation A5); structure tokens, on which the paper is
-    silent, stay under the empty context. `credit`: "constant" is the paper's weights, "stage_mean" divides them by their mean
-    over the update's support, "none" is 1.
+    A constant schedule is gamma_max = gamma_min. `subset`: the paper does not say whether subsets have an exact size;
+    exact makes rollout and token means coincide. `ties`: tokens revealed in one step have no order in the paper; raster
+    order would make the top of the picture structural, so the default is the sampler's seeded shuffle. `context`
+    "structure_revealed" shows refinement tokens the structure codes (ablation A5); structure tokens, on which the paper
+    is silent, stay under the empty context. `credit`: "constant" is the paper's weights, "stage_mean" divides them by
+    their mean over the update's support, "none" is 1.
     """
 
     title = "HT-GRPO"
@@ -63,9 +64,18 @@ class HT(Method):
 
     def __post_init__(self):
         super().__post_init__()
-        require(sum(self.stages) > 0, "ht.stages", self.stages,
-                "it takes three counts of updates that are not all zero, such as 2:4:2")
-        require(sorted(self.order) == sorted(STAGES), "ht.order", self.order, f"it must name each of {', '.join(STAGES)} once")
+        require(
+            sum(self.stages) > 0,
+            "ht.stages",
+            self.stages,
+            "it takes three counts of updates that are not all zero, such as 2:4:2",
+        )
+        require(
+            sorted(self.order) == sorted(STAGES),
+            "ht.order",
+            self.order,
+            f"it must name each of {', '.join(STAGES)} once",
+        )
         for low, high in zip(self.gamma_min, self.gamma_max, strict=True):
             require(low <= high, "ht.gamma_min/gamma_max", (low, high), "0 < gamma_min <= gamma_max <= 1 must hold")
 
@@ -83,7 +93,12 @@ class HT(Method):
     def structure(self, group: RolloutGroup) -> Tensor:
         """bool [G, N]: the floor(alpha N) tokens revealed first. Raises UserError when that is none of them."""
         count = math.floor(self.alpha * group.codes.shape[1])
-        require(count > 0, "ht.alpha", self.alpha, f"no token is structure on {group.codes.shape[1]} slots; use a larger alpha")
+        require(
+            count > 0,
+            "ht.alpha",
+            self.alpha,
+            f"no token is structure on {group.codes.shape[1]} slots; use a larger alpha",
+        )
         rank = group.rank
         if self.ties == "raster":
             rank = group.reveal_step.argsort(dim=1, stable=True).argsort(dim=1) + 1

@@ -1,7 +1,9 @@
-"""The shared interface: a method turns one group of rollouts into K updates, and says nothing about models or optimisers.
+"""The shared interface: a method turns one group of rollouts into K updates, and says nothing about models or
+optimisers.
 
 The paper's appendix B observes that policy-gradient methods for masked image tokens differ in three choices only: the
-context a token is judged under, the support that receives gradient, and the weight of a token. `Update` is that, literally.
+context a token is judged under, the support that receives gradient, and the weight of a token. `Update` is that,
+literally.
 
 Shapes: G images of one prompt (a group), N image slots in raster order, U context rows.
 
@@ -29,10 +31,11 @@ HIDDEN = -1
 class RolloutGroup:
     """G images sampled for one prompt, and what is known about them.
 
-    prompt: token ids of the prompt, everything that stands before the image block.  grid: (rows, columns), N = rows x columns.
-    codes: int64 [G, N], 0..codebook-1.  reveal_step: int64 [G, N], 0-based denoising step at which a slot left the mask for good.
-    rank: int64 [G, N], a permutation of 1..N per image, 1 = revealed first.  reward: float [G], NaN where it failed.
-    entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it was not recorded.
+    prompt: token ids of the prompt, everything that stands before the image block.  grid: (rows, columns), N = rows x
+    columns. codes: int64 [G, N], 0..codebook-1.  reveal_step: int64 [G, N], 0-based denoising step at which a slot left
+    the mask for good. rank: int64 [G, N], a permutation of 1..N per image, 1 = revealed first.  reward: float [G], NaN
+    where it failed. entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it
+    was not recorded.
     """
 
     prompt: tuple[int, ...]
@@ -55,8 +58,12 @@ class RolloutGroup:
         keep = self.valid
         entropy = None if self.entropy is None else self.entropy[keep]
         return replace(
-            self, codes=self.codes[keep], reveal_step=self.reveal_step[keep], rank=self.rank[keep],
-            reward=self.reward[keep], entropy=entropy,
+            self,
+            codes=self.codes[keep],
+            reveal_step=self.reveal_step[keep],
+            rank=self.rank[keep],
+            reward=self.reward[keep],
+            entropy=entropy,
         )
 
     def advantage(self, ddof: int = 1, delta: float = 1e-5) -> Tensor:
@@ -106,8 +113,9 @@ Updates = Annotated[int, Whole(1, 10_000)]
 class Method(ABC):
     """A policy-gradient method. Subclasses are dataclasses whose fields are the method's options.
 
-    kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts (TraceRL).
-    rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what it is called in words.
+    kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts
+    (TraceRL). rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what
+    it is called in words.
     """
 
     kl_ref: str = "ref"
@@ -122,8 +130,8 @@ class Method(ABC):
         """All K updates of one group, drawn before the first optimiser step. K must not depend on the group."""
 
     def learner(self, setup):
-        """What turns one iteration into optimiser steps. None, for all but methods without rollouts: the trainer's GroupLearner, which
-        samples rollouts and runs `updates`."""
+        """What turns one iteration into optimiser steps. None, for all but methods without rollouts: the trainer's
+        GroupLearner, which samples rollouts and runs `updates`."""
         return None
 
 
@@ -134,7 +142,8 @@ def rollout_mean(mask: Tensor) -> Tensor:
 
 
 def token_mean(mask: Tensor) -> Tensor:
-    """float64 [G, N]: shares 1 / sum|M_g|, every token counts equally. `mask` may hold counts (MaskGRPO's summed masks)."""
+    """float64 [G, N]: shares 1 / sum|M_g|, every token counts equally. `mask` may hold counts (MaskGRPO's summed
+    masks)."""
     mask = mask.double()
     return mask / mask.sum()
 
@@ -150,7 +159,8 @@ def uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def at_least_one(mask: Tensor, score: Tensor) -> Tensor:
-    """`mask` [.., N] with the slot of smallest `score` added to rows that are empty, so that no mean is over nothing."""
+    """`mask` [.., N] with the slot of smallest `score` added to rows that are empty, so that no mean is over
+    nothing."""
     import torch
 
     lowest = torch.zeros_like(mask).scatter_(-1, score.argmin(-1, keepdim=True), True)

@@ -20,9 +20,9 @@ TOKENS_PER_FORWARD = 6144
 
 @dataclass(frozen=True)
 class Rollouts:
-    """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided distribution
-    each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on; cached: an ML-Cache was
-    used, so that this is no material for training."""
+    """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided
+    distribution each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on;
+    cached: an ML-Cache was used, so that this is no material for training."""
 
     codes: Tensor
     reveal_step: Tensor
@@ -34,14 +34,21 @@ class Rollouts:
 
 
 def generate(
-    policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guidance: float,
-    grid: tuple[int, int] | None = None, tokens_per_forward: int = TOKENS_PER_FORWARD,
-    on_images: Callable[[int], None] | None = None, pads: str = "strip",
+    policy: Policy,
+    prompts: list[tuple[int, ...]],
+    keys: list[tuple],
+    sampler: Sampler,
+    guidance: float,
+    grid: tuple[int, int] | None = None,
+    tokens_per_forward: int = TOKENS_PER_FORWARD,
+    on_images: Callable[[int], None] | None = None,
+    pads: str = "strip",
     cache: CacheConfig | None = None,
 ) -> Rollouts:
-    """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images are
-    batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without guidance.
-    pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures only."""
+    """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
+    are batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without
+    guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures
+    only."""
     grid = grid or policy.backbone.grid
     guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
@@ -49,7 +56,9 @@ def generate(
         parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache))
         if on_images:
             on_images(stop)
-    joined = [torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")]
+    joined = [
+        torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")
+    ]
     return Rollouts(*joined, sum(part.forwards for part in parts), sum(part.heads for part in parts), cache is not None)
 
 
@@ -61,8 +70,9 @@ class Guide:
     prompt: tuple[int, ...]
 
 
-def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None,
-            limit: int) -> Iterator[tuple[int, int]]:
+def _chunks(
+    policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None, limit: int
+) -> Iterator[tuple[int, int]]:
     block = len(policy.backbone.image_block(grid))
     other = block + len(guide.prompt) if guide else 0
     start, used = 0, 0
@@ -76,8 +86,15 @@ def _chunks(policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int
 
 
 @torch.inference_mode()
-def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[tuple], sampler: Sampler, guide: Guide | None,
-                    grid: tuple[int, int], cache: CacheConfig | None) -> Rollouts:
+def _generate_chunk(
+    policy: Policy,
+    prompts: list[tuple[int, ...]],
+    keys: list[tuple],
+    sampler: Sampler,
+    guide: Guide | None,
+    grid: tuple[int, int],
+    cache: CacheConfig | None,
+) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
     draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots).to(device)
@@ -106,8 +123,14 @@ def _generate_chunk(policy: Policy, prompts: list[tuple[int, ...]], keys: list[t
     return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
 
 
-def _guided_logits(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, wanted: Tensor, guide: Guide | None,
-                   grid: tuple[int, int]) -> tuple[Tensor, int, int]:
+def _guided_logits(
+    policy: Policy,
+    prompts: list[tuple[int, ...]],
+    codes: Tensor,
+    wanted: Tensor,
+    guide: Guide | None,
+    grid: tuple[int, int],
+) -> tuple[Tensor, int, int]:
     """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on.
 
     Equal sequences (all images of one prompt, and all unconditional ones, before anything is revealed) are run once.
@@ -141,13 +164,16 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[T
     probs = tempered.exp()
     cdf = probs.cumsum(-1)
     target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
-    last = (cdf < cdf[:, -1:]).sum(-1, keepdim=True)  # a uniform may round to 1: never go beyond the last code with any mass
+    last = (cdf < cdf[:, -1:]).sum(
+        -1, keepdim=True
+    )  # a uniform may round to 1: never go beyond the last code with any mass
     drawn = torch.searchsorted(cdf, target, right=True).minimum(last)
     return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * tempered).sum(-1)
 
 
 def ranks(reveal_step: Tensor, tie: Tensor) -> Tensor:
-    """int64 [B, N], a permutation of 1..N per image: by reveal step, slots of one step in the order of `tie` in [0, 1)."""
+    """int64 [B, N], a permutation of 1..N per image: by reveal step, slots of one step in the order of `tie` in [0,
+    1)."""
     return (reveal_step + tie.to(torch.float64)).argsort(dim=1).argsort(dim=1) + 1
 
 

@@ -1,7 +1,7 @@
 """Samplers: which slots are drawn at a denoising step and which of them stay.
 
-All draws come in as uniforms, one per slot and step, made from each image's own generator, so a sampler is a pure function
-and a batch is just several images side by side. Shapes: B images, N slots, T steps.
+All draws come in as uniforms, one per slot and step, made from each image's own generator, so a sampler is a pure
+function and a batch is just several images side by side. Shapes: B images, N slots, T steps.
 """
 
 import math
@@ -17,8 +17,8 @@ from htgrpo.base.options import require
 
 @dataclass(frozen=True)
 class Draws:
-    """Uniforms in [0, 1). code: float64 [B, T, N], picks codes by inverse CDF. order: float64 [B, T, N], the sampler's own
-    choices. tie: float64 [B, N], orders slots revealed in one step."""
+    """Uniforms in [0, 1). code: float64 [B, T, N], picks codes by inverse CDF. order: float64 [B, T, N], the sampler's
+    own choices. tie: float64 [B, N], orders slots revealed in one step."""
 
     code: Tensor
     order: Tensor
@@ -41,8 +41,8 @@ def cosine(t: float) -> float:
 
 
 def single_precision_mask(slots: int, t: float) -> int:
-    """floor(slots x cos(pi t / 2)) as MMaDA and Lumina-DiMOO compute it, in fp32: at t = 2/3 the cosine falls just short of a half
-    there, and an even number of slots keeps one slot fewer masked than floor(slots / 2)."""
+    """floor(slots x cos(pi t / 2)) as MMaDA and Lumina-DiMOO compute it, in fp32: at t = 2/3 the cosine falls just
+    short of a half there, and an even number of slots keeps one slot fewer masked than floor(slots / 2)."""
     return int((slots * torch.cos(torch.tensor(t, dtype=torch.float32) * math.pi * 0.5)).floor())
 
 
@@ -68,8 +68,8 @@ class Sampler(ABC):
 
     @property
     def code_temperature(self) -> float:
-        """Codes are drawn from softmax(logits / code_temperature), 0 being the likeliest code; log-probabilities handed to `keep`
-        stay those of softmax(logits)."""
+        """Codes are drawn from softmax(logits / code_temperature), 0 being the likeliest code; log-probabilities handed
+        to `keep` stay those of softmax(logits)."""
         return 1.0
 
     @abstractmethod
@@ -93,7 +93,8 @@ class RandomOrder(Sampler):
 
 @dataclass(frozen=True)
 class Emerge(Sampler):
-    """MaskGRPO's sampler: every masked slot stays masked with probability cos(next)/cos(now), independent of the rest."""
+    """MaskGRPO's sampler: every masked slot stays masked with probability cos(next)/cos(now), independent of the
+    rest."""
 
     def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
         stay = cosine((step + 1) / self.steps) / cosine(step / self.steps)
@@ -104,8 +105,8 @@ class Emerge(Sampler):
 class MaskGIT(Sampler):
     """Draw every masked slot, keep the most confident: log p + temperature x Gumbel noise.
 
-    anneal: "compound" multiplies the temperature by 1 - t in place at each step, as MMaDA's code does (at T = 15: 0.93, 0.81,
-    0.65, …); "linear" is temperature x (1 - t), as intended there.
+    anneal: "compound" multiplies the temperature by 1 - t in place at each step, as MMaDA's code does (at T = 15: 0.93,
+    0.81, 0.65, …); "linear" is temperature x (1 - t), as intended there.
     """
 
     temperature: float = 1.0
@@ -139,7 +140,8 @@ class MaskGIT(Sampler):
 
 @dataclass(frozen=True)
 class Lumina(Sampler):
-    """Lumina-DiMOO's sampler: as MaskGIT, with one temperature for the draw and for the Gumbel noise on log p, constant over steps.
+    """Lumina-DiMOO's sampler: as MaskGIT, with one temperature for the draw and for the Gumbel noise on log p, constant
+    over steps.
 
     At least one masked slot is revealed at every step, so that with more steps than slots an image is finished early.
     """

@@ -1,4 +1,5 @@
-"""Makes RUN/report of an ablation folder: tables, figures, findings. Same files in, same bytes out. Imports no torch."""
+"""Makes RUN/report of an ablation folder: tables, figures, findings. Same files in, same bytes out. Imports no
+torch."""
 
 import hashlib
 import json
@@ -16,7 +17,8 @@ TABLE_5 = "A3"
 
 @dataclass(frozen=True)
 class AblationReport:
-    """terminal: text for standard output. files: what lies in RUN/report. rows: the lines of ablations.csv without empty cells."""
+    """terminal: text for standard output. files: what lies in RUN/report. rows: the lines of ablations.csv without
+    empty cells."""
 
     terminal: str
     files: list[Path]
@@ -49,7 +51,11 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
 
     run = load_variants(root, record)
     found = studies(run, record, allow_incomplete)
-    lines = [{key: value for key, value in row.items() if value != ""} for study in found for row in ablation_text.csv_rows(study)]
+    lines = [
+        {key: value for key, value in row.items() if value != ""}
+        for study in found
+        for row in ablation_text.csv_rows(study)
+    ]
     contents = {
         "ablations.md": ablation_text.markdown(run.title, found).encode(),
         "ablations.csv": ablation_text.to_csv(found).encode(),
@@ -71,11 +77,13 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
 
 
 def _stamp(root: Path, allow_incomplete: bool) -> str:
-    """Hash of everything the report is made from: the runs' files, the report's own code and data, and where it is printed to
-    be."""
+    """Hash of everything the report is made from: the runs' files, the report's own code and data, and where it is
+    printed to be."""
     digest = hashlib.sha256(f"{allow_incomplete} {root}".encode())
     here = Path(__file__).parent
     inputs = [path for pattern in INPUTS for path in root.glob(f"{VARIANTS}/*/{pattern}")]
     for path in [*sorted(here.glob("*.py")), here / "paper.csv", root / RECORD, *sorted(inputs)]:
-        digest.update(f"{path.relative_to(root) if path.is_relative_to(root) else path.name} {sha256_file(path)}\n".encode())
+        digest.update(
+            f"{path.relative_to(root) if path.is_relative_to(root) else path.name} {sha256_file(path)}\n".encode()
+        )
     return digest.hexdigest()

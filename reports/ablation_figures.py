@@ -1,4 +1,5 @@
-"""Figures of the ablation studies: per variant a bar with its interval, the difference to the default, and the paper's value."""
+"""Figures of the ablation studies: per variant a bar with its interval, the difference to the default, and the paper's
+value."""
 
 import math
 
@@ -20,16 +21,21 @@ WORDS = {"better": COLOURS[2], "worse": COLOURS[1]}
 
 
 def figure(studies: list[Study], title: str) -> Figure:
-    """One block of rows per study, all on one benchmark. Columns: score, difference to the default, the paper's value on its own
-    scale."""
+    """One block of rows per study, all on one benchmark. Columns: score, difference to the default, the paper's value
+    on its own scale."""
     counts = [len(study.rows) for study in studies]
     heads = sum(0.3 + 0.13 * len(study.findings) for study in studies)
     measured = any(row.score for study in studies for row in study.rows)
     about_methods = all(study.level == "methods" for study in studies if any(row.gap for row in study.rows))
     with style():
         drawn, axes = plt.subplots(
-            len(studies), 3, figsize=(11.0, ROW * sum(counts) + heads + 1.75), squeeze=False, layout="constrained",
-            height_ratios=[count + 0.6 for count in counts], width_ratios=WIDTHS,
+            len(studies),
+            3,
+            figsize=(11.0, ROW * sum(counts) + heads + 1.75),
+            squeeze=False,
+            layout="constrained",
+            height_ratios=[count + 0.6 for count in counts],
+            width_ratios=WIDTHS,
         )
         drawn.get_layout_engine().set(w_pad=0.06, hspace=0.04)
         gaps, marks = _gap_limits(studies), _mark_limits()
@@ -53,7 +59,9 @@ def figure(studies: list[Study], title: str) -> Figure:
         axes[-1, 1].set_xlabel("minus default (paired)" if measured else "")
         for ax in [] if measured else axes[:, :2].flat:
             ax.set_xticks([])
-        axes[-1, 2].set_xlabel("the paper: MMaDA-8B, GenEval ×100\n(another model and benchmark scale)", color=PAPER_COLOUR)
+        axes[-1, 2].set_xlabel(
+            "the paper: MMaDA-8B, GenEval ×100\n(another model and benchmark scale)", color=PAPER_COLOUR
+        )
         scope = "" if about_methods or not measured else f"; findings are about {CHECKPOINTS_ONLY}"
         drawn.suptitle(f"{title}{scope}", fontsize=9, color="#555555", x=0.01, ha="left")
         entries = _legend(studies) if measured else [_paper_mark()]
@@ -64,7 +72,9 @@ def figure(studies: list[Study], title: str) -> Figure:
 def _top(studies: list[Study]) -> float:
     """End of the axis of scores."""
     scores = [row.score for study in studies for row in study.rows if row.score]
-    values = [value for s in scores for value in (s.headline.estimate, s.headline.high, *s.per_seed) if math.isfinite(value)]
+    values = [
+        value for s in scores for value in (s.headline.estimate, s.headline.high, *s.per_seed) if math.isfinite(value)
+    ]
     return 1.08 * max(values, default=0.0) or 1.0
 
 
@@ -113,8 +123,16 @@ def _differences(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
         if len(gap.per_seed) > 1:
             ax.plot(gap.per_seed, np.full(len(gap.per_seed), y + 0.26), "|", color=colour, markersize=4, zorder=4)
         text = number(gap.interval.estimate, study.block.scale, True) + ("" if gap.word in WORDS else " ≈")
-        ax.annotate(text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
-                    fontsize=8, color=INK if gap.word in WORDS else GREY)
+        ax.annotate(
+            text,
+            (1.0, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=INK if gap.word in WORDS else GREY,
+        )
     ax.set_xlim(*limits)
 
 
@@ -132,8 +150,16 @@ def _paper(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
             ax.plot([mark.low, mark.high], [y, y], "|", color=PAPER_COLOUR, markersize=7)
         else:
             ax.plot(mark.low, y, "D", color=PAPER_COLOUR, markerfacecolor="white", markersize=5)
-        ax.annotate(mark.text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(4, 0), textcoords="offset points", va="center",
-                    fontsize=8, color=PAPER_COLOUR)
+        ax.annotate(
+            mark.text,
+            (1.0, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=PAPER_COLOUR,
+        )
     ax.set_xlim(*limits)
     ax.spines["bottom"].set_color(PAPER_COLOUR)
     ax.tick_params(axis="x", colors=PAPER_COLOUR)
@@ -142,7 +168,9 @@ def _paper(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
 def _gap_limits(studies: list[Study]) -> tuple[float, float]:
     """Limits that show every interval and every seed."""
     gaps = [row.gap for study in studies for row in study.rows if row.gap]
-    values = [v for g in gaps for v in (g.interval.estimate, g.interval.low, g.interval.high, *g.per_seed) if math.isfinite(v)]
+    values = [
+        v for g in gaps for v in (g.interval.estimate, g.interval.low, g.interval.high, *g.per_seed) if math.isfinite(v)
+    ]
     values += [sign * g.detectable for g in gaps for sign in (-1, 1) if math.isfinite(g.detectable)]
     low, high = min([0.0, *values]), max([0.0, *values])
     margin = 0.06 * (high - low) or 1.0

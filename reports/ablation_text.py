@@ -86,8 +86,10 @@ def scatter_text(study: Study) -> str:
     if not math.isfinite(study.scatter):
         return ""
     value = number(study.scatter, study.block.scale)
-    return (f"Seed scatter: the differences to the default have SD {value} between training seeds (pooled over the variants, the "
-            "default's own luck included).")
+    return (
+        f"Seed scatter: the differences to the default have SD {value} between training seeds (pooled over the variants, the "
+        "default's own luck included)."
+    )
 
 
 def finding_text(finding: Finding, study: Study) -> str:
@@ -102,7 +104,11 @@ def finding_text(finding: Finding, study: Study) -> str:
     which = f"{label_of(study, worst.a)} − {label_of(study, worst.b)}"
     least = "Its smallest difference" if finding.status == HOLDS else "Least in its favour"
     least = "Difference" if len(finding.gaps) == 1 else least
-    sees = f"; could see {number(worst.detectable, scale)}" if math.isfinite(worst.detectable) else f" ({worst.interval.note})"
+    sees = (
+        f"; could see {number(worst.detectable, scale)}"
+        if math.isfinite(worst.detectable)
+        else f" ({worst.interval.note})"
+    )
     return f"{head}. {least}: {which} {value}{sees}."
 
 
@@ -123,7 +129,9 @@ def _name(row: Row) -> str:
 
 def _short_table(study: Study) -> str:
     scale = study.block.scale
-    rows = [["starting policy", number(study.base.headline.estimate, scale), NONE, "", NONE, NONE]] if study.base else []
+    rows = (
+        [["starting policy", number(study.base.headline.estimate, scale), NONE, "", NONE, NONE]] if study.base else []
+    )
     for row in study.rows:
         score = number(row.score.headline.estimate, scale) if row.score else NONE
         rows.append([_name(row), score, *_gap_cells(row, scale), paper_text(study, row)])
@@ -140,8 +148,21 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
 
 def _full_table(study: Study) -> str:
     scale = study.block.scale
-    header = ["variant", "seeds", "score (these checkpoints)", "each seed", "minus default", "95% interval", "Holm p", "verdict",
-              "could see", "each seed", "iterations", "forwards", "paper"]
+    header = [
+        "variant",
+        "seeds",
+        "score (these checkpoints)",
+        "each seed",
+        "minus default",
+        "95% interval",
+        "Holm p",
+        "verdict",
+        "could see",
+        "each seed",
+        "iterations",
+        "forwards",
+        "paper",
+    ]
     rows = []
     if study.base:
         value = f"{number(study.base.headline.estimate, scale)} {bounds(study.base.headline, scale)}"
@@ -149,13 +170,21 @@ def _full_table(study: Study) -> str:
     for row in study.rows:
         cells = [row.why or NONE, NONE]
         if row.score:
-            cells = [f"{number(row.score.headline.estimate, scale)} {bounds(row.score.headline, scale)}",
-                     " ".join(number(value, scale) for value in row.score.per_seed)]
+            cells = [
+                f"{number(row.score.headline.estimate, scale)} {bounds(row.score.headline, scale)}",
+                " ".join(number(value, scale) for value in row.score.per_seed),
+            ]
         rest = [NONE] * 6
         if row.gap:
             gap = row.gap
-            rest = [number(gap.interval.estimate, scale, True), bounds(gap.interval, scale, True), probability(gap.holm), gap.word,
-                    number(gap.detectable, scale), " ".join(number(value, scale, True) for value in gap.per_seed)]
+            rest = [
+                number(gap.interval.estimate, scale, True),
+                bounds(gap.interval, scale, True),
+                probability(gap.holm),
+                gap.word,
+                number(gap.detectable, scale),
+                " ".join(number(value, scale, True) for value in gap.per_seed),
+            ]
         costs = [amount(row.iterations), amount(row.forwards)]
         rows.append([_name(row), str(row.seeds), *cells, *rest, *costs, paper_text(study, row)])
     return table(header, rows)
@@ -168,11 +197,15 @@ def _findings_table(studies: list[Study]) -> str:
         for finding in study.findings:
             cells, worst = [NONE] * 3, finding.weakest
             if worst is not None:
-                cells = [f"{label_of(study, worst.a)} − {label_of(study, worst.b)}",
-                         f"{number(worst.interval.estimate, scale, True)} {bounds(worst.interval, scale, True)}",
-                         number(worst.detectable, scale)]
+                cells = [
+                    f"{label_of(study, worst.a)} − {label_of(study, worst.b)}",
+                    f"{number(worst.interval.estimate, scale, True)} {bounds(worst.interval, scale, True)}",
+                    number(worst.detectable, scale),
+                ]
             rows.append([study.key, study.block.title, f"{finding.claim} ({finding.source})", finding.status, *cells])
-    return table(["study", "benchmark", "finding", "here", "least favourable difference", "value", "could see"], rows, left=5)
+    return table(
+        ["study", "benchmark", "finding", "here", "least favourable difference", "value", "could see"], rows, left=5
+    )
 
 
 def to_csv(studies: list[Study]) -> str:
@@ -189,11 +222,20 @@ def csv_rows(study: Study) -> list[dict]:
     where = {"study": study.key, "benchmark": study.block.benchmark, "prompts": len(study.block.prompts)}
     rows = []
     if study.base:
-        rows.append({**where, "kind": "score", "claim": "checkpoints", "variant": "base", **_interval(study.base.headline)})
+        rows.append(
+            {**where, "kind": "score", "claim": "checkpoints", "variant": "base", **_interval(study.base.headline)}
+        )
     for row in study.rows:
         mark = paper.mark(study.key, row.name)
-        about = {**where, "variant": row.name, "label": row.label, "seeds": row.seeds, "note": row.why,
-                 "iterations": _exact(row.iterations), "forwards": _exact(row.forwards)}
+        about = {
+            **where,
+            "variant": row.name,
+            "label": row.label,
+            "seeds": row.seeds,
+            "note": row.why,
+            "iterations": _exact(row.iterations),
+            "forwards": _exact(row.forwards),
+        }
         printed = {"paper": mark.text, "paper_low": _exact(mark.low), "paper_high": _exact(mark.high)} if mark else {}
         score = _interval(row.score.headline) if row.score else {}
         rows.append({**about, **printed, "kind": "score", "claim": "checkpoints", **score})

@@ -1,7 +1,8 @@
 """Reads the variants of an ablation folder as one run, compares each with the default, and judges the paper's findings.
 
-A folder of bench.ablate holds ablations.json (the studies) and variants/NAME/, each an ordinary run of one method. Every variant is
-trained once and may stand in several studies; the starting policy is scored once, in the default's run.
+A folder of bench.ablate holds ablations.json (the studies) and variants/NAME/, each an ordinary run of one method.
+Every variant is trained once and may stand in several studies; the starting policy is scored once, in the default's
+run.
 """
 
 import math
@@ -30,7 +31,8 @@ HOLDS, FAILS, UNRESOLVED, UNMEASURED, NO_CLAIM = "holds", "fails", "unresolved",
 @dataclass(frozen=True)
 class Gap:
     """The paired difference `a` minus `b`. holm: p adjusted over the differences of its study. word: "better", "worse",
-    "unresolved" or "no claim" at `level`. detectable: smallest difference that would have been seen. per_seed: common seeds."""
+    "unresolved" or "no claim" at `level`. detectable: smallest difference that would have been seen. per_seed: common
+    seeds."""
 
     a: str
     b: str
@@ -45,7 +47,8 @@ class Gap:
 
 @dataclass(frozen=True)
 class Row:
-    """One variant in one study. score: None where it has none, and `why` then says so. gap: to the default, None for itself."""
+    """One variant in one study. score: None where it has none, and `why` then says so. gap: to the default, None for
+    itself."""
 
     name: str
     label: str
@@ -61,7 +64,8 @@ class Row:
 class Finding:
     """A claim of the paper in this run: `status`, and the differences it rests on (better minus worse).
 
-    weakest: the one that speaks least for it (one resolved against it before all others); None where nothing is measured.
+    weakest: the one that speaks least for it (one resolved against it before all others); None where nothing is
+    measured.
     """
 
     claim: str
@@ -73,7 +77,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Study:
-    """One study on one benchmark. scatter: SD of the differences between training seeds, pooled over variants; NaN for one seed."""
+    """One study on one benchmark. scatter: SD of the differences between training seeds, pooled over variants; NaN for
+    one seed."""
 
     key: str
     title: str
@@ -109,8 +114,8 @@ def read_record(root: Path) -> dict[str, Any]:
 
 
 def load_variants(root: Path, record: dict[str, Any]) -> Run:
-    """All scored variants as one run whose methods are the variants. Raises UserError when there are none, or when two of them
-    differ in more than the options of the method."""
+    """All scored variants as one run whose methods are the variants. Raises UserError when there are none, or when two
+    of them differ in more than the options of the method."""
     root, method, default = Path(root), record["method"], record["default"]["name"]
     folders = {name: root / VARIANTS / name for name in [default, *record["variants"]]}
     runs = {name: load_run(folder) for name, folder in folders.items() if any(folder.glob("verdicts/*/*/*.meta.json"))}
@@ -120,7 +125,9 @@ def load_variants(root: Path, record: dict[str, Any]) -> Run:
     for name, run in runs.items():
         _check_same(first, runs[first], name, run, method)
     parts = [_renamed(run, method, name, keep_base=name == first) for name, run in runs.items()]
-    frames = {name: _joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")}
+    frames = {
+        name: _joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")
+    }
     seeds = sorted({seed for run in runs.values() for seed in run.config.get("seeds", [])})
     config = {**runs[first].config, "methods": list(runs), "seeds": seeds}
     return Run(root, config, **frames)
@@ -169,11 +176,14 @@ def _renamed(run: Run, method: str, name: str, keep_base: bool) -> Run:
 
 
 def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
-    """Every study of the record on every benchmark of the run, under the main setting. All are read off one analysis, so that a
-    variant has the same interval wherever it stands."""
+    """Every study of the record on every benchmark of the run, under the main setting. All are read off one analysis,
+    so that a variant has the same interval wherever it stands."""
     asked = {name for study in record["studies"].values() for name in study["variants"]}
     keep = run.metas["method"].isin([BASE, *asked]) & (run.metas["setting"] == "main")
-    config = {**run.config, "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked]}
+    config = {
+        **run.config,
+        "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked],
+    }
     blocks = make_blocks(replace(run, config=config, metas=run.metas[keep])) if keep.any() else []
     results = [analyse(block, allow_incomplete) for block in blocks if block.main_view]
     return [_study(key, record, result) for key in record["studies"] for result in results]
@@ -182,7 +192,12 @@ def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) ->
 def _study(key: str, record: dict[str, Any], result: Result) -> Study:
     data, default = record["studies"][key], record["default"]["name"]
     wanted = [(name, default) for name in data["variants"] if name != default]
-    wanted += [(a, b) for finding in data["findings"] for a, b in finding["pairs"] if (b, a) not in wanted and (a, b) not in wanted]
+    wanted += [
+        (a, b)
+        for finding in data["findings"]
+        for a, b in finding["pairs"]
+        if (b, a) not in wanted and (a, b) not in wanted
+    ]
     gaps = _gaps(result, wanted)
     rows = [_row(name, data, record, result, gaps.get((name, default))) for name in data["variants"]]
     findings = [_finding(finding, gaps, result.sign) for finding in data["findings"]]
@@ -224,12 +239,25 @@ def _gap(pair: Pair, result: Result, comparisons: int) -> Gap:
     values = {name: dict(zip(seeds[name], result.scores[name].per_seed, strict=True)) for name in seeds}
     per_seed = [values[pair.a][seed] - values[pair.b][seed] for seed in seeds[pair.a] if seed in values[pair.b]]
     smallest = detectable(interval, comparisons)
-    return Gap(pair.a, pair.b, level, pair.seeds, interval, pair.holm(level), verdict(pair, level, result.sign), smallest, per_seed)
+    return Gap(
+        pair.a,
+        pair.b,
+        level,
+        pair.seeds,
+        interval,
+        pair.holm(level),
+        verdict(pair, level, result.sign),
+        smallest,
+        per_seed,
+    )
 
 
 def _label(name: str, data: dict, record: dict) -> str:
     """What a study calls a variant."""
-    return data.get("labels", {}).get(name) or {**record["variants"], record["default"]["name"]: record["default"]}[name]["label"]
+    return (
+        data.get("labels", {}).get(name)
+        or {**record["variants"], record["default"]["name"]: record["default"]}[name]["label"]
+    )
 
 
 def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None) -> Row:
@@ -238,12 +266,21 @@ def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None) -
     why = "" if score else result.withheld.get(name, "no prompt in common")
     if method is None:
         return Row(name, label, None, 0, None, math.nan, math.nan, why)
-    return Row(name, label, score, len(method.seeds), gap, float(np.mean(method.iterations)), float(np.mean(method.forwards)), why)
+    return Row(
+        name,
+        label,
+        score,
+        len(method.seeds),
+        gap,
+        float(np.mean(method.iterations)),
+        float(np.mean(method.forwards)),
+        why,
+    )
 
 
 def _finding(data: dict, gaps: dict[tuple[str, str], Gap], sign: int) -> Finding:
-    """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it. No claim: a
-    difference has no interval, as with too few prompts."""
+    """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it. No
+    claim: a difference has no interval, as with too few prompts."""
     found = [gaps[a, b] for a, b in data["pairs"] if (a, b) in gaps]
     words = {gap.word for gap in found}
     if "worse" in words:

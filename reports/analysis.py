@@ -161,8 +161,9 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
 
 
 def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[str, str]]:
-    """The methods with the training seeds that all seeded ones have, so that scores and differences are of the same trainings, and
-    what was left out. Where they have none in common each keeps its own, and `_common_seeds` pairs none of them."""
+    """The methods with the training seeds that all seeded ones have, so that scores and differences are of the same
+    trainings, and what was left out. Where they have none in common each keeps its own, and `_common_seeds` pairs none
+    of them."""
     seeded = [set(method.seeds) for method in methods if None not in method.seeds]
     common = set.intersection(*seeded) if seeded else set()
     if not common or all(seeds == common for seeds in seeded):
@@ -173,9 +174,14 @@ def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[s
         if len(rows) < len(method.seeds):
             others = ", ".join(str(seed) for seed in method.seeds if seed not in common)
             told[method.name] = f"training seeds {others} left out, which not every method has"
-            method = replace(method, **{name: getattr(method, name)[rows] for name in ("scores", "hits", "asked")},
-                             **{name: [getattr(method, name)[i] for i in rows]
-                                for name in ("seeds", "iterations", "forwards", "policies")})
+            method = replace(
+                method,
+                **{name: getattr(method, name)[rows] for name in ("scores", "hits", "asked")},
+                **{
+                    name: [getattr(method, name)[i] for i in rows]
+                    for name in ("seeds", "iterations", "forwards", "policies")
+                },
+            )
         kept.append(method)
     return kept, told
 
@@ -220,12 +226,16 @@ def _category_cells(
             cells[name] = [Interval(float("nan"), note="no prompts")] * (len(rows) + len(gaps))
             continue
         zeros = np.zeros(int(own.sum()), dtype=int)
-        differences = stats.difference_intervals(gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name))
+        differences = stats.difference_intervals(
+            gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name)
+        )
         cells[name] = [*stats.score_intervals(rows[:, own], zeros, "item_mean", block.top), *differences]
     return cells
 
 
-def _question_cells(block: Block, methods: list[MethodScores], pairs: list, keep: np.ndarray) -> dict[str, list[Interval]]:
+def _question_cells(
+    block: Block, methods: list[MethodScores], pairs: list, keep: np.ndarray
+) -> dict[str, list[Interval]]:
     """Question category -> one interval per method, then one empty cell per pair (questions are paired through their
     prompts only).
     """
@@ -239,7 +249,10 @@ def _question_cells(block: Block, methods: list[MethodScores], pairs: list, keep
             cells[label] = [Interval(float("nan"), note="no prompts")] * (len(methods) + len(pairs))
             continue
         found = stats.ratio_intervals(hits[:, has], asked[:, has], block.scale)
-        gaps = [Interval(found[methods.index(a)].estimate - found[methods.index(b)].estimate, note="no test") for a, b in pairs]
+        gaps = [
+            Interval(found[methods.index(a)].estimate - found[methods.index(b)].estimate, note="no test")
+            for a, b in pairs
+        ]
         cells[label] = [*found, *gaps]
     return cells
 

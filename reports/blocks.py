@@ -28,8 +28,8 @@ class MethodScores:
     """Scores of one method in one block.
 
     seeds: training seeds ([None] where there is none). scores: float [S, P], mean over the samples of a prompt in
-    displayed units, NaN where no image was judged. untrained: whether no reward of its training ever differed within a group.
-    hits, asked: float [S, P, Q] answered and asked questions by question category (Q may be 0).
+    displayed units, NaN where no image was judged. untrained: whether no reward of its training ever differed within a
+    group. hits, asked: float [S, P, Q] answered and asked questions by question category (Q may be 0).
     """
 
     name: str
@@ -71,11 +71,12 @@ class MethodScores:
 class Block:
     """One comparison on equal terms.
 
-    milestone: the view (see reports.views); main_view: whether it is the main one; claim: MAIN_CLAIM where this comparison
-    was named before the run, SECONDARY where another was, "" where none was; elsewhere: trained methods that only other views
-    show; limit: of equal seconds. prompts: ids [P]; category: int [P] into `categories`; binary: every score is 0 or `scale`; axis:
-    key of the evidence whose values are the scores, where the benchmark has several axes; pictures: whether any record has one;
-    given: see Run.given; mode: how answers count in question_categories, see questions.counted.
+    milestone: the view (see reports.views); main_view: whether it is the main one; claim: MAIN_CLAIM where this
+    comparison was named before the run, SECONDARY where another was, "" where none was; elsewhere: trained methods that
+    only other views show; limit: of equal seconds. prompts: ids [P]; category: int [P] into `categories`; binary: every
+    score is 0 or `scale`; axis: key of the evidence whose values are the scores, where the benchmark has several axes;
+    pictures: whether any record has one; given: see Run.given; mode: how answers count in question_categories, see
+    questions.counted.
     """
 
     benchmark: str
@@ -125,12 +126,14 @@ class Block:
 
     @property
     def top(self) -> float | None:
-        """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise None."""
+        """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise
+        None."""
         return self.scale if self.binary or self.question_categories else None
 
     @property
     def title(self) -> str:
-        """The benchmark's title and axis, how much of it was measured where that is not all, and a word about random weights."""
+        """The benchmark's title and axis, how much of it was measured where that is not all, and a word about random
+        weights."""
         axis = f": {self.meta['axes'][self.axis]}" if self.axis else ""
         name = ", ".join(filter(None, [f"{self.meta['title']}{axis}", self.part]))
         return titled(name, (method.random_weights for method in self.methods))
@@ -142,13 +145,16 @@ class Block:
 
     @property
     def part(self) -> str:
-        """How much of the published benchmark this is, "60 of 553 prompts, 1 of 4 pictures each"; empty where it is all of it."""
+        """How much of the published benchmark this is, "60 of 553 prompts, 1 of 4 pictures each"; empty where it is all
+        of it."""
         return ", ".join(f"{count} of {of} {noun}" for count, of, noun in self._sizes() if count < of)
 
     @property
     def size(self) -> str:
         """Prompts and pictures per prompt, and how many the published benchmark has of each where that is more."""
-        return ", ".join(f"{count} of {of} {noun}" if count < of else f"{count} {noun}" for count, of, noun in self._sizes())
+        return ", ".join(
+            f"{count} of {of} {noun}" if count < of else f"{count} {noun}" for count, of, noun in self._sizes()
+        )
 
     def _sizes(self) -> list[tuple[int, int, str]]:
         """(here, in the published benchmark or 0, of what)."""
@@ -202,8 +208,8 @@ def make_blocks(run: Run) -> list[Block]:
 
 
 def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.DataFrame:
-    """The records of a benchmark under a setting, `score` being that of `axis` where one is named. Raises UserError for a verdict
-    without it."""
+    """The records of a benchmark under a setting, `score` being that of `axis` where one is named. Raises UserError for
+    a verdict without it."""
     records = run.records
     records = records[(records["benchmark"] == benchmark) & (records["setting"] == setting)]
     if not axis:
@@ -218,8 +224,8 @@ def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.Dat
 
 
 def _in_view(run: Run, group: pd.DataFrame, view: str) -> pd.DataFrame:
-    """The policies that a view shows. Those of the main one are marked; others are found by their iteration, beside the starting
-    policy, which belongs to all views; none where nothing trained is shown."""
+    """The policies that a view shows. Those of the main one are marked; others are found by their iteration, beside the
+    starting policy, which belongs to all views; none where nothing trained is shown."""
     if view == run.main_view:
         return group[group["milestone"] == FINAL]
     shown = run.shown(view)
@@ -276,8 +282,8 @@ def _claim(run: Run, comparison: dict, meta: dict, axis: str) -> str:
 
 
 def _unscored_seeds(run: Run, part: pd.DataFrame, view: str) -> int:
-    """How many trained seeds of a method have no verdicts in a view that should show them. At equal seconds a training without a
-    checkpoint is shown by none."""
+    """How many trained seeds of a method have no verdicts in a view that should show them. At equal seconds a training
+    without a checkpoint is shown by none."""
     trained = run.metrics if len(run.metrics) else pd.DataFrame(columns=["method", "seed"])
     seeds = trained.loc[trained["method"] == part["method"].iloc[0], "seed"]
     if view == SECONDS:

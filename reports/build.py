@@ -12,8 +12,12 @@ from reports.load import load_run
 
 STAMP, MADE_BY = FILE, "python -m bench.report"
 INPUTS = (
-    "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
-    "train/*/seed*/timing.jsonl", "equal_seconds.json",
+    "config.json",
+    "verdicts/*/*/*.json*",
+    "images/*/*/*/manifest.jsonl",
+    "train/*/seed*/metrics.jsonl",
+    "train/*/seed*/timing.jsonl",
+    "equal_seconds.json",
 )
 """What a report is made from, besides the pictures that manifests name."""
 
@@ -74,7 +78,13 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, byt
     contents = drawings.drawn(run, results, moves)
     pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
     contents["table.md"] = tables.markdown(
-        run.title, results, spent, moves, [*health.markdown(trained), *choices.markdown(run)], choices.legend(run), warnings
+        run.title,
+        results,
+        spent,
+        moves,
+        [*health.markdown(trained), *choices.markdown(run)],
+        choices.legend(run),
+        warnings,
     ).encode()
     contents["table.csv"] = exports.to_csv(results, spent).encode()
     contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()

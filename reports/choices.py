@@ -41,8 +41,14 @@ def rows(run: Run) -> list[list[str]]:
     """One row per tuned method, as HEADER has it."""
     found = (run.config.get("choices") or {"methods": {}})["methods"]
     return [
-        [name, _settings(one["settings"]), str(one["tries"]), number(one["score"], 1),
-         "interior" if one["interior"] else "at the end of what was tried", "as tuned" if one["as_tuned"] else "otherwise"]
+        [
+            name,
+            _settings(one["settings"]),
+            str(one["tries"]),
+            number(one["score"], 1),
+            "interior" if one["interior"] else "at the end of what was tried",
+            "as tuned" if one["as_tuned"] else "otherwise",
+        ]
         for name, one in found.items()
     ]
 

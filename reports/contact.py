@@ -54,7 +54,9 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
     with style():
         figure = plt.figure(figsize=size)
         # One set of axes in tile units, row 0 at the top: a set per tile takes seconds to draw.
-        ax = figure.add_axes((1.35 / size[0], 0.35 / size[1], 1.12 * len(prompts) / size[0], 1.22 * len(names) / size[1]))
+        ax = figure.add_axes(
+            (1.35 / size[0], 0.35 / size[1], 1.12 * len(prompts) / size[0], 1.22 * len(names) / size[1])
+        )
         ax.set(xlim=(0, 1.12 * len(prompts)), ylim=(1.22 * len(names), 0))
         ax.axis("off")
         for i, name in enumerate(names):
@@ -64,7 +66,9 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
                 score = tables[name].loc[prompt, "score"] if prompt in tables[name].index else float("nan")
                 _tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], float(score), block, ends)
         for j, text in enumerate(captions):
-            ax.text(1.12 * j + 0.5, -0.07, text, ha="center", va="bottom", fontsize=6.8, color="#444444", linespacing=1.15)
+            ax.text(
+                1.12 * j + 0.5, -0.07, text, ha="center", va="bottom", fontsize=6.8, color="#444444", linespacing=1.15
+            )
         _category_heads(ax, [str(texts.loc[p, "category"]) for p in prompts], -head - 0.14)
         choice = "Same prompt and image seed in a column; prompts drawn by hash; first training seed."
         note = f"{block.label}. {legend(block, ends)}, grey: no verdict. {choice}"
@@ -89,8 +93,9 @@ def _picture(run: Run, block: Block, table: pd.DataFrame, prompt: str) -> np.nda
     return None if picture is None else np.asarray(picture)
 
 
-def _tile(ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block,
-          ends: tuple[float, float]) -> None:
+def _tile(
+    ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block, ends: tuple[float, float]
+) -> None:
     """One picture in the unit square at (x, y), framed by its verdict, with a mark under it so that colour is not the
     only cue.
     """

@@ -19,14 +19,31 @@ COST_NOTE = (
     "between methods."
 )
 COSTS = {
-    "iterations": "iterations", "steps": "optimiser steps", "rollouts": "rollouts", "queries": "reward queries",
-    "forwards": "forwards", "rollout": "of these rollout", "old": "old", "ref": "ref", "train": "train",
-    "undeduplicated": "unshared", "seconds": "train seconds", "memory": "peak memory MB", "reward": "final reward",
-    "kl": "final KL", "clip": "clip fraction",
+    "iterations": "iterations",
+    "steps": "optimiser steps",
+    "rollouts": "rollouts",
+    "queries": "reward queries",
+    "forwards": "forwards",
+    "rollout": "of these rollout",
+    "old": "old",
+    "ref": "ref",
+    "train": "train",
+    "undeduplicated": "unshared",
+    "seconds": "train seconds",
+    "memory": "peak memory MB",
+    "reward": "final reward",
+    "kl": "final KL",
+    "clip": "clip fraction",
 }
 """Column of each number of costs.Cost."""
-SHORT_COSTS = {"iterations": "iter.", "rollouts": "rollouts", "forwards": "forwards", "undeduplicated": "unshared",
-               "seconds": "seconds", "reward": "reward"}
+SHORT_COSTS = {
+    "iterations": "iter.",
+    "rollouts": "rollouts",
+    "forwards": "forwards",
+    "undeduplicated": "unshared",
+    "seconds": "seconds",
+    "reward": "reward",
+}
 DIGITS = {"reward": 3, "kl": 4, "clip": 3}
 
 
@@ -44,5 +61,7 @@ def cost_tables(costs: list[Cost], short: bool) -> list[str]:
             rows = [[cut(c.method, 16), *cost_cells(c, SHORT_COSTS)] for c in own]
             parts += split_columns(["method", *SHORT_COSTS.values()], rows)
         else:
-            parts.append(table(["method", "seeds", *COSTS.values()], [[c.label, str(c.seeds), *cost_cells(c)] for c in own]))
+            parts.append(
+                table(["method", "seeds", *COSTS.values()], [[c.label, str(c.seeds), *cost_cells(c)] for c in own])
+            )
     return parts

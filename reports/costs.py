@@ -14,12 +14,13 @@ PHASES = ("rollout", "old", "ref", "train")
 
 @dataclass(frozen=True)
 class Cost:
-    """What one method has spent where a view looks at it: means over training seeds, NaN where a run does not record it.
+    """What one method has spent where a view looks at it: means over training seeds, NaN where a run does not record
+    it.
 
-    steps: optimiser steps. rollouts: pictures sampled; queries: pictures put to the rewards. forwards: forward-equivalents, of
-    which rollout, old, ref and train are the phases; undeduplicated: what they would be had no context been shared. seconds: of
-    training; memory: peak MB; reward, kl, clip: means over the last tenth of the iterations (at least one). weights: see
-    load.weights_note; when: the view in words.
+    steps: optimiser steps. rollouts: pictures sampled; queries: pictures put to the rewards. forwards:
+    forward-equivalents, of which rollout, old, ref and train are the phases; undeduplicated: what they would be had no
+    context been shared. seconds: of training; memory: peak MB; reward, kl, clip: means over the last tenth of the
+    iterations (at least one). weights: see load.weights_note; when: the view in words.
     """
 
     view: str
@@ -49,8 +50,20 @@ class Cost:
         return labelled(self.method, self.weights)
 
 
-NUMBERS = ("iterations", "steps", "rollouts", "queries", "forwards", *PHASES, "undeduplicated", "seconds", "memory", "reward", "kl",
-           "clip")
+NUMBERS = (
+    "iterations",
+    "steps",
+    "rollouts",
+    "queries",
+    "forwards",
+    *PHASES,
+    "undeduplicated",
+    "seconds",
+    "memory",
+    "reward",
+    "kl",
+    "clip",
+)
 """The fields of Cost that are numbers, in order."""
 
 

@@ -1,4 +1,5 @@
-"""Learning curves: training measures, the held-out score of saved checkpoints, and entropy by the order of unmasking."""
+"""Learning curves: training measures, the held-out score of saved checkpoints, and entropy by the order of
+unmasking."""
 
 from collections.abc import Iterable
 
@@ -45,14 +46,17 @@ def with_time(run: Run) -> pd.DataFrame:
 
 
 def learning_curves(run: Run, axis: str) -> Figure | None:
-    """Training measures against "iterations", "forwards" or "seconds": mean over seeds, band from lowest to highest seed.
+    """Training measures against "iterations", "forwards" or "seconds": mean over seeds, band from lowest to highest
+    seed.
 
     None when the run recorded nothing to draw.
     """
     column, label = AXES[axis]
     frame, curve = with_time(run), held_out(run)
     frame = _with_rank_ends(frame)
-    panels = [key for key in PANELS if (curve is not None if key == "held_out" else key in frame and frame[key].notna().any())]
+    panels = [
+        key for key in PANELS if (curve is not None if key == "held_out" else key in frame and frame[key].notna().any())
+    ]
     if column not in frame or not frame[column].notna().any() or panels in ([], ["held_out"]):
         return None
     names, palette = [m for m in run.methods if (frame["method"] == m).any()], colours(run.methods)
@@ -75,7 +79,9 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
             spread_labels(ax, ends)
         for ax in axes.flat[max(0, len(panels) - across) : len(panels)]:
             ax.set_xlabel(label)
-        figure.suptitle(f"Training against {label.lower()} ({_bands(run, frame)})", fontsize=9, color="#555555", x=0.01, ha="left")
+        figure.suptitle(
+            f"Training against {label.lower()} ({_bands(run, frame)})", fontsize=9, color="#555555", x=0.01, ha="left"
+        )
     return figure
 
 
@@ -87,7 +93,13 @@ def _bands(run: Run, frame: pd.DataFrame) -> str:
 
 
 def _panel(
-    ax: Axes, key: str, frame: pd.DataFrame, curve: Curve | None, names: Iterable[str], column: str, palette: dict[str, str]
+    ax: Axes,
+    key: str,
+    frame: pd.DataFrame,
+    curve: Curve | None,
+    names: Iterable[str],
+    column: str,
+    palette: dict[str, str],
 ) -> list[End]:
     if key == "held_out":
         ax.set_title(curve.label, fontsize=9.5)
@@ -114,8 +126,11 @@ def _with_rank_ends(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(entropy_ends=[value[0] for value in known], entropy_last=[value[-1] for value in known])
 
 
-def _curve(ax: Axes, frame: pd.DataFrame, column: str, key: str, colour: str, name: str, dashed: bool = False) -> End | None:
-    """Draws one method's smoothed curve up to the last iteration that all its seeds reached; returns the label of its end."""
+def _curve(
+    ax: Axes, frame: pd.DataFrame, column: str, key: str, colour: str, name: str, dashed: bool = False
+) -> End | None:
+    """Draws one method's smoothed curve up to the last iteration that all its seeds reached; returns the label of its
+    end."""
     table = frame.pivot(index="iteration", columns="seed", values=key).astype(float).dropna()
     if table.empty:
         return None
@@ -144,7 +159,9 @@ def _held_out_panel(
         table = points.pivot(index="iteration", columns="seed", values="score").dropna()
         if table.empty:
             continue
-        x = points.pivot(index="iteration", columns="seed", values=column if column in points else "iteration").loc[table.index]
+        x = points.pivot(index="iteration", columns="seed", values=column if column in points else "iteration").loc[
+            table.index
+        ]
         xs, ys = list(x.mean(axis=1)), list(table.mean(axis=1))
         if table.shape[1] > 1:
             ax.fill_between(xs, table.min(axis=1), table.max(axis=1), color=palette[name], alpha=0.16, linewidth=0)
@@ -170,7 +187,9 @@ def entropy_by_rank(run: Run) -> Figure | None:
         return None
     with style():
         size = (2.9 * len(names) + 1.0, 2.1 * len(axes_known) + 0.5)
-        figure, axes = plt.subplots(len(axes_known), len(names), figsize=size, squeeze=False, sharey=True, layout="constrained")
+        figure, axes = plt.subplots(
+            len(axes_known), len(names), figsize=size, squeeze=False, sharey=True, layout="constrained"
+        )
         for row, (column, label) in zip(axes, axes_known, strict=True):
             for ax, name in zip(row, names, strict=True):
                 count = _rank_lines(ax, frame[frame["method"] == name], column)

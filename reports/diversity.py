@@ -1,7 +1,7 @@
 """How different the pictures of one prompt are, by the plainest measure: no network, no scorer, only pixels.
 
-Diversity of a prompt: the root mean square difference of two of its pictures, shrunk to 32 x 32 RGB values in 0..1, averaged
-over all pairs of its pictures. 0: all pictures are the same. It sees layout and colour, not meaning.
+Diversity of a prompt: the root mean square difference of two of its pictures, shrunk to 32 x 32 RGB values in 0..1,
+averaged over all pairs of its pictures. 0: all pictures are the same. It sees layout and colour, not meaning.
 """
 
 from dataclasses import replace
@@ -47,8 +47,18 @@ def diversity(run: Run, results: list[Result]) -> Result | None:
     methods = [_method(m, by_policy, prompts) for m in block.methods]
     places = [block.prompts.index(prompt) for prompt in prompts]
     meta = {**block.meta, "title": TITLE, "scale": 1, "higher_is_better": True, "axes": None}
-    made = replace(block, benchmark="diversity", axis="", meta=meta, prompts=prompts, category=block.category[places],
-                   question_categories=[], methods=[m for m in methods if m.judged], binary=False, missing=[])
+    made = replace(
+        block,
+        benchmark="diversity",
+        axis="",
+        meta=meta,
+        prompts=prompts,
+        category=block.category[places],
+        question_categories=[],
+        methods=[m for m in methods if m.judged],
+        binary=False,
+        missing=[],
+    )
     result = analyse(made, allow_incomplete=True)
     return result if result.scores else None
 

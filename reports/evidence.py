@@ -22,8 +22,9 @@ class Box:
 
 @dataclass(frozen=True)
 class Seen:
-    """Evidence in parts. frame: (width, height) that boxes refer to, None for the picture's own size; questions: {"text",
-    "category", "answer", "score"}, the last two before and after zeroing; values: whatever else there is, by name."""
+    """Evidence in parts. frame: (width, height) that boxes refer to, None for the picture's own size; questions:
+    {"text", "category", "answer", "score"}, the last two before and after zeroing; values: whatever else there is, by
+    name."""
 
     reason: str = ""
     boxes: list[Box] = field(default_factory=list)
@@ -60,8 +61,12 @@ def _value(value: Any) -> str:
 
 def _questions(evidence: Any) -> list[dict]:
     return [
-        {"text": str(q.get("text") or f"question {q.get('id', '')}"), "category": q["category"], "answer": q.get("answer"),
-         "score": q["score"]}
+        {
+            "text": str(q.get("text") or f"question {q.get('id', '')}"),
+            "category": q["category"],
+            "answer": q.get("answer"),
+            "score": q["score"],
+        }
         for q in asked_questions(evidence)
     ]
 
@@ -79,7 +84,12 @@ def _boxes(evidence: dict) -> list[Box]:
     found = [item for item in evidence.get("found", []) if isinstance(item, list) and len(item) == 7]
     if found:
         return [
-            Box(f"{name}, {colour}", tuple(map(float, box)), float(score), not kept or (name, [*map(float, box), score]) in counted)
+            Box(
+                f"{name}, {colour}",
+                tuple(map(float, box)),
+                float(score),
+                not kept or (name, [*map(float, box), score]) in counted,
+            )
             for name, colour, *box, score in found
         ]
     colours = {(c[0], tuple(c[1])): c[2] for c in evidence.get("colours", []) if isinstance(c, list) and len(c) == 3}

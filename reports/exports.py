@@ -47,8 +47,14 @@ def to_csv(results: list[Result], costs: list[Cost]) -> str:
         rows += _scores(result) + [row for pair in result.pairs for row in _pair(pair, result)]
     for cost in costs:
         for name in NUMBERS:
-            row = {"kind": "cost", "milestone": cost.view, "method": cost.method, "column": name, "seeds": cost.seeds,
-                   "weights": cost.weights}
+            row = {
+                "kind": "cost",
+                "milestone": cost.view,
+                "method": cost.method,
+                "column": name,
+                "seeds": cost.seeds,
+                "weights": cost.weights,
+            }
             rows.append({**row, "estimate": _exact(getattr(cost, name))})
     stream = io.StringIO()
     writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
@@ -80,15 +86,24 @@ def _where(result: Result) -> dict[str, object]:
 def _scores(result: Result) -> list[dict]:
     rows = []
     for method in result.block.methods:
-        where = {**_where(result), "method": method.name, "seeds": len(method.seeds), "coverage": method.coverage,
-                 "weights": method.weights}
+        where = {
+            **_where(result),
+            "method": method.name,
+            "seeds": len(method.seeds),
+            "coverage": method.coverage,
+            "weights": method.weights,
+        }
         score = result.scores.get(method.name)
         if score is None:
             rows.append({**where, "kind": "coverage", "note": result.withheld.get(method.name, "")})
             continue
-        rows.append({**where, "kind": "score", "claim": "checkpoints", "column": "headline", **_numbers(score.headline)})
+        rows.append(
+            {**where, "kind": "score", "claim": "checkpoints", "column": "headline", **_numbers(score.headline)}
+        )
         if len(method.seeds) >= MIN_SEEDS:
-            rows.append({**where, "kind": "score", "claim": "methods", "column": "headline", **_numbers(score.method_level)})
+            rows.append(
+                {**where, "kind": "score", "claim": "methods", "column": "headline", **_numbers(score.method_level)}
+            )
         for name, cell in score.columns.items():
             rows.append({**where, "kind": "score", "claim": "checkpoints", "column": name, **_numbers(cell)})
     return rows
@@ -130,7 +145,8 @@ def escape(text: str) -> str:
 
 
 def to_latex(title: str, results: list[Result], costs: list[Cost]) -> str:
-    """One booktabs table per block and one of costs per view; best headline bold, those not told apart from it marked."""
+    """One booktabs table per block and one of costs per view; best headline bold, those not told apart from it
+    marked."""
     head = f"% {title}. Needs \\usepackage{{booktabs}}." if title else "% Needs \\usepackage{booktabs}."
     tables = [_latex_scores(title, result) for result in results if result.scores]
     return "\n\n".join([head, *tables, *(_latex_costs(when, own) for when, own in by_view(costs).items())]) + "\n"

@@ -23,7 +23,9 @@ def category_bars(result: Result, methods: list[str]) -> Figure | None:
     names = list(result.scores)
     groups = ["overall", *result.columns]
     with style():
-        figure, ax = plt.subplots(figsize=(max(7.0, 0.16 * len(groups) * (len(names) + 1.6) + 1.5), 3.9), layout="constrained")
+        figure, ax = plt.subplots(
+            figsize=(max(7.0, 0.16 * len(groups) * (len(names) + 1.6) + 1.5), 3.9), layout="constrained"
+        )
         width = 0.84 / len(names)
         for i, name in enumerate(names):
             score = result.scores[name]
@@ -84,7 +86,9 @@ def forest(results: list[Result], methods: list[str]) -> Figure | None:
                 plt.Line2D([], [], color=INK, linewidth=6, alpha=0.28, label="these methods (seeds and prompts vary)")
             )
         legend.append(plt.Line2D([], [], color=INK, marker="o", linewidth=0, label="resolved"))
-        legend.append(plt.Line2D([], [], color=INK, marker="o", markerfacecolor="white", linewidth=0, label="unresolved"))
+        legend.append(
+            plt.Line2D([], [], color=INK, marker="o", markerfacecolor="white", linewidth=0, label="unresolved")
+        )
         figure.legend(handles=legend, ncols=len(legend), frameon=False, loc="outside lower left", fontsize=8)
     return figure
 

@@ -1,4 +1,5 @@
-"""The gallery: the same prompt and the same noise across methods in a row, each picture with its verdict and what it rests on."""
+"""The gallery: the same prompt and the same noise across methods in a row, each picture with its verdict and what it
+rests on."""
 
 import base64
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class Case:
 
 @dataclass
 class Gallery:
-    """All cases. benchmarks: title -> what its marks mean; alpha: share of structure; shown: prompts per category at most."""
+    """All cases. benchmarks: title -> what its marks mean; alpha: share of structure; shown: prompts per category at
+    most."""
 
     cases: list[Case]
     benchmarks: dict[str, str]
@@ -97,7 +99,8 @@ class Gallery:
 
 
 def make_gallery(run: Run, results: list[Result]) -> Gallery | None:
-    """The gallery of all main blocks with pictures, those that share pictures in one row; None when there is no picture."""
+    """The gallery of all main blocks with pictures, those that share pictures in one row; None when there is no
+    picture."""
     alpha = structure_share(run)
     groups: dict[str, list[Result]] = {}
     for result in results:
@@ -152,8 +155,15 @@ def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[
                         tile.others[other.title] = mark(scores_of[row["policy"], prompt], other)
             tiles.append(tile)
         text = next(str(t.loc[prompt, "prompt"]) for t in tables.values() if prompt in t.index)
-        cases.append(Case(block.title, block.categories[block.category[block.prompts.index(prompt)]], text,
-                          _disagree(np.array(scores), block, ends), tiles))
+        cases.append(
+            Case(
+                block.title,
+                block.categories[block.category[block.prompts.index(prompt)]],
+                text,
+                _disagree(np.array(scores), block, ends),
+                tiles,
+            )
+        )
     return cases
 
 
@@ -174,4 +184,6 @@ def _fill(tile: Tile, run: Run, row: pd.Series, block: Block, ends: tuple[float,
 
 def _disagree(scores: np.ndarray, block: Block, ends: tuple[float, float]) -> bool:
     known = scores[np.isfinite(scores)]
-    return len(known) > 1 and bool(np.ptp(known) >= (0.5 if block.binary else APART * abs(ends[1] - ends[0])) and np.ptp(known) > 0)
+    return len(known) > 1 and bool(
+        np.ptp(known) >= (0.5 if block.binary else APART * abs(ends[1] - ends[0])) and np.ptp(known) > 0
+    )

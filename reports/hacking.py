@@ -26,8 +26,8 @@ RESOLVED = {"better": "up, resolved", "worse": "down, resolved", "unresolved": "
 
 @dataclass(frozen=True)
 class Move:
-    """One measure of one method. start, end: at the starting policy and at the end; change: end - start with its interval; worse:
-    whether it resolved for the worse; trained: whether it was trained on."""
+    """One measure of one method. start, end: at the starting policy and at the end; change: end - start with its
+    interval; worse: whether it resolved for the worse; trained: whether it was trained on."""
 
     measure: str
     start: float
@@ -47,8 +47,13 @@ class Move:
     def cells(self) -> list[str]:
         """start, end, change, interval and word as text."""
         scale = self.scale
-        return [number(self.start, scale), number(self.end, scale), number(self.change.estimate, scale, True),
-                bounds(self.change, scale, True), self.word]
+        return [
+            number(self.start, scale),
+            number(self.end, scale),
+            number(self.change.estimate, scale, True),
+            bounds(self.change, scale, True),
+            self.word,
+        ]
 
 
 @dataclass
@@ -66,7 +71,8 @@ class Moves:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each measure that fell while the reward rose, and for pictures that became alike whatever it did."""
+        """A sentence for each measure that fell while the reward rose, and for pictures that became alike whatever it
+        did."""
         reward = self.reward
         if reward is None or not reward.change.low > 0:
             return [f"{self.method}: {_fell(move)}." for move in self.moves if move.collapsed]
@@ -95,7 +101,9 @@ def reward_names(run: Run, method: str) -> dict[str, float]:
 
 def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[Moves]:
     """One entry per trained method with a reward; empty where there is nothing to compare with."""
-    measured = [r for r in results if r.block.is_main and BASE in r.scores] + ([spread] if spread and BASE in spread.scores else [])
+    measured = [r for r in results if r.block.is_main and BASE in r.scores] + (
+        [spread] if spread and BASE in spread.scores else []
+    )
     out, ends = [], run.until(run.metrics, run.main_view)
     for method in run.methods:
         weights, metrics = reward_names(run, method), ends
@@ -130,11 +138,25 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
         return None
     pair, level = pair if pair.a == method else pair.flipped(), pair_level(pair)
     word, block = verdict(pair, level, result.sign), result.block
-    trained = any(name in weights and weights[name] for name in (block.benchmark, str(block.meta["scorer"].get("name"))))
+    trained = any(
+        name in weights and weights[name] for name in (block.benchmark, str(block.meta["scorer"].get("name")))
+    )
     start, end = (result.scores[name].headline.estimate for name in (BASE, method))
-    shown = RESOLVED[word] if result.sign > 0 else {"better": "down, resolved", "worse": "up, resolved"}.get(word, RESOLVED[word])
-    return Move(f"{block.title}{' (trained on)' if trained else ''}", start, end, pair.interval(level), shown, block.scale,
-                word == "worse", trained)
+    shown = (
+        RESOLVED[word]
+        if result.sign > 0
+        else {"better": "down, resolved", "worse": "up, resolved"}.get(word, RESOLVED[word])
+    )
+    return Move(
+        f"{block.title}{' (trained on)' if trained else ''}",
+        start,
+        end,
+        pair.interval(level),
+        shown,
+        block.scale,
+        word == "worse",
+        trained,
+    )
 
 
 def warnings(moves: list[Moves]) -> list[str]:

@@ -1,5 +1,6 @@
-"""How training went: rewards that failed or did not differ, and signs of instability, from metrics.jsonl. Nothing is decided from
-one iteration: what a single one shows is in the table, a warning needs at least two, and a trend an interval."""
+"""How training went: rewards that failed or did not differ, and signs of instability, from metrics.jsonl. Nothing is
+decided from one iteration: what a single one shows is in the table, a warning needs at least two, and a trend an
+interval."""
 
 import math
 from dataclasses import dataclass
@@ -33,11 +34,11 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Health:
-    """One method's training over its seeds. Shares in 0..1; NaN where nothing was recorded. dropped: pictures without a reward;
-    failure: why the last one has none; flat: groups without spread; spikes, strayed: iterations whose KL or mean ratio is out of
-    bounds; entropy: (start, end) in nats, of the training that fell most; reward: change of the trained reward; lost: change from
-    its best quarter, for the training that lost most; trainings: how many, and of them those that were not `untrained`,
-    `collapsed`: whose entropy fell."""
+    """One method's training over its seeds. Shares in 0..1; NaN where nothing was recorded. dropped: pictures without a
+    reward; failure: why the last one has none; flat: groups without spread; spikes, strayed: iterations whose KL or
+    mean ratio is out of bounds; entropy: (start, end) in nats, of the training that fell most; reward: change of the
+    trained reward; lost: change from its best quarter, for the training that lost most; trainings: how many, and of
+    them those that were not `untrained`, `collapsed`: whose entropy fell."""
 
     method: str
     iterations: int
@@ -66,34 +67,53 @@ class Health:
         lines = []
         if self.untaught:
             which = "" if self.untrained else f" in {self.untaught} of {self.trainings} trainings"
-            lines.append(f"nothing was trained{which}: no group had two different rewards in any iteration, so no weight has moved "
-                         "for a reward's sake and the scores are those of the starting policy")
+            lines.append(
+                f"nothing was trained{which}: no group had two different rewards in any iteration, so no weight has moved "
+                "for a reward's sake and the scores are those of the starting policy"
+            )
         elif self.flat >= 0.5:
-            lines.append(f"{math.floor(1000 * self.flat) / 10:g}% of its groups had one reward for all pictures and taught nothing")
+            lines.append(
+                f"{math.floor(1000 * self.flat) / 10:g}% of its groups had one reward for all pictures and taught nothing"
+            )
         if self.dropped > 0:
             why = f" (the last: {self.failure})" if self.failure else ""
             lines.append(f"{100 * self.dropped:.2g}% of its pictures had no reward and were left out of training{why}")
         if self.spikes >= SEVERAL:
-            lines.append(f"KL to the starting policy was above {KL_LIMIT:g} in {self.spikes} iterations (median {self.kl[0]:.2g}, "
-                         f"highest {self.kl[1]:.2g} nats a token): training was unstable")
+            lines.append(
+                f"KL to the starting policy was above {KL_LIMIT:g} in {self.spikes} iterations (median {self.kl[0]:.2g}, "
+                f"highest {self.kl[1]:.2g} nats a token): training was unstable"
+            )
         if self.strayed >= SEVERAL:
-            lines.append(f"the mean importance ratio left {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g} in {self.strayed} iterations "
-                         f"({self.ratio[0]:.2g} to {self.ratio[1]:.2g}): updates went further than clipping could hold")
+            lines.append(
+                f"the mean importance ratio left {RATIO_RANGE[0]:g} to {RATIO_RANGE[1]:g} in {self.strayed} iterations "
+                f"({self.ratio[0]:.2g} to {self.ratio[1]:.2g}): updates went further than clipping could hold"
+            )
         if self.reward.high < 0:
-            lines.append(f"the trained reward fell by {-self.reward.estimate:.3g} {bounds(self.reward, 1, True)} over training")
+            lines.append(
+                f"the trained reward fell by {-self.reward.estimate:.3g} {bounds(self.reward, 1, True)} over training"
+            )
         elif self.lost.p < 1 - LEVEL:
             lines.append(f"the trained reward fell by {-self.lost.estimate:.3g} from its best quarter")
         if self.collapsed:
             which = f" in {self.collapsed} of {self.trainings} trainings" if self.trainings > 1 else ""
-            lines.append(f"the entropy of its rollouts fell from {self.entropy[0]:.2g} to {self.entropy[1]:.2g} nats{which}: it "
-                         "samples ever fewer pictures")
+            lines.append(
+                f"the entropy of its rollouts fell from {self.entropy[0]:.2g} to {self.entropy[1]:.2g} nats{which}: it "
+                "samples ever fewer pictures"
+            )
         return [f"{self.method}: {line}." for line in lines]
 
     @property
     def cells(self) -> list[str]:
         """The row of the table."""
-        return [self.method, _share(self.dropped), _share(self.flat), _two(self.kl), _two(self.ratio), _two(self.entropy),
-                f"{amount(self.reward.estimate, 3)} {bounds(self.reward, 1, True)}"]
+        return [
+            self.method,
+            _share(self.dropped),
+            _share(self.flat),
+            _two(self.kl),
+            _two(self.ratio),
+            _two(self.entropy),
+            f"{amount(self.reward.estimate, 3)} {bounds(self.reward, 1, True)}",
+        ]
 
 
 HEADER = ["method", "dropped", "no spread", "KL median, peak", "ratio", "entropy", "reward change"]
@@ -120,8 +140,8 @@ def markdown(found: list[Health]) -> list[str]:
 
 
 def trend(curves: list[pd.Series]) -> Interval:
-    """How far a value went over training: mean of the last quarter minus mean of the first. curves: one per training, by iteration.
-    With three trainings or more they are the sample, otherwise the iterations are."""
+    """How far a value went over training: mean of the last quarter minus mean of the first. curves: one per training,
+    by iteration. With three trainings or more they are the sample, otherwise the iterations are."""
     found = [change(curve) for curve in map(_known, curves) if len(curve) >= SEVERAL]
     if not found:
         return Interval(float("nan"), note="fewer than two iterations")
@@ -137,9 +157,9 @@ def trend(curves: list[pd.Series]) -> Interval:
 
 
 def change(curve: pd.Series) -> Interval:
-    """Mean of the last quarter of a curve minus the mean of the first. An interval from TREND_ITERATIONS values on. Noise is what a
-    straight line leaves; neighbours that are alike count for less: n values whose noise has the lag-1 correlation r are worth
-    n (1 - r) / (1 + r), and at least 2."""
+    """Mean of the last quarter of a curve minus the mean of the first. An interval from TREND_ITERATIONS values on.
+    Noise is what a straight line leaves; neighbours that are alike count for less: n values whose noise has the lag-1
+    correlation r are worth n (1 - r) / (1 + r), and at least 2."""
     values, size = curve.to_numpy(float), max(1, math.ceil(WINDOW * len(curve)))
     estimate = float(values[-size:].mean() - values[:size].mean())
     if len(values) < TREND_ITERATIONS:
@@ -148,15 +168,17 @@ def change(curve: pd.Series) -> Interval:
     noise = values - np.polyval(np.polyfit(place, values, 1), place)
     variance = float(noise @ noise) / (len(noise) - 2)
     alike = float(noise[1:] @ noise[:-1]) / float(noise @ noise) if variance > 0 else 0.0
-    alike = min(0.95, max(0.0, alike + (2 + 4 * alike) / len(noise)))  # r is biased around a fitted line (Marriott and Pope, 1954)
+    alike = min(
+        0.95, max(0.0, alike + (2 + 4 * alike) / len(noise))
+    )  # r is biased around a fitted line (Marriott and Pope, 1954)
     worth = max(2.0, size * (1 - alike) / (1 + alike))
     half = float(student((1 - LEVEL) / 2, 2 * worth - 1)) * (2 * variance / worth) ** 0.5
     return Interval(estimate, estimate - half, estimate + half, df=2 * worth - 1)
 
 
 def loss(curve: pd.Series) -> Interval:
-    """How far the last tenth of a training (at least 4 iterations) lies below its best quarter, without bounds. p: of the ranks of
-    their values (Mann and Whitney), times the number of quarters that could have been the best."""
+    """How far the last tenth of a training (at least 4 iterations) lies below its best quarter, without bounds. p: of
+    the ranks of their values (Mann and Whitney), times the number of quarters that could have been the best."""
     values = _known(curve).to_numpy(float)
     size = math.ceil(WINDOW * len(values))
     if len(values) < TREND_ITERATIONS:

@@ -11,8 +11,8 @@ from reports.stats import headline_weights
 
 @dataclass(frozen=True)
 class Curve:
-    """points: one row per checkpoint (method, seed, iteration, score in displayed units); start: the starting policy's score, None
-    where it was not scored; label: what is shown."""
+    """points: one row per checkpoint (method, seed, iteration, score in displayed units); start: the starting policy's
+    score, None where it was not scored; label: what is shown."""
 
     points: pd.DataFrame
     start: float | None

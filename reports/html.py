@@ -24,11 +24,17 @@ POINTS = 116
 
 
 def page(
-    run: Run, results: list[Result], costs: list[Cost], pictures: dict[str, bytes], gallery: Gallery | None = None,
-    moves: list[Moves] | None = None, trained: list[Health] | None = None, warnings: Sequence[str] = (),
+    run: Run,
+    results: list[Result],
+    costs: list[Cost],
+    pictures: dict[str, bytes],
+    gallery: Gallery | None = None,
+    moves: list[Moves] | None = None,
+    trained: list[Health] | None = None,
+    warnings: Sequence[str] = (),
 ) -> str:
-    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of reward
-    hacking; trained: how training went."""
+    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of
+    reward hacking; trained: how training went."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -48,7 +54,12 @@ def page(
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
         method_note=tables.METHOD_NOTE.replace("*", ""),
         cost_note=cost_tables.COST_NOTE,
-        choices={"title": choices.TITLE, "told": choices.paragraphs(run), "header": choices.HEADER, "rows": choices.rows(run)},
+        choices={
+            "title": choices.TITLE,
+            "told": choices.paragraphs(run),
+            "header": choices.HEADER,
+            "rows": choices.rows(run),
+        },
         legend=choices.legend(run),
         no_method_claim=tables.NO_METHOD_CLAIM,
         identities=_identities(run),
@@ -56,7 +67,12 @@ def page(
         palette=colours(run.methods),
         moves=moves or [],
         warnings=list(warnings),
-        health={"title": health.TITLE, "header": health.HEADER, "note": health.NOTE, "rows": [one.cells for one in trained or []]},
+        health={
+            "title": health.TITLE,
+            "header": health.HEADER,
+            "note": health.NOTE,
+            "rows": [one.cells for one in trained or []],
+        },
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
     )
@@ -69,7 +85,8 @@ def _facts(run: Run) -> list[str]:
 
 
 def _picture(data: bytes) -> dict:
-    """A figure's PNG for the page: base64, and the width in px at which its letters are as large as the page's small print."""
+    """A figure's PNG for the page: base64, and the width in px at which its letters are as large as the page's small
+    print."""
     width = int.from_bytes(data[16:20], "big")
     return {"data": base64.b64encode(data).decode(), "width": round(width / DPI * POINTS)}
 

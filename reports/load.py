@@ -55,7 +55,8 @@ class Run:
     _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
 
     def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
-        """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted nothing."""
+        """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted
+        nothing."""
         path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
         if path not in self._manifests:
             rows = records(path, PICTURE, OPTIONAL_PICTURE) if path.is_file() else []
@@ -73,7 +74,8 @@ class Run:
         return next(iter(self.views))
 
     def shown(self, view: str) -> Shown:
-        """The iteration at which `view` looks at each training: for the main one, where it has not been reached, the last one."""
+        """The iteration at which `view` looks at each training: for the main one, where it has not been reached, the
+        last one."""
         found = dict(self.views[view])
         if view == self.main_view and len(self.metrics):
             for pair, last in self.metrics.groupby(["method", "seed"])["iteration"].max().items():
@@ -89,14 +91,20 @@ class Run:
         return float(lines["groups"].sum()) == float(lines["groups_without_spread"].sum())
 
     def takes_part(self, method: str, view: str) -> bool:
-        """Whether a view shows a method at all: equal iterations are no view of one without rollouts (train_config.comparable)."""
+        """Whether a view shows a method at all: equal iterations are no view of one without rollouts
+        (train_config.comparable)."""
         lines = self.metrics[self.metrics["method"] == method]
         budgets = parse_budgets(",".join(name for name in self.views if ":" in name)) if ":" in view else ()
-        return not len(lines) or not budgets or view in [budget.text for budget in comparable(budgets, has_rollouts(lines))]
+        return (
+            not len(lines)
+            or not budgets
+            or view in [budget.text for budget in comparable(budgets, has_rollouts(lines))]
+        )
 
     @property
     def seconds(self) -> float:
-        """The training seconds within which all checkpoints of the view at equal seconds were reached; NaN without one."""
+        """The training seconds within which all checkpoints of the view at equal seconds were reached; NaN without
+        one."""
         return float((read_chosen(self.root) or {"limit": math.nan})["limit"])
 
     def until(self, frame: pd.DataFrame, view: str) -> pd.DataFrame:
@@ -120,7 +128,8 @@ class Run:
 
 
 def weights_note(random: bool, trained: bool) -> str:
-    """What must stand beside a policy whose weights are random, or were when its training began; nothing beside others."""
+    """What must stand beside a policy whose weights are random, or were when its training began; nothing beside
+    others."""
     return "" if not random else "from random weights" if trained else "random weights"
 
 
@@ -141,7 +150,9 @@ def load_run(run_dir: Path) -> Run:
     """Reads `run_dir`. Raises UserError when it is no run, has no verdicts, or its files are damaged or disagree."""
     root = Path(run_dir)
     if not (root / "config.json").is_file():
-        raise UserError(f"{str(run_dir)!r} holds no config.json: give the folder that bench.compare or bench.train wrote to")
+        raise UserError(
+            f"{str(run_dir)!r} holds no config.json: give the folder that bench.compare or bench.train wrote to"
+        )
     config = read_config(root / "config.json")
     paths = sorted((root / "verdicts").glob("*/*/*.meta.json"))
     if not paths:
@@ -150,18 +161,24 @@ def load_run(run_dir: Path) -> Run:
     for path in paths:
         meta = _read_meta(path)
         metas.append(_meta_row(path, meta))
-        frames.append(_read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta))
+        frames.append(
+            _read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta)
+        )
     frame = pd.DataFrame(metas)
     _check_comparable(frame)
     records = pd.concat([part for part in frames if len(part)] or frames[:1], ignore_index=True)
     metrics = _read_training(root, "metrics.jsonl")
-    return Run(root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root))
+    return Run(
+        root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root)
+    )
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
     meta = read(path, META, OPTIONAL_META, AGAIN)
     if meta["aggregate"] not in ("category_mean", "item_mean"):
-        raise UserError(f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean")
+        raise UserError(
+            f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean"
+        )
     return meta
 
 
@@ -184,7 +201,9 @@ def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
 
 def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
     if not path.is_file():
-        raise UserError(f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score")
+        raise UserError(
+            f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score"
+        )
     if content_sha256(path) != meta["verdicts_sha256"]:
         raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
     rows = records(path, RECORD, OPTIONAL_RECORD, remedy=AGAIN)

@@ -1,4 +1,5 @@
-"""In which order a picture's slots were revealed, as the manifests of generation tell it, and that order as a small picture."""
+"""In which order a picture's slots were revealed, as the manifests of generation tell it, and that order as a small
+picture."""
 
 import base64
 import io
@@ -28,7 +29,8 @@ def structure_share(run: Run) -> float:
 
 
 def orders(run: Run, policy: str, block: Block) -> dict[str, np.ndarray]:
-    """Prompt id -> rank of every slot of its first picture, int [h, w] from 1 (first) to h w; empty where none was recorded.
+    """Prompt id -> rank of every slot of its first picture, int [h, w] from 1 (first) to h w; empty where none was
+    recorded.
 
     Raises UserError for a record that is no order.
     """

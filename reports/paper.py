@@ -1,7 +1,8 @@
 """The numbers of the HT-GRPO paper (arXiv 2605.16842) that our copy of it still has, from reports/paper.csv.
 
-The bodies of tables 1, 2, 3 and 5 did not survive in our copy; what is here was read from the running text, whose section
-stands beside each number. A row without a value is one that the paper has and whose number is lost, or was never printed.
+The bodies of tables 1, 2, 3 and 5 did not survive in our copy; what is here was read from the running text, whose
+section stands beside each number. A row without a value is one that the paper has and whose number is lost, or was
+never printed.
 """
 
 import csv
@@ -21,9 +22,9 @@ WORDS = ": "
 class Published:
     """One number of the paper, or the place of one.
 
-    table: "1", "2", "3", "5", or a panel of figure 4 ("4a", "4b", "4c"). group: backbone, or "other models". row: the name in
-    the table. method: ours for it, "" for other models. variants: of the ablations. bound: "lowest" or "highest" of a range,
-    else "". value: as printed, "" where there is none. scale: what a perfect score is.
+    table: "1", "2", "3", "5", or a panel of figure 4 ("4a", "4b", "4c"). group: backbone, or "other models". row: the
+    name in the table. method: ours for it, "" for other models. variants: of the ablations. bound: "lowest" or
+    "highest" of a range, else "". value: as printed, "" where there is none. scale: what a perfect score is.
     """
 
     table: str

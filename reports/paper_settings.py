@@ -1,7 +1,7 @@
 """Which settings of a run are those of the paper's experiment, which are others, and which the paper does not give.
 
-Settings come by name: KEY of the whole run, main.KEY of the pictures that are scored, scorer.BENCHMARK and reward.NAME of what
-judges, METHOD.KEY of a training. bench/paper_settings.py lists them all; here they are compared.
+Settings come by name: KEY of the whole run, main.KEY of the pictures that are scored, scorer.BENCHMARK and reward.NAME
+of what judges, METHOD.KEY of a training. bench/paper_settings.py lists them all; here they are compared.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,8 @@ NOT_RECORDED = "not recorded"
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting: what the paper says of it (and where it stands), or our choice (and why); in the run; and what that means."""
+    """One setting: what the paper says of it (and where it stands), or our choice (and why); in the run; and what that
+    means."""
 
     name: str
     paper: str
@@ -31,8 +32,9 @@ class Setting:
 def compared(here: Mapping[str, Any], wanted: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Setting]:
     """Every setting of a run, those that differ first.
 
-    here: of the run; wanted: of the paper's experiment as we start it, by the same names; one that is not there has no value to be
-    compared with. preset: bench/ask/presets/paper_*.json. Names of METHOD.KEY are one line, train.KEY, where all methods agree.
+    here: of the run; wanted: of the paper's experiment as we start it, by the same names; one that is not there has no
+    value to be compared with. preset: bench/ask/presets/paper_*.json. Names of METHOD.KEY are one line, train.KEY,
+    where all methods agree.
     """
     found: dict[str, list[Setting]] = {}
     for name, value in here.items():
@@ -43,8 +45,8 @@ def compared(here: Mapping[str, Any], wanted: Mapping[str, Any], preset: Mapping
 
 
 def entry_of(name: str, preset: Mapping[str, Any]) -> str | None:
-    """The name under which a preset speaks of a setting: its own, train.KEY for one of all methods, or KEY; None where it says
-    nothing."""
+    """The name under which a preset speaks of a setting: its own, train.KEY for one of all methods, or KEY; None where
+    it says nothing."""
     owner, _, key = name.partition(".")
     names = (name,) if owner in WHOLE or not key else (name, f"train.{key}", key)
     return next((entry for entry in names if entry in preset["given"] or entry in preset["ours"]), None)

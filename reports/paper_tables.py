@@ -1,7 +1,7 @@
 """The paper's tables 1, 2, 3 and 5: its rows and columns, its numbers, and beside them what runs have measured.
 
-A number of ours goes into a row only when it was measured on that row's backbone; runs on another policy, such as the embedded
-one, get rows of their own below. Every empty cell has a reason.
+A number of ours goes into a row only when it was measured on that row's backbone; runs on another policy, such as the
+embedded one, get rows of their own below. Every empty cell has a reason.
 """
 
 from dataclasses import dataclass, field
@@ -23,18 +23,38 @@ TITLES = {
     "5": "Table 5: annealing of the random subsets (MMaDA, GenEval overall x100)",
 }
 COLUMNS = {
-    "1": {"single_object": "single obj.", "two_object": "two obj.", "counting": "counting", "colors": "colors",
-          "position": "position", "color_attr": "color attr.", OVERALL: "overall"},
-    "2": {"global": "global", "entity": "entity", "attribute": "attribute", "relation": "relation", "other": "other",
-          OVERALL: "overall"},
-    "3": {"imagereward": "ImageReward", "hpsv3": "HPSv3", "deqa": "DeQA", "unipercept.iaa": "UniPercept IAA",
-          "unipercept.iqa": "UniPercept IQA", "unipercept.ista": "UniPercept ISTA"},
+    "1": {
+        "single_object": "single obj.",
+        "two_object": "two obj.",
+        "counting": "counting",
+        "colors": "colors",
+        "position": "position",
+        "color_attr": "color attr.",
+        OVERALL: "overall",
+    },
+    "2": {
+        "global": "global",
+        "entity": "entity",
+        "attribute": "attribute",
+        "relation": "relation",
+        "other": "other",
+        OVERALL: "overall",
+    },
+    "3": {
+        "imagereward": "ImageReward",
+        "hpsv3": "HPSv3",
+        "deqa": "DeQA",
+        "unipercept.iaa": "UniPercept IAA",
+        "unipercept.iqa": "UniPercept IQA",
+        "unipercept.ista": "UniPercept ISTA",
+    },
     "5": {OVERALL: "overall"},
 }
-"""Columns by name in our results; in table 3 benchmarks of their own, or axes of one (BENCHMARK.AXIS). Columns other than overall
-are the benchmarks' usual ones: the paper's table bodies are lost in our copy."""
+"""Columns by name in our results; in table 3 benchmarks of their own, or axes of one (BENCHMARK.AXIS). Columns other
+than overall are the benchmarks' usual ones: the paper's table bodies are lost in our copy."""
 BENCHMARKS = {"1": ("geneval", "embedded_geneval"), "2": ("dpg", "embedded_dpg"), "5": ("geneval", "embedded_geneval")}
-"""The published benchmark of a table, and its namesake of the embedded world, which stands in for it under its own name."""
+"""The published benchmark of a table, and its namesake of the embedded world, which stands in for it under its own
+name."""
 OFFICIAL = {"geneval": "GenEval", "dpg": "DPG-Bench"}
 """What the published benchmarks are called where nothing of them was exchanged."""
 LOST = "the number is in the paper's table, whose body did not survive in our copy"
@@ -46,8 +66,8 @@ ASSUMED = "Columns other than overall are the benchmark's usual ones; the paper'
 class Cell:
     """One cell. printed: the paper's number as printed, else "" and `printed_why`. measured: ours, else None and `why`.
 
-    scale: of a perfect score of ours. claim: "methods" or "checkpoints". note: what ours is of, where that is not what the paper
-    measured. size: prompts, pictures per prompt, and how many of them were judged.
+    scale: of a perfect score of ours. claim: "methods" or "checkpoints". note: what ours is of, where that is not what
+    the paper measured. size: prompts, pictures per prompt, and how many of them were judged.
     """
 
     printed: str
@@ -73,8 +93,8 @@ class Line:
 
 @dataclass
 class Source:
-    """A run to take numbers from. backbone: "embedded" or a published one; results: its blocks, main setting, final policies, by
-    benchmark (and axis)."""
+    """A run to take numbers from. backbone: "embedded" or a published one; results: its blocks, main setting, final
+    policies, by benchmark (and axis)."""
 
     root: Path
     backbone: str
@@ -126,7 +146,12 @@ def layout(table: str, sources: list[Source], backbones: list[str]) -> PaperTabl
         mine = [source for source in sources if source.group == group]
         lines += [Line(group, row.row, row.method, {c: _cell(table, row, c, mine) for c in columns}) for row in rows]
         known = {row.method for row in rows}
-        lines += [_extra(table, source, method, group) for source in mine for method in source.run.methods if method not in known]
+        lines += [
+            _extra(table, source, method, group)
+            for source in mine
+            for method in source.run.methods
+            if method not in known
+        ]
     others = [source for source in sources if source.group not in backbones]
     lines += [_extra(table, source, method, source.label) for source in others for method in source.run.methods]
     return PaperTable(table, TITLES[table], columns, lines, "" if table == "3" else ASSUMED)
@@ -146,7 +171,9 @@ def _cell(table: str, row: Published | None, column: str, sources: list[Source],
     if row and not row.method:
         return Cell(printed, printed_why, section, None, "not one of our policies")
     if not sources:
-        return Cell(printed, printed_why, section, None, f"no run from the published weights of {row.group} was given (--run)")
+        return Cell(
+            printed, printed_why, section, None, f"no run from the published weights of {row.group} was given (--run)"
+        )
     found = [_measured(source, names, name, row.method if row else method) for source in sources]
     best = next((one for one in found if isinstance(one, tuple)), None)
     if best is None:
@@ -165,7 +192,9 @@ def note_of(block: Block) -> str:
     whole = title == OFFICIAL.get(block.benchmark.removeprefix("embedded_"), title)
     if whole and not block.meta.get("published"):
         return f"{block.title}, of how many prompts is not recorded"
-    return "" if whole and not block.part and not any(method.random_weights for method in block.methods) else block.title
+    return (
+        "" if whole and not block.part and not any(method.random_weights for method in block.methods) else block.title
+    )
 
 
 def size_of(block: Block, method: str) -> str:
@@ -174,7 +203,9 @@ def size_of(block: Block, method: str) -> str:
     return f"{block.size}, {coverage} judged"
 
 
-def _measured(source: Source, names: tuple[str, ...], column: str, method: str) -> tuple[Interval, float, str, str, str] | str:
+def _measured(
+    source: Source, names: tuple[str, ...], column: str, method: str
+) -> tuple[Interval, float, str, str, str] | str:
     """(interval, scale, claim, note, size) of a cell in one run, or why there is none."""
     result = find(source.results, names)
     if result is None:
@@ -188,7 +219,12 @@ def _measured(source: Source, names: tuple[str, ...], column: str, method: str) 
     about = note_of(block), size_of(block, method)
     if column == OVERALL:
         whole = seeds >= stats.MIN_SEEDS
-        return score.method_level if whole else score.headline, block.scale, "methods" if whole else "checkpoints", *about
+        return (
+            score.method_level if whole else score.headline,
+            block.scale,
+            "methods" if whole else "checkpoints",
+            *about,
+        )
     cell = score.columns.get(column) or score.columns.get(f"questions: {column}")
     if cell is None:
         return f"{block.title} in the run {source.root.name} has no column {column}"
@@ -196,7 +232,8 @@ def _measured(source: Source, names: tuple[str, ...], column: str, method: str) 
 
 
 def open_ablations(folder: Path, allow_incomplete: bool = False) -> tuple[Run, dict[str, Study]]:
-    """The variants of a folder of bench.ablate as one run, and its studies by name, on GenEval or on its embedded namesake.
+    """The variants of a folder of bench.ablate as one run, and its studies by name, on GenEval or on its embedded
+    namesake.
 
     Raises UserError as load_variants does.
     """
@@ -208,15 +245,19 @@ def open_ablations(folder: Path, allow_incomplete: bool = False) -> tuple[Run, d
 
 
 def layout_5(folder: Path | None, allow_incomplete: bool = False) -> PaperTable:
-    """Table 5 with the schedules measured in a folder of bench.ablate, which fill the paper's rows only where they were measured on
-    its backbone, and otherwise get rows of their own."""
+    """Table 5 with the schedules measured in a folder of bench.ablate, which fill the paper's rows only where they were
+    measured on its backbone, and otherwise get rows of their own."""
     rows, study, group, label = [row for row in published() if row.table == "5"], None, "", ""
     why = "no folder of bench.ablate was given (--run)"
     if folder is not None:
         run, found = open_ablations(folder, allow_incomplete)
         source = Source(Path(folder), str(run.config.get("backbone", "embedded")), run)
         study, group, label = found.get("A3"), source.group, source.label
-        why = f"the ablations were run on {label}: see below" if study else "A3 was not run there: python -m bench.ablate A3"
+        why = (
+            f"the ablations were run on {label}: see below"
+            if study
+            else "A3 was not run there: python -m bench.ablate A3"
+        )
     here = {row.name: row for row in study.rows} if study else {}
 
     def cell(row: Published, mine: bool, printed: bool) -> Cell:

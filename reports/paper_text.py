@@ -1,4 +1,5 @@
-"""The paper's tables as Markdown and CSV: a line of the paper's numbers and a line of ours for every row, reasons below."""
+"""The paper's tables as Markdown and CSV: a line of the paper's numbers and a line of ours for every row, reasons
+below."""
 
 import csv
 import io
@@ -14,8 +15,22 @@ from reports.text import CHECKPOINTS_ONLY, half_width, number, table
 OTHER = "†"
 """Marks a number of something else than what the paper measured: another benchmark, a part of it, random weights."""
 GROUPS = {"mmada": "MMaDA-8B", "lumina-dimoo": "Lumina-DiMOO", "other models": "other models"}
-FIELDS = ["table", "group", "row", "method", "column", "paper", "paper_note", "section", "estimate", "low", "high", "claim", "size",
-          "note"]
+FIELDS = [
+    "table",
+    "group",
+    "row",
+    "method",
+    "column",
+    "paper",
+    "paper_note",
+    "section",
+    "estimate",
+    "low",
+    "high",
+    "claim",
+    "size",
+    "note",
+]
 
 
 class Reasons:
@@ -40,7 +55,13 @@ def markdown(laid: PaperTable) -> str:
     reasons, rows = Reasons(), []
     for group, lines in groupby(laid.lines, key=lambda line: line.group):
         rows += _group(group, list(lines), reasons)
-    parts = [f"## {laid.title}", table(["", "", *laid.columns.values()], rows, left=2), reasons.notes(), claims(laid), laid.remark]
+    parts = [
+        f"## {laid.title}",
+        table(["", "", *laid.columns.values()], rows, left=2),
+        reasons.notes(),
+        claims(laid),
+        laid.remark,
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -58,7 +79,9 @@ def _group(group: str, lines: list[Line], reasons: Reasons) -> list[list[str]]:
             name = ""
         if not once:
             about = list(dict.fromkeys(text for cell in values for text in (cell.note, _size(cell)) if text))
-            rows.append([name, f"here: {'; '.join(about)}" if about else "here", *(_ours(cell, reasons) for cell in values)])
+            rows.append(
+                [name, f"here: {'; '.join(about)}" if about else "here", *(_ours(cell, reasons) for cell in values)]
+            )
     return rows
 
 
@@ -92,8 +115,10 @@ def claims(laid: PaperTable) -> str:
     other = list(dict.fromkeys(cell.note for cell in cells if cell.note))
     if other:
         which = ", ".join(other)
-        text.append(f"{OTHER} These numbers are of {which}, which is not what the paper measured: none may be set against its "
-                    "numbers.")
+        text.append(
+            f"{OTHER} These numbers are of {which}, which is not what the paper measured: none may be set against its "
+            "numbers."
+        )
     return " ".join(text)
 
 
@@ -109,8 +134,11 @@ def settings_markdown(name: str, found: list[Setting]) -> str:
     if unknown:
         parts.append(f"Not recorded, so that nothing is known of them: {', '.join(unknown)}.")
     if silent:
-        parts.append("The paper does not give these, and the run has what `--preset paper` has: "
-                     + "; ".join(f"{s.name} (here {s.here})" for s in silent) + ".")
+        parts.append(
+            "The paper does not give these, and the run has what `--preset paper` has: "
+            + "; ".join(f"{s.name} (here {s.here})" for s in silent)
+            + "."
+        )
     if same:
         parts.append(f"As in the paper: {', '.join(same)}.")
     return "\n\n".join(parts) + "\n"
@@ -124,11 +152,19 @@ def to_csv(laid: PaperTable) -> str:
     for line in laid.lines:
         for name, cell in line.cells.items():
             ours = cell.measured
-            row = {"table": laid.key, "group": line.group, "row": line.name, "method": line.method, "column": name,
-                   "paper": cell.printed, "paper_note": cell.printed_why, "section": cell.section, "claim": cell.claim,
-                   "size": cell.size,
-                   "note": cell.why or cell.note or (ours.note if ours else "")}
+            row = {
+                "table": laid.key,
+                "group": line.group,
+                "row": line.name,
+                "method": line.method,
+                "column": name,
+                "paper": cell.printed,
+                "paper_note": cell.printed_why,
+                "section": cell.section,
+                "claim": cell.claim,
+                "size": cell.size,
+                "note": cell.why or cell.note or (ours.note if ours else ""),
+            }
             values = {"estimate": ours.estimate, "low": ours.low, "high": ours.high} if ours else {}
             writer.writerow({**row, **{key: f"{v:.10g}" for key, v in values.items() if math.isfinite(v)}})
     return stream.getvalue()
-

@@ -10,15 +10,16 @@ from reports.stats import LEVEL, Interval
 
 POWER = 0.8
 _POINTS = (np.arange(4000) + 0.5) / 4000
-"""Quantiles at which the estimated standard error is averaged over (scipy's noncentral t gives NaN at few degrees of freedom)."""
+"""Quantiles at which the estimated standard error is averaged over (scipy's noncentral t gives NaN at few degrees of
+freedom)."""
 
 
 def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -> float:
     """The smallest true difference that is told from zero with probability `power`; NaN where there is no interval.
 
-    The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no degrees
-    of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment, which errs on the
-    wide side.
+    The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no
+    degrees of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment,
+    which errs on the wide side.
     """
     if not interval.known or interval.high <= interval.low:
         return math.nan

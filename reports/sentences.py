@@ -33,8 +33,8 @@ def pair_level(pair: Pair) -> str:
 
 
 def pair_sentences(results: list[Result]) -> list[str]:
-    """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block compares
-    with it."""
+    """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block
+    compares with it."""
     out = []
     for main in sorted((r for r in results if r.block.is_main), key=lambda r: r.block.claim != MAIN_CLAIM):
         others = [r for r in results if r.block.name == main.block.name and r is not main]

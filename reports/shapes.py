@@ -1,5 +1,5 @@
-"""The shape of an interval around a mean over prompts: Wilson's for shares, Student's t and Hall's transformation elsewhere. What
-each is taken for, and why, is told in reports.stats. Arguments are arrays of one shape, or numbers."""
+"""The shape of an interval around a mean over prompts: Wilson's for shares, Student's t and Hall's transformation
+elsewhere. What each is taken for, and why, is told in reports.stats. Arguments are arrays of one shape, or numbers."""
 
 from dataclasses import dataclass, replace
 
@@ -8,14 +8,16 @@ from scipy import special
 
 LEVEL = 0.95
 FEW_HITS = 4.0  # prompts x share x (1 - share): below, the variance of a share is itself badly known
-PRIOR_HITS = 0.03  # weight, in the same units, of "the pictures of a prompt are all right or all wrong" beside the seen variance
+PRIOR_HITS = (
+    0.03  # weight, in the same units, of "the pictures of a prompt are all right or all wrong" beside the seen variance
+)
 EVEN = 1e-12  # relative spread below which values count as equal
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of a weighted mean over prompts. variance; df: degrees of freedom of that variance; skew: third standardised moment of the
-    mean; prompts: how many equally weighted prompts it is worth. Arrays of one shape, or numbers."""
+    """Of a weighted mean over prompts. variance; df: degrees of freedom of that variance; skew: third standardised
+    moment of the mean; prompts: how many equally weighted prompts it is worth. Arrays of one shape, or numbers."""
 
     mean: np.ndarray
     variance: np.ndarray
@@ -56,7 +58,9 @@ def bounds(found: Moments, top: float | None) -> tuple[np.ndarray, np.ndarray]:
     share, variance = np.clip(found.mean / top, 0.0, 1.0), found.variance / top**2
     low, high = wilson(share, variance, found.prompts, quantile)
     below, above = hall(replace(found, mean=share, variance=variance), quantile)
-    lowest, highest = wilson(share, share * (1 - share) / found.prompts, found.prompts, quantile)  # prompts all right or all wrong
+    lowest, highest = wilson(
+        share, share * (1 - share) / found.prompts, found.prompts, quantile
+    )  # prompts all right or all wrong
     few = (found.prompts * share * (1 - share) < FEW_HITS) & (variance > 0)
     high = np.where(few & (share < 0.5), np.maximum(high, np.minimum(above, highest)), high)
     low = np.where(few & (share >= 0.5), np.minimum(low, np.maximum(below, lowest)), low)
@@ -70,11 +74,15 @@ def reaching(found: Moments, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return np.minimum(found.mean - half, below), np.maximum(found.mean + half, above)
 
 
-def wilson(share: np.ndarray, variance: np.ndarray, prompts: float, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def wilson(
+    share: np.ndarray, variance: np.ndarray, prompts: float, quantile: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's interval of a share in 0..1 whose prompts are worth as many independent ones as their variance says."""
     single = share * (1 - share)
     hits = prompts * single
-    effect = np.divide(variance * prompts, single, out=np.ones_like(share), where=single > 0)  # 1: prompts are all or nothing
+    effect = np.divide(
+        variance * prompts, single, out=np.ones_like(share), where=single > 0
+    )  # 1: prompts are all or nothing
     effect = np.minimum((hits * effect + PRIOR_HITS) / (hits + PRIOR_HITS), 1 + 1 / (prompts - 1))
     z2 = quantile**2 * effect / prompts
     centre, half = (share + z2 / 2) / (1 + z2), np.sqrt(z2 * single + z2**2 / 4) / (1 + z2)
@@ -84,7 +92,9 @@ def wilson(share: np.ndarray, variance: np.ndarray, prompts: float, quantile: np
 def hall(found: Moments, quantile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hall's interval: the bounds where the transformed t is + and - `quantile`."""
     error = np.sqrt(found.variance)
-    return found.mean - error * untransformed(quantile, found.skew), found.mean - error * untransformed(-quantile, found.skew)
+    return found.mean - error * untransformed(quantile, found.skew), found.mean - error * untransformed(
+        -quantile, found.skew
+    )
 
 
 def transformed(t, skew):

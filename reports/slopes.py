@@ -13,7 +13,8 @@ ACROSS = 4
 
 
 def slopes(run: Run, moves: list[Moves]) -> Figure | None:
-    """One panel per measure, one line per method, the interval of the difference at its end. None without a measure to compare."""
+    """One panel per measure, one line per method, the interval of the difference at its end. None without a measure to
+    compare."""
     measures = list(dict.fromkeys(move.measure for one in moves for move in one.moves))
     if len(measures) < 2:
         return None
@@ -21,7 +22,9 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
     with style():
         across = min(ACROSS, len(measures))
         down = -(-len(measures) // across)
-        figure, axes = plt.subplots(down, across, figsize=(3.0 * across, 2.7 * down + 0.35), squeeze=False, layout="constrained")
+        figure, axes = plt.subplots(
+            down, across, figsize=(3.0 * across, 2.7 * down + 0.35), squeeze=False, layout="constrained"
+        )
         for ax in axes.flat[len(measures) :]:
             ax.set_visible(False)
         for ax, measure in zip(axes.flat, measures, strict=False):
@@ -41,7 +44,14 @@ def _panel(ax: Axes, measure: str, found: dict[str, Move], palette: dict[str, st
         if move.change.known:
             ax.vlines(x, move.start + move.change.low, move.start + move.change.high, color=colour, linewidth=1.4)
         resolved = "resolved" in move.word and move.word != "unresolved" or not move.change.known
-        ax.plot(x, move.end, shapes.get(name, "o"), color=colour, markersize=5, markerfacecolor=colour if resolved else "white")
+        ax.plot(
+            x,
+            move.end,
+            shapes.get(name, "o"),
+            color=colour,
+            markersize=5,
+            markerfacecolor=colour if resolved else "white",
+        )
         ends.append((1.09, float(move.end), short(name, 12), colour))
     ax.set_xlim(-0.08, 1.12)
     ax.set_xticks([0, 1], ["start", "end"])

@@ -1,18 +1,20 @@
 """Intervals and p values for two different claims; pure functions on arrays of per-prompt scores.
 
-*These checkpoints*: the trained weights are taken as they are and only the prompts are a sample, drawn within their categories.
-The variance of the headline is the stratified one, its degrees of freedom are Satterthwaite's over the categories.
+*These checkpoints*: the trained weights are taken as they are and only the prompts are a sample, drawn within their
+categories. The variance of the headline is the stratified one, its degrees of freedom are Satterthwaite's over the
+categories.
 
-*These methods*: training seeds are a sample as well, crossed with the prompts (every seed sees every prompt). For a seeds x
-prompts matrix of paired differences the variance of the mean of a two-way crossed layout is
+*These methods*: training seeds are a sample as well, crossed with the prompts (every seed sees every prompt). For a
+seeds x prompts matrix of paired differences the variance of the mean of a two-way crossed layout is
 
     Var = V_seed + V_prompt - V_both
 
 where V_seed is the variance of the per-seed headline over the number of seeds, V_prompt the stratified variance of the
-seed-averaged prompts, and V_both the seed x prompt residual, which both of the others contain once. Satterthwaite's rule trusts
-a V_seed that came out small by chance, the more the fewer the seeds and the smaller the level that is tested: with 3 seeds a
-test at 0.5 % (ten pairs after Holm) would reject a true null 3.5 times as often as it says. V_seed therefore counts `caution`
-times in the degrees of freedom (not in the variance), a number that grows with Student's quantile at that level.
+seed-averaged prompts, and V_both the seed x prompt residual, which both of the others contain once. Satterthwaite's
+rule trusts a V_seed that came out small by chance, the more the fewer the seeds and the smaller the level that is
+tested: with 3 seeds a test at 0.5 % (ten pairs after Holm) would reject a true null 3.5 times as often as it says.
+V_seed therefore counts `caution` times in the degrees of freedom (not in the variance), a number that grows with
+Student's quantile at that level.
 
 With few prompts a t interval of skewed scores misses on one side. Hall's (1992) cubic transformation takes the skewness of the
 mean out of t, but where few prompts differ that skewness is mostly noise. Hence:
@@ -21,10 +23,11 @@ mean out of t, but where few prompts differ that skewness is mostly noise. Hence
   would were the pictures of every prompt all right or all wrong;
 - all others and differences: both sides of t's interval reach at least as far as Hall's.
 
-A difference is tested three times and the largest p counts: by t, by Hall's t (so that "p < 0.05" and "the interval excludes 0"
-agree), and by flipping the signs of the prompts' differences (exact where two policies are equally good on each prompt, however
-few prompts differ; it alone decides where every prompt shows the same difference and no variance is left).
-`python -m bench.campaign statistics` simulates all of it with these functions; docs/statistics.md has the figures.
+A difference is tested three times and the largest p counts: by t, by Hall's t (so that "p < 0.05" and "the interval
+excludes 0" agree), and by flipping the signs of the prompts' differences (exact where two policies are equally good on
+each prompt, however few prompts differ; it alone decides where every prompt shows the same difference and no variance
+is left). `python -m bench.campaign statistics` simulates all of it with these functions; docs/statistics.md has the
+figures.
 """
 
 from collections.abc import Callable
@@ -44,9 +47,9 @@ MIN_SEEDS = 3  # fewer training seeds support no claim about a method
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why. df: degrees
-    of freedom of the interval; df_at: those of a test at another level, where they depend on it; error: standard error of a
-    difference."""
+    """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why.
+    df: degrees of freedom of the interval; df_at: those of a test at another level, where they depend on it; error:
+    standard error of a difference."""
 
     estimate: float
     low: float = float("nan")
@@ -92,8 +95,8 @@ def too_few(categories: np.ndarray) -> str:
 def score_intervals(rows: np.ndarray, categories: np.ndarray, aggregate: str, top: float | None) -> list[Interval]:
     """Interval of the headline of each row, prompts sampled within their category.
 
-    rows: float [R, P], per-prompt scores; categories: int [P]. top: scores lie in 0..top; None where they have no such range.
-    Without a range, rows that do not vary get no interval. Returns R intervals without p.
+    rows: float [R, P], per-prompt scores; categories: int [P]. top: scores lie in 0..top; None where they have no such
+    range. Without a range, rows that do not vary get no interval. Returns R intervals without p.
     """
     weights = headline_weights(categories, aggregate)
     if reason := too_few(categories):
@@ -109,22 +112,26 @@ def difference_intervals(
     generator: np.random.Generator,
     flips: int = FLIPS,
 ) -> list[Interval]:
-    """Interval and two-sided p against 0 of the headline of each row of paired differences (float [R, P]), prompts sampled within
-    their category. span: no difference lies further from 0, None where there is no such bound. All rows see the same flips.
-    Returns R intervals."""
+    """Interval and two-sided p against 0 of the headline of each row of paired differences (float [R, P]), prompts
+    sampled within their category. span: no difference lies further from 0, None where there is no such bound. All rows
+    see the same flips. Returns R intervals."""
     weights = headline_weights(categories, aggregate)
     if (reason := too_few(categories)) or not len(rows):
         return [Interval(float(value), note=reason) for value in rows @ weights]
     found = moments(rows, categories, weights)
     by_signs = flip_p(rows * weights, generator, flips)
-    return [_difference(_row(found, r), lambda level, df=found.df[r]: df, by_signs[r], rows[r], span) for r in range(len(rows))]
+    return [
+        _difference(_row(found, r), lambda level, df=found.df[r]: df, by_signs[r], rows[r], span)
+        for r in range(len(rows))
+    ]
 
 
 def ratio_intervals(numerators: np.ndarray, denominators: np.ndarray, top: float | None) -> list[Interval]:
     """Interval of sum(numerators) / sum(denominators) for each row, prompts sampled; for scores counted per question.
 
-    numerators, denominators: float [R, P] (questions answered well, questions asked); the ratio lies in 0..top. Prompts without any
-    question must be left out by the caller. The ratio's variance is that of its linearisation. Returns R intervals.
+    numerators, denominators: float [R, P] (questions answered well, questions asked); the ratio lies in 0..top. Prompts
+    without any question must be left out by the caller. The ratio's variance is that of its linearisation. Returns R
+    intervals.
     """
     estimates, prompts = numerators.sum(1) / denominators.sum(1), numerators.shape[1]
     if prompts < MIN_PROMPTS:
@@ -135,8 +142,8 @@ def ratio_intervals(numerators: np.ndarray, denominators: np.ndarray, top: float
 
 
 def method_score(matrix: np.ndarray, categories: np.ndarray, aggregate: str, top: float | None) -> Interval:
-    """Interval of the headline of `matrix` (float [S, P] of scores, one row per training seed) over seeds and prompts; see the
-    module text. With fewer than 3 seeds there is none."""
+    """Interval of the headline of `matrix` (float [S, P] of scores, one row per training seed) over seeds and prompts;
+    see the module text. With fewer than 3 seeds there is none."""
     weights = headline_weights(categories, aggregate)
     if reason := _no_method_claim(matrix, categories):
         return Interval(float((matrix @ weights).mean()), note=reason)
@@ -168,8 +175,8 @@ def _no_method_claim(matrix: np.ndarray, categories: np.ndarray) -> str:
 
 @dataclass(frozen=True)
 class Crossed:
-    """A mean over training seeds crossed with prompts. seed: V_seed; added: V_prompt - V_both; spread: what prompts add to the
-    denominator of Satterthwaite's rule; alone: moments of the seed-averaged prompts."""
+    """A mean over training seeds crossed with prompts. seed: V_seed; added: V_prompt - V_both; spread: what prompts add
+    to the denominator of Satterthwaite's rule; alone: moments of the seed-averaged prompts."""
 
     seeds: int
     seed: float
@@ -179,8 +186,8 @@ class Crossed:
 
     @staticmethod
     def of(matrix: np.ndarray, categories: np.ndarray, weights: np.ndarray) -> "Crossed":
-        """Of a seeds x prompts matrix, float [S, P]. What prompts add to the seed part cannot be negative. Headlines that are all
-        equal say nothing about seeds: then the prompt part is all there is."""
+        """Of a seeds x prompts matrix, float [S, P]. What prompts add to the seed part cannot be negative. Headlines
+        that are all equal say nothing about seeds: then the prompt part is all there is."""
         seeds, headlines = len(matrix), matrix @ weights
         seed, prompt, both, spread = float(np.var(headlines, ddof=1)) / seeds, 0.0, 0.0, 0.0
         for name in np.unique(categories):
@@ -199,7 +206,11 @@ class Crossed:
     @property
     def variance(self) -> float:
         """Of the mean."""
-        return self.seed + self.added if self.alone.variance > 0 or self.seed > (EVEN * abs(float(self.alone.mean))) ** 2 else 0.0
+        return (
+            self.seed + self.added
+            if self.alone.variance > 0 or self.seed > (EVEN * abs(float(self.alone.mean))) ** 2
+            else 0.0
+        )
 
     def df(self, level: float) -> float:
         """Degrees of freedom for a test at `level`."""
@@ -217,9 +228,9 @@ class Crossed:
 def caution(seeds: int, level: float) -> float:
     """How many times the seeds' part of the variance counts in the degrees of freedom of a two-sided test at `level`.
 
-    (t / z) ** 1.5, with Student's quantile of seeds - 1 degrees of freedom over the normal one, keeps the worst case over all
-    parts that seeds may have within 12 % of the level, from 5 % down to 0.1 % and from 3 seeds on (tests/reports/test_coverage.py
-    integrates it): 3.2 for 3 seeds at 5 %, 11 at 0.5 %; 1.3 for 8 seeds at 5 %.
+    (t / z) ** 1.5, with Student's quantile of seeds - 1 degrees of freedom over the normal one, keeps the worst case
+    over all parts that seeds may have within 12 % of the level, from 5 % down to 0.1 % and from 3 seeds on
+    (tests/reports/test_coverage.py integrates it): 3.2 for 3 seeds at 5 %, 11 at 0.5 %; 1.3 for 8 seeds at 5 %.
     """
     return float(-student(level / 2, seeds - 1) / special.ndtri(level / 2)) ** 1.5
 
@@ -236,13 +247,18 @@ def _scores(found: Moments, top: float | None) -> list[Interval]:
     """The intervals of scores."""
     low, high = bounds(found, top)
     return [
-        Interval(float(m), float(a), float(b), df=float(df), note="" if np.isfinite(a) else "no variation between prompts")
+        Interval(
+            float(m), float(a), float(b), df=float(df), note="" if np.isfinite(a) else "no variation between prompts"
+        )
         for m, a, b, df in zip(found.mean, low, high, found.df, strict=True)
     ]
 
 
-def _difference(one: Moments, df_at: Callable[[float], float], by_signs: float, values: np.ndarray, span: float | None) -> Interval:
-    """Interval and p of a difference. df_at: degrees of freedom by level of the test; by_signs: p of the flipped signs."""
+def _difference(
+    one: Moments, df_at: Callable[[float], float], by_signs: float, values: np.ndarray, span: float | None
+) -> Interval:
+    """Interval and p of a difference. df_at: degrees of freedom by level of the test; by_signs: p of the flipped
+    signs."""
     estimate, df = float(one.mean), float(one.df)
     if not one.variance > 0:
         if not np.any(values):
@@ -259,8 +275,8 @@ def _difference(one: Moments, df_at: Callable[[float], float], by_signs: float, 
 
 
 def _even(value: float, prompts: float, span: float | None) -> dict[str, float]:
-    """Bounds where every prompt shows the difference `value`: how many prompts could show the extreme one instead, by the exact
-    binomial bound for none seen in `prompts`."""
+    """Bounds where every prompt shows the difference `value`: how many prompts could show the extreme one instead, by
+    the exact binomial bound for none seen in `prompts`."""
     if span is None:
         return {}
     unseen = 1 - ((1 - LEVEL) / 2) ** (1 / prompts)
@@ -268,7 +284,8 @@ def _even(value: float, prompts: float, span: float | None) -> dict[str, float]:
 
 
 def tail(statistic: float, df_at: Callable[[float], float]) -> float:
-    """Two-sided p of a t statistic whose degrees of freedom depend on the level: the level at which it is just significant."""
+    """Two-sided p of a t statistic whose degrees of freedom depend on the level: the level at which it is just
+    significant."""
     lowest = 1e-12
 
     def excess(log_level: float) -> float:
@@ -282,7 +299,8 @@ def tail(statistic: float, df_at: Callable[[float], float]) -> float:
 
 
 def flip_p(terms: np.ndarray, generator: np.random.Generator, flips: int = FLIPS) -> np.ndarray:
-    """Two-sided p [R] of the sums of `terms` (float [R, P]) under random signs of the prompts; never below 1 / (flips + 1)."""
+    """Two-sided p [R] of the sums of `terms` (float [R, P]) under random signs of the prompts; never below 1 / (flips +
+    1)."""
     total, beyond = np.abs(terms.sum(1)), np.ones(len(terms))
     slack = 1e-9 * np.abs(terms).sum(1)  # sums that are equal but for rounding count as equal
     for start in range(0, flips, 1000):

@@ -34,7 +34,8 @@ NO_METHOD_CLAIM = f"Fewer than {MIN_SEEDS} training seeds: {CHECKPOINTS_ONLY}."
 def terminal(
     title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = (), legend: str = ""
 ) -> str:
-    """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and warnings."""
+    """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and
+    warnings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
     mains = [r for r in results if r.block.is_main]
     for result in mains:
@@ -59,7 +60,12 @@ def terminal(
 
 
 def markdown(
-    title: str, results: list[Result], costs: list[Cost], moves: Sequence[Moves] = (), told: Sequence[str] = (), legend: str = "",
+    title: str,
+    results: list[Result],
+    costs: list[Cost],
+    moves: Sequence[Moves] = (),
+    told: Sequence[str] = (),
+    legend: str = "",
     warnings: Sequence[str] = (),
 ) -> str:
     """table.md: every block with every interval, both kinds of claim, the sentences, the cost, `warnings`, and what is
@@ -73,7 +79,11 @@ def markdown(
         if result.pairs:
             parts += [f"### Differences: these checkpoints ({result.block.title}, {result.block.when})"]
             parts += [pair_table(result, "checkpoints"), "### Differences: these methods"]
-            parts += [pair_table(result, "methods")] if any(p.seeds >= MIN_SEEDS for p in result.pairs) else [NO_METHOD_CLAIM]
+            parts += (
+                [pair_table(result, "methods")]
+                if any(p.seeds >= MIN_SEEDS for p in result.pairs)
+                else [NO_METHOD_CLAIM]
+            )
             parts += (
                 ["### Differences by category (these checkpoints, unadjusted)", category_pair_table(result)]
                 if result.columns
@@ -110,8 +120,17 @@ def _capital(text: str) -> str:
 def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
-    named = ("sampler", "steps", "guidance", "resolution", "pads", "cache", "cache_ratio", "warmup_ratio",
-             "refresh_interval")
+    named = (
+        "sampler",
+        "steps",
+        "guidance",
+        "resolution",
+        "pads",
+        "cache",
+        "cache_ratio",
+        "warmup_ratio",
+        "refresh_interval",
+    )
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)
@@ -189,14 +208,25 @@ def score_note(result: Result) -> str:
     if lacking:
         notes.append(f"No interval (fewer than {MIN_PROMPTS} prompts, or all equal): {', '.join(lacking)}.")
     if result.prompts_used < len(result.block.prompts):
-        notes.append(f"Only the {result.prompts_used} of {len(result.block.prompts)} prompts that every method has are used.")
+        notes.append(
+            f"Only the {result.prompts_used} of {len(result.block.prompts)} prompts that every method has are used."
+        )
     return " ".join(notes)
 
 
 def full_scores(result: Result) -> str:
     """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
     scale = result.block.scale
-    header = ["method", "seeds", "judged", "score (these checkpoints)", "score (these methods)", "each seed", *result.columns, ""]
+    header = [
+        "method",
+        "seeds",
+        "judged",
+        "score (these checkpoints)",
+        "score (these methods)",
+        "each seed",
+        *result.columns,
+        "",
+    ]
     rows = []
     for name, score in result.scores.items():
         each = " ".join(number(v, scale) for v in score.per_seed) if len(score.per_seed) > 1 else NONE
@@ -219,7 +249,8 @@ def full_scores(result: Result) -> str:
 
 
 def pair_row(pair: Pair, result: Result, level: str) -> list[str]:
-    """Name, seeds, difference, interval, adjusted p, detectable difference and verdict of one pair at one level of claim."""
+    """Name, seeds, difference, interval, adjusted p, detectable difference and verdict of one pair at one level of
+    claim."""
     interval, scale = pair.interval(level), result.block.scale
     if level == "methods" and pair.seeds < MIN_SEEDS:
         return [f"{pair.a} − {pair.b}", str(pair.seeds), NONE, NONE, NONE, NONE, CHECKPOINTS_ONLY]
@@ -253,7 +284,11 @@ def _short_pairs(result: Result) -> str:
 def _claim_note(result: Result) -> str:
     sees = [detectable(pair.interval(result.level), len(result.pairs)) for pair in result.pairs]
     sees = [size for size in sees if size == size]
-    power = f" It could see differences from {number(min(sees), result.block.scale)} on, four times in five." if sees else ""
+    power = (
+        f" It could see differences from {number(min(sees), result.block.scale)} on, four times in five."
+        if sees
+        else ""
+    )
     if result.level == "methods":
         return f"Claim about {sentences.claim_label(result)}; the claim about these checkpoints is in table.md.{power}"
     return f"Claim about {CHECKPOINTS_ONLY}: fewer than {MIN_SEEDS} common training seeds.{power}"
@@ -265,7 +300,9 @@ def category_pair_table(result: Result) -> str:
     rows = []
     for pair in result.pairs:
         cells = (pair.columns[c] for c in result.columns)
-        rows.append([f"{pair.a} − {pair.b}", *(f"{number(c.estimate, scale, True)} {bounds(c, scale, True)}" for c in cells)])
+        rows.append(
+            [f"{pair.a} − {pair.b}", *(f"{number(c.estimate, scale, True)} {bounds(c, scale, True)}" for c in cells)]
+        )
     return table(["difference", *result.columns], rows)
 
 

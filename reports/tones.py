@@ -10,7 +10,8 @@ from reports.text import number
 
 
 def span(block: Block, scores: np.ndarray) -> tuple[float, float]:
-    """The worst and the best score on the scale of colours: 0 and 1 where all raw `scores` lie between, else the extremes seen."""
+    """The worst and the best score on the scale of colours: 0 and 1 where all raw `scores` lie between, else the
+    extremes seen."""
     known = scores[np.isfinite(scores)]
     low, high = (0.0, 1.0) if not len(known) or (known.min() >= 0 and known.max() <= 1) else (known.min(), known.max())
     return (float(low), float(high)) if block.meta["higher_is_better"] else (float(high), float(low))

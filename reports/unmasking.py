@@ -1,4 +1,5 @@
-"""When slots are unmasked: mean rank per slot, and a handful of pictures with their own order (the paper's Figure 2)."""
+"""When slots are unmasked: mean rank per slot, and a handful of pictures with their own order (the paper's Figure
+2)."""
 
 import io
 
@@ -21,27 +22,37 @@ EXAMPLES = 3
 LEFT, SHARE, HEAD, LOWER_HEAD = 0.19, 0.69, 0.64, 0.34
 """Where the panels begin and how wide they are, as parts of the figure; inches above them."""
 LEAST = 0.12
-"""Least reach of the colours of the means, as a part of N: what averaging leaves of a drawn order looks as faint as it is."""
+"""Least reach of the colours of the means, as a part of N: what averaging leaves of a drawn order looks as faint as it
+is."""
 Orders = dict[str, dict[str, np.ndarray]]
 """Method -> prompt -> rank, int [h, w]."""
 
 
 def unmasking(run: Run, results: list[Result]) -> Figure | None:
-    """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their order.
+    """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their
+    order.
 
     From the first benchmark with pictures; None where no order was recorded.
     """
     main = next((r for r in results if r.block.shown), None)
     if main is None:
         return None
-    blocks = [r.block for r in results if r.block.benchmark == main.block.benchmark and r.block.milestone == main.block.milestone
-              and r.block.axis == main.block.axis]
+    blocks = [
+        r.block
+        for r in results
+        if r.block.benchmark == main.block.benchmark
+        and r.block.milestone == main.block.milestone
+        and r.block.axis == main.block.axis
+    ]
     found = {block.setting: _orders(run, block) for block in blocks}
     found = {setting: by_method for setting, by_method in found.items() if by_method}
     if main.block.setting not in found:
         return None
     shown = found[main.block.setting]
-    names, prompts = list(shown), [p for p in choose_prompts(main) if all(p in ranks for ranks in shown.values())][:EXAMPLES]
+    names, prompts = (
+        list(shown),
+        [p for p in choose_prompts(main) if all(p in ranks for ranks in shown.values())][:EXAMPLES],
+    )
     alpha = structure_share(run)
     with style():
         cell = min(1.9, 7.2 / len(names))
@@ -76,7 +87,9 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
             if (setting, name) in means:
                 mean = means[setting, name]
                 drawn = ax.imshow(mean, cmap=COLOURS, vmin=middle - reach, vmax=middle + reach, interpolation="nearest")
-                ax.set_xlabel(f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666")
+                ax.set_xlabel(
+                    f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
+                )
     for ax, name in zip(axes[0], names, strict=True):
         ax.set_title(short(name, 16), loc="center", fontsize=9)
     place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
@@ -86,8 +99,15 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
     count = len(next(iter(next(iter(found.values())).values())))
     drawn_orders = [setting for setting, by_method in found.items() if _all_equal(by_method)]
     shared = f"\n{', '.join(drawn_orders)}: the noise sets the order, and all methods share it" if drawn_orders else ""
-    part.suptitle(f"Mean rank of unmasking per slot over {count} pictures, first training seed ({run.title}){shared}", fontsize=9,
-                  color="#555555", x=0.01, y=0.99, va="top", ha="left")
+    part.suptitle(
+        f"Mean rank of unmasking per slot over {count} pictures, first training seed ({run.title}){shared}",
+        fontsize=9,
+        color="#555555",
+        x=0.01,
+        y=0.99,
+        va="top",
+        ha="left",
+    )
 
 
 def _all_equal(by_method: Orders) -> bool:
@@ -100,7 +120,11 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
     names = list(shown)
     frame = run.records
     frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
-    frame = frame.sort_values("sample").drop_duplicates(["policy", "prompt_id"]).set_index(["policy", "prompt_id"], drop=False)
+    frame = (
+        frame.sort_values("sample")
+        .drop_duplicates(["policy", "prompt_id"])
+        .set_index(["policy", "prompt_id"], drop=False)
+    )
     policies = {m.name: m.policies[0] for m in block.methods}
     axes = part.subplots(len(prompts), 2 * len(names), squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
     _place(part, LOWER_HEAD, bottom=0.02)
@@ -112,11 +136,21 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
             picture = opened(run, block, record)
             if picture is not None:
                 row[2 * i].imshow(picture, interpolation="nearest")
-            row[2 * i + 1].imshow(mpimg.imread(io.BytesIO(heat_map(shown[name][prompt], alpha))), interpolation="nearest")
+            row[2 * i + 1].imshow(
+                mpimg.imread(io.BytesIO(heat_map(shown[name][prompt], alpha))), interpolation="nearest"
+            )
         text = str(record["prompt"]).removeprefix("a photo of ")
         row[0].text(-0.12, 0.5, _wrapped(text), ha="right", va="center", fontsize=7, transform=row[0].transAxes)
-    part.suptitle(f"Pictures and their order: red first, blue last; outlined: structure, the first {100 * alpha:g} % (setting "
-                  f"{block.setting})", fontsize=9, color="#555555", x=0.01, y=0.99, va="top", ha="left")
+    part.suptitle(
+        f"Pictures and their order: red first, blue last; outlined: structure, the first {100 * alpha:g} % (setting "
+        f"{block.setting})",
+        fontsize=9,
+        color="#555555",
+        x=0.01,
+        y=0.99,
+        va="top",
+        ha="left",
+    )
 
 
 def _place(part: SubFigure, head: float, bottom: float) -> None:

@@ -1,4 +1,5 @@
-"""The views of a run: at which iteration of every training each of them looks. Reads what bench.run.views has chosen."""
+"""The views of a run: at which iteration of every training each of them looks. Reads what bench.run.views has
+chosen."""
 
 import json
 from pathlib import Path
@@ -17,7 +18,8 @@ Shown = dict[tuple[str, int], int]
 
 
 def find_views(config: dict[str, Any], metrics: pd.DataFrame, root: Path) -> dict[str, Shown]:
-    """The views that config.json names in its budget, the main one first. Raises UserError for a budget that cannot be read."""
+    """The views that config.json names in its budget, the main one first. Raises UserError for a budget that cannot be
+    read."""
     names = [name for name in str(config.get("budget") or "").split(",") if name]
     if not names:
         return {FINAL: {}}
@@ -30,7 +32,9 @@ def find_views(config: dict[str, Any], metrics: pd.DataFrame, root: Path) -> dic
     if SECONDS in views:
         chosen = read_chosen(root) or {"checkpoints": {}}
         places = {name.rpartition(" seed "): one["iteration"] for name, one in chosen["checkpoints"].items()}
-        views[SECONDS] = {(method, int(seed)): iteration for (method, _, seed), iteration in places.items() if iteration}
+        views[SECONDS] = {
+            (method, int(seed)): iteration for (method, _, seed), iteration in places.items() if iteration
+        }
     return views
 
 
@@ -40,16 +44,19 @@ def has_rollouts(lines: pd.DataFrame) -> bool:
 
 
 def read_chosen(root: Path) -> dict[str, Any] | None:
-    """What was chosen for equal seconds: {"limit", "of", "checkpoints": {"METHOD seed N": {"iteration", "seconds"}}}; iteration 0
-    stands for a training without a checkpoint by then. None before anything was chosen. Raises UserError for a damaged file."""
+    """What was chosen for equal seconds: {"limit", "of", "checkpoints": {"METHOD seed N": {"iteration", "seconds"}}};
+    iteration 0 stands for a training without a checkpoint by then. None before anything was chosen. Raises UserError
+    for a damaged file."""
     path = root / CHOSEN
     if not path.is_file():
         return None
     try:
         found = json.loads(path.read_text("utf-8"))
         places = found["checkpoints"].items()
-        whole = all(isinstance(one["iteration"], int) and one["seconds"] >= 0 and name.rpartition(" ")[2].isdecimal()
-                    for name, one in places)
+        whole = all(
+            isinstance(one["iteration"], int) and one["seconds"] >= 0 and name.rpartition(" ")[2].isdecimal()
+            for name, one in places
+        )
         if whole and found["limit"] > 0 and isinstance(found["of"], str):
             return found
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -32,7 +32,9 @@ def picture_setting(value: str, name: str) -> str:
     """KEY=VALUE of `--set` where nothing is trained."""
     owner, dot, _ = Text()(value, name).partition("=")[0].rpartition(".")
     if not dot or owner in METHODS.names():
-        raise refuse(name, value, "nothing is trained here: it takes SETTING.KEY=VALUE or text.KEY=VALUE, such as main.steps=12")
+        raise refuse(
+            name, value, "nothing is trained here: it takes SETTING.KEY=VALUE or text.KEY=VALUE, such as main.steps=12"
+        )
     return value
 
 
@@ -54,7 +56,9 @@ def add_start(p: Parser) -> None:
         "without --policy it means the family's published weights",
     )
     p.add_argument(
-        "--revision", type=kinds.revision, metavar="REV",
+        "--revision",
+        type=kinds.revision,
+        metavar="REV",
         help="commit, tag or branch of the hub id in --policy (default: the one in the cache, main)",
     )
     p.add_argument(
@@ -89,7 +93,9 @@ def add_benchmarks(p: Parser) -> None:
         "scorer on the pictures of another one, e.g. imagereward@geneval. text asks the policy itself, to see whether training has "
         "cost it language, on our small tasks or as text@TASK on one of lm-eval's, e.g. text@gsm8k",
     )
-    p.add_argument("--limit", type=COUNT, metavar="N", help="use the first N prompts of each benchmark, categories taking turns")
+    p.add_argument(
+        "--limit", type=COUNT, metavar="N", help="use the first N prompts of each benchmark, categories taking turns"
+    )
     p.add_argument(
         "--subset",
         type=kinds.Drawn(),
@@ -102,7 +108,6 @@ def add_benchmarks(p: Parser) -> None:
     p.add_argument(
         "--curve",
         type=Whole(0, COUNT.high),
-       
         metavar="N",
         help="also score every saved checkpoint on N prompts of the first benchmark, for the learning curves (default: the "
         "preset's; 0: none)",
@@ -144,8 +149,12 @@ def add_training(p: Parser) -> None:
         'prompt a line, or a .jsonl, .json, .csv or .tsv file of {"prompt", "id", "category", "spec"}, all but the first optional; '
         "a prompt that stands there twice is drawn twice as often",
     )
-    p.add_argument("--report-to", type=OneOf(TRACKERS, "tracker"), metavar="TRACKER",
-                   help="also log to tensorboard, wandb or trackio (default: none)")
+    p.add_argument(
+        "--report-to",
+        type=OneOf(TRACKERS, "tracker"),
+        metavar="TRACKER",
+        help="also log to tensorboard, wandb or trackio (default: none)",
+    )
 
 
 def add_overrides(p: Parser, common: bool = True) -> None:
@@ -193,14 +202,16 @@ def add_scorers(p: Parser) -> None:
 def add_running(p: Parser, jobs: bool = True) -> None:
     """How work is run; none of it changes which run it is."""
     p.add_argument(
-        "--device", type=kinds.Device(), default="auto", metavar="auto|cpu|cuda",
+        "--device",
+        type=kinds.Device(),
+        default="auto",
+        metavar="auto|cpu|cuda",
         help="where networks run (default auto: cuda where there is one)",
     )
     if jobs:
         p.add_argument(
             "--jobs",
-        type=JOBS,
-           
+            type=JOBS,
             metavar="N",
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )

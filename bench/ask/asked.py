@@ -46,7 +46,9 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     methods = _methods(args.methods, defaults["methods"], named)
     if not methods:
         for flag in (flag for flag in OF_TRAINING if getattr(args, flag, None) is not None):
-            raise UserError(f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods")
+            raise UserError(
+                f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
+            )
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward
@@ -60,7 +62,9 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     for rewards in dict.fromkeys(config.rewards for m, config in train.items() if METHODS.get(m).rewarded):
         check_names(rewards)
     settings = {
-        name: _setting(name, {**values, "resolution": values["resolution"] or resolution, **overrides.settings.get(name, {})})
+        name: _setting(
+            name, {**values, "resolution": values["resolution"] or resolution, **overrides.settings.get(name, {})}
+        )
         for name, values in defaults["settings"].items()
     }
     request = Request(
@@ -154,14 +158,16 @@ def _named_checkpoints(texts: list[str], policy: str | None) -> tuple[dict[str, 
             )
         named.setdefault(label, []).append(path)
     if len(bare) > 1 or (bare and policy is not None):
-        raise UserError(f"--checkpoint {bare[-1]!r} names no method, and the policy is given already: write METHOD=PATH")
+        raise UserError(
+            f"--checkpoint {bare[-1]!r} names no method, and the policy is given already: write METHOD=PATH"
+        )
     remarks = [f"--checkpoint {path} names no method: taken as --policy {path}" for path in bare]
     return named, policy or (bare[0] if bare else EMBEDDED), remarks
 
 
 def _given(sources: list[str], policy: Weights) -> list[dict]:
-    """Checkpoints of one label. Their training seeds are read from their paths (…/seed3/…) when those tell them apart, else
-    counted from 0."""
+    """Checkpoints of one label. Their training seeds are read from their paths (…/seed3/…) when those tell them apart,
+    else counted from 0."""
     found = [inspect(source, policy.backbone) for source in sources]
     seeds = [re.findall(r"/seed(\d+)/", weights.source) for weights in found]
     numbers = [int(seed[-1]) for seed in seeds if seed]
@@ -184,9 +190,12 @@ def _setting(name: str, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_card(card: str | None, dry_run: bool, backbone: str) -> None:
-    """Raises UserError where `--gpu` has no effect: costs on a card are forecast in the plan of a published backbone only."""
+    """Raises UserError where `--gpu` has no effect: costs on a card are forecast in the plan of a published backbone
+    only."""
     if card and not (dry_run and backbone in BACKBONES.names()):
-        raise UserError(f"--gpu {card} has no effect {'on the embedded policy' if dry_run else 'without --dry-run'}: leave it out")
+        raise UserError(
+            f"--gpu {card} has no effect {'on the embedded policy' if dry_run else 'without --dry-run'}: leave it out"
+        )
 
 
 def subset(drawn: list[tuple[str, int]], benchmarks: list[str]) -> dict[str, int]:
@@ -199,7 +208,9 @@ def subset(drawn: list[tuple[str, int]], benchmarks: list[str]) -> dict[str, int
 
 def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overrides: Overrides) -> str:
     """Hex identity of what defines a run; methods, seeds and benchmarks may be added later and do not count."""
-    methods = {m: {**tunings.get(m, {}), **overrides.methods.get(m, {})} for m in sorted({*tunings, *overrides.methods})}
+    methods = {
+        m: {**tunings.get(m, {}), **overrides.methods.get(m, {})} for m in sorted({*tunings, *overrides.methods})
+    }
     common = {**defaults["train"], **overrides.common}
     checkpoints = {label: [given["sha256"] for given in items] for label, items in request.checkpoints.items()}
     return sha256_json(

@@ -8,8 +8,10 @@ def parse_views(text: str, name: str = "--budget") -> tuple[str, ...]:
     """The views that --budget names, in order: budgets, and `seconds` among them but not first. Raises UserError."""
     parts = [part.strip() for part in text.split(",")]
     if parts[0] == SECONDS or parts.count(SECONDS) > 1:
-        raise UserError(f"{name} is {text!r}, but {SECONDS} is chosen from trainings that another part ends: name it once and "
-                        "not first, such as iterations:16,seconds")
+        raise UserError(
+            f"{name} is {text!r}, but {SECONDS} is chosen from trainings that another part ends: name it once and "
+            "not first, such as iterations:16,seconds"
+        )
     budgets = iter(parse_budgets(",".join(part for part in parts if part != SECONDS), name))
     return tuple(part if part == SECONDS else next(budgets).text for part in parts)
 

@@ -1,4 +1,5 @@
-"""How the settings of a run were chosen, for its config.json: what bench.tune has recorded, and how its world was made."""
+"""How the settings of a run were chosen, for its config.json: what bench.tune has recorded, and how its world was
+made."""
 
 from typing import Any
 
@@ -11,15 +12,18 @@ KEPT = ("seeds", "split", "samples", "lr", "start", "ladder")
 
 
 def choices(request: Request) -> dict[str, Any]:
-    """{"world", "tuning", "methods"}: methods holds, for each that was tuned, what was chosen from how many tries, whether the best
-    learning rate is an interior one, and whether this run trains with that ("as_tuned")."""
+    """{"world", "tuning", "methods"}: methods holds, for each that was tuned, what was chosen from how many tries,
+    whether the best learning rate is an interior one, and whether this run trains with that ("as_tuned")."""
     if request.backbone != EMBEDDED:
         return {"world": "", "tuning": None, "methods": {}}
     record = tuning_record()
     if record is None:
         return {"world": read("tune")["world"], "tuning": None, "methods": {}}
-    methods = {name: {**record["chosen"][name], "as_tuned": _as_tuned(request.train[name], record["chosen"][name]["settings"])}
-               for name in request.methods if name in record["chosen"]}
+    methods = {
+        name: {**record["chosen"][name], "as_tuned": _as_tuned(request.train[name], record["chosen"][name]["settings"])}
+        for name in request.methods
+        if name in record["chosen"]
+    }
     about = {**{key: record[key] for key in KEPT}, "budget": record["settings"]["budget"]}
     return {"world": read("tune")["world"], "tuning": about, "methods": methods}
 

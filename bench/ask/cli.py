@@ -38,7 +38,8 @@ def run_main(main: Callable[[], int]) -> None:
 
 
 def _leave_in_order() -> None:
-    """Lets the first process of a launch finish its sentence: the launcher ends all as soon as one has left with an error."""
+    """Lets the first process of a launch finish its sentence: the launcher ends all as soon as one has left with an
+    error."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if not is_main_process():
         time.sleep(GRACE)

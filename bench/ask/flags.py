@@ -1,6 +1,7 @@
 """The one parser of all commands.
 
-Every flag has a kind (htgrpo.base.values, bench.ask.kinds; by default one line of text); every mistake is one sentence that names its flag.
+Every flag has a kind (htgrpo.base.values, bench.ask.kinds; by default one line of text); every mistake is one sentence
+that names its flag.
 """
 
 import argparse
@@ -28,11 +29,16 @@ class Bound:
 
 
 class Parser(argparse.ArgumentParser):
-    """The parser of a command: raises UserError instead of leaving. type=KIND says what a flag takes (htgrpo.base.values)."""
+    """The parser of a command: raises UserError instead of leaving. type=KIND says what a flag takes
+    (htgrpo.base.values)."""
 
     def __init__(self, command: str, description: str | None):
-        super().__init__(prog=f"python -m bench.{command}", description=description, allow_abbrev=False,
-                         formatter_class=argparse.RawDescriptionHelpFormatter)
+        super().__init__(
+            prog=f"python -m bench.{command}",
+            description=description,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
 
     def add_argument(self, *names: str, **options: Any) -> argparse.Action:
         """As argparse's, with a kind for `type`, which every flag that takes a value has."""
@@ -44,7 +50,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args: list[str] | None = None, namespace: Any = None) -> argparse.Namespace:
         """As argparse's. Raises UserError, for a flag that there is not with the nearest one."""
         words = sys.argv[1:] if args is None else args
-        flags = words[:words.index("--")] if "--" in words else words
+        flags = words[: words.index("--")] if "--" in words else words
         for flag in (word.partition("=")[0] for word in flags if word[:2] == "--" and " " not in word):
             self._check_flag(flag)
         found, rest = self.parse_known_args(words, namespace)

@@ -1,4 +1,5 @@
-"""Kinds of values (htgrpo.base.values) that only command lines take: places, devices, addresses, seeds, budgets. Imports no torch."""
+"""Kinds of values (htgrpo.base.values) that only command lines take: places, devices, addresses, seeds, budgets.
+Imports no torch."""
 
 import os
 import re
@@ -42,8 +43,10 @@ class Folder:
         path = Path(place(value, name))
         with _asked(name, value):
             if self.holds and not any((path / one).is_file() for one in self.holds):
-                raise UserError(f"{name} is {shown(value)}, which holds no {' or '.join(self.holds)}: give the folder that "
-                                f"{self.made_by} wrote to")
+                raise UserError(
+                    f"{name} is {shown(value)}, which holds no {' or '.join(self.holds)}: give the folder that "
+                    f"{self.made_by} wrote to"
+                )
             if not path.is_dir():
                 what = "a file" if path.exists() else "not there"
                 raise UserError(f"{name} is {shown(value)}, which is {what}, so it is not a folder: give one")
@@ -104,7 +107,9 @@ class _asked:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            raise UserError(f"{self.name} is {shown(self.value)}, which cannot be looked at ({error.strerror})") from error
+            raise UserError(
+                f"{self.name} is {shown(self.value)}, which cannot be looked at ({error.strerror})"
+            ) from error
 
 
 def _check_writable(folder: Path, value: str, name: str) -> None:
@@ -113,7 +118,9 @@ def _check_writable(folder: Path, value: str, name: str) -> None:
     why = ""
     if not there.is_dir():
         why = "a part of the path is a file; choose another folder"
-    elif any(there.resolve().is_relative_to(system) for system in SYSTEM) and not there.resolve().is_relative_to("/dev/shm"):
+    elif any(there.resolve().is_relative_to(system) for system in SYSTEM) and not there.resolve().is_relative_to(
+        "/dev/shm"
+    ):
         why = "it is a place of the system; choose another folder"
     elif os.statvfs(there).f_flag & os.ST_RDONLY:
         why = "the file system is read-only; choose a writable folder"
@@ -132,7 +139,8 @@ def _around(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Device:
-    """Where networks run: one of `names`, and with numbered also cuda:N. A CUDA device that surely is not there is refused."""
+    """Where networks run: one of `names`, and with numbered also cuda:N. A CUDA device that surely is not there is
+    refused."""
 
     names: tuple[str, ...] = ("auto", "cpu", "cuda")
     numbered: bool = False
@@ -180,14 +188,19 @@ def seeds(value: str, name: str) -> list[int]:
         numbers = [Whole(0, SEED)(part, name) for part in parts]
     except UserError:
         numbers = []
-    if not numbers or max(len(numbers), 0 if "," in value else numbers[0]) > MOST_SEEDS or ("," not in value and numbers[0] < 1):
+    if (
+        not numbers
+        or max(len(numbers), 0 if "," in value else numbers[0]) > MOST_SEEDS
+        or ("," not in value and numbers[0] < 1)
+    ):
         raise refuse(name, value, accepted)
     return sorted(set(numbers)) if "," in value else list(range(numbers[0]))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """NAME:N, prompts of a benchmark, as (name, N); N at least `least`. bare: NAME alone is all of them, (name, None)."""
+    """NAME:N, prompts of a benchmark, as (name, N); N at least `least`. bare: NAME alone is all of them, (name,
+    None)."""
 
     least: int = 1
     bare: bool = False

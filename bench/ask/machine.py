@@ -13,9 +13,28 @@ from htgrpo.base.versions import installed
 if TYPE_CHECKING:
     from htgrpo.parallel.ranks import Ranks
 
-PACKAGES = ("htgrpo-bench", "torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "timm", "ftfy", "peft",
-            "diffusers", "accelerate", "safetensors", "lm_eval", "datasets", "numpy", "scipy", "pandas", "pillow", "matplotlib",
-            "statsmodels")
+PACKAGES = (
+    "htgrpo-bench",
+    "torch",
+    "torchvision",
+    "transformers",
+    "tokenizers",
+    "open_clip_torch",
+    "timm",
+    "ftfy",
+    "peft",
+    "diffusers",
+    "accelerate",
+    "safetensors",
+    "lm_eval",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "matplotlib",
+    "statsmodels",
+)
 
 
 def cores() -> int:
@@ -68,7 +87,8 @@ def processes(here: bool = False) -> int:
 
 @contextlib.contextmanager
 def launch(cpu: bool) -> "Iterator[Ranks]":
-    """The processes of this launch, which end the block together, with the same error if there is one. cpu: use no GPU."""
+    """The processes of this launch, which end the block together, with the same error if there is one. cpu: use no
+    GPU."""
     from htgrpo.parallel.ranks import ALONE, Ranks
 
     if processes() == 1:

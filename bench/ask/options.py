@@ -13,9 +13,9 @@ DEVICES = ("auto", "cpu", "cuda")
 class Options:
     """How a request is run; none of it changes a result.
 
-    jobs: worker processes, None = the default, 0 = none, all in this process, as always in an `accelerate launch`, whose
-    processes work together. in_process: bench.train, which never has workers. resume: insist on a training to go on with.
-    gpu: the card that costs are forecast for. servers: scorers on servers, NAME=URL each.
+    jobs: worker processes, None = the default, 0 = none, all in this process, as always in an `accelerate launch`,
+    whose processes work together. in_process: bench.train, which never has workers. resume: insist on a training to go
+    on with. gpu: the card that costs are forecast for. servers: scorers on servers, NAME=URL each.
     """
 
     stages: tuple[str, ...]
@@ -43,7 +43,9 @@ def check(options: Options) -> None:
     if options.jobs is not None and options.jobs < 0:
         raise UserError(f"--jobs is {options.jobs}, but it takes a whole number of at least 0 (0: no worker processes)")
     if options.jobs and machine.processes() > 1:
-        raise UserError(f"--jobs is {options.jobs}, but the processes of this launch do all work themselves: leave it out")
+        raise UserError(
+            f"--jobs is {options.jobs}, but the processes of this launch do all work themselves: leave it out"
+        )
     if options.report_to is not None:
         from importlib.util import find_spec
 

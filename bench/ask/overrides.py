@@ -25,8 +25,8 @@ SCORED = {f.name for f in dataclasses.fields(Setting)} - {f.name for f in datacl
 
 @dataclass
 class Overrides:
-    """What --set asked for: for all methods, for one method (settings and options alike), for one generation setting, for
-    text."""
+    """What --set asked for: for all methods, for one method (settings and options alike), for one generation setting,
+    for text."""
 
     common: dict[str, Any] = field(default_factory=dict)
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -35,8 +35,8 @@ class Overrides:
 
 
 def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -> Overrides:
-    """Reads KEY=VALUE, METHOD.KEY=VALUE, SETTING.KEY=VALUE and text.KEY=VALUE. Raises UserError for a form or a name that is
-    unknown; options of a method are checked later, when the method is loaded."""
+    """Reads KEY=VALUE, METHOD.KEY=VALUE, SETTING.KEY=VALUE and text.KEY=VALUE. Raises UserError for a form or a name
+    that is unknown; options of a method are checked later, when the method is loaded."""
     result = Overrides()
     for text in texts:
         key, equals, value = text.partition("=")
@@ -52,8 +52,10 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
             result.settings.setdefault(owner, {})[name] = value
         elif not owner and name in SCORED:
             why = f", for {NO_TRAINING}" if name in ("cache", *CACHE_FIELDS) else ""
-            raise UserError(f"--set {shown(text)} is a setting of pictures to be scored, not of training{why}: write it for one of "
-                            f"{', '.join(settings)}, such as {settings[0]}.{name}={value}")
+            raise UserError(
+                f"--set {shown(text)} is a setting of pictures to be scored, not of training{why}: write it for one of "
+                f"{', '.join(settings)}, such as {settings[0]}.{name}={value}"
+            )
         elif owner == TEXT:
             if name not in OPTIONS:
                 raise suggest(name, OPTIONS, "setting of text")
@@ -62,8 +64,13 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
             raise UserError(f"--set {shown(text)} names a setting with a flag of its own: use {FLAGS[name]}")
         elif not owner:
             if name not in FIELDS:
-                raise suggest(name, everything(settings), "setting", "--set", f"{', '.join(FIELDS)}, METHOD.OPTION, "
-                              f"{'.KEY, '.join([*settings, TEXT])}.KEY")
+                raise suggest(
+                    name,
+                    everything(settings),
+                    "setting",
+                    "--set",
+                    f"{', '.join(FIELDS)}, METHOD.OPTION, {'.KEY, '.join([*settings, TEXT])}.KEY",
+                )
             result.common[name] = value
         elif owner in methods:
             result.methods.setdefault(owner, {})[name] = value if name in FIELDS else literal(value)
@@ -75,8 +82,12 @@ def parse_overrides(texts: list[str], methods: list[str], settings: list[str]) -
 def everything(settings: list[str]) -> list[str]:
     """All keys that --set takes."""
     options = [f"{m}.{f.name}" for m in METHODS.names() for f in dataclasses.fields(METHODS.get(m))]
-    return [*FIELDS, *(f"{one}.{f.name}" for one in settings for f in dataclasses.fields(Setting)), *options,
-            *(f"{TEXT}.{name}" for name in OPTIONS)]
+    return [
+        *FIELDS,
+        *(f"{one}.{f.name}" for one in settings for f in dataclasses.fields(Setting)),
+        *options,
+        *(f"{TEXT}.{name}" for name in OPTIONS),
+    ]
 
 
 def literal(text: str) -> Any:

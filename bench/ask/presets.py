@@ -1,4 +1,5 @@
-"""The presets: what `--preset quick|full|paper` stands for on each backbone, as data in bench/ask/presets/*.json. Imports no torch."""
+"""The presets: what `--preset quick|full|paper` stands for on each backbone, as data in bench/ask/presets/*.json.
+Imports no torch."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -25,8 +26,8 @@ CACHE_FIELDS = tuple(f.name for f in fields(CacheConfig))
 class Setting:
     """How pictures to be scored are made. seed: of the noise, which all policies share. samples: pictures per prompt.
     resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. dtype "auto": bfloat16 where the hardware
-    multiplies it. pads: as in TrainConfig. cache "ml": Lumina-DiMOO's ML-Cache, quicker and approximate, with cache_ratio,
-    warmup_ratio and refresh_interval as in htgrpo.policies.cache_config."""
+    multiplies it. pads: as in TrainConfig. cache "ml": Lumina-DiMOO's ML-Cache, quicker and approximate, with
+    cache_ratio, warmup_ratio and refresh_interval as in htgrpo.policies.cache_config."""
 
     sampler: Sampler
     steps: Steps
@@ -72,12 +73,16 @@ def read(name: str) -> dict[str, Any]:
 def preset(name: str, backbone: str, random_weights: bool = False) -> dict[str, Any]:
     """A preset: methods, seeds, budget, benchmarks, curve, train (for all methods), settings (of generation).
 
-    It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json says, for all
-    presets and for this one, replaces what that says, and for `random_weights`, which no published scorer is worth running on, what
-    it says for those. Raises UserError where the preset is not made for the backbone.
+    It is read from NAME_BACKBONE.json, which extends another preset, or from NAME.json; what backbone_BACKBONE.json
+    says, for all presets and for this one, replaces what that says, and for `random_weights`, which no published scorer
+    is worth running on, what it says for those. Raises UserError where the preset is not made for the backbone.
     """
     found = _preset(name, backbone)
-    own = read(f"backbone_{backbone}").get("random_weights", {}) if random_weights and _is_there(f"backbone_{backbone}") else {}
+    own = (
+        read(f"backbone_{backbone}").get("random_weights", {})
+        if random_weights and _is_there(f"backbone_{backbone}")
+        else {}
+    )
     return {**found, **own, "train": {**found["train"], **own.get("train", {})}}
 
 
@@ -88,8 +93,10 @@ def _preset(name: str, backbone: str) -> dict[str, Any]:
         return {**base, **data, "train": {**base["train"], **data["train"]}}
     if not _is_there(name):
         made = [other for other in BACKBONES.names() if _is_there(f"{name}_{other}")]
-        raise UserError(f"--preset {name} is not made for the backbone {backbone!r}: give --backbone {' or '.join(made)}, or take "
-                        "another preset")
+        raise UserError(
+            f"--preset {name} is not made for the backbone {backbone!r}: give --backbone {' or '.join(made)}, or take "
+            "another preset"
+        )
     own = read(f"backbone_{backbone}") if _is_there(f"backbone_{backbone}") else {}
     return {**read(name), **own.get("all", {}), **own.get(name, {})}
 
@@ -99,18 +106,20 @@ def _is_there(name: str) -> bool:
 
 
 def tuned(method: str, backbone: str) -> dict[str, Any]:
-    """Training settings and options of `method` found by tuning on the validation prompts with `backbone`; empty if nobody did."""
+    """Training settings and options of `method` found by tuning on the validation prompts with `backbone`; empty if
+    nobody did."""
     return read("methods").get(backbone, {}).get(method, {})
 
 
 def tuning_record() -> dict[str, Any] | None:
-    """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever written."""
+    """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever
+    written."""
     return read("tuning") if _is_there("tuning") else None
 
 
 def write_tuned(record: dict[str, Any]) -> list[Path]:
-    """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that were not tuned
-    this time keep theirs."""
+    """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that
+    were not tuned this time keep theirs."""
     folder = Path(str(resources.files("bench.ask") / "presets"))
     settings, old = read("methods"), tuning_record() or {}
     chosen = {method: one["settings"] for method, one in record["chosen"].items()}

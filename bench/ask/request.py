@@ -1,4 +1,5 @@
-"""What a command was asked to do, with every default filled in. Torch-free: an unchanged run is recognised without it."""
+"""What a command was asked to do, with every default filled in. Torch-free: an unchanged run is recognised without
+it."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
@@ -15,15 +16,16 @@ SPLITS = ("heldout", "validation")
 
 @dataclass(frozen=True)
 class Request:
-    """A run. methods x seeds are trained from `policy` and scored on `benchmarks` under `settings`, beside `checkpoints`.
+    """A run. methods x seeds are trained from `policy` and scored on `benchmarks` under `settings`, beside
+    `checkpoints`.
 
-    policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: commit of a hub id, "" elsewhere; policy_sha256:
-    of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method, without the seed.
-    checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are. limit, subset, split: which
-    prompts. budget: the views of the run with commas between, the main one first (budgets.parse_views). claim: the one comparison
-    named beforehand, {"benchmark", "setting", "milestone"}, None while nobody has. train_prompts: prompts.TrainPrompts. curve:
-    prompts of the first benchmark on which saved checkpoints are scored, 0 for none. text: how policies are asked for text, as
-    text.settings.TextSettings.
+    policy: "embedded", an absolute folder or a hub id, of `backbone`; revision: commit of a hub id, "" elsewhere;
+    policy_sha256: of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method,
+    without the seed. checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are.
+    limit, subset, split: which prompts. budget: the views of the run with commas between, the main one first
+    (budgets.parse_views). claim: the one comparison named beforehand, {"benchmark", "setting", "milestone"}, None while
+    nobody has. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints
+    are scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
     preset: str
@@ -58,11 +60,18 @@ class Request:
     @staticmethod
     def read(config: dict[str, Any], where: str) -> "Request":
         """The request recorded in a run's config.json. Raises UserError when that is not a whole one."""
-        missing = [f.name for f in fields(Request)
-                   if f.name not in config and f.default_factory is MISSING and f.default is MISSING]
+        missing = [
+            f.name
+            for f in fields(Request)
+            if f.name not in config and f.default_factory is MISSING and f.default is MISSING
+        ]
         if missing:
-            raise UserError(f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder")
-        told = object_fault(config, {k: v for k, v in get_type_hints(Request).items() if k in config}, {}) or _train_fault(config)
+            raise UserError(
+                f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder"
+            )
+        told = object_fault(
+            config, {k: v for k, v in get_type_hints(Request).items() if k in config}, {}
+        ) or _train_fault(config)
         if told:
             raise UserError(f"{where} is damaged or was edited ({told}): restore it, or start again with --overwrite")
         return Request(**{f.name: config[f.name] for f in fields(Request) if f.name in config})
@@ -79,5 +88,3 @@ def _train_fault(config: dict[str, Any]) -> str:
         if told or strange:
             return told or f"train.{method}.{strange[0]} is no setting"
     return ""
-
-

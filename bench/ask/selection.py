@@ -1,4 +1,5 @@
-"""Which prompts of a benchmark are used: all, the first N, or a drawn subset; always spread evenly over the categories."""
+"""Which prompts of a benchmark are used: all, the first N, or a drawn subset; always spread evenly over the
+categories."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PictureSet:
-    """The prompts that pictures are made for, which several benchmarks may judge. name: of their folder; noise: keys their noise;
-    sha256: of the prompts."""
+    """The prompts that pictures are made for, which several benchmarks may judge. name: of their folder; noise: keys
+    their noise; sha256: of the prompts."""
 
     name: str
     noise: str
@@ -24,8 +25,8 @@ class PictureSet:
 
 @dataclass(frozen=True)
 class Selection:
-    """The prompts of one benchmark in the benchmark's order, the hash that identifies them, and the pictures it judges. whole: how
-    many prompts the benchmark has."""
+    """The prompts of one benchmark in the benchmark's order, the hash that identifies them, and the pictures it judges.
+    whole: how many prompts the benchmark has."""
 
     benchmark: str
     prompts: tuple[Prompt, ...]
@@ -40,19 +41,28 @@ def stand_ins(benchmark: "Assessment") -> list[Prompt]:
     return [Prompt(str(number), "", category, {}) for number in range(benchmark.published)]
 
 
-def select_all(benchmarks: "dict[str, Assessment]", split: str, limit: int | None, subset: dict[str, int],
-               absent: list[str] | None = None) -> dict[str, Selection]:
-    """The selection of every benchmark. Those that share pictures share the prompts that are selected; each judges the ones it has.
+def select_all(
+    benchmarks: "dict[str, Assessment]",
+    split: str,
+    limit: int | None,
+    subset: dict[str, int],
+    absent: list[str] | None = None,
+) -> dict[str, Selection]:
+    """The selection of every benchmark. Those that share pictures share the prompts that are selected; each judges the
+    ones it has.
 
-    subset: prompts by benchmark. absent: takes the sentences about prompts that are not on this machine, in whose place stand_ins
-    are then selected. Raises UserError where benchmarks that share pictures ask for different subsets, or prompts are absent.
+    subset: prompts by benchmark. absent: takes the sentences about prompts that are not on this machine, in whose place
+    stand_ins are then selected. Raises UserError where benchmarks that share pictures ask for different subsets, or
+    prompts are absent.
     """
     asked: dict[str, int] = {}
     for name, count in subset.items():
         pictures = benchmarks[name].picture_set if name in benchmarks else name
         if asked.setdefault(pictures, count) != count:
-            raise UserError(f"--subset {name}:{count} and another --subset disagree about the {pictures} pictures, which both "
-                            "judge: give the same number for both")
+            raise UserError(
+                f"--subset {name}:{count} and another --subset disagree about the {pictures} pictures, which both "
+                "judge: give the same number for both"
+            )
     found = {}
     for name, one in benchmarks.items():
         try:
@@ -66,8 +76,9 @@ def select_all(benchmarks: "dict[str, Assessment]", split: str, limit: int | Non
     return found
 
 
-def _selected(name: str, benchmark: "Assessment", drawn: list[Prompt], own: list[Prompt], limit: int | None,
-              subset: int | None) -> Selection:
+def _selected(
+    name: str, benchmark: "Assessment", drawn: list[Prompt], own: list[Prompt], limit: int | None, subset: int | None
+) -> Selection:
     pictures, whole = benchmark.picture_set, len(own)
     drawn = select(pictures, drawn, limit, subset)
     ids = {prompt.id for prompt in drawn}
@@ -77,7 +88,8 @@ def _selected(name: str, benchmark: "Assessment", drawn: list[Prompt], own: list
 
 
 def select(benchmark: str, prompts: list[Prompt], limit: int | None, subset: int | None) -> list[Prompt]:
-    """The first `limit` prompts, or `subset` drawn by the hash of their ids (so nobody picked them), categories taking turns.
+    """The first `limit` prompts, or `subset` drawn by the hash of their ids (so nobody picked them), categories taking
+    turns.
 
     Raises UserError when there are fewer prompts than a subset asks for; a limit beyond the end keeps all.
     """
@@ -99,6 +111,8 @@ def _spread(candidates: list[Prompt], order: list[Prompt], count: int) -> list[P
     queues: dict[str, list[Prompt]] = {prompt.category: [] for prompt in order}
     for prompt in candidates:
         queues[prompt.category].append(prompt)
-    turns = [prompt for turn in range(len(candidates)) for queue in queues.values() for prompt in queue[turn : turn + 1]]
+    turns = [
+        prompt for turn in range(len(candidates)) for queue in queues.values() for prompt in queue[turn : turn + 1]
+    ]
     kept = {prompt.id for prompt in turns[:count]}
     return [prompt for prompt in order if prompt.id in kept]

@@ -18,9 +18,9 @@ SIZES = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "embedding_size")
 
 @dataclass(frozen=True)
 class Weights:
-    """A policy. source: "embedded", an absolute path or a hub id; iteration, forwards: of its training, None where unknown;
-    backbone: its registered name, or what an embedded-format folder calls it; revision: commit of a hub snapshot, "" elsewhere;
-    resolution: size of its pictures where its folder says so, else ""."""
+    """A policy. source: "embedded", an absolute path or a hub id; iteration, forwards: of its training, None where
+    unknown; backbone: its registered name, or what an embedded-format folder calls it; revision: commit of a hub
+    snapshot, "" elsewhere; resolution: size of its pictures where its folder says so, else ""."""
 
     source: str
     sha256: str
@@ -49,11 +49,11 @@ def folder_of(source: str, revision: str | None = None) -> Path:
 
 
 def inspect(source: str, backbone: str | None = None, revision: str | None = None) -> Weights:
-    """What lies at `source`. backbone: needed where the folder does not say it; with "embedded" it means that backbone's published
-    weights. Nothing is downloaded.
+    """What lies at `source`. backbone: needed where the folder does not say it; with "embedded" it means that
+    backbone's published weights. Nothing is downloaded.
 
-    Raises NotHere for a hub id that is not in the cache, and UserError unless it is a whole policy (the weights' headers and
-    lengths fit; contents are hashed, except in the hub's cache, where large files are named by their hash).
+    Raises NotHere for a hub id that is not in the cache, and UserError unless it is a whole policy (the weights'
+    headers and lengths fit; contents are hashed, except in the hub's cache, where large files are named by their hash).
     """
     if source == EMBEDDED and backbone not in (None, EMBEDDED):
         source = BACKBONES.get(backbone).hub
@@ -70,12 +70,14 @@ def inspect(source: str, backbone: str | None = None, revision: str | None = Non
     name = model.backbone_or(backbone)
     iteration, forwards = _progress(model.path)
     resolution = str(model.sidecar.get("resolution", ""))
-    return Weights(model.name, model.sha256, model.random_weights, iteration, forwards, name, model.revision, resolution)
+    return Weights(
+        model.name, model.sha256, model.random_weights, iteration, forwards, name, model.revision, resolution
+    )
 
 
 def check_same_shape(source: str, policy: str, revision: str | None = None) -> None:
-    """Raises UserError when the network at `source` has another shape than the one at `policy` (a hub id: at `revision`), which it
-    is compared with."""
+    """Raises UserError when the network at `source` has another shape than the one at `policy` (a hub id: at
+    `revision`), which it is compared with."""
     ours, theirs = _shape(open_model(source, download=False)), _shape(open_model(policy, revision, download=False))
     for key in (key for key in ours if key in theirs):
         if ours[key] != theirs[key]:
@@ -90,7 +92,9 @@ def _shape(model: ModelFolder) -> dict[str, Any]:
     if model.kind == ADAPTER:
         return _shape(model.open_base(download=False))
     if model.kind == EMBEDDED:
-        size, record = (value if isinstance(value, dict) else {} for value in (model.config["size"], model.config["backbone"]))
+        size, record = (
+            value if isinstance(value, dict) else {} for value in (model.config["size"], model.config["backbone"])
+        )
         return {**size, **record}
     named = {"name": model.backbone} if model.backbone else {}
     return {key: model.config[key] for key in SIZES if model.config.get(key) is not None} | named

@@ -1,5 +1,5 @@
-"""What a benchmark is: prompts, and a judgement of what a policy makes of each. Most judge pictures (Benchmark), some ask the
-policy itself (Examination)."""
+"""What a benchmark is: prompts, and a judgement of what a policy makes of each. Most judge pictures (Benchmark), some
+ask the policy itself (Examination)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ MAIN = "main"
 
 
 class Assessment(ABC):
-    """What all benchmarks have. A subclass of Benchmark or of Examination sets the class variables and registers itself under the
-    entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by one in place of the score, with their
-    titles.
+    """What all benchmarks have. A subclass of Benchmark or of Examination sets the class variables and registers itself
+    under the entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by one in place of
+    the score, with their titles.
     """
 
     name: ClassVar[str]
@@ -53,8 +53,10 @@ class Assessment(ABC):
     @classmethod
     def on(cls, other: str) -> "Assessment":
         """The benchmark NAME@other. Raises UserError where there is none."""
-        raise UserError(f"benchmark '{cls.name}@{other}': {cls.name} has a rule of its own, which fits its own prompts only; "
-                        "scorers such as imagereward or hpsv3 can be put on the pictures of another benchmark")
+        raise UserError(
+            f"benchmark '{cls.name}@{other}': {cls.name} has a rule of its own, which fits its own prompts only; "
+            "scorers such as imagereward or hpsv3 can be put on the pictures of another benchmark"
+        )
 
     @property
     def picture_set(self) -> str:
@@ -71,7 +73,8 @@ class Assessment(ABC):
 
     @abstractmethod
     def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
-        """What it is evaluated under in a run: values by the name of the setting. Raises UserError for what cannot be."""
+        """What it is evaluated under in a run: values by the name of the setting. Raises UserError for what cannot
+        be."""
 
     @abstractmethod
     def scorer_identity(self) -> dict[str, Any]:
@@ -85,9 +88,9 @@ class Assessment(ABC):
 class Benchmark(Assessment):
     """A benchmark of pictures.
 
-    pictures: the name of its picture set; benchmarks that name the same one judge the same pictures, which are then made once.
-    Left empty it is the benchmark's own name. noise: what keys the noise that those pictures are made from, by default the same
-    name.
+    pictures: the name of its picture set; benchmarks that name the same one judge the same pictures, which are then
+    made once. Left empty it is the benchmark's own name. noise: what keys the noise that those pictures are made from,
+    by default the same name.
     """
 
     pictures: str = ""
@@ -104,8 +107,9 @@ class Benchmark(Assessment):
 
     @abstractmethod
     def judge(self, pictures: "Sequence[Image.Image]", prompts: Sequence[Prompt]) -> list[dict]:
-        """Judges pictures of any size and mode, one per prompt -> n records {"score": float, "evidence": dict}, or {"error": a
-        sentence} where this one cannot be judged. A picture's record does not depend on the rest of the batch.
+        """Judges pictures of any size and mode, one per prompt -> n records {"score": float, "evidence": dict}, or
+        {"error": a sentence} where this one cannot be judged. A picture's record does not depend on the rest of the
+        batch.
         """
 
     def trust(self) -> None:  # noqa: B027 (what needs no loading has nothing to do here)
@@ -128,7 +132,8 @@ class Benchmark(Assessment):
 
 
 class Examination(Assessment):
-    """A benchmark that asks the policy itself: no pictures are made. It has one setting, under the name of `main_of`."""
+    """A benchmark that asks the policy itself: no pictures are made. It has one setting, under the name of
+    `main_of`."""
 
     of_policy = True
 
@@ -138,15 +143,22 @@ class Examination(Assessment):
         return MAIN if MAIN in request.settings else next(iter(request.settings))
 
     @abstractmethod
-    def examine(self, policy: "Policy", evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],
-                ranks: "Ranks") -> list[dict]:
-        """Asks `policy` -> {"score": float, "evidence": dict} of every prompt of `evaluation`, in their order, on every rank.
+    def examine(
+        self,
+        policy: "Policy",
+        evaluation: "Evaluation",
+        folder: Path,
+        on_progress: Callable[[float], None],
+        ranks: "Ranks",
+    ) -> list[dict]:
+        """Asks `policy` -> {"score": float, "evidence": dict} of every prompt of `evaluation`, in their order, on every
+        rank.
 
-        folder: where the first rank leaves what `kept` reads. on_progress gets the part done, 0..1. Raises UserError for what
-        cannot be asked of this policy.
+        folder: where the first rank leaves what `kept` reads. on_progress gets the part done, 0..1. Raises UserError
+        for what cannot be asked of this policy.
         """
 
     @abstractmethod
     def kept(self, folder: Path, prompts: Sequence[Prompt]) -> tuple[str, list[dict]]:
-        """(sha256 of the weights, what `examine` gave for `prompts`) by what it has left in `folder`, without a policy. Raises
-        UserError where that is damaged or of other prompts."""
+        """(sha256 of the weights, what `examine` gave for `prompts`) by what it has left in `folder`, without a policy.
+        Raises UserError where that is damaged or of other prompts."""

@@ -1,9 +1,9 @@
-"""DPG-Bench (github TencentQQGYLab/ELLA @ 3c228f1dc6c4, dpg_bench/; arXiv 2403.05135): its prompts, its question graph and its
-rules.
+"""DPG-Bench (github TencentQQGYLab/ELLA @ 3c228f1dc6c4, dpg_bench/; arXiv 2403.05135): its prompts, its question graph
+and its rules.
 
-A vision-language model answers the questions (mPLUG in the published scores); here that is anything called as `Answer`. The rules
-are dpg_rule.py. Two benchmarks: DPG reproduces the published loader, which loses the table's first row and so one prompt; DPGFixed
-does not.
+A vision-language model answers the questions (mPLUG in the published scores); here that is anything called as `Answer`.
+The rules are dpg_rule.py. Two benchmarks: DPG reproduces the published loader, which loses the table's first row and so
+one prompt; DPGFixed does not.
 """
 
 import csv
@@ -56,8 +56,8 @@ class ScorerAnswers:
 class DPG(Benchmark):
     """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
 
-    answer, identity: what answers the questions, and its {"name", "version", "weights_revision"}; by default mPLUG, started when
-    the first picture is judged.
+    answer, identity: what answers the questions, and its {"name", "version", "weights_revision"}; by default mPLUG,
+    started when the first picture is judged.
     """
 
     name, title, world, version = "dpg", "DPG-Bench", "natural", "1"
@@ -68,8 +68,10 @@ class DPG(Benchmark):
 
     def __init__(self, answer: Answer | None = None, identity: dict[str, Any] | None = None, device: str | None = None):
         if (answer is None) != (identity is None):
-            raise UserError("DPG-Bench got only one of `answer` and `identity`: give what answers the questions and what it is, or "
-                            "neither")
+            raise UserError(
+                "DPG-Bench got only one of `answer` and `identity`: give what answers the questions and what it is, or "
+                "neither"
+            )
         self._answer, self._identity, self.device, self._opened = answer, identity, device, None
 
     @cached_property
@@ -83,27 +85,31 @@ class DPG(Benchmark):
 
     @cached_property
     def left_out(self) -> frozenset[str]:
-        """Prompts that the published loader cannot score, whatever the answers: after it lost a row, a question's first parent is
-        missing, or no question is left. Empty in `fixed` mode."""
+        """Prompts that the published loader cannot score, whatever the answers: after it lost a row, a question's first
+        parent is missing, or no question is left. Empty in `fixed` mode."""
         if self.mode != "upstream":
             return frozenset()
         lost = {item for item, questions in self._table.items() if never_scored(questions)}
         return frozenset(lost | {line["id"] for line in _texts() if line["id"] not in self._table})
 
     def prompts(self, split: str) -> list[Prompt]:
-        """The published prompts with their questions, in upstream's order of files. Raises UserError without the assets."""
+        """The published prompts with their questions, in upstream's order of files. Raises UserError without the
+        assets."""
         only_split(self.name, split)
         prompts = []
         for line in _texts():
             if line["id"] in self.left_out:
                 continue
             if line["id"] not in self._items:
-                raise UserError(f"the DPG-Bench table has no question about {line['id']!r}: take upstream's whole dpg_bench.csv")
+                raise UserError(
+                    f"the DPG-Bench table has no question about {line['id']!r}: take upstream's whole dpg_bench.csv"
+                )
             prompts.append(Prompt(line["id"], line["prompt"], "dense", {"questions": as_spec(self._items[line["id"]])}))
         return prompts
 
     def drawn(self, split: str) -> list[Prompt]:
-        """All published prompts, without their questions: a picture is made for each, whatever the loader leaves out."""
+        """All published prompts, without their questions: a picture is made for each, whatever the loader leaves
+        out."""
         only_split(self.name, split)
         return [Prompt(line["id"], line["prompt"], "dense", {}) for line in _texts()]
 
@@ -136,14 +142,18 @@ class DPG(Benchmark):
             self._answer = self._opened = None
 
     def scorer_identity(self) -> dict:
-        """Beside the common keys "mode", "questions" (the table's digest) and "left_out". Raises UserError where weights are
-        missing."""
+        """Beside the common keys "mode", "questions" (the table's digest) and "left_out". Raises UserError where
+        weights are missing."""
         if self._identity is None:
             from bench.scorers.opening import identity_of
 
             self._identity = identity_of(JUDGE)
-        return {**self._identity, "mode": self.mode, "questions": assets.named("dpg_questions").digest,
-                "left_out": sorted(self.left_out)}
+        return {
+            **self._identity,
+            "mode": self.mode,
+            "questions": assets.named("dpg_questions").digest,
+            "left_out": sorted(self.left_out),
+        }
 
 
 class DPGFixed(DPG):
@@ -166,7 +176,8 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def never_scored(questions: Sequence[Question]) -> bool:
-    """Whether the published evaluation fails for an item whatever the answers: some question's first parent is not in it."""
+    """Whether the published evaluation fails for an item whatever the answers: some question's first parent is not in
+    it."""
     known = {question.id for question in questions}
     return any(question.parents and question.parents[0] not in known for question in questions)
 
@@ -182,13 +193,21 @@ def questions_of(spec: dict) -> list[Question]:
 
 
 def record(questions: Sequence[Question], answers: Sequence[str], mode: str) -> dict:
-    """One image's record: its score after zeroing, and for every question the answer's score before and after zeroing. Raises
-    dpg_rule.MissingParent where the published evaluation fails."""
+    """One image's record: its score after zeroing, and for every question the answer's score before and after zeroing.
+    Raises dpg_rule.MissingParent where the published evaluation fails."""
     raw = {question.id: answer_score(answer) for question, answer in zip(questions, answers, strict=True)}
     zeroed = zero_dependents(questions, raw)
-    seen = [{"id": q.id, "category": q.category, "detailed": q.detailed, "text": answer, "answer": int(raw[q.id]),
-             "score": zeroed[q.id]}
-            for q, answer in zip(questions, answers)]
+    seen = [
+        {
+            "id": q.id,
+            "category": q.category,
+            "detailed": q.detailed,
+            "text": answer,
+            "answer": int(raw[q.id]),
+            "score": zeroed[q.id],
+        }
+        for q, answer in zip(questions, answers)
+    ]
     return {"score": crop_score(questions, raw), "evidence": {"mode": mode, "questions": seen}}
 
 
@@ -198,13 +217,17 @@ def item_of(path: Path) -> str:
 
 
 def split_grid(picture: Image.Image, resolution: int | None = None, count: int = 4) -> list[Image.Image]:
-    """The first `count` images of a 2 x 2 grid, row by row. resolution: side of one image, by default half the grid's width.
+    """The first `count` images of a 2 x 2 grid, row by row. resolution: side of one image, by default half the grid's
+    width.
 
-    Raises UserError unless the picture is exactly two images wide and high: upstream cuts any picture, black beyond its edge.
+    Raises UserError unless the picture is exactly two images wide and high: upstream cuts any picture, black beyond its
+    edge.
     """
     resolution = picture.width // 2 if resolution is None else resolution
     if picture.size != (2 * resolution, 2 * resolution):
-        raise UserError(f"a DPG-Bench grid of {resolution} px images measures {2 * resolution} x {2 * resolution}, but this "
-                        f"picture is "
-                        f"{picture.width} x {picture.height}: give the size of one image, or single images")
+        raise UserError(
+            f"a DPG-Bench grid of {resolution} px images measures {2 * resolution} x {2 * resolution}, but this "
+            f"picture is "
+            f"{picture.width} x {picture.height}: give the size of one image, or single images"
+        )
     return [picture.crop(box) for box in crop_boxes(resolution, count)]

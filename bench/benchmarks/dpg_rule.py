@@ -52,9 +52,9 @@ def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Q
     """Questions by item, in table order, from rows with the columns of dpg_bench.csv (item_id, proposition_id,
     dependency, tuple, question_natural_language).
 
-    In `upstream` mode the first row is lost, as in the published loader. In `fixed` mode every parent must exist. Where an item
-    repeats a proposition, the later row stands in the earlier one's place, as in the published loader.
-    Raises UserError for a missing column, a malformed number, an unknown mode, or (fixed) a missing parent.
+    In `upstream` mode the first row is lost, as in the published loader. In `fixed` mode every parent must exist. Where
+    an item repeats a proposition, the later row stands in the earlier one's place, as in the published loader. Raises
+    UserError for a missing column, a malformed number, an unknown mode, or (fixed) a missing parent.
     """
     _check_mode(mode)
     items: dict[str, dict[int, Question]] = {}
@@ -156,8 +156,8 @@ def benchmark_score(items: Mapping[str, Item], mode: str) -> tuple[float, list[s
 def category_report(
     items: Mapping[str, Item], mode: str, level: Callable[[Question], str] = lambda question: question.category
 ) -> dict[str, float]:
-    """Per category (L1; pass `lambda q: q.detailed` for L2) 100 x the mean over all its questions, pooled over items.
-    """
+    """Per category (L1; pass `lambda q: q.detailed` for L2) 100 x the mean over all its questions, pooled over
+    items."""
     scores, _ = _scored(items, mode)
     pooled: dict[str, list[float]] = {}
     for name in scores:

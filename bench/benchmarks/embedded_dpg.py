@@ -19,7 +19,7 @@ from htgrpo.world.vocabulary import shape_of
 
 
 def answer(check: dict, found: Sequence[Detection]) -> str:
-    """"yes" or "no" to one machine-readable question about the objects found, best first.
+    """ "yes" or "no" to one machine-readable question about the objects found, best first.
 
     A shape, fill or colour is there when any object shows it; a relation is asked of the best object of each shape,
     under GenEval's position rule. Raises UserError for an unknown kind of question.
@@ -50,8 +50,8 @@ def questions_of(spec: dict) -> list[Question]:
 
 
 class EmbeddedDPG(Benchmark):
-    """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
-    """
+    """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the
+    mean."""
 
     name, title, world, version = "embedded_dpg", "DPG-Bench (embedded world)", "embedded", "1"
     noise = "dpg"

@@ -1,8 +1,8 @@
 """GenEval in the embedded world: its categories, wording and decision rule, on the findings of the exact detector.
 
-Pictures of any size are judged: the detector resizes those of another size than the world's by area (htgrpo/world/detector.py), and
-each verdict's evidence then says so. A policy that has never seen this world is judged like any other; its score says how well it
-draws this world's shapes, and is no score of GenEval itself.
+Pictures of any size are judged: the detector resizes those of another size than the world's by area
+(htgrpo/world/detector.py), and each verdict's evidence then says so. A policy that has never seen this world is judged
+like any other; its score says how well it draws this world's shapes, and is no score of GenEval itself.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,8 @@ DETECTOR = {"name": "embedded detector", "version": "1", "weights_revision": Non
 
 
 def resized(picture: Image.Image) -> dict:
-    """What a verdict's evidence says about the size: {"resized_from", "resized_to"} ([H, W] each) for pictures the detector had to
-    resize; boxes are in pixels of the latter."""
+    """What a verdict's evidence says about the size: {"resized_from", "resized_to"} ([H, W] each) for pictures the
+    detector had to resize; boxes are in pixels of the latter."""
     width, height = picture.size
     return {} if (width, height) == (IMAGE, IMAGE) else {"resized_from": [height, width], "resized_to": [IMAGE, IMAGE]}
 

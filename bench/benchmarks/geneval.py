@@ -1,7 +1,8 @@
-"""GenEval (github djghosh13/geneval @ af4902f24d3c; arXiv 2310.11513): its 553 prompts, detector and rule, without MMDetection.
+"""GenEval (github djghosh13/geneval @ af4902f24d3c; arXiv 2310.11513): its 553 prompts, detector and rule, without
+MMDetection.
 
-With GenEval's own detector the scores are the benchmark's; with the hub's weights of the same network they are near but not
-comparable, and the title says so. The rule is geneval_rule.py, what looks at pictures bench/scorers/geneval/.
+With GenEval's own detector the scores are the benchmark's; with the hub's weights of the same network they are near but
+not comparable, and the title says so. The rule is geneval_rule.py, what looks at pictures bench/scorers/geneval/.
 """
 
 import json
@@ -30,7 +31,8 @@ SPLIT = "heldout"
 
 
 def official_prompts() -> list[Prompt]:
-    """The 553 prompts in upstream's order; an id is upstream's folder name, 00000 to 00552. Raises UserError without the asset."""
+    """The 553 prompts in upstream's order; an id is upstream's folder name, 00000 to 00552. Raises UserError without
+    the asset."""
     lines = read_jsonl(assets.asset("geneval_metadata"))
     return [Prompt(f"{index:05d}", line["prompt"], line["tag"], line) for index, line in enumerate(lines)]
 
@@ -38,7 +40,9 @@ def official_prompts() -> list[Prompt]:
 def only_split(name: str, split: str) -> None:
     """Raises UserError for any split but the published test prompts."""
     if split != SPLIT:
-        raise UserError(f"{name} has no {split!r} prompts: its published prompts are all for testing, as the split {SPLIT!r}")
+        raise UserError(
+            f"{name} has no {split!r} prompts: its published prompts are all for testing, as the split {SPLIT!r}"
+        )
 
 
 class GenEval(Benchmark):
@@ -51,8 +55,13 @@ class GenEval(Benchmark):
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
     published_samples = 4
 
-    def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, weights: Path | None = None,
-                 device: str | None = None):
+    def __init__(
+        self,
+        detector: "Detector | None" = None,
+        colours: "Colours | None" = None,
+        weights: Path | None = None,
+        device: str | None = None,
+    ):
         self._detector, self._colours, self._weights, self.device = detector, colours, weights, device
         self._identity: dict[str, Any] | None = None
 
@@ -84,8 +93,10 @@ class GenEval(Benchmark):
         from bench.scorers.geneval.self_test import self_test
 
         if failures := self_test(*self._scorers()):
-            raise UserError(f"GenEval's detector is not to be trusted: {'; '.join(failures)}; its weights or its configuration are "
-                            "not the published ones")
+            raise UserError(
+                f"GenEval's detector is not to be trusted: {'; '.join(failures)}; its weights or its configuration are "
+                "not the published ones"
+            )
 
     def close(self) -> None:
         self._detector = self._colours = None
@@ -101,15 +112,21 @@ class GenEval(Benchmark):
         return {"score": float(verdict.correct), "evidence": evidence(verdict, prompt.spec) | {"colours": asked}}
 
     def scorer_identity(self) -> dict:
-        """Beside the common keys "detector", "detector_revision", "official", "colours", "colours_revision", "colours_dtype".
-        Raises UserError where weights are missing."""
+        """Beside the common keys "detector", "detector_revision", "official", "colours", "colours_revision",
+        "colours_dtype". Raises UserError where weights are missing."""
         if self._identity is None:
             parts = self._given_identity() if self._detector and self._colours else self._located_identity()
             from bench.scorers.geneval.detector import LIBRARIES
 
             revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-            self._identity = {"name": "geneval", "version": self.version, "weights_revision": revision, "dtype": "float32",
-                              "libraries": libraries(LIBRARIES), **parts}
+            self._identity = {
+                "name": "geneval",
+                "version": self.version,
+                "weights_revision": revision,
+                "dtype": "float32",
+                "libraries": libraries(LIBRARIES),
+                **parts,
+            }
         return dict(self._identity)
 
     def _given_identity(self) -> dict:
@@ -135,18 +152,26 @@ class GenEval(Benchmark):
 
 
 def evidence(verdict: Verdict, spec: dict) -> dict:
-    """What a verdict saw, in the fields of upstream's result lines: "reason", "metadata" and "details" (both JSON texts)."""
+    """What a verdict saw, in the fields of upstream's result lines: "reason", "metadata" and "details" (both JSON
+    texts)."""
     return {"reason": verdict.reason, "metadata": json.dumps(spec), "details": json.dumps(verdict.evidence["boxes"])}
 
 
 def result_lines(verdicts: Sequence[dict]) -> str:
-    """Upstream's results file, for its summary_scores.py, from the records of a verdict file; those without a score are left
-    out."""
+    """Upstream's results file, for its summary_scores.py, from the records of a verdict file; those without a score are
+    left out."""
     lines = []
     for record in verdicts:
         if record["score"] is None:
             continue
         seen = record["evidence"]
-        lines.append({"filename": record["image"], "tag": record["category"], "prompt": record["prompt"],
-                      "correct": bool(record["score"]), **{key: seen[key] for key in ("reason", "metadata", "details")}})
+        lines.append(
+            {
+                "filename": record["image"],
+                "tag": record["category"],
+                "prompt": record["prompt"],
+                "correct": bool(record["score"]),
+                **{key: seen[key] for key in ("reason", "metadata", "details")},
+            }
+        )
     return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -15,7 +15,9 @@ class HPSv3Categories(ModelScore):
 
     def __init__(self, prompt_set=None):
         if prompt_set is not None:
-            raise UserError(f"benchmark {self.name!r} has prompts of its own: for HPSv3 on others write hpsv3@{prompt_set.name}")
+            raise UserError(
+                f"benchmark {self.name!r} has prompts of its own: for HPSv3 on others write hpsv3@{prompt_set.name}"
+            )
         super().__init__()
 
     def prompts(self, split: str) -> list[Prompt]:

@@ -1,5 +1,6 @@
-"""Scorers as benchmarks: the mean score of a policy's pictures for a named prompt set, by default DPG-Bench's, as in table 3 of the
-HT-GRPO paper. `SCORER@SET` names another set, such as imagereward@geneval (bench/benchmarks/registry.py).
+"""Scorers as benchmarks: the mean score of a policy's pictures for a named prompt set, by default DPG-Bench's, as in
+table 3 of the HT-GRPO paper. `SCORER@SET` names another set, such as imagereward@geneval
+(bench/benchmarks/registry.py).
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class ModelScore(Benchmark):
-    """The mean of a scorer's scores, over pictures and then over prompts. A subclass names the scorer, and the benchmark whose
-    prompts and pictures it takes by default. prompt_set: that benchmark.
+    """The mean of a scorer's scores, over pictures and then over prompts. A subclass names the scorer, and the
+    benchmark whose prompts and pictures it takes by default. prompt_set: that benchmark.
     """
 
     version, categories, aggregate = "1", (), "item_mean"
@@ -37,7 +38,9 @@ class ModelScore(Benchmark):
 
         prompt_set = make(other)
         if not isinstance(prompt_set, Benchmark):
-            raise UserError(f"benchmark '{cls.name}@{other}': {other} has no pictures that {cls.name} could judge: leave it out")
+            raise UserError(
+                f"benchmark '{cls.name}@{other}': {other} has no pictures that {cls.name} could judge: leave it out"
+            )
         return cls(prompt_set)
 
     @property
@@ -120,8 +123,10 @@ class ModelScore(Benchmark):
             except (MemoryError, RuntimeError) as error:
                 if "memory" not in str(error).lower():
                     raise
-                raise UserError(f"there is not enough memory for {self.scorer} beside what is loaded: give fewer --benchmarks at a "
-                                "time, or put it on a server with bench.serve and --scorer-url") from error
+                raise UserError(
+                    f"there is not enough memory for {self.scorer} beside what is loaded: give fewer --benchmarks at a "
+                    "time, or put it on a server with bench.serve and --scorer-url"
+                ) from error
 
     def close(self) -> None:
         from bench.scorers.opening import close
@@ -166,4 +171,6 @@ class UnifiedRewardScore(ModelScore):
     """UnifiedReward."""
 
     name = scorer = "unifiedreward"
-    note = "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"
+    note = (
+        "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"
+    )

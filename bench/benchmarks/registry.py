@@ -1,4 +1,5 @@
-"""Benchmarks by name: registered ones, a scorer on the pictures of another one (SCORER@BENCHMARK), a task in text (text@TASK)."""
+"""Benchmarks by name: registered ones, a scorer on the pictures of another one (SCORER@BENCHMARK), a task in text
+(text@TASK)."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def check(name: str) -> str:
-    """`name` if there is such a benchmark, as far as can be told without loading anything; raises UserError otherwise."""
+    """`name` if there is such a benchmark, as far as can be told without loading anything; raises UserError
+    otherwise."""
     own, at, other = name.partition("@")
     BENCHMARKS.check(own)
     if at:

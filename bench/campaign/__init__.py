@@ -1,5 +1,5 @@
-"""What takes too long for a test of every commit and is run before a release: commands that are killed, given nonsense and damaged
-files, a server that is pressed, and the calibration of the statistics."""
+"""What takes too long for a test of every commit and is run before a release: commands that are killed, given nonsense
+and damaged files, a server that is pressed, and the calibration of the statistics."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -49,7 +49,8 @@ class Outcome:
 
 
 class Case(Protocol):
-    """Something to try; it can be pickled. name: unique in its part; group: a row of the summary; limit: seconds it may take."""
+    """Something to try; it can be pickled. name: unique in its part; group: a row of the summary; limit: seconds it may
+    take."""
 
     name: str
     group: str
@@ -68,7 +69,8 @@ class Ground:
     seed: int = 0
 
     def made(self, name: str, make: Callable[[Path], None]) -> Path:
-        """The folder `name`, which `make` fills if it is not there yet. The time of the case that needs it stands still."""
+        """The folder `name`, which `make` fills if it is not there yet. The time of the case that needs it stands
+        still."""
         folder, done = self.root / name, self.root / f"{name}.done"
         folder.parent.mkdir(parents=True, exist_ok=True)
         left = signal.setitimer(signal.ITIMER_REAL, 0)[0]
@@ -85,7 +87,8 @@ class Ground:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the campaign. cases(seed, trials) -> all its cases; usual: how many of them are run where nothing else is said."""
+    """A part of the campaign. cases(seed, trials) -> all its cases; usual: how many of them are run where nothing else
+    is said."""
 
     name: str
     title: str

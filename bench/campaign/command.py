@@ -39,23 +39,55 @@ exit codes: 0 nothing was found, 1 something was (OUT/summary.md lists it), 2 wr
 def parser() -> Parser:
     """The command line."""
     p = Parser("campaign", DESCRIPTION)
-    p.add_argument("parts", nargs="*", type=OneOf(NAMES, "part of the campaign"), metavar="NAME",
-                   help=f"parts to run: {', '.join(NAMES)} (default: all)")
-    p.add_argument("--out", type=kinds.NewFolder(), default=Path("runs/campaign"), metavar="OUT",
-                   help="folder of the results, PART.jsonl and summary.md (default runs/campaign)")
-    p.add_argument("--seed", type=Whole(0, SEED), default=0, metavar="N",
-                   help="which moments, values and bytes are tried (default 0)")
-    p.add_argument("--cases", type=Whole(0, 10**7), metavar="N",
-                   help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)")
-    p.add_argument("--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'")
-    p.add_argument("--minutes", type=Number(0, 10**6), metavar="N", help="start no case after N minutes; the same command goes on")
-    p.add_argument("--trials", type=Whole(100, 10**7), default=2000, metavar="N",
-                   help="simulated reports of every cell of statistics; single intervals are drawn five times as often "
-                   "(default 2000)")
+    p.add_argument(
+        "parts",
+        nargs="*",
+        type=OneOf(NAMES, "part of the campaign"),
+        metavar="NAME",
+        help=f"parts to run: {', '.join(NAMES)} (default: all)",
+    )
+    p.add_argument(
+        "--out",
+        type=kinds.NewFolder(),
+        default=Path("runs/campaign"),
+        metavar="OUT",
+        help="folder of the results, PART.jsonl and summary.md (default runs/campaign)",
+    )
+    p.add_argument(
+        "--seed",
+        type=Whole(0, SEED),
+        default=0,
+        metavar="N",
+        help="which moments, values and bytes are tried (default 0)",
+    )
+    p.add_argument(
+        "--cases",
+        type=Whole(0, 10**7),
+        metavar="N",
+        help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)",
+    )
+    p.add_argument(
+        "--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'"
+    )
+    p.add_argument(
+        "--minutes", type=Number(0, 10**6), metavar="N", help="start no case after N minutes; the same command goes on"
+    )
+    p.add_argument(
+        "--trials",
+        type=Whole(100, 10**7),
+        default=2000,
+        metavar="N",
+        help="simulated reports of every cell of statistics; single intervals are drawn five times as often "
+        "(default 2000)",
+    )
     p.add_argument("--jobs", type=Whole(1, 4096), metavar="N", help="cases side by side (default: CPU cores)")
-    p.add_argument("--copy", type=kinds.File(), metavar="FILE",
-                   help="also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "
-                   "docs/reliability.md")
+    p.add_argument(
+        "--copy",
+        type=kinds.File(),
+        metavar="FILE",
+        help="also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "
+        "docs/reliability.md",
+    )
     return p
 
 
@@ -83,7 +115,9 @@ def main(argv: list[str] | None = None) -> int:
         for one in parts
     }
     if not any(chosen.values()):
-        raise UserError(f"--only is {args.only!r}, which is in no case's name: leave it out to see them in OUT/PART.jsonl")
+        raise UserError(
+            f"--only is {args.only!r}, which is in no case's name: leave it out to see them in OUT/PART.jsonl"
+        )
     summary.settle(root, args.seed, args.trials)
     left = []
     for name, cases in chosen.items():
@@ -99,7 +133,11 @@ def main(argv: list[str] | None = None) -> int:
         for fault in result["faults"]:
             print(f"{result['group']}: {result['name']}: {fault['kind']}: {fault['told']}", file=sys.stderr)
         if result["faults"] or done % 10 == 0 or done == len(left):
-            print(f"[{time.monotonic() - started:.0f} s, {done}/{len(left)} cases, {found} faults]", file=sys.stderr, flush=True)
+            print(
+                f"[{time.monotonic() - started:.0f} s, {done}/{len(left)} cases, {found} faults]",
+                file=sys.stderr,
+                flush=True,
+            )
 
     ground = root / "ground"
     ground.mkdir(parents=True, exist_ok=True)
@@ -110,11 +148,15 @@ def main(argv: list[str] | None = None) -> int:
         for name, cases in chosen.items()
         for known in [pool.kept(root / f"{name}.jsonl")]
     }
-    text = summary.markdown(parts, results, {name: len(cases) for name, cases in chosen.items()}, args.seed, args.trials)
+    text = summary.markdown(
+        parts, results, {name: len(cases) for name, cases in chosen.items()}, args.seed, args.trials
+    )
     summary.write(root / "summary.md", text, args.copy)
     faults = sum(len(result["faults"]) for rows in results.values() for result in rows)
     missing = sum(map(len, chosen.values())) - sum(map(len, results.values()))
-    print(f"{faults} faults in {sum(map(len, results.values()))} cases, {missing} cases are left: {root / 'summary.md'}")
+    print(
+        f"{faults} faults in {sum(map(len, results.values()))} cases, {missing} cases are left: {root / 'summary.md'}"
+    )
     return EXIT_FAILED if faults else EXIT_INCOMPLETE if missing else 0
 
 

@@ -1,4 +1,5 @@
-"""Changes one file of a finished run, and gives the run to every command: each must name it, or make it again to the last bit."""
+"""Changes one file of a finished run, and gives the run to every command: each must name it, or make it again to the
+last bit."""
 
 import json
 import random
@@ -124,7 +125,10 @@ FILES = (
         for name in ("manifest.jsonl", "meta.json", "colors-heldout-000_0.png", "two_object-heldout-000_0.png")
     ),
     *(f"{VERDICTS}/{policy}.{ending}" for policy in ("base", "pretrain-seed0") for ending in ("jsonl", "meta.json")),
-    *(f"report/{name}" for name in ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")),
+    *(
+        f"report/{name}"
+        for name in ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")
+    ),
 )
 """One file of each kind in a finished run."""
 COMMANDS: dict[str, Callable[[Path, Ground], list[str]]] = {
@@ -139,11 +143,13 @@ COMMANDS: dict[str, Callable[[Path, Ground], list[str]]] = {
 
 
 def must_see(command: str, file: str, damage: str) -> bool:
-    """Whether a command has to name a file that is not as it was written, or make it again. card and export read a checkpoint, and
-    report what the tables show, and score keeps verdicts of pictures that are gone: what they do not read they may leave alone,
-    where their own results are right."""
+    """Whether a command has to name a file that is not as it was written, or make it again. card and export read a
+    checkpoint, and report what the tables show, and score keeps verdicts of pictures that are gone: what they do not
+    read they may leave alone, where their own results are right."""
     if command in ("generate", "score"):
-        return not file.startswith("report/") and not (command == "score" and file.endswith(".png") and damage == "gone")
+        return not file.startswith("report/") and not (
+            command == "score" and file.endswith(".png") and damage == "gone"
+        )
     return command in ("compare", "check")
 
 
@@ -167,7 +173,9 @@ class Damaged:
         path = run / self.file
         others = [one.read_bytes() for one in sorted(finished.rglob(f"*{path.suffix}")) if one.is_file()]
         try:
-            data = DAMAGES[self.damage](path.read_bytes(), random.Random(f"{self.seed} {self.file} {self.damage}"), others)
+            data = DAMAGES[self.damage](
+                path.read_bytes(), random.Random(f"{self.seed} {self.file} {self.damage}"), others
+            )
         except ValueError:
             outcome.value["applies"] = False
             return outcome
@@ -184,11 +192,16 @@ class Damaged:
         elif code:
             self._judge_refusal(outcome, code, told, printed, said)
         else:
-            if must_see(self.command, self.file, self.damage) and (path.read_bytes() if path.is_file() else b"") == data:
+            if (
+                must_see(self.command, self.file, self.damage)
+                and (path.read_bytes() if path.is_file() else b"") == data
+            ):
                 outcome.add("accepted", f"without a word: {said}")
             after = results(scratch, {str(scratch): "PLACE"})
             for name in sorted(after.keys() | right.keys()):
-                if after.get(name) != right.get(name) and (not name.startswith("run/") or after.get(name) != before.get(name)):
+                if after.get(name) != right.get(name) and (
+                    not name.startswith("run/") or after.get(name) != before.get(name)
+                ):
                     outcome.add("mismatch", f"{name} is neither what it was nor what is right: {said}")
         return outcome
 

@@ -55,8 +55,9 @@ def _subclasses(owner: type) -> Iterator[type]:
 
 @dataclass(frozen=True)
 class Line:
-    """A command line. words: with POLICY, RUN, TRAINED, OUT, WORK and FILE for places. names: one of them stands in the sentence
-    that refuses it; none for a right command line, to which other lines add their nonsense, and which is not refused."""
+    """A command line. words: with POLICY, RUN, TRAINED, OUT, WORK and FILE for places. names: one of them stands in the
+    sentence that refuses it; none for a right command line, to which other lines add their nonsense, and which is not
+    refused."""
 
     name: str
     group: str
@@ -87,7 +88,10 @@ class Line:
                 outcome.add("broken", f"{line} is right, but refused: {told[-300:]}")
             return outcome
         elif code in (None, 0):
-            outcome.add("accepted", f"{line} {'was not over after a minute' if code is None else 'ended with 0'}: {printed[-200:]}")
+            outcome.add(
+                "accepted",
+                f"{line} {'was not over after a minute' if code is None else 'ended with 0'}: {printed[-200:]}",
+            )
         elif code not in (EXIT_USAGE, EXIT_INCOMPLETE):
             outcome.add("words", f"{line} ended with {code}: {told[-300:]}")
         elif not one_sentence(told, code):
@@ -104,15 +108,16 @@ class Line:
 
 
 def one_sentence(told: str, code: int) -> bool:
-    """Whether a command that ended with `code` told one line of a length that somebody reads, after "loading" at most."""
+    """Whether a command that ended with `code` told one line of a length that somebody reads, after "loading" at
+    most."""
     lines = told.strip().splitlines()
     said = lines[lines[:1] == ["loading"] :]
     return len(said) == 1 and len(told) < 2000 and (code != EXIT_USAGE or said[0].startswith("error: "))
 
 
 def attempt(main: Callable[[list[str]], int], argv: list[str], folder: Path) -> tuple[int | None, str, str, str]:
-    """(exit code or None for one that does not end, standard error, standard output, unexplained exception) of a command in this
-    process, as it would be in one of its own."""
+    """(exit code or None for one that does not end, standard error, standard output, unexplained exception) of a
+    command in this process, as it would be in one of its own."""
     from bench.campaign.pool import TookTooLong, limited
 
     told, printed, here = io.StringIO(), io.StringIO(), os.getcwd()
@@ -156,7 +161,8 @@ def _listing(*folders: Path) -> dict[str, tuple[int, int]]:
 
 
 def cases(seed: int, trials: int) -> list[Line]:
-    """Every value for every flag of every command, typing errors of flags and words too many; in an order that the seed draws."""
+    """Every value for every flag of every command, typing errors of flags and words too many; in an order that the seed
+    draws."""
     found = []
     for command in LISTED:
         base = nonsense.COMMANDS.get(command)
@@ -174,7 +180,9 @@ def cases(seed: int, trials: int) -> list[Line]:
             extra = nonsense.EXTRA.get((command, flag), [])
             for number, value in enumerate(nonsense.KINDS[kind]):
                 words = (*_line(command, base, flag, value), *extra)
-                found.append(Line(f"{command} {flag} {number}: {_short(value)}", command, words, _names(flag, action, value)))
+                found.append(
+                    Line(f"{command} {flag} {number}: {_short(value)}", command, words, _names(flag, action, value))
+                )
         found += _mistyped(command, base)
     random.Random(f"inputs {seed}").shuffle(found)
     return sorted(found, key=lambda line: line.words != ("UNKNOWN",) and bool(line.names))

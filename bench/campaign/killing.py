@@ -1,10 +1,11 @@
-"""Kills a command with SIGKILL right before its N-th change of a file, runs it again, and compares what is there in the end.
+"""Kills a command with SIGKILL right before its N-th change of a file, runs it again, and compares what is there in the
+end.
 
     python -m bench.campaign.killing --below FOLDER --at 17 -- bench.compare --out FOLDER/run ...
     python -m bench.campaign.killing --below FOLDER --count FILE -- bench.pretrain --out FOLDER/policy ...
 
-A change is what Python's audit hooks tell: a file opened for writing, renamed or removed, a folder made or removed, a mode changed,
-below FOLDER, in this process (give --jobs 0).
+A change is what Python's audit hooks tell: a file opened for writing, renamed or removed, a folder made or removed, a
+mode changed, below FOLDER, in this process (give --jobs 0).
 """
 
 import argparse
@@ -23,7 +24,8 @@ Contents = dict[str, bytes]
 
 
 def watch(below: Path, on_change: Callable[[str], None]) -> None:
-    """From now on `on_change` hears of every change of a file below a folder, before it happens. It cannot be undone."""
+    """From now on `on_change` hears of every change of a file below a folder, before it happens. It cannot be
+    undone."""
     start = str(below.resolve())
     busy = False
 
@@ -44,10 +46,15 @@ def watch(below: Path, on_change: Callable[[str], None]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command, killed or counted."""
-    p = argparse.ArgumentParser(prog="python -m bench.campaign.killing", description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        prog="python -m bench.campaign.killing",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--below", type=Path, required=True, metavar="FOLDER", help="whose changes count")
-    p.add_argument("--at", type=int, default=0, metavar="N", help="kill right before the N-th change (default 0: never)")
+    p.add_argument(
+        "--at", type=int, default=0, metavar="N", help="kill right before the N-th change (default 0: never)"
+    )
     p.add_argument("--count", type=Path, metavar="FILE", help="write a line for every change into this file, elsewhere")
     p.add_argument("command", nargs=argparse.REMAINDER, metavar="-- MODULE ARGUMENTS", help="the command")
     args = p.parse_args(argv)
@@ -91,10 +98,17 @@ def contents(folder: Path, leave_out: Callable[[str], bool] = lambda name: False
     return {name: data for name, data in found.items() if not leave_out(name)}
 
 
-def faults(command: list[str], folder: Path, points: Iterable[int], wanted: Contents,
-           leave_out: Callable[[str], bool] = lambda name: False, before: Path | None = None) -> Iterator[str]:
-    """Kills `command`, which writes into `folder`, at each of `points`, runs it again, and says what is not as it should be:
-    a traceback, an exit code, or a file that differs from `wanted`. before: a copy of what lies in `folder` beforehand."""
+def faults(
+    command: list[str],
+    folder: Path,
+    points: Iterable[int],
+    wanted: Contents,
+    leave_out: Callable[[str], bool] = lambda name: False,
+    before: Path | None = None,
+) -> Iterator[str]:
+    """Kills `command`, which writes into `folder`, at each of `points`, runs it again, and says what is not as it
+    should be: a traceback, an exit code, or a file that differs from `wanted`. before: a copy of what lies in `folder`
+    beforehand."""
     for point in points:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(before, folder) if before else folder.mkdir(parents=True)

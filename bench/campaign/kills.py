@@ -24,9 +24,9 @@ PLACE = "PLACE"
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command, module and arguments, that works in PLACE. before: fills PLACE. run: what bench.check recomputes afterwards, below
-    PLACE. by: "change" of a file in this process; "all" or "main": by the number of files that are there, all processes or the
-    first one only."""
+    """A command, module and arguments, that works in PLACE. before: fills PLACE. run: what bench.check recomputes
+    afterwards, below PLACE. by: "change" of a file in this process; "all" or "main": by the number of files that are
+    there, all processes or the first one only."""
 
     command: Callable[[Ground], list[str]]
     kills: int
@@ -39,15 +39,20 @@ def scenarios() -> dict[str, Scenario]:
     """All, by name."""
     out = f"{PLACE}/run"
     found = {
-        f"compare {m}": Scenario(lambda g, m=m: ["bench.compare", *made.whole(g, m), "--out", out], 3, run="run") for m in METHODS
+        f"compare {m}": Scenario(lambda g, m=m: ["bench.compare", *made.whole(g, m), "--out", out], 3, run="run")
+        for m in METHODS
     }
     found |= {
-        f"train {m}": Scenario(lambda g, m=m: ["bench.train", "--method", m, *made.start(g), "--out", out], 6) for m in METHODS
+        f"train {m}": Scenario(lambda g, m=m: ["bench.train", "--method", m, *made.start(g), "--out", out], 6)
+        for m in METHODS
     }
     at_work = [*made.PICTURES, "--out", out]
     found |= {
         "compare with workers": Scenario(
-            lambda g: ["bench.compare", *made.whole(g, "ht,pretrain"), "--jobs", "2", "--out", out], 5, run="run", by="all"
+            lambda g: ["bench.compare", *made.whole(g, "ht,pretrain"), "--jobs", "2", "--out", out],
+            5,
+            run="run",
+            by="all",
         ),
         "compare, main process": Scenario(
             lambda g: ["bench.compare", *made.whole(g, "ht,mask"), "--jobs", "2", "--out", out], 5, run="run", by="main"
@@ -83,9 +88,13 @@ def scenarios() -> dict[str, Scenario]:
         ),
         "report": Scenario(lambda g: ["bench.report", out], 6, before=made.bare, run="run"),
         "pretrain": Scenario(lambda g: ["bench.pretrain", *made.TINY, "--keep-every", "1", "--out", out], 8),
-        "make_checkpoint": Scenario(lambda g: ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", out], 6),
+        "make_checkpoint": Scenario(
+            lambda g: ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", out], 6
+        ),
         "export": Scenario(lambda g: ["bench.export", str(made.checkpoint(g)), "--out", out], 6),
-        "card": Scenario(lambda g: ["bench.card", f"{out}/train/ht/seed0/checkpoints/step_000002"], 2, before=made.finished),
+        "card": Scenario(
+            lambda g: ["bench.card", f"{out}/train/ht/seed0/checkpoints/step_000002"], 2, before=made.finished
+        ),
         "tune": Scenario(
             lambda g: [
                 "bench.tune",
@@ -122,7 +131,8 @@ def filled(scenario: Scenario, ground: Ground, place: Path) -> None:
 
 
 def undisturbed(name: str, ground: Ground) -> Path:
-    """The folder that a command leaves when nobody disturbs it, in place/, and every change on the way, in changes.txt."""
+    """The folder that a command leaves when nobody disturbs it, in place/, and every change on the way, in
+    changes.txt."""
     scenario = scenarios()[name]
 
     def make(folder: Path) -> None:
@@ -170,7 +180,8 @@ class Kill:
             checked = _run(["bench.check", str(place / scenario.run)])
             if checked.returncode:
                 outcome.add(
-                    "mismatch", f"bench.check ends with {checked.returncode}: {checked.stdout[-400:]}{checked.stderr[-200:]}"
+                    "mismatch",
+                    f"bench.check ends with {checked.returncode}: {checked.stdout[-400:]}{checked.stderr[-200:]}",
                 )
         return outcome
 
@@ -186,7 +197,9 @@ def _again(command: list[str], place: Path, outcome: Outcome) -> str:
         outcome.value["told"] = told[-1][:300]
         if "--overwrite" in told[-1]:
             again = _run([*command, "--overwrite"])
-        elif (folder := re.search(r"delete the (?:folder|file) '?([^\s',:]+)", told[-1])) and str(place) in str(place / folder[1]):
+        elif (folder := re.search(r"delete the (?:folder|file) '?([^\s',:]+)", told[-1])) and str(place) in str(
+            place / folder[1]
+        ):
             target = place / "run" / folder[1]
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
             again = _run(command)
@@ -210,7 +223,9 @@ def _at_files(command: list[str], place: Path, at: float, reference: Path, by: s
 
     wanted = at * files(reference / "place")
     with open(place.parent / "told.txt", "w+") as told:
-        process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=told, start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=subprocess.DEVNULL, stderr=told, start_new_session=True
+        )
         try:
             while process.poll() is None and files(place) <= wanted:
                 time.sleep(0.01)

@@ -21,7 +21,20 @@ SMALL = [
     "pretrain.batch=4",
 ]
 PICTURES = ["--benchmarks", "embedded_geneval", "--limit", "6", "--set", "main.steps=2", "--set", "main.samples=1"]
-TINY = ["--steps", "2", "--batch", "2", "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "32"]
+TINY = [
+    "--steps",
+    "2",
+    "--batch",
+    "2",
+    "--d-model",
+    "16",
+    "--n-layers",
+    "1",
+    "--n-heads",
+    "2",
+    "--mlp-hidden-size",
+    "32",
+]
 
 
 def command(module: str, *argv: str) -> None:
@@ -48,7 +61,9 @@ def whole(ground: Ground, methods: str) -> list[str]:
 
 def finished(ground: Ground) -> Path:
     """A finished run of ht and pretrain."""
-    return ground.made("finished", lambda folder: command("bench.compare", *whole(ground, "ht,pretrain"), "--out", str(folder)))
+    return ground.made(
+        "finished", lambda folder: command("bench.compare", *whole(ground, "ht,pretrain"), "--out", str(folder))
+    )
 
 
 def checkpoint(ground: Ground) -> Path:
@@ -94,7 +109,8 @@ def pictures(ground: Ground) -> Path:
     def copy(folder: Path) -> None:
         folder.mkdir()
         lines = [
-            json.loads(line) for line in (finished(ground) / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()
+            json.loads(line)
+            for line in (finished(ground) / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()
         ]
         named = []
         for number, line in enumerate(lines):

@@ -80,9 +80,11 @@ def kept(file: Path) -> dict[str, Result]:
     return {result["name"]: result for result in read_jsonl(file)} if file.is_file() else {}
 
 
-def run(cases: list[tuple[Path, Case]], ground: Ground, jobs: int, until: float, tell: Callable[[Result], None]) -> None:
-    """Runs cases with `jobs` workers and adds each result to its file; starts none after the moment `until`. A case that takes its
-    worker down is tried once more, alone."""
+def run(
+    cases: list[tuple[Path, Case]], ground: Ground, jobs: int, until: float, tell: Callable[[Result], None]
+) -> None:
+    """Runs cases with `jobs` workers and adds each result to its file; starts none after the moment `until`. A case
+    that takes its worker down is tried once more, alone."""
     left, alone = list(reversed(cases)), []
     with _workers(ground, jobs) as pool:
         pending: dict[Future, tuple[Path, Case]] = {}
@@ -128,7 +130,9 @@ def _workers(ground: Ground, jobs: int) -> Iterator[ProcessPoolExecutor]:
     for number in range(4 * jobs):
         cpus.put(available[number % len(available)])
     os.environ["OMP_NUM_THREADS"] = "1"
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=settle, initargs=(ground.root / "workers.log", cpus))
+    pool = ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=settle, initargs=(ground.root / "workers.log", cpus)
+    )
     try:
         yield pool
     finally:

@@ -1,4 +1,5 @@
-"""Whether two folders hold the same results: equal bytes but for clocks, memory, and the paths and hashes of what holds them."""
+"""Whether two folders hold the same results: equal bytes but for clocks, memory, and the paths and hashes of what holds
+them."""
 
 import csv
 import io
@@ -43,7 +44,11 @@ def _essence(name: str, data: bytes, names: dict[str, str]) -> bytes:
         data = data.replace(old.encode(), new.encode())
     try:
         if name.endswith(".csv"):
-            rows = [row for row in csv.reader(io.StringIO(data.decode())) if not (row[:1] == ["cost"] and set(row) & set(COSTS))]
+            rows = [
+                row
+                for row in csv.reader(io.StringIO(data.decode()))
+                if not (row[:1] == ["cost"] and set(row) & set(COSTS))
+            ]
             return json.dumps(rows).encode()
         if name.endswith(".json"):
             return json.dumps(_without_clocks(json.loads(data)), sort_keys=True).encode()
@@ -60,7 +65,11 @@ def _without_clocks(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     listing = "made_by" in value and isinstance(value.get("files"), dict)
-    kept = {key: _without_clocks(one) for key, one in value.items() if key not in CLOCKS and not (listing and key == "sha256")}
+    kept = {
+        key: _without_clocks(one)
+        for key, one in value.items()
+        if key not in CLOCKS and not (listing and key == "sha256")
+    }
     if listing:
         kept["files"] = {name: "" if VOLATILE.search(name) else digest for name, digest in value["files"].items()}
     return kept

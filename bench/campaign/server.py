@@ -43,7 +43,11 @@ class Server:
         if not proc.is_dir():
             return {"threads": 0, "files": 0, "bytes": 0}
         pages = int((proc / "statm").read_text().split()[1])
-        return {"threads": len(list((proc / "task").iterdir())), "files": len(list((proc / "fd").iterdir())), "bytes": pages * 4096}
+        return {
+            "threads": len(list((proc / "task").iterdir())),
+            "files": len(list((proc / "fd").iterdir())),
+            "bytes": pages * 4096,
+        }
 
 
 @contextlib.contextmanager
@@ -129,7 +133,10 @@ def resetting(server: Server, seed: str) -> list[str]:
     for _ in range(REQUESTS):
         body, _ = question(draw)
         data = head(f"Content-Length: {len(body)}") + body
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection,
+        ):
             connection.sendall(data[: draw.randrange(len(data) + 1)])
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return []
@@ -161,7 +168,12 @@ def large(server: Server, seed: str) -> list[str]:
     return wrong
 
 
-CLIENT: dict[str, Callable[[Server, str], list[str]]] = {"fair": fair, "slow": slow, "resetting": resetting, "large": large}
+CLIENT: dict[str, Callable[[Server, str], list[str]]] = {
+    "fair": fair,
+    "slow": slow,
+    "resetting": resetting,
+    "large": large,
+}
 CROWDS = {
     "50 fair clients": {"fair": CLIENTS},
     "50 fair, 50 slow": {"fair": CLIENTS, "slow": 50},
@@ -193,7 +205,10 @@ class Crowd:
             if last["files"] > first["files"] + 2:
                 outcome.add("left", f"{first['files']} open files became {last['files']}")
             if last["bytes"] > first["bytes"] + GROWTH:
-                outcome.add("left", f"{first['bytes'] >> 20} MiB became {last['bytes'] >> 20} MiB from the first wave to the third")
+                outcome.add(
+                    "left",
+                    f"{first['bytes'] >> 20} MiB became {last['bytes'] >> 20} MiB from the first wave to the third",
+                )
             if server.process.poll() is not None:
                 outcome.add("stuck", f"the server has ended with {server.process.returncode}")
         told = (scratch / "told.txt").read_text()

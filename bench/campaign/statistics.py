@@ -1,8 +1,9 @@
-"""How often the report's intervals hold the truth, and its words are wrong, by simulation with the report's own functions.
+"""How often the report's intervals hold the truth, and its words are wrong, by simulation with the report's own
+functions.
 
-Pictures are simulated as runs make them: a prompt's chance of a right picture is drawn from a beta distribution, a few pictures of
-every prompt are right or wrong; what methods and their training seeds add is normal. Every cell of the table has its own generator,
-so cells can be run alone. docs/statistics.md holds the figures of a whole run.
+Pictures are simulated as runs make them: a prompt's chance of a right picture is drawn from a beta distribution, a few
+pictures of every prompt are right or wrong; what methods and their training seeds add is normal. Every cell of the
+table has its own generator, so cells can be run alone. docs/statistics.md holds the figures of a whole run.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,9 +33,9 @@ LAYOUTS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One case. kind: "coverage" (of 95 % intervals), "family" (share of reports with any wrong word) or "power" (share of trials
-    that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover just 95 % here, and more is
-    allowed."""
+    """One case. kind: "coverage" (of 95 % intervals), "family" (share of reports with any wrong word) or "power" (share
+    of trials that see the difference); run(trials, generator) -> share in 0..1; over: no interval can cover just 95 %
+    here, and more is allowed."""
 
     kind: str
     group: str
@@ -58,14 +59,20 @@ def cells() -> Iterator[Cell]:
             few = few_hits(len(categories), mean)
             yield Cell("coverage", f"headline over {layout}", f"share {mean:g}", shares(categories, mean, 2.0), few)
             for other in (mean, round(mean + (0.1 if mean < 0.3 else -0.1), 2)):
-                yield Cell("coverage", f"pair over {layout}", f"{mean:g} against {other:g}", pair(categories, mean, other), few)
+                yield Cell(
+                    "coverage", f"pair over {layout}", f"{mean:g} against {other:g}", pair(categories, mean, other), few
+                )
     for seeds in (3, 4, 6, 8):
         for share in (0.0, 0.3, 0.6, 0.9):
-            yield Cell("coverage", f"methods, {seeds} seeds", f"seeds hold {share:.0%} of the variance", methods(seeds, share))
+            yield Cell(
+                "coverage", f"methods, {seeds} seeds", f"seeds hold {share:.0%} of the variance", methods(seeds, share)
+            )
     for seeds in (1, 3, 4, 8):
         for count in (2, 3, 5, 7):
             for share in (0.0, 0.6, 0.9) if seeds > 1 else (0.0,):
-                yield Cell("family", f"{count} methods, {seeds} seeds", f"seeds hold {share:.0%}", family(seeds, count, share))
+                yield Cell(
+                    "family", f"{count} methods, {seeds} seeds", f"seeds hold {share:.0%}", family(seeds, count, share)
+                )
     for gap in (0.03, 0.05, 0.1):
         yield Cell("power", "pair over six of 30 to 36", f"difference {gap:g}", pair(EVEN, 0.3 + gap, 0.3, power=True))
 
@@ -88,7 +95,8 @@ def right(generator: np.random.Generator, mean: np.ndarray, spread: float, shape
 
 
 def by_category(categories: np.ndarray, mean: float) -> tuple[np.ndarray, float]:
-    """Means of prompts, from 0.6 to 1.4 times `mean` (or its distance from 1) over the categories, and their headline."""
+    """Means of prompts, from 0.6 to 1.4 times `mean` (or its distance from 1) over the categories, and their
+    headline."""
     count = categories.max() + 1
     factor = np.linspace(0.6, 1.4, count) if count > 1 else np.ones(1)
     of_category = mean * factor if mean <= 0.5 else 1 - (1 - mean) * factor
@@ -97,6 +105,7 @@ def by_category(categories: np.ndarray, mean: float) -> tuple[np.ndarray, float]
 
 def shares(categories: np.ndarray, mean: float, spread: float) -> Callable:
     """Coverage of the interval of a score."""
+
     def run(trials: int, generator: np.random.Generator) -> float:
         means, truth = by_category(categories, mean)
         rows = right(generator, means, spread, (trials, len(categories)))
@@ -107,14 +116,18 @@ def shares(categories: np.ndarray, mean: float, spread: float) -> Callable:
 
 def skewed(prompts: int, draw: Callable, truth: float) -> Callable:
     """Coverage of the interval of a score without bounds."""
+
     def run(trials: int, generator: np.random.Generator) -> float:
-        return held(stats.score_intervals(draw(generator, (trials, prompts)), np.zeros(prompts, int), "item_mean", None), truth)
+        return held(
+            stats.score_intervals(draw(generator, (trials, prompts)), np.zeros(prompts, int), "item_mean", None), truth
+        )
 
     return run
 
 
 def pair(categories: np.ndarray, mean: float, other: float, power: bool = False) -> Callable:
     """Coverage of the interval of a paired difference of checkpoints, or how often it is told from 0."""
+
     def run(trials: int, generator: np.random.Generator) -> float:
         (one, first), (two, second) = by_category(categories, mean), by_category(categories, other)
         shape = (trials, len(categories))
@@ -127,6 +140,7 @@ def pair(categories: np.ndarray, mean: float, other: float, power: bool = False)
 
 def methods(seeds: int, share: float) -> Callable:
     """Coverage of the interval of a difference of methods."""
+
     def run(trials: int, generator: np.random.Generator) -> float:
         found = []
         for _ in range(trials):
@@ -139,6 +153,7 @@ def methods(seeds: int, share: float) -> Callable:
 
 def family(seeds: int, count: int, share: float) -> Callable:
     """Share of reports on `count` equal methods that call any pair different."""
+
     def run(trials: int, generator: np.random.Generator) -> float:
         wrong = 0
         for _ in range(trials):
@@ -163,12 +178,15 @@ def _without_flips(found: stats.Interval, gap: np.ndarray) -> float:
 
 
 def trained(generator: np.random.Generator, count: int, seeds: int, share: float) -> list[np.ndarray]:
-    """Scores [seeds, prompts] of `count` equal methods; seeds hold `share` of the variance of a mean over seeds and prompts."""
+    """Scores [seeds, prompts] of `count` equal methods; seeds hold `share` of the variance of a mean over seeds and
+    prompts."""
     prompts = len(EVEN)
     seed_sd = (share / max(1e-9, 1 - share) * seeds / prompts) ** 0.5
     common = generator.standard_normal(prompts)
     return [
-        common + generator.standard_normal(prompts) + seed_sd * generator.standard_normal((seeds, 1))
+        common
+        + generator.standard_normal(prompts)
+        + seed_sd * generator.standard_normal((seeds, 1))
         + generator.standard_normal((seeds, prompts)) * 0.5
         for _ in range(count)
     ]
@@ -195,8 +213,13 @@ class Simulated:
         cell = next(cell for cell in cells() if full_name(cell) == self.name)
         value = cell.run(self.trials, np.random.default_rng(int(sha256_json([self.seed, self.name])[:16], 16)))
         error = (max(value * (1 - value), 1 / self.trials) / self.trials) ** 0.5
-        outcome = Outcome(value={"kind": self.kind, "share": value, "error": error, "trials": self.trials, "over": bool(cell.over)})
-        told, slack = f"{value:.1%} +- {error:.1%}", 2 * error  # so many cells: a share beyond its limit by chance is no finding
+        outcome = Outcome(
+            value={"kind": self.kind, "share": value, "error": error, "trials": self.trials, "over": bool(cell.over)}
+        )
+        told, slack = (
+            f"{value:.1%} +- {error:.1%}",
+            2 * error,
+        )  # so many cells: a share beyond its limit by chance is no finding
         if self.kind == "coverage" and value < 0.95 - BAND - slack:
             outcome.add("outside", f"covers {told}, less than 93.5 %")
         elif self.kind == "coverage" and value > 0.95 + BAND + slack and not cell.over:
@@ -253,7 +276,8 @@ OVER = (
     "small as these. Such intervals are wider than they need be, which is said here and counts as no fault."
 )
 PART = Part(
-    "statistics", "Statistics",
+    "statistics",
+    "Statistics",
     "Pictures, prompts and training seeds are drawn with a known truth, and the report's own functions judge them. Outside is a "
     "95 % interval that covers less than 93.5 % or, without a reason, more than 96.5 %, and a kind of report in which equal "
     "methods are called different in more than 6 %.",

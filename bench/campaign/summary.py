@@ -34,7 +34,9 @@ def settle(root: Path, seed: int, trials: int) -> None:
                 what = f"with --{key} {old.get(key)}" if key in ("seed", "trials") else "of other code of this program"
                 raise UserError(f"--out {str(root)!r} holds results {what}: use another --out")
     elif root.is_dir() and any(root.iterdir()):
-        raise UserError(f"--out {str(root)!r} holds {sorted(os.listdir(root))[0]!r} and no campaign: give a new or empty folder")
+        raise UserError(
+            f"--out {str(root)!r} holds {sorted(os.listdir(root))[0]!r} and no campaign: give a new or empty folder"
+        )
     else:
         atomic_json(root / FILE, new)
 
@@ -45,7 +47,9 @@ def check_copy(path: Path) -> None:
     with contextlib.suppress(OSError, UnicodeDecodeError):
         marked = path.is_file() and MARK in path.read_text("utf-8").splitlines()
     if not marked:
-        raise UserError(f"--copy {str(path)!r} is no file with a line {MARK!r}, below which the summary is written: add that line")
+        raise UserError(
+            f"--copy {str(path)!r} is no file with a line {MARK!r}, below which the summary is written: add that line"
+        )
 
 
 def write(path: Path, text: str, copy: Path | None) -> None:
@@ -58,7 +62,9 @@ def write(path: Path, text: str, copy: Path | None) -> None:
 
 def markdown(parts: list[Part], results: dict[str, Rows], asked: dict[str, int], seed: int, trials: int) -> str:
     """The summary."""
-    lines = [f"Seed {seed}, commit {machine.git_commit() or 'unknown'}, {machine.cpu_name()}, Python {platform.python_version()}."]
+    lines = [
+        f"Seed {seed}, commit {machine.git_commit() or 'unknown'}, {machine.cpu_name()}, Python {platform.python_version()}."
+    ]
     for part in parts:
         rows = results[part.name]
         counted = Counter(fault["kind"] for row in rows for fault in row["faults"])

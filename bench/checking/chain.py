@@ -29,8 +29,18 @@ if TYPE_CHECKING:
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
-META_KEYS = ("identity", "benchmark", "version", "setting", "scorer", "prompt_set_sha256", "expected_images", "verdicts_sha256",
-             "policy", *RULE)
+META_KEYS = (
+    "identity",
+    "benchmark",
+    "version",
+    "setting",
+    "scorer",
+    "prompt_set_sha256",
+    "expected_images",
+    "verdicts_sha256",
+    "policy",
+    *RULE,
+)
 PICTURE_KEYS = ("identity", "policy_sha256", "pictures", "setting", "prompt_set_sha256", "images")
 OPEN = ("auto", "")
 """Settings whose meaning depends on the machine or the weights; what they meant is recorded with the pictures only."""
@@ -41,7 +51,8 @@ Look = Callable[[Path], Weights]
 
 @dataclass(frozen=True)
 class Known:
-    """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not here."""
+    """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not
+    here."""
 
     benchmark: "Assessment"
     selection: Selection | None
@@ -72,11 +83,15 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
     return {name: Known(benchmark, selections.get(name)) for name, benchmark in found.items()}
 
 
-def check_scores(run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings) -> None:
+def check_scores(
+    run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings
+) -> None:
     """Every verdict file with all that it stands on; then what lies there without belonging to one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
     given = config.get("kind") == GIVEN
-    scored = [Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings, given) for path in metas]
+    scored = [
+        Scored(run, path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), findings, given) for path in metas
+    ]
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
     broken: dict[Path, set[Key]] = {}
     for one in scored:
@@ -106,9 +121,16 @@ def _named(where: str, findings: Findings) -> Iterator[None]:
         findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
 
 
-def _check_scored(scored: Scored, request: Request, config: dict[str, Any], known: dict[str, Known], look: Look,
-                  broken: dict[Path, set[Key]]) -> None:
-    """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be read."""
+def _check_scored(
+    scored: Scored,
+    request: Request,
+    config: dict[str, Any],
+    known: dict[str, Known],
+    look: Look,
+    broken: dict[Path, set[Key]],
+) -> None:
+    """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be
+    read."""
     meta = _object(scored, scored.meta, META_KEYS)
     if scored.setting == CURVE and request.curve:
         request, config, known = _of_curve(request, config, known, meta)
@@ -133,9 +155,13 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
     drawn = here.selection.drawn if usable else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
     if usable:
         scored.same(scored.meta, "pictures", scored.pictures, drawn.name, "the benchmark")
-        scored.same(scored.folder / META, "prompt_set_sha256", pictures["prompt_set_sha256"], drawn.sha256, "the prompt set")
+        scored.same(
+            scored.folder / META, "prompt_set_sha256", pictures["prompt_set_sha256"], drawn.sha256, "the prompt set"
+        )
     prompts = here.selection.prompts if usable else ()
-    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn)
+    evaluation = Evaluation(
+        scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn
+    )
     chained = _check_identity(scored, meta, pictures, evaluation)
     if scored.folder not in broken:  # benchmarks may share pictures
         broken[scored.folder] = check_pictures(scored, evaluation, pictures["images"])
@@ -144,8 +170,9 @@ def _check_scored(scored: Scored, request: Request, config: dict[str, Any], know
         judge_again(scored, meta, evaluation, here.benchmark, broken[scored.folder])
 
 
-def _of_curve(request: Request, config: dict[str, Any], known: dict[str, Known],
-              meta: dict[str, Any]) -> tuple[Request, dict[str, Any], dict[str, Known]]:
+def _of_curve(
+    request: Request, config: dict[str, Any], known: dict[str, Known], meta: dict[str, Any]
+) -> tuple[Request, dict[str, Any], dict[str, Known]]:
     """What `_check_scored` compares verdicts of the held-out curve with; their prompts are some of the run's."""
     request = curve_request(request)
     found, sha256 = {}, meta["prompt_set_sha256"]  # believed only where the prompts are not here
@@ -156,8 +183,9 @@ def _of_curve(request: Request, config: dict[str, Any], known: dict[str, Known],
     return request, {**config, "prompt_sets": dict.fromkeys(request.benchmarks, sha256)}, found
 
 
-def _check_examined(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None,
-                    look: Look) -> None:
+def _check_examined(
+    scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None, look: Look
+) -> None:
     """The same for a policy that was asked itself. Raises Damaged for what it has left behind."""
     if scored.benchmark not in request.benchmarks:
         _not_asked(scored)
@@ -169,18 +197,24 @@ def _check_examined(scored: Scored, meta: dict[str, Any], request: Request, conf
     if asked is None:
         _not_asked(scored)
         return
-    for key in [key for key in dict.fromkeys([*asked, *meta["setting"]]) if key != "dtype"]:  # that depends on the machine
+    for key in [
+        key for key in dict.fromkeys([*asked, *meta["setting"]]) if key != "dtype"
+    ]:  # that depends on the machine
         scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), "config.json")
     scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], recorded, "config.json")
     one = here.selection
-    evaluation = Evaluation(scored.benchmark, scored.setting, meta["setting"], one.prompts, one.sha256, one.drawn, of_policy=True)
+    evaluation = Evaluation(
+        scored.benchmark, scored.setting, meta["setting"], one.prompts, one.sha256, one.drawn, of_policy=True
+    )
     check_records(scored, evaluation, meta["expected_images"])
     try:
         sha256, verdicts = here.benchmark.kept(scored.folder, one.prompts)
     except UserError as error:
         raise Damaged(error.message) from error
     _check_weights(scored, meta["policy"], sha256, request, look)
-    scored.same(scored.meta, "identity", meta["identity"], _identity(meta, evaluation, sha256), "the hash of what it stands for")
+    scored.same(
+        scored.meta, "identity", meta["identity"], _identity(meta, evaluation, sha256), "the hash of what it stands for"
+    )
     compare_kept(scored, evaluation, verdicts)
 
 
@@ -206,7 +240,9 @@ def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, An
     """Whether both identities are the hashes of what they stand for."""
     generation = evaluation.generation_identity(pictures["policy_sha256"])
     whole = _identity(meta, evaluation, pictures["policy_sha256"])
-    own = scored.same(scored.folder / META, "identity", pictures["identity"], generation, "the hash of what it stands for")
+    own = scored.same(
+        scored.folder / META, "identity", pictures["identity"], generation, "the hash of what it stands for"
+    )
     return scored.same(scored.meta, "identity", meta["identity"], whole, "the hash of what it stands for") and own
 
 
@@ -227,8 +263,9 @@ def _check_names(scored: Scored, meta: dict[str, Any]) -> None:
     scored.same(scored.meta, "benchmark", meta["benchmark"], scored.benchmark, "its folder")
 
 
-def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any],
-                    here: Known | None) -> None:
+def _check_settings(
+    scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None
+) -> None:
     asked, name = request.settings.get(scored.setting), f"config.json's settings.{scored.setting}"
     if asked is None or scored.benchmark not in request.benchmarks:
         _not_asked(scored)
@@ -245,8 +282,9 @@ def _check_settings(scored: Scored, meta: dict[str, Any], request: Request, conf
 
 
 def _not_asked(scored: Scored) -> None:
-    scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under "
-                                      f"{scored.setting!r}")
+    scored.findings.mismatches.append(
+        f"{scored.name(scored.meta)}: config.json asks for no {scored.benchmark} under {scored.setting!r}"
+    )
 
 
 def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request: Request, look: Look) -> None:
@@ -257,14 +295,18 @@ def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request:
         scored.same(where, "policy_sha256", sha256, given[0] if given else request.policy_sha256, "config.json")
         return
     if method not in request.methods or seed not in request.seeds:
-        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json knows no method {method!r} with seed {seed}")
+        scored.findings.mismatches.append(
+            f"{scored.name(scored.meta)}: config.json knows no method {method!r} with seed {seed}"
+        )
         return
     checkpoint = scored.run.train(method, seed) / "checkpoints" / f"step_{policy['iteration']:06d}"
     name = scored.name(checkpoint)
     scored.same(scored.meta, "policy.checkpoint", policy["checkpoint"], name, "its iteration")
     if not checkpoint.is_dir():
         what = "answers" if scored.of_policy else "pictures"
-        scored.findings.missing.append(f"{name}: is gone, so that nothing shows whose {what} those of {scored.policy} are")
+        scored.findings.missing.append(
+            f"{name}: is gone, so that nothing shows whose {what} those of {scored.policy} are"
+        )
         return
     try:
         weights = look(checkpoint)

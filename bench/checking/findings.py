@@ -18,8 +18,9 @@ class Damaged(Exception):
 
 @dataclass
 class Findings:
-    """mismatches: what contradicts the rest of the run. missing: what is not there (yet). unchecked: what could not be compared
-    here, and why. counts: how many things were compared, by kind. Every entry is one line that begins with a path in the run."""
+    """mismatches: what contradicts the rest of the run. missing: what is not there (yet). unchecked: what could not be
+    compared here, and why. counts: how many things were compared, by kind. Every entry is one line that begins with a
+    path in the run."""
 
     mismatches: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)

@@ -23,14 +23,18 @@ EMBEDDED = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+")
 
 
 def check_report(run: RunDir, config: dict[str, Any], complete: bool, findings: Findings) -> None:
-    """Compares RUN/report with what its raw records give now. complete: every picture has a verdict, so that a report that
-    allows gaps is no other."""
+    """Compares RUN/report with what its raw records give now. complete: every picture has a verdict, so that a report
+    that allows gaps is no other."""
     folder = run.root / "report"
     if not folder.is_dir():
         findings.missing.append("report: there is none; make it with python -m bench.report")
         return
     try:
-        _check_seal(folder, read_seal(folder, STAMP, "delete the folder, then make it again with python -m bench.report"), findings)
+        _check_seal(
+            folder,
+            read_seal(folder, STAMP, "delete the folder, then make it again with python -m bench.report"),
+            findings,
+        )
     except UserError as error:
         findings.mismatches.append(f"report/{STAMP}: {error.message}")
     tries = []
@@ -88,15 +92,18 @@ def _compare(old: Path, new: Path, config: dict[str, Any]) -> Findings:
         else:
             findings.counts["texts and tables of the report"] += 1
     if other_pictures and doubt:
-        findings.unchecked.append(f"report: the pictures {', '.join(other_pictures)} ({doubt}); the numbers drawn in them are "
-                                  "those of table.csv and metrics.jsonl")
+        findings.unchecked.append(
+            f"report: the pictures {', '.join(other_pictures)} ({doubt}); the numbers drawn in them are "
+            "those of table.csv and metrics.jsonl"
+        )
     elif other_pictures:
         findings.mismatches += [f"report/{name}: is not the picture that the records give" for name in other_pictures]
     return findings
 
 
 def _text(path: Path, without_pictures: bool) -> str:
-    """What must be equal: all but the line that says where the report lies, and pictures that nobody can draw again here."""
+    """What must be equal: all but the line that says where the report lies, and pictures that nobody can draw again
+    here."""
     text = path.read_text("utf-8", errors="replace")
     if path.name == "terminal.txt":
         text = "\n".join(line for line in text.splitlines() if not line.endswith("index.html"))
@@ -108,7 +115,9 @@ def _first_difference(old: Path, new: Path) -> str:
     pairs = zip(_text(old, True).splitlines(), _text(new, True).splitlines(), strict=False)
     for number, (a, b) in enumerate(pairs, 1):
         if a != b:
-            start = max(0, next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))) - 20)
+            start = max(
+                0, next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))) - 20
+            )
             return f"line {number} has {a[start : start + 50]!r} where the records give {b[start : start + 50]!r}"
     return "is longer or shorter than what the records give, or has another picture in it"
 
@@ -118,7 +127,9 @@ def _other_versions(recorded: dict[str, str]) -> str:
     unknown = [name for name in DRAWN_BY if name not in recorded]
     if unknown:
         return f"the run does not record its version of {' and '.join(unknown)}"
-    return ", ".join(f"{name} {recorded[name]} then, {_here(name)} now" for name in DRAWN_BY if recorded[name] != _here(name))
+    return ", ".join(
+        f"{name} {recorded[name]} then, {_here(name)} now" for name in DRAWN_BY if recorded[name] != _here(name)
+    )
 
 
 def _other_code(recorded: str | None) -> str:

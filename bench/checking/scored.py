@@ -1,4 +1,5 @@
-"""One policy's pictures and verdicts: files against the manifest, records against prompts, and the scorer asked again."""
+"""One policy's pictures and verdicts: files against the manifest, records against prompts, and the scorer asked
+again."""
 
 import json
 from collections import Counter
@@ -22,10 +23,11 @@ from htgrpo.base.prompts import Prompt
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
 
+
 @dataclass(frozen=True)
 class Scored:
-    """A verdict file, verdicts/BENCHMARK/SETTING/POLICY.jsonl, and where what belongs to it lies. given: its pictures were not made
-    by a policy of the run."""
+    """A verdict file, verdicts/BENCHMARK/SETTING/POLICY.jsonl, and where what belongs to it lies. given: its pictures
+    were not made by a policy of the run."""
 
     run: RunDir
     path: Path
@@ -86,7 +88,9 @@ class Scored:
 def check_given(scored: Scored, policy: dict[str, Any], sha256: str, request: Request) -> None:
     """Given pictures: their label, and the hash over all of them that stands for weights. Raises Damaged."""
     if policy["method"] not in request.methods:
-        scored.findings.mismatches.append(f"{scored.name(scored.meta)}: config.json knows no pictures of {policy['method']!r}")
+        scored.findings.mismatches.append(
+            f"{scored.name(scored.meta)}: config.json knows no pictures of {policy['method']!r}"
+        )
     if request.limit is None and not request.subset:  # a selection records a part of them only
         content = sorted([*_key(record), record["sha256"], record.get("crop")] for record in _manifest(scored))
         whole = sha256_json(content)
@@ -94,7 +98,8 @@ def check_given(scored: Scored, policy: dict[str, Any], sha256: str, request: Re
 
 
 def check_pictures(scored: Scored, evaluation: Evaluation, expected: int) -> set[Key]:
-    """The manifest against prompts and files; returns the keys of pictures that are not the recorded ones. Raises Damaged."""
+    """The manifest against prompts and files; returns the keys of pictures that are not the recorded ones. Raises
+    Damaged."""
     path, records = scored.folder / MANIFEST, _manifest(scored)
     lines, broken, listed, items = [], set(), set(), evaluation.drawn_items
     if scored.given:  # what was not given cannot be dropped unseen: the hash over all would be another
@@ -148,16 +153,23 @@ def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None
     scored.findings.several(scored.name(scored.path), lines)
     bad = sum(record["status"] != "ok" for record in records)
     if bad:
-        scored.findings.missing.append(f"{scored.name(scored.path)}: {bad} of {len(records)} {evaluation.noun} have no verdict")
+        scored.findings.missing.append(
+            f"{scored.name(scored.path)}: {bad} of {len(records)} {evaluation.noun} have no verdict"
+        )
 
 
-def judge_again(scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "Benchmark", broken: set[Key]) -> None:
-    """Judges the pictures again where that takes no weights, into a folder of its own, and compares record by record."""
+def judge_again(
+    scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "Benchmark", broken: set[Key]
+) -> None:
+    """Judges the pictures again where that takes no weights, into a folder of its own, and compares record by
+    record."""
     why = _reason_not_to_judge(meta, benchmark)
     if why:
         scored.findings.not_checked(f"verdicts/{scored.benchmark}: scores ({why}); only complete.json pins them")
         return
-    target = Target(scored.policy, "", None, "", "", read_object(scored.folder / META)["policy_sha256"], False, None, None)
+    target = Target(
+        scored.policy, "", None, "", "", read_object(scored.folder / META)["policy_sha256"], False, None, None
+    )
     with TemporaryDirectory(prefix="bench-check-") as folder:
         again = _Elsewhere(scored.run.root, Path(folder))
         score(again, target, [evaluation], {scored.benchmark: benchmark}, lambda part: None)
@@ -180,18 +192,24 @@ def compare_kept(scored: Scored, evaluation: Evaluation, verdicts: list[dict[str
         found = kept.get(_key(record))
         if found is not None:
             scored.findings.counts["verdicts found again in results"] += 1
-            lines += [f"{_key(record)}: {key} is {record.get(key)!r}, but {scored.name(scored.folder)} says {value!r}"
-                      for key, value in found.items() if record.get(key) != value]
+            lines += [
+                f"{_key(record)}: {key} is {record.get(key)!r}, but {scored.name(scored.folder)} says {value!r}"
+                for key, value in found.items()
+                if record.get(key) != value
+            ]
     scored.findings.several(scored.name(scored.path), lines)
-    scored.findings.not_checked(f"verdicts/{scored.benchmark}: answers (policies are not asked again); only complete.json pins "
-                                "them")
+    scored.findings.not_checked(
+        f"verdicts/{scored.benchmark}: answers (policies are not asked again); only complete.json pins them"
+    )
 
 
 def _key(record: dict[str, Any]) -> Key:
     return record["prompt_id"], record["sample"]
 
 
-def _check_keys(scored: Scored, path: Path, keys: list[Key], items: list[tuple[Prompt, int]], expected: int, source: str) -> None:
+def _check_keys(
+    scored: Scored, path: Path, keys: list[Key], items: list[tuple[Prompt, int]], expected: int, source: str
+) -> None:
     """Every one of `items` once and in order."""
     wanted = [(prompt.id, sample) for prompt, sample in items]
     if not wanted:  # the prompts are not known here

@@ -1,4 +1,5 @@
-"""complete.json: every file of the run against the hash that the last command has left, and files that no command has written."""
+"""complete.json: every file of the run against the hash that the last command has left, and files that no command has
+written."""
 
 from pathlib import Path
 

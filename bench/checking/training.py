@@ -36,21 +36,26 @@ def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
     trained = {folder.parent.name for folder in folders}
-    findings.missing += [f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained]
+    findings.missing += [
+        f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained
+    ]
     if trained:
         _check_prompts(request, findings)
 
 
 def _check_prompts(request: Request, findings: Findings) -> None:
-    """Whether what was trained on is still to be had: trainings are compared with the hash of the prompts, not with their file."""
+    """Whether what was trained on is still to be had: trainings are compared with the hash of the prompts, not with
+    their file."""
     try:
         found = prompt_set_sha256(prompts.load(request.train_prompts))
     except (UserError, OSError) as error:
         findings.not_checked(f"config.json: train_prompts: {error}")
         return
     if found != request.train_prompts["sha256"]:
-        findings.not_checked(f"config.json: train_prompts: the embedded world's training prompts were others "
-                             f"({request.train_prompts['sha256'][:12]}) than those of this version ({found[:12]})")
+        findings.not_checked(
+            f"config.json: train_prompts: the embedded world's training prompts were others "
+            f"({request.train_prompts['sha256'][:12]}) than those of this version ({found[:12]})"
+        )
 
 
 def _check_training(folder: Path, where: str, request: Request, method: str, seed: int, findings: Findings) -> None:
@@ -61,7 +66,9 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
     findings.same(f"{where}/{TIMING}", "the list of iterations", clock, [r["iteration"] for r in metrics], METRICS)
     states = with_state(folder)
     if not states or not metrics:
-        findings.missing.append(f"{where}: has no checkpoint with the trainer's state, so that its settings cannot be checked")
+        findings.missing.append(
+            f"{where}: has no checkpoint with the trainer's state, so that its settings cannot be checked"
+        )
         return
     newest, last = states[-1], metrics[-1]
     name = f"{where}/checkpoints/{newest.name}/{STATE}/state.json"
@@ -69,7 +76,11 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
         state = read_state(newest)
     except UserError as error:
         raise Damaged(f"checkpoints/{newest.name}/{STATE}/state.json: {error.message}") from error
-    for key, value in (("iteration", last["iteration"]), ("forwards", last["forwards_total"]), ("last", last["forwards"])):
+    for key, value in (
+        ("iteration", last["iteration"]),
+        ("forwards", last["forwards_total"]),
+        ("last", last["forwards"]),
+    ):
         findings.same(name, key, getattr(state.progress, key), value, f"the last line of {METRICS}")
     try:
         written = read_seal(newest).files
@@ -108,12 +119,16 @@ def _check_settings(where: str, identity: str, request: Request, method: str, se
     """The settings, starting weights and prompts of config.json against what the trainer has recorded."""
     recorded, ours = {*request.train[method], "seed"}, {field.name for field in fields(TrainConfig)}
     if recorded != ours:
-        findings.unchecked.append(f"{where}: settings (config.json was written by a version with other ones: "
-                                  f"{', '.join(sorted(recorded ^ ours))})")
+        findings.unchecked.append(
+            f"{where}: settings (config.json was written by a version with other ones: "
+            f"{', '.join(sorted(recorded ^ ours))})"
+        )
         return
     config = request.config(method, seed)
     if identity != train_identity(config, request.policy_sha256, request.train_prompts["sha256"]):
-        findings.mismatches.append(f"{where}: was not trained with the settings that config.json has as train.{method} "
-                                   f"({len(asdict(config))} settings with the seed), its policy_sha256 and its train_prompts")
+        findings.mismatches.append(
+            f"{where}: was not trained with the settings that config.json has as train.{method} "
+            f"({len(asdict(config))} settings with the seed), its policy_sha256 and its train_prompts"
+        )
     else:
         findings.counts["trainings"] += 1

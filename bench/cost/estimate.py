@@ -32,7 +32,8 @@ def basis() -> str:
 
 
 def wall_seconds(jobs: list[float], at_once: int) -> float:
-    """Expected seconds until the last of `jobs` (seconds each) ends when the longest start first, `at_once` together."""
+    """Expected seconds until the last of `jobs` (seconds each) ends when the longest start first, `at_once`
+    together."""
     measured = timing()
     lanes = [0.0] * at_once
     for seconds in sorted(jobs, reverse=True):

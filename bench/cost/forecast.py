@@ -1,7 +1,8 @@
-"""What a run on published weights costs, before any of them is loaded: forwards, operations, memory, and time on a named card.
+"""What a run on published weights costs, before any of them is loaded: forwards, operations, memory, and time on a
+named card.
 
-Forwards and operations are counted by bench.cost.meter, memory is asked of network and tuning by bench.cost.memory; only the card's rate and
-the share of it that is reached (bench/ask/presets/gpus.json) are taken on trust.
+Forwards and operations are counted by bench.cost.meter, memory is asked of network and tuning by bench.cost.memory;
+only the card's rate and the share of it that is reached (bench/ask/presets/gpus.json) are taken on trust.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +27,8 @@ from htgrpo.training.trainer import make_method
 
 @dataclass(frozen=True)
 class Card:
-    """A graphics card: peak rate of dense bf16 products in FLOP/s, memory in bytes, the share of the rate that is assumed."""
+    """A graphics card: peak rate of dense bf16 products in FLOP/s, memory in bytes, the share of the rate that is
+    assumed."""
 
     title: str
     rate: float
@@ -51,9 +53,9 @@ class Card:
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """One iteration of a method on all its prompts. forwards: by phase, as budgets count them (a training forward thrice).
-    flop: of everything, backward passes and recomputation included. Bytes at the peak: activations, what they would be if all
-    were kept, and logits."""
+    """One iteration of a method on all its prompts. forwards: by phase, as budgets count them (a training forward
+    thrice). flop: of everything, backward passes and recomputation included. Bytes at the peak: activations, what they
+    would be if all were kept, and logits."""
 
     forwards: dict[str, int]
     flop: float
@@ -69,7 +71,8 @@ class TrainingCost:
 
 
 class Forecast:
-    """Costs of a request's trainings and pictures on one card. prompts: of training. device: what "auto" dtypes go by."""
+    """Costs of a request's trainings and pictures on one card. prompts: of training. device: what "auto" dtypes go
+    by."""
 
     def __init__(self, outline: Outline, card: Card, prompts: list[Prompt], device: str = "cuda"):
         self.outline, self.card, self.prompts, self.device = outline, card, prompts, device
@@ -78,8 +81,10 @@ class Forecast:
 
     def basis(self) -> str:
         """What expected times rest on."""
-        return (f"operations at an assumed {self.card.utilisation:.0%} of the {self.card.rate / 1e12:.0f} TFLOP/s of one "
-                f"{self.card.title}")
+        return (
+            f"operations at an assumed {self.card.utilisation:.0%} of the {self.card.rate / 1e12:.0f} TFLOP/s of one "
+            f"{self.card.title}"
+        )
 
     @cached_property
     def text(self) -> str:
@@ -114,7 +119,10 @@ class Forecast:
         flop = sum(one.flop + adapters[phase] for phase, one in spent.items()) + extra
         # Contexts of several prompts fill a batch where those of one do not.
         fill = max(1.0, min(config.tokens_per_forward / train.tokens, count))
-        logits = max(fill * train.heads * LOGIT_BYTES_TRAIN, spent[ROLLOUT].heads * LOGIT_BYTES_SAMPLE) * backbone.codebook_size
+        logits = (
+            max(fill * train.heads * LOGIT_BYTES_TRAIN, spent[ROLLOUT].heads * LOGIT_BYTES_SAMPLE)
+            * backbone.codebook_size
+        )
         whole = replace(held, kept=held.block or held.kept, block=0.0)
         activations = [one.activations(fill * train.tokens, size.n_layers) for one in (held, whole)]
         forwards = {phase: one.forwards * count * (3 if phase == TRAIN else 1) for phase, one in spent.items()}
@@ -127,11 +135,15 @@ class Forecast:
             policy, count = self._standin(), values["samples"]
             grid = self.outline.backbone.grid_of(values["resolution"])
             setting = Setting(**values)
-            count_pictures(policy, self.text, count, setting.sampler, setting.steps, setting.guidance, grid, pads=setting.pads)
+            count_pictures(
+                policy, self.text, count, setting.sampler, setting.steps, setting.guidance, grid, pads=setting.pads
+            )
             spent = policy.net.spent[ROLLOUT]
             cache = setting.ml_cache()
             computed = cache.computed(setting.steps) if cache else 1.0
-            self._pictures[key] = replace(spent, forwards=round(spent.forwards / count), flop=computed * spent.flop / count)
+            self._pictures[key] = replace(
+                spent, forwards=round(spent.forwards / count), flop=computed * spent.flop / count
+            )
         return self._pictures[key]
 
     def _standin(self) -> Standin:
@@ -147,7 +159,8 @@ class Forecast:
         return max(0.0, wanted - spent) / each * self.card.seconds(cost.flop)
 
     def evaluate_seconds(self, evaluation: Evaluation, generated: bool = False) -> float:
-        """Expected seconds to make (unless `generated`) the pictures of one policy; judging and asking it are not counted."""
+        """Expected seconds to make (unless `generated`) the pictures of one policy; judging and asking it are not
+        counted."""
         if generated or evaluation.of_policy:
             return 0.0
         return len(evaluation.items) * self.card.seconds(self.picture(evaluation.values).flop)

@@ -1,5 +1,6 @@
-"""How much memory a training takes, found by asking network and tuning themselves: at full width without any data (torch's meta
-device) for what they hold, and on a network some sizes smaller for what a forward keeps for its backward pass."""
+"""How much memory a training takes, found by asking network and tuning themselves: at full width without any data
+(torch's meta device) for what they hold, and on a network some sizes smaller for what a forward keeps for its backward
+pass."""
 
 from dataclasses import dataclass, replace
 
@@ -14,17 +15,18 @@ from htgrpo.training.tuning import TUNINGS, Tuning
 GIB = 2**30
 SMALL_WIDTH = 256
 LOGIT_BYTES_TRAIN = 20
-"""Per logit of a training forward: itself and its gradient in bf16, and in fp32 a copy, the log-softmax and their gradients."""
+"""Per logit of a training forward: itself and its gradient in bf16, and in fp32 a copy, the log-softmax and their
+gradients."""
 LOGIT_BYTES_SAMPLE = 26
-"""Per logit that is sampled from: itself in bf16, and in fp32 a copy, the guided one, log-probability, probability, its cumulated
-sum, and the summand of the entropy."""
+"""Per logit that is sampled from: itself in bf16, and in fp32 a copy, the guided one, log-probability, probability, its
+cumulated sum, and the summand of the entropy."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """adapters: number of weights of adapters. Bytes: weights of the network; extra: adapters and further copies; optimiser:
-    gradients and Adam's two moments; kept: what a training forward keeps per token and layer; block: what one block keeps per
-    token, computed again in the backward pass (0 where nothing is)."""
+    """adapters: number of weights of adapters. Bytes: weights of the network; extra: adapters and further copies;
+    optimiser: gradients and Adam's two moments; kept: what a training forward keeps per token and layer; block: what
+    one block keeps per token, computed again in the backward pass (0 where nothing is)."""
 
     adapters: int
     weights: int
@@ -57,17 +59,21 @@ def _tuning(size: Size, config: TrainConfig, dtype: torch.dtype, device: str) ->
 
 
 def _views(size: Size, config: TrainConfig, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Number of the network's weights, bytes of those that learn, and bytes of all that are held, without allocating any."""
+    """Number of the network's weights, bytes of those that learn, and bytes of all that are held, without allocating
+    any."""
     tuning = _tuning(size, config, dtype, "meta")
     views = [view for view in (tuning.policy.net, tuning.reference(), tuning.sampling()) if isinstance(view, nn.Module)]
     everything = {id(weight): weight for view in views for weight in view.parameters()}
-    return (sum(w.numel() for w in tuning.policy.net.parameters()), sum(w.nbytes for w in tuning.learning()),
-            sum(w.nbytes for w in everything.values()))
+    return (
+        sum(w.numel() for w in tuning.policy.net.parameters()),
+        sum(w.nbytes for w in tuning.learning()),
+        sum(w.nbytes for w in everything.values()),
+    )
 
 
 def _kept(size: Size, config: TrainConfig, dtype: torch.dtype) -> float:
-    """Bytes per token and layer that a forward keeps, from the difference a second layer makes on a network whose widths are all
-    smaller by one factor (what is kept grows as they do; attention keeps nothing per pair of tokens)."""
+    """Bytes per token and layer that a forward keeps, from the difference a second layer makes on a network whose
+    widths are all smaller by one factor (what is kept grows as they do; attention keeps nothing per pair of tokens)."""
     width = min(SMALL_WIDTH, size.d_model)
     factor = size.d_model / width
     small = Size(width, 1, min(4, size.n_heads), round(size.mlp_hidden_size / factor), 16)

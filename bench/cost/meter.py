@@ -1,7 +1,7 @@
 """Counts what a method costs by running it: sampler, method and engine at work on a network that answers at once.
 
-No cost is written down per method. One prompt's group is sampled and updated by the code that trains, and the stand-in for the
-network adds up the floating-point operations that the real one would have done.
+No cost is written down per method. One prompt's group is sampled and updated by the code that trains, and the stand-in
+for the network adds up the floating-point operations that the real one would have done.
 """
 
 from collections.abc import Callable
@@ -23,13 +23,14 @@ from htgrpo.training.train_config import TrainConfig
 
 ROLLOUT, OLD, REF, TRAIN = "rollout", "old", "ref", "train"
 CODES = 64
-"""Codes of the stand-in: enough for contexts to differ, few enough to be quick. Operations are counted for the real codebook."""
+"""Codes of the stand-in: enough for contexts to differ, few enough to be quick. Operations are counted for the real
+codebook."""
 
 
 @dataclass
 class Spent:
-    """What one phase asked of the network. flop: of forwards alone, adapters not counted. length: all their packed tokens.
-    tokens, heads: of the largest forward."""
+    """What one phase asked of the network. flop: of forwards alone, adapters not counted. length: all their packed
+    tokens. tokens, heads: of the largest forward."""
 
     forwards: int = 0
     flop: float = 0.0
@@ -91,21 +92,44 @@ def standin(meter: Meter, backbone: Backbone, encode: Callable[[str], list[int]]
     return Standin(meter, backbone, None, None, encode=encode)
 
 
-def count_pictures(policy: Standin, text: str, count: int, sampler: str, steps: int, guidance: float, grid: tuple[int, int],
-                   tokens_per_forward: int | None = None, pads: str = "strip") -> RolloutGroup:
+def count_pictures(
+    policy: Standin,
+    text: str,
+    count: int,
+    sampler: str,
+    steps: int,
+    guidance: float,
+    grid: tuple[int, int],
+    tokens_per_forward: int | None = None,
+    pads: str = "strip",
+) -> RolloutGroup:
     """Samples `count` pictures of one prompt; returns them as a group with rewards that differ."""
     prompt, keys = policy.prompt(text, pads), [("meter", i) for i in range(count)]
     limit = {} if tokens_per_forward is None else {"tokens_per_forward": tokens_per_forward}
-    made = generate(policy, [prompt] * count, keys, SAMPLERS.get(sampler)(steps=steps), guidance, grid, pads=pads, **limit)
+    made = generate(
+        policy, [prompt] * count, keys, SAMPLERS.get(sampler)(steps=steps), guidance, grid, pads=pads, **limit
+    )
     reward = torch.arange(count, dtype=torch.float64)
     return RolloutGroup(prompt, grid, made.codes, made.reveal_step, made.rank, reward, made.entropy)
 
 
-def count_iteration(policy: Standin, method: Method, config: TrainConfig, text: str, grid: tuple[int, int]) -> dict[str, Spent]:
-    """What one iteration of `method` asks of the network for one prompt, by phase; a training forward is counted once here."""
+def count_iteration(
+    policy: Standin, method: Method, config: TrainConfig, text: str, grid: tuple[int, int]
+) -> dict[str, Spent]:
+    """What one iteration of `method` asks of the network for one prompt, by phase; a training forward is counted once
+    here."""
     meter: Meter = policy.net
-    group = count_pictures(policy, text, config.group_size, config.sampler, config.steps, config.guidance, grid,
-                           config.tokens_per_forward, config.pads)
+    group = count_pictures(
+        policy,
+        text,
+        config.group_size,
+        config.sampler,
+        config.steps,
+        config.guidance,
+        grid,
+        config.tokens_per_forward,
+        config.pads,
+    )
     engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
     meter.phase = OLD
     Engine(policy, meter.during(REF), engine).run([group], method, [generator("meter")], lambda: 0.0)

@@ -1,4 +1,5 @@
-"""What is known of a policy without loading a weight: sizes, layout and tokenizer, from its folder or from what is published."""
+"""What is known of a policy without loading a weight: sizes, layout and tokenizer, from its folder or from what is
+published."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ class Outline:
     basis: str
 
     def resolution(self, wanted: str) -> str:
-        """HEIGHTxWIDTH of pictures of `wanted` resolution; "" is the policy's own. Raises UserError as Backbone.grid_of does."""
+        """HEIGHTxWIDTH of pictures of `wanted` resolution; "" is the policy's own. Raises UserError as Backbone.grid_of
+        does."""
         return replace(self.backbone, grid=self.backbone.grid_of(wanted)).resolution
 
 
@@ -35,7 +37,9 @@ def outline_of(request: Request) -> Outline:
     except NotInCache:
         record = BACKBONES.get(request.backbone)
         size = Size(**{name: published for name, (_, published) in SIZES.items()}, embedding_size=record.rows)
-        return Outline(size, record.backbone, _guess, f"published sizes; the weights are not here; {TOKENS_PER_WORD} tokens a word")
+        return Outline(
+            size, record.backbone, _guess, f"published sizes; the weights are not here; {TOKENS_PER_WORD} tokens a word"
+        )
     if model.kind == EMBEDDED:
         from htgrpo.policies import embedded
 
@@ -55,6 +59,9 @@ def _published(model: ModelFolder, backbone: str) -> Outline:
     resolution = model.sidecar.get("resolution", "")
     if model.kind == ADAPTER:
         model = model.open_base(download=False)
-    size, record = read_size(TensorFiles(model.shards), NetworkConfig.read(model), model), BACKBONES.get(backbone).backbone
+    size, record = (
+        read_size(TensorFiles(model.shards), NetworkConfig.read(model), model),
+        BACKBONES.get(backbone).backbone,
+    )
     record = replace(record, grid=record.grid_of(resolution))
     return Outline(size, record, PublishedTokenizer(model.path).encode, "the headers of its weights and its tokenizer")

@@ -21,14 +21,27 @@ def policy_of(size: str, prompts: int) -> tuple[Policy, list[tuple[int, ...]]]:
 
 
 def mid_policy() -> Policy:
-    """Random weights in the MMaDA layout: d 256, 8 layers, 8 heads, mlp 768, 8192 codes at the published ids, 256 slots."""
+    """Random weights in the MMaDA layout: d 256, 8 layers, 8 heads, mlp 768, 8192 codes at the published ids, 256
+    slots."""
     from htgrpo.policies.backbone import Backbone
     from htgrpo.policies.llada import LLaDA, Size, initialise
     from htgrpo.policies.tokenizer import WordTokenizer
 
-    backbone = Backbone("mid", text_open=(126088, 126080), text_close=(126081,), image_open=(126084,), row_close=(),
-                        image_close=(126085,), mask=126336, image_offset=126349, codebook_size=8192, max_text=MID_TEXT + 1,
-                        patch=16, grid=(16, 16), pad=126093)
+    backbone = Backbone(
+        "mid",
+        text_open=(126088, 126080),
+        text_close=(126081,),
+        image_open=(126084,),
+        row_close=(),
+        image_close=(126085,),
+        mask=126336,
+        image_offset=126349,
+        codebook_size=8192,
+        max_text=MID_TEXT + 1,
+        patch=16,
+        grid=(16, 16),
+        pad=126093,
+    )
     net = LLaDA(Size(256, 8, 8, 768, 134656))
     with torch.no_grad():
         initialise(net, generator("mid"))

@@ -1,5 +1,5 @@
-"""How many pictures a second scorers judge here, and what a worker process or a server costs on top. Random weights throughout, so
-that no score is shown: only rates. Called by `python -m bench.speed --scorers NAMES`."""
+"""How many pictures a second scorers judge here, and what a worker process or a server costs on top. Random weights
+throughout, so that no score is shown: only rates. Called by `python -m bench.speed --scorers NAMES`."""
 
 import json
 import os
@@ -32,7 +32,8 @@ OVERHEAD = "imagereward"
 
 @dataclass(frozen=True)
 class Rate:
-    """One scorer in this process. seconds: of CPU, of a picture's preparation by itself, None where that is no step of its own."""
+    """One scorer in this process. seconds: of CPU, of a picture's preparation by itself, None where that is no step of
+    its own."""
 
     scorer: str
     size: str
@@ -44,8 +45,8 @@ class Rate:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to reach the same scorer, measured in turns with the others. overhead, cpu_overhead: over in-process, as parts of it;
-    medians over rounds."""
+    """One way to reach the same scorer, measured in turns with the others. overhead, cpu_overhead: over in-process, as
+    parts of it; medians over rounds."""
 
     way: str
     images_per_second: float
@@ -84,7 +85,9 @@ def rate(name: str, device: str, rounds: int) -> Rate:
         except UserError as error:
             return Rate(name, MAKERS[name][1], 0.0, 0.0, None, f"not measured: {error.message}")
         pictures = drawn(BATCH)
-        judge = _colours_too(scorer) if name == "geneval" else lambda images: scorer.score(images, [PROMPT] * len(images))
+        judge = (
+            _colours_too(scorer) if name == "geneval" else lambda images: scorer.score(images, [PROMPT] * len(images))
+        )
         judge(pictures[:1])
         wall, cpu = zip(*(_timed(lambda: judge(pictures)) for _ in range(rounds)))
         prepare = getattr(scorer, "prepare", None)
@@ -94,7 +97,8 @@ def rate(name: str, device: str, rounds: int) -> Rate:
 
 
 def _colours_too(scorer: Any) -> Any:
-    """GenEval's work on pictures; a random detector finds nothing, so that each picture's left half stands for an object."""
+    """GenEval's work on pictures; a random detector finds nothing, so that each picture's left half stands for an
+    object."""
     from bench.scorers.geneval.detector import Detection
 
     mask = np.zeros((SIDE, SIDE), bool)
@@ -122,11 +126,16 @@ def measure_ways(name: str, device: str, rounds: int) -> list[Way]:
         with kind(_command("worker", name, device)) as worker:
             remote = RemoteScorer(name, Connection(url))
             ways: dict[str, tuple[Scorer, int | None]] = {
-                "in process": (here, None), "worker": (worker, worker._process._process.pid), "HTTP": (remote, server)}
+                "in process": (here, None),
+                "worker": (worker, worker._process._process.pid),
+                "HTTP": (remote, server),
+            }
             for scorer, _ in ways.values():
                 scorer.score(pictures[:1], prompts[:1])
-            found = [{way: _timed(lambda one=one: one[0].score(pictures, prompts), one[1]) for way, one in ways.items()}
-                     for _ in range(rounds)]
+            found = [
+                {way: _timed(lambda one=one: one[0].score(pictures, prompts), one[1]) for way, one in ways.items()}
+                for _ in range(rounds)
+            ]
     return [_way(way, found) for way in ways]
 
 
@@ -195,20 +204,23 @@ def _serve(role: str, name: str, device: str, threads: str) -> None:
 def render(result: dict[str, Any]) -> str:
     """The table a person reads."""
     about = f"{result['weights']}, {result['device']}, {result['pictures']} pixels, batches of {result['batch']}"
-    lines = [f"{about}: rates, no scores", "",
-             f"{'scorer':14} {'images/s':>9} {'CPU s/image':>12} {'to prepare':>11}"]
+    lines = [f"{about}: rates, no scores", "", f"{'scorer':14} {'images/s':>9} {'CPU s/image':>12} {'to prepare':>11}"]
     for one in result["rates"]:
         if not one["images_per_second"]:
             lines.append(f"{one['scorer']:14} {one['note']}")
             continue
         prepared = f"{one['preparation_ms']:8.1f} ms" if one["preparation_ms"] else ""
         note = f"; {one['note']}" if one["note"] else ""
-        lines.append(f"{one['scorer']:14} {one['images_per_second']:9.2f} {one['cpu_seconds_per_image']:12.3f} {prepared:>11}  "
-                     f"({one['size']}, {result['weights']}{note})")
+        lines.append(
+            f"{one['scorer']:14} {one['images_per_second']:9.2f} {one['cpu_seconds_per_image']:12.3f} {prepared:>11}  "
+            f"({one['size']}, {result['weights']}{note})"
+        )
     if result["ways"]:
         lines += ["", f"{OVERHEAD:14} {'images/s':>9} {'overhead':>9} {'of CPU':>8}"]
-        lines += [f"{one['way']:14} {one['images_per_second']:9.2f} {one['overhead']:9.1%} {one['cpu_overhead']:8.1%}"
-                  for one in result["ways"]]
+        lines += [
+            f"{one['way']:14} {one['images_per_second']:9.2f} {one['overhead']:9.1%} {one['cpu_overhead']:8.1%}"
+            for one in result["ways"]
+        ]
     return "\n".join(lines)
 
 

@@ -1,2 +1,2 @@
-"""Pictures that nobody here has made, scored like a policy's: layouts (what lies in a folder), prompts (what they show),
-scoring."""
+"""Pictures that nobody here has made, scored like a policy's: layouts (what lies in a folder), prompts (what they
+show), scoring."""

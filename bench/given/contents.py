@@ -1,4 +1,5 @@
-"""What lies in a folder of pictures: every file is a picture, is read for one, or is left out with a reason that is told."""
+"""What lies in a folder of pictures: every file is a picture, is read for one, or is left out with a reason that is
+told."""
 
 import os
 from dataclasses import dataclass, field
@@ -63,14 +64,17 @@ class Contents:
         self.reasons[path] = reason
 
     def left_out(self) -> list[str]:
-        """One sentence for every reason why files are left out, the last one about what systems and programs leave behind."""
+        """One sentence for every reason why files are left out, the last one about what systems and programs leave
+        behind."""
         by_reason: dict[str, list[Path]] = {}
         for path in self.files:
             if path not in self.used:
                 why = self.reasons.get(path) or (NO_PLACE if is_picture(path) else NO_PICTURE)
                 by_reason.setdefault(why, []).append(path)
         lines = [f"left out: {len(paths)} ({several(paths)}), each {why}" for why, paths in by_reason.items()]
-        hidden = [f"left out: {len(self.unseen)} hidden or of the system ({several(self.unseen)})"] if self.unseen else []
+        hidden = (
+            [f"left out: {len(self.unseen)} hidden or of the system ({several(self.unseen)})"] if self.unseen else []
+        )
         return lines + hidden
 
 
@@ -78,8 +82,9 @@ def _below(folder: Path) -> list[Path]:
     """All that is no folder, relative to `folder`; links to folders are followed, each real folder once."""
 
     def fail(error: OSError) -> None:
-        raise UserError(f"{str(error.filename)!r} cannot be read ({error.strerror}): mend its permissions, or move it away"
-                        ) from error
+        raise UserError(
+            f"{str(error.filename)!r} cannot be read ({error.strerror}): mend its permissions, or move it away"
+        ) from error
 
     found, seen = [], set()
     for root, folders, files in os.walk(folder, followlinks=True, onerror=fail):

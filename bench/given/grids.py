@@ -14,43 +14,55 @@ LOOKED_AT = 16
 NEAR = 8
 """Lines on either side of the middle that an edge must stand out from; smaller quarters are not looked at."""
 EDGE, ROUGH = 2.0, 0.25
-"""How far the step across the middle exceeds the steps beside it in a grid; the part of the difference between far pixels that is
-a step between neighbours in what is too rough to tell, such as noise."""
+"""How far the step across the middle exceeds the steps beside it in a grid; the part of the difference between far
+pixels that is a step between neighbours in what is too rough to tell, such as noise."""
 
 
 def side_of(file: Path, grid: int | None) -> int:
-    """The side in px of a quarter of a file. grid: the side that is asked for. Raises UserError where the size allows no grid."""
+    """The side in px of a quarter of a file. grid: the side that is asked for. Raises UserError where the size allows
+    no grid."""
     try:
         width, height = size_of(file.read_bytes())
     except (Unreadable, OSError) as error:
         raise UserError(f"{str(file)!r} cannot be read as a picture ({error}): make it again or remove it") from error
     side = grid or width // 2
     if (width, height) != (2 * side, 2 * side):
-        raise UserError(f"{str(file)!r} measures {width} x {height}, but a grid of four {side} px pictures measures {2 * side} x "
-                        f"{2 * side}: give --grid with the side of one picture, or --layout dpg-single for files that hold one "
-                        "picture each")
+        raise UserError(
+            f"{str(file)!r} measures {width} x {height}, but a grid of four {side} px pictures measures {2 * side} x "
+            f"{2 * side}: give --grid with the side of one picture, or --layout dpg-single for files that hold one "
+            "picture each"
+        )
     return side
 
 
 def check_edges(files: Sequence[Path]) -> bool:
-    """Whether anything can be told from the files. Raises UserError where most that tell go on across their middle, as single
-    pictures do."""
+    """Whether anything can be told from the files. Raises UserError where most that tell go on across their middle, as
+    single pictures do."""
     told = _told(files, max)
     single = [file.name for file, found in told.items() if not found]
     if 2 * len(single) > len(told):
-        raise UserError(f"{len(single)} of {len(told)} files that were looked at show no edge where four pictures would meet "
-                        f"({several(single)}): single pictures are --layout dpg-single; if these are grids, give --grid with the "
-                        "side of one picture")
+        raise UserError(
+            f"{len(single)} of {len(told)} files that were looked at show no edge where four pictures would meet "
+            f"({several(single)}): single pictures are --layout dpg-single; if these are grids, give --grid with the "
+            "side of one picture"
+        )
     return bool(told)
 
 
 def like_grids(files: Sequence[Path]) -> str:
     """What speaks for grids among files that are read as one picture each; "" unless most have clear edges along both
-    middles; those that tell nothing count against it, since drawings on a plain ground may have such edges by chance."""
+    middles; those that tell nothing count against it, since drawings on a plain ground may have such edges by
+    chance."""
     looked, told = _some(files), _told(files, min)
     grids = [file.name for file, found in told.items() if found]
-    return (f"{len(grids)} of {len(looked)} files that were looked at show edges where four pictures of a 2 x 2 grid would meet "
-            f"({several(grids)})") if 2 * len(grids) > len(looked) else ""
+    return (
+        (
+            f"{len(grids)} of {len(looked)} files that were looked at show edges where four pictures of a 2 x 2 grid would meet "
+            f"({several(grids)})"
+        )
+        if 2 * len(grids) > len(looked)
+        else ""
+    )
 
 
 def _some(files: Sequence[Path]) -> list[Path]:
@@ -61,8 +73,8 @@ Chosen = Callable[[Iterable[float]], float]
 
 
 def _told(files: Sequence[Path], chosen: Chosen) -> dict[Path, bool]:
-    """Some of the files, those that tell anything, and whether they are grids by the edge that is `chosen`: max takes the clearer
-    of the two, min asks for both."""
+    """Some of the files, those that tell anything, and whether they are grids by the edge that is `chosen`: max takes
+    the clearer of the two, min asks for both."""
     return {file: found for file in _some(files) if (found := _is_grid(file, chosen)) is not None}
 
 
@@ -75,7 +87,7 @@ def _is_grid(file: Path, chosen: Chosen) -> bool | None:
     if min(grey.shape) // 2 <= NEAR:
         return None
     sides = [(lines, len(lines) // 2) for lines in (grey, grey.T)]
-    steps = [np.abs(np.diff(lines, axis=0)).mean(axis=1)[side - 1 - NEAR:side + NEAR] for lines, side in sides]
+    steps = [np.abs(np.diff(lines, axis=0)).mean(axis=1)[side - 1 - NEAR : side + NEAR] for lines, side in sides]
     middle = chosen(step[NEAR] for step in steps)
     beside = max(float(np.median(np.delete(step, NEAR))) for step in steps)
     far = max(np.abs(lines[:side] - lines[-side:]).mean() for lines, side in sides)

@@ -58,27 +58,41 @@ def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> F
     if layout not in LAYOUTS:
         raise suggest(layout, [*LAYOUTS, "auto"], "layout")
     if prompts is not None and layout not in ("flat", "folders"):
-        raise UserError(f"--prompts goes with --layout flat or folders, but the layout of {str(folder)!r} is {layout}: leave one "
-                        "of them out")
+        raise UserError(
+            f"--prompts goes with --layout flat or folders, but the layout of {str(folder)!r} is {layout}: leave one "
+            "of them out"
+        )
     if grid is not None and layout != "dpg-grid":
-        raise UserError(f"--grid goes with --layout dpg-grid, but the layout of {str(folder)!r} is {layout}: leave it out")
+        raise UserError(
+            f"--grid goes with --layout dpg-grid, but the layout of {str(folder)!r} is {layout}: leave it out"
+        )
     pictures, notes = LAYOUTS[layout](asked)
     if not pictures:
         there = " ".join(asked.contents.left_out()) or "it is empty"
-        raise UserError(f"{str(folder)!r} holds no pictures in the layout {layout} ({there}): see python -m bench.score --help, "
-                        "and --layout")
+        raise UserError(
+            f"{str(folder)!r} holds no pictures in the layout {layout} ({there}): see python -m bench.score --help, "
+            "and --layout"
+        )
     if layout != "dpg-grid":
-        notes += _not_cut(folder, layout, guessed, like_grids(list(dict.fromkeys(picture.file for picture in pictures))))
+        notes += _not_cut(
+            folder, layout, guessed, like_grids(list(dict.fromkeys(picture.file for picture in pictures)))
+        )
     return Found(layout, pictures, notes + asked.contents.left_out())
 
 
 def _not_cut(folder: Path, layout: str, guessed: bool, grids: str) -> list[str]:
-    """What the user is told where `grids` says why files that are judged whole seem to be grids. Raises UserError where no layout
-    was asked for."""
+    """What the user is told where `grids` says why files that are judged whole seem to be grids. Raises UserError where
+    no layout was asked for."""
     if grids and guessed:
-        raise UserError(f"{grids}, and would be judged whole: grids of DPG-Bench's prompts are --layout dpg-grid, others are to be "
-                        f"cut into pictures; if {str(folder)!r} holds single pictures, give --layout {layout}")
-    return [f"{grids}, but each is judged as one picture: grids of DPG-Bench's prompts are --layout dpg-grid"] if grids else []
+        raise UserError(
+            f"{grids}, and would be judged whole: grids of DPG-Bench's prompts are --layout dpg-grid, others are to be "
+            f"cut into pictures; if {str(folder)!r} holds single pictures, give --layout {layout}"
+        )
+    return (
+        [f"{grids}, but each is judged as one picture: grids of DPG-Bench's prompts are --layout dpg-grid"]
+        if grids
+        else []
+    )
 
 
 def recognised(asked: Asked) -> str:
@@ -91,9 +105,11 @@ def recognised(asked: Asked) -> str:
         unnamed = not any(record.text(IMAGE) or record.text(ID) for record in records)
         inner = list(dict.fromkeys(path.parent.name for path in pictures))
         if unnamed and runs(inner, f"{RUNS}|{PARTS}"):
-            raise UserError(f"the folders in {str(contents.folder)!r} ({several(inner)}) count seeds, samples or steps by their "
-                            f"names, and not the {len(records)} prompts in {str(asked.prompts)!r}: give --layout folders if each "
-                            f"holds the pictures of one prompt, or {REMEDY}")
+            raise UserError(
+                f"the folders in {str(contents.folder)!r} ({several(inner)}) count seeds, samples or steps by their "
+                f"names, and not the {len(records)} prompts in {str(asked.prompts)!r}: give --layout folders if each "
+                f"holds the pictures of one prompt, or {REMEDY}"
+            )
         return "folders" if in_folders and unnamed and len(records) == len(folders) < len(pictures) else "flat"
     if any(_of_geneval(path) for path in contents.files):
         return "geneval"
@@ -102,8 +118,10 @@ def recognised(asked: Asked) -> str:
     beside = [path for path in pictures if _notes_beside(contents, path)]
     if pictures and beside:
         return "flat"
-    raise UserError(f"the layout of {str(contents.folder)!r} cannot be told: name it with --layout {'|'.join(LAYOUTS)}, or give "
-                    "--prompts FILE")
+    raise UserError(
+        f"the layout of {str(contents.folder)!r} cannot be told: name it with --layout {'|'.join(LAYOUTS)}, or give "
+        "--prompts FILE"
+    )
 
 
 def _of_geneval(path: Path) -> bool:
@@ -138,7 +156,9 @@ def _distinct(folder: Path, names: dict[str, str]) -> None:
     seen: dict[str, str] = {}
     for name, meant in names.items():
         if meant in seen:
-            raise UserError(f"{seen[meant]!r} and {name!r} in {str(folder)!r} are both {meant!r}: keep one, or rename them")
+            raise UserError(
+                f"{seen[meant]!r} and {name!r} in {str(folder)!r} are both {meant!r}: keep one, or rename them"
+            )
         seen[meant] = name
 
 
@@ -173,12 +193,16 @@ def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
         found += [Picture(file, item_of(file), crop=box) for box in crop_boxes(side, 4)]
     if len(sizes) > 1:
         told = " and ".join(f"{file.name!r} of {2 * side} x {2 * side}" for side, file in list(sizes.items())[:2])
-        raise UserError(f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
-                        f"({told}): single pictures are --layout dpg-single")
+        raise UserError(
+            f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
+            f"({told}): single pictures are --layout dpg-single"
+        )
     untold = files and asked.grid is None and not check_edges(files)
     why = "nothing on them tells whether they are grids; " if untold else ""
-    return found, [f"every file is cut into four pictures of {side} x {side} px ({why}single pictures are --layout dpg-single)"
-                   for side in sizes]
+    return found, [
+        f"every file is cut into four pictures of {side} x {side} px ({why}single pictures are --layout dpg-single)"
+        for side in sizes
+    ]
 
 
 def _dpg(asked: Asked) -> tuple[list[Picture], list[str]]:
@@ -190,8 +214,10 @@ def _dpg(asked: Asked) -> tuple[list[Picture], list[str]]:
         elif len(path.parts) == 1 and named:
             groups.setdefault(named[1], []).append((path, named[2]))
         elif len(path.parts) == 1:
-            raise UserError(f"{str(contents.folder / path)!r} is neither ID_NUMBER.png nor in a folder called ID: use --layout "
-                            "dpg-single for files that hold one picture each, dpg-grid for 2 x 2 grids")
+            raise UserError(
+                f"{str(contents.folder / path)!r} is neither ID_NUMBER.png nor in a folder called ID: use --layout "
+                "dpg-single for files that hold one picture each, dpg-grid for 2 x 2 grids"
+            )
     found = []
     for name, members in groups.items():
         found += [Picture(contents.take(path), name) for path in _samples(contents, dict(members))]
@@ -205,8 +231,10 @@ def _samples(contents: Contents, names: dict[Path, str]) -> list[Path]:
     if numbered and others:
         for path in others:
             if not re.search("grid|contact|sheet", path.stem.lower()):
-                raise UserError(f"{str(contents.folder / path)!r} lies beside {numbered[0].name!r}, but its name is no number: "
-                                "move it away, or rename it")
+                raise UserError(
+                    f"{str(contents.folder / path)!r} lies beside {numbered[0].name!r}, but its name is no number: "
+                    "move it away, or rename it"
+                )
             contents.leave(path, "a grid of the pictures beside it")
     kept = numbered or others
     _distinct(contents.folder, {str(path): str(int(names[path])) if numbered else names[path] for path in kept})
@@ -237,8 +265,10 @@ def _prompt_of(contents: Contents, name: str) -> str:
     """The prompt that lies in a folder. Raises UserError unless there is one."""
     there = [Path(name, file) for file in OF_A_FOLDER if Path(name, file) in contents.files]
     if len(there) != 1:
-        raise UserError(f"{str(contents.folder / name)!r} holds {several(there) or 'no prompt'}: put its prompt into "
-                        "prompt.txt there, or give --prompts with one prompt a folder")
+        raise UserError(
+            f"{str(contents.folder / name)!r} holds {several(there) or 'no prompt'}: put its prompt into "
+            "prompt.txt there, or give --prompts with one prompt a folder"
+        )
     return read_prompt(contents.take(there[0]))
 
 
@@ -252,12 +282,16 @@ def _flat(asked: Asked) -> tuple[list[Picture], list[str]]:
     found, owners = [], {}
     for path, notes in beside.items():
         if len(notes) != 1:
-            raise UserError(f"{str(contents.folder / path)!r} has {len(notes)} files with its prompt beside it "
-                            f"({several(notes) or 'none'}): each picture needs one, as {next(p.name for p in beside if beside[p])} "
-                            f"has; or {REMEDY}")
+            raise UserError(
+                f"{str(contents.folder / path)!r} has {len(notes)} files with its prompt beside it "
+                f"({several(notes) or 'none'}): each picture needs one, as {next(p.name for p in beside if beside[p])} "
+                f"has; or {REMEDY}"
+            )
         if notes[0] in owners:
-            raise UserError(f"{str(owners[notes[0]])!r} and {str(path)!r} in {str(contents.folder)!r} share the prompt in "
-                            f"{str(notes[0])!r}: {REMEDY}")
+            raise UserError(
+                f"{str(owners[notes[0]])!r} and {str(path)!r} in {str(contents.folder)!r} share the prompt in "
+                f"{str(notes[0])!r}: {REMEDY}"
+            )
         owners[notes[0]] = path
         found.append(Picture(contents.take(path), text=read_prompt(contents.take(notes[0]))))
     for path in {note for notes in contents.notes.values() for note in notes} - contents.used:
@@ -271,5 +305,10 @@ def _notes_beside(contents: Contents, picture: Path) -> list[Path]:
 
 
 LAYOUTS: dict[str, Callable[[Asked], tuple[list[Picture], list[str]]]] = {
-    "geneval": _geneval, "dpg": _dpg, "dpg-single": _dpg_single, "dpg-grid": _dpg_grid, "folders": _folders, "flat": _flat,
+    "geneval": _geneval,
+    "dpg": _dpg,
+    "dpg-single": _dpg_single,
+    "dpg-grid": _dpg_grid,
+    "folders": _folders,
+    "flat": _flat,
 }

@@ -17,15 +17,17 @@ def natural(path: PurePath | str) -> tuple:
 
 
 def unordered(names: Sequence[str]) -> str:
-    """Why these names, without endings, do not say in which order they are: "" where they do, being the same but for one number
-    that counts from 0 or 1."""
+    """Why these names, without endings, do not say in which order they are: "" where they do, being the same but for
+    one number that counts from 0 or 1."""
     signed = [name for name in names if SIGNED.search(name)]
     if signed:
         return f"the number in {signed[0]!r} may be below zero"
     parts = [re.split("([0-9]+)", name) for name in names]
     if len({tuple(part[::2]) for part in parts}) > 1:
         return "their names are not the same but for one number"
-    numbers = [column for column in zip(*([int(digits) for digits in part[1::2]] for part in parts)) if len({*column}) > 1]
+    numbers = [
+        column for column in zip(*([int(digits) for digits in part[1::2]] for part in parts)) if len({*column}) > 1
+    ]
     if len(numbers) > 1:
         return f"{len(numbers)} numbers vary in their names"
     counted = sorted(numbers[0]) if numbers else [0] * len(names)

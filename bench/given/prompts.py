@@ -27,15 +27,17 @@ class GivenPrompts(Benchmark):
         return list(self._prompts)
 
     def judge(self, pictures: Sequence[Any], prompts: Sequence[Prompt]) -> list[dict]:
-        raise UserError("given pictures have no rule of their own: score them with imagereward, hpsv3, deqa, unipercept or clip")
+        raise UserError(
+            "given pictures have no rule of their own: score them with imagereward, hpsv3, deqa, unipercept or clip"
+        )
 
     def scorer_identity(self) -> dict[str, Any]:
         return {"name": SET, "version": self.version, "weights_revision": None}
 
 
 def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture]) -> dict[str, Benchmark]:
-    """The benchmarks that judge pictures of a layout, by name. Scorers judge what is given, under SCORER@SET where that is not
-    their own set. Raises UserError for a benchmark whose prompts these pictures are not of."""
+    """The benchmarks that judge pictures of a layout, by name. Scorers judge what is given, under SCORER@SET where that
+    is not their own set. Raises UserError for a benchmark whose prompts these pictures are not of."""
     own = OFFICIAL.get(layout) or _set_of_rules(names)
     found: dict[str, Benchmark] = {}
     for name in names:
@@ -48,9 +50,11 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
             elif own != wanted:
                 benchmark = type(benchmark)(make(own))
         elif own is not None and benchmark.picture_set != own:
-            raise UserError(f"benchmark {name!r} judges the {benchmark.picture_set} pictures, but those given are {own} pictures: "
-                            f"leave it "
-                            "out, or score it in a run of its own")
+            raise UserError(
+                f"benchmark {name!r} judges the {benchmark.picture_set} pictures, but those given are {own} pictures: "
+                f"leave it "
+                "out, or score it in a run of its own"
+            )
         found[benchmark.name] = benchmark
     return found
 
@@ -67,14 +71,19 @@ def _check_texts(benchmark: ModelScore, pictures: Sequence[Picture]) -> None:
     """Raises UserError where a scorer that reads prompts would be asked without one."""
     silent = [picture for picture in pictures if picture.text is None]
     if silent and benchmark.kind.needs_prompt:
-        raise UserError(f"{benchmark.name} judges how well a picture fits its prompt, but {str(silent[0].file)!r} came without "
-                        "one: give --prompts FILE, or a .txt beside each picture")
+        raise UserError(
+            f"{benchmark.name} judges how well a picture fits its prompt, but {str(silent[0].file)!r} came without "
+            "one: give --prompts FILE, or a .txt beside each picture"
+        )
 
 
 def _set_of_rules(names: Sequence[str]) -> str | None:
     """The picture set of the benchmarks with a rule, None without one. Raises UserError for several."""
-    sets = dict.fromkeys(one.picture_set for one in map(_made, names) if not isinstance(one, ModelScore) or "@" in one.name)
+    sets = dict.fromkeys(
+        one.picture_set for one in map(_made, names) if not isinstance(one, ModelScore) or "@" in one.name
+    )
     if len(sets) > 1:
-        raise UserError(f"benchmarks of several picture sets ({', '.join(sets)}) are asked for of one folder: score them one by "
-                        f"one")
+        raise UserError(
+            f"benchmarks of several picture sets ({', '.join(sets)}) are asked for of one folder: score them one by one"
+        )
     return next(iter(sets), None)

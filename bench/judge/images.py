@@ -25,13 +25,17 @@ BATCH = 96
 
 
 def generate(
-    policy: "Policy", evaluation: Evaluation, folder: Path, on_progress: Callable[[float], None], ranks: "Ranks | None" = None
+    policy: "Policy",
+    evaluation: Evaluation,
+    folder: Path,
+    on_progress: Callable[[float], None],
+    ranks: "Ranks | None" = None,
 ) -> None:
     """Makes the pictures that are missing in `folder`; those of another identity are thrown away first.
 
-    A picture's noise is keyed by (setting's seed, "evaluate", noise of the picture set, prompt, sample): the same for every
-    policy, so that scores are paired. Several `ranks` share the batches, and a batch is the same whoever makes it. on_progress
-    gets the part done, 0..1. Raises UserError when the folder cannot be written.
+    A picture's noise is keyed by (setting's seed, "evaluate", noise of the picture set, prompt, sample): the same for
+    every policy, so that scores are paired. Several `ranks` share the batches, and a batch is the same whoever makes
+    it. on_progress gets the part done, 0..1. Raises UserError when the folder cannot be written.
     """
     import torch
 
@@ -103,8 +107,8 @@ def _write_manifest(folder: Path, lines: list[dict]) -> None:
 
 
 def pack_ranks(rank: "Tensor") -> str:
-    """When each slot was revealed, int [N] from 1 (first) to N in raster order, as base64 of zlib of little-endian uint16; the
-    reports read it."""
+    """When each slot was revealed, int [N] from 1 (first) to N in raster order, as base64 of zlib of little-endian
+    uint16; the reports read it."""
     return base64.b64encode(zlib.compress(rank.numpy().astype("<u2").tobytes(), 9)).decode()
 
 
@@ -118,4 +122,6 @@ def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Pat
     Image.fromarray(pixels).save(stream, format="PNG")
     path = folder / file_name(prompt, sample)
     atomic_write_bytes(path, stream.getvalue())
-    append_jsonl(notes, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path), **order})
+    append_jsonl(
+        notes, {"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path), **order}
+    )

@@ -41,7 +41,9 @@ class Judging:
     judged: dict[Key, dict]
 
     @staticmethod
-    def begin(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", made: dict[Key, dict]) -> "Judging":
+    def begin(
+        run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", made: dict[Key, dict]
+    ) -> "Judging":
         """Its state: good verdicts of this identity are kept where their picture is the one that is there now."""
         identity = score_identity(benchmark, evaluation, target.sha256)
         one = Judging(run, target, evaluation, benchmark, identity, {})
@@ -99,12 +101,20 @@ class Judging:
         return Coverage(len(bad), len(records), bad[0]["evidence"]["reason"] if bad else "")
 
 
-def score(run: RunDir, target: Target, evaluations: Sequence[Evaluation], benchmarks: "dict[str, Benchmark]",
-          on_progress: Callable[[float], None], ranks: "Ranks | None" = None) -> dict[str, Coverage]:
-    """Judges all pictures of one policy in one folder by every benchmark and writes verdict files; on_progress gets the part done.
+def score(
+    run: RunDir,
+    target: Target,
+    evaluations: Sequence[Evaluation],
+    benchmarks: "dict[str, Benchmark]",
+    on_progress: Callable[[float], None],
+    ranks: "Ranks | None" = None,
+) -> dict[str, Coverage]:
+    """Judges all pictures of one policy in one folder by every benchmark and writes verdict files; on_progress gets the
+    part done.
 
-    evaluations: of one picture set under one setting. Several `ranks` share the batches, and the first one writes. Returns the
-    coverage by benchmark. Raises UserError, after the others are done, where what looks at the pictures cannot be had or trusted.
+    evaluations: of one picture set under one setting. Several `ranks` share the batches, and the first one writes.
+    Returns the coverage by benchmark. Raises UserError, after the others are done, where what looks at the pictures
+    cannot be had or trusted.
     """
     from htgrpo.parallel.ranks import ALONE
 
@@ -124,7 +134,9 @@ def score(run: RunDir, target: Target, evaluations: Sequence[Evaluation], benchm
     ranks.gather(None)  # all parts are written
     found: dict[str, Coverage] = {}
     for one in able:
-        noted = sorted(one._parts(), key=lambda record: record["status"] == "ok")  # an earlier failure does not hide a success
+        noted = sorted(
+            one._parts(), key=lambda record: record["status"] == "ok"
+        )  # an earlier failure does not hide a success
         records = one.judged | {(record["prompt_id"], record["sample"]): record for record in noted}
         ranks.gather(None)
         found[one.benchmark.name] = one.finish(records) if ranks.is_main else one.coverage(list(records.values()))
@@ -146,13 +158,21 @@ def _trusted(work: list[Judging]) -> dict[str, str]:
     return refused
 
 
-def _judge_all(run: RunDir, folder: Path, made: dict[Key, dict], work: list[Judging], on_progress: Callable[[float], None],
-               ranks: "Ranks") -> None:
+def _judge_all(
+    run: RunDir,
+    folder: Path,
+    made: dict[Key, dict],
+    work: list[Judging],
+    on_progress: Callable[[float], None],
+    ranks: "Ranks",
+) -> None:
     """Judges what is wanted, batch by batch, into the parts."""
     prompts = [one.prompts for one in work]
     keys = [(prompt.id, sample) for prompt, sample in work[0].evaluation.drawn_items] if work else []
     lots = [keys[start : start + BATCH] for start in range(0, len(keys), BATCH)]
-    lots = [lot for lot in lots if any(one.wants(key, own) for one, own in zip(work, prompts, strict=True) for key in lot)]
+    lots = [
+        lot for lot in lots if any(one.wants(key, own) for one, own in zip(work, prompts, strict=True) for key in lot)
+    ]
     mine = ranks.share(lots)
     for number, lot in enumerate(mine):
         pictures: dict[Key, _Picture] = {}
@@ -218,7 +238,8 @@ class _Picture:
 
 
 def _judge(benchmark: "Benchmark", batch: list[tuple[_Picture, Prompt, int]]) -> list[dict]:
-    """The records of a batch. When the scorer stumbles over it every picture is judged alone, so that a bad one fails alone."""
+    """The records of a batch. When the scorer stumbles over it every picture is judged alone, so that a bad one fails
+    alone."""
     good = [(picture, prompt) for picture, prompt, _ in batch if picture.image is not None]
     try:
         verdicts = benchmark.judge([p.image for p, _ in good], [prompt for _, prompt in good]) if good else []

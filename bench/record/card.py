@@ -26,7 +26,8 @@ NO_RUN = "This card was made without the run that the checkpoint belongs to, so 
 
 @dataclass
 class Facts:
-    """metadata: of the front matter; results: for its model-index; texts: for the template; told: what was found, in words."""
+    """metadata: of the front matter; results: for its model-index; texts: for the template; told: what was found, in
+    words."""
 
     metadata: dict[str, Any]
     texts: dict[str, Any]
@@ -46,16 +47,22 @@ class Place:
 
 
 def collect(checkpoint: str, root: Path | None) -> Facts:
-    """Everything for the card. Raises UserError where the folder is no checkpoint, or where the run does not know its weights."""
+    """Everything for the card. Raises UserError where the folder is no checkpoint, or where the run does not know its
+    weights."""
     if not Path(checkpoint).is_dir():
-        raise UserError(f"{checkpoint!r} is not a folder: give a checkpoint such as "
-                        "runs/NAME/train/METHOD/seed0/checkpoints/step_000040")
+        raise UserError(
+            f"{checkpoint!r} is not a folder: give a checkpoint such as "
+            "runs/NAME/train/METHOD/seed0/checkpoints/step_000040"
+        )
     model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
     root = root or run_around(Path(checkpoint).resolve())
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if place else []
     method = place.method if place else ""
-    name = "-".join(filter(None, [method, weights.backbone, f"step{weights.iteration}" if weights.iteration else ""])) or "policy"
+    name = (
+        "-".join(filter(None, [method, weights.backbone, f"step{weights.iteration}" if weights.iteration else ""]))
+        or "policy"
+    )
     metadata = {
         "model_name": name,
         "library_name": LIBRARY,
@@ -107,8 +114,8 @@ def run_around(folder: Path) -> Path | None:
 
 
 def _place(run: RunDir, checkpoint: Path, weights: Weights) -> tuple[Place, Weights]:
-    """The place of these weights, or of an equal copy in the run. Raises UserError when the run neither trained nor was given
-    them."""
+    """The place of these weights, or of an equal copy in the run. Raises UserError when the run neither trained nor was
+    given them."""
     from htgrpo.training.checkpoints import saved
 
     request, config, folder = run.request(), run.config() or {}, checkpoint.resolve()
@@ -125,12 +132,15 @@ def _place(run: RunDir, checkpoint: Path, weights: Weights) -> tuple[Place, Weig
         for twin in (inspect(str(path)) for path in saved(run.train(place.method, place.seed))):
             if twin.sha256 == weights.sha256:
                 return place, twin
-    raise UserError(f"the run {str(run.root)!r} neither trained nor scored the weights in {str(checkpoint)!r}: give the run they "
-                    "belong to with --run, or leave --run out")
+    raise UserError(
+        f"the run {str(run.root)!r} neither trained nor scored the weights in {str(checkpoint)!r}: give the run they "
+        "belong to with --run, or leave --run out"
+    )
 
 
 def _scored(root: Path, place: Place, weights: Weights) -> "list[tuple[str, Result]]":
-    """(name of the method, result over this one checkpoint and the starting policy) for every block that holds it complete."""
+    """(name of the method, result over this one checkpoint and the starting policy) for every block that holds it
+    complete."""
     from reports.analysis import analyse
     from reports.blocks import make_blocks
     from reports.load import load_run
@@ -155,13 +165,29 @@ def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block
     if not rows or (weights.iteration is not None and method.iterations[rows[0]] != weights.iteration):
         return None
     (row,) = rows
-    metas = run.metas[(run.metas["policy"] == method.policies[row]) & (run.metas["benchmark"] == block.benchmark)
-                      & (run.metas["setting"] == block.setting)]
-    ok = run.records[(run.records["policy"] == method.policies[row]) & (run.records["benchmark"] == block.benchmark)
-                     & (run.records["setting"] == block.setting) & (run.records["status"] == "ok")]
-    one = replace(method, seeds=[place.seed], scores=method.scores[[row]], hits=method.hits[[row]], asked=method.asked[[row]],
-                  judged=len(ok), expected=int(metas["expected"].iloc[0]), iterations=[method.iterations[row]],
-                  forwards=[method.forwards[row]], policies=[method.policies[row]])
+    metas = run.metas[
+        (run.metas["policy"] == method.policies[row])
+        & (run.metas["benchmark"] == block.benchmark)
+        & (run.metas["setting"] == block.setting)
+    ]
+    ok = run.records[
+        (run.records["policy"] == method.policies[row])
+        & (run.records["benchmark"] == block.benchmark)
+        & (run.records["setting"] == block.setting)
+        & (run.records["status"] == "ok")
+    ]
+    one = replace(
+        method,
+        seeds=[place.seed],
+        scores=method.scores[[row]],
+        hits=method.hits[[row]],
+        asked=method.asked[[row]],
+        judged=len(ok),
+        expected=int(metas["expected"].iloc[0]),
+        iterations=[method.iterations[row]],
+        forwards=[method.forwards[row]],
+        policies=[method.policies[row]],
+    )
     return replace(block, methods=[m for m in block.methods if m.name == BASE] + [one], missing=[])
 
 
@@ -173,16 +199,24 @@ def _row(result: "Result", name: str) -> dict[str, str]:
     if gain:
         change = (gain if gain.a == name else gain.flipped()).checkpoints
         difference = f"{number(change.estimate, block.scale, True)} {bounds(change, block.scale, True)}"
-    return {"benchmark": block.title, "setting": block.setting, "when": block.when, "prompts": block.size,
-            "judged": one.coverage, "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
-            "gain": difference}
+    return {
+        "benchmark": block.title,
+        "setting": block.setting,
+        "when": block.when,
+        "prompts": block.size,
+        "judged": one.coverage,
+        "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
+        "gain": difference,
+    }
 
 
 def _protocol(result: "Result") -> str:
     from reports.tables import protocol
 
-    return f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 " \
-           f"{result.block.meta['prompt_set_sha256']}."
+    return (
+        f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 "
+        f"{result.block.meta['prompt_set_sha256']}."
+    )
 
 
 def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
@@ -201,8 +235,12 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
         metric_type="score",
         metric_name=f"{block.title} ({block.when}; setting {block.setting})",
         metric_value=round(score.estimate, digits),
-        metric_args={"interval_95": interval, "prompts": result.prompts_used, "size": block.size,
-                     "claim": "these weights, prompts sampled"},
+        metric_args={
+            "interval_95": interval,
+            "prompts": result.prompts_used,
+            "size": block.size,
+            "claim": "these weights, prompts sampled",
+        },
     )
 
 
@@ -217,8 +255,10 @@ def _labels(weights: Weights, place: Place | None, scored: "list[tuple[str, Resu
     lines = []
     worlds = str(place.config.get("title", "")) if place else ""
     if weights.backbone == "embedded" or "embedded world" in worlds:
-        lines.append("Embedded world: a small network that draws 48 x 48 px shapes, made to compare training methods. Its scores "
-                     "are not scores of the published benchmarks.")
+        lines.append(
+            "Embedded world: a small network that draws 48 x 48 px shapes, made to compare training methods. Its scores "
+            "are not scores of the published benchmarks."
+        )
     if weights.random_weights or any(m.random_weights for _, result in scored for m in result.block.methods):
         lines.append("Training began from random weights: the scores say nothing about the method on a trained model.")
     if scored:
@@ -255,11 +295,17 @@ def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
         ("method", f"{place.method} ({options})"),
         ("reward", settings["rewards"]),
         ("training prompts", _prompts(place.request.train_prompts)),
-        ("training seed", f"{place.seed} (of {len(place.request.seeds)} in the run: {', '.join(map(str, place.request.seeds))})"),
+        (
+            "training seed",
+            f"{place.seed} (of {len(place.request.seeds)} in the run: {', '.join(map(str, place.request.seeds))})",
+        ),
         ("iterations, forwards", f"{_count(weights.iteration)}, {_count(weights.forwards)}"),
         ("budget", settings["budget"]),
-        ("rollouts", f"{settings['prompts_per_iteration']} prompts x {settings['group_size']} pictures, sampler "
-                     f"{settings['sampler']}, {settings['steps']} steps, guidance {settings['guidance']}"),
+        (
+            "rollouts",
+            f"{settings['prompts_per_iteration']} prompts x {settings['group_size']} pictures, sampler "
+            f"{settings['sampler']}, {settings['steps']} steps, guidance {settings['guidance']}",
+        ),
         ("commit", f"`{place.config.get('git_commit') or 'unknown'}`"),
         ("software", ", ".join(f"{k} {v}" for k, v in place.config.get("versions", {}).items())),
     ]
@@ -275,7 +321,9 @@ def _options(place: Place) -> dict[str, Any]:
 
 def _prompts(wanted: dict[str, str]) -> str:
     """The prompt set of the training by name and hash; a file's folder is nobody's business."""
-    named = "the embedded world's split `train`" if wanted["source"] == "embedded" else f"`{Path(wanted['source']).name}`"
+    named = (
+        "the embedded world's split `train`" if wanted["source"] == "embedded" else f"`{Path(wanted['source']).name}`"
+    )
     return f"{named}, sha256 `{wanted['sha256']}`"
 
 

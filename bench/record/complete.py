@@ -1,7 +1,7 @@
 """complete.json: which work of a run is done, and the sha256 of every file that its commands have written.
 
-It recognises a run to which nothing needs to be added, without loading torch, and what was changed in one since. While a command is
-at work it is open, and vouches for nothing that this command may write.
+It recognises a run to which nothing needs to be added, without loading torch, and what was changed in one since. While
+a command is at work it is open, and vouches for nothing that this command may write.
 """
 
 import contextlib
@@ -30,7 +30,8 @@ CHECKPOINT = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+(/trainer_stat
 TRAINING = re.compile(r"train/[^/]+/seed\d+")
 PICTURE = re.compile(r"images/.+\.png")
 READ_AT_ONCE = 64 << 20
-"""Bytes of a checkpoint's file above which it is not read to find out that nothing is to do: who uses it verifies it."""
+"""Bytes of a checkpoint's file above which it is not read to find out that nothing is to do: who uses it verifies
+it."""
 
 
 @cache
@@ -42,19 +43,24 @@ def code_identity() -> str:
         paths = sorted(p for kind in ("*.py", "*.json", "*.jsonl", "*.yaml") for p in root.rglob(kind))
         hashes.update({f"{package}/{path.relative_to(root)}": sha256_file(path) for path in paths})
     groups = [f"htgrpo.{kind}" for kind in KINDS]
-    outside = sorted((e.group, e.name, e.value, e.dist.version if e.dist else "") for g in groups for e in entry_points(group=g))
+    outside = sorted(
+        (e.group, e.name, e.value, e.dist.version if e.dist else "") for g in groups for e in entry_points(group=g)
+    )
     return sha256_json([hashes, outside])
 
 
 def stamp(request: Request, stages: tuple[str, ...]) -> str:
-    """Hex identity of a command's work, and of everything that may decide what comes of it. Which claim is the main one decides
-    nothing, and is named by the first command that scores."""
+    """Hex identity of a command's work, and of everything that may decide what comes of it. Which claim is the main one
+    decides nothing, and is named by the first command that scores."""
     return sha256_json([{**asdict(request), "claim": None}, sorted(stages), code_identity(), versions()])
 
 
 def sealed(run: RunDir) -> Seal | None:
     """The run's complete.json, None where there is none. Raises UserError for a damaged one."""
-    path, remedy = run.root / FILE, "restore it, or delete it: then nothing tells any more what was changed in the run until now"
+    path, remedy = (
+        run.root / FILE,
+        "restore it, or delete it: then nothing tells any more what was changed in the run until now",
+    )
     if not path.is_file():
         return None
     seal = read_seal(run.root, FILE, remedy)
@@ -76,9 +82,9 @@ def is_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> bool:
 
 
 def begin(run: RunDir, mends_pictures: bool = True) -> None:
-    """Before any work: nothing may be built on a file that is not what a command has written. What is gone is made again, and
-    pictures that were changed are where a command `mends_pictures`; scoring tells of them itself. Raises UserError naming the first
-    other one."""
+    """Before any work: nothing may be built on a file that is not what a command has written. What is gone is made
+    again, and pictures that were changed are where a command `mends_pictures`; scoring tells of them itself. Raises
+    UserError naming the first other one."""
     seal = sealed(run)
     for name in sorted(seal.files) if seal else ():
         if CARD.fullmatch(name) or not _changed(run, name, seal):
@@ -87,7 +93,9 @@ def begin(run: RunDir, mends_pictures: bool = True) -> None:
             continue
         unit, word, remedy = _remedy(name)
         if (run.root / name).exists():
-            raise UserError(f"{str(run.root / name)!r} is damaged or was edited (it is not what {FILE} lists): {remedy}")
+            raise UserError(
+                f"{str(run.root / name)!r} is damaged or was edited (it is not what {FILE} lists): {remedy}"
+            )
         if unit and (run.root / unit).is_dir():
             raise UserError(f"{str(run.root / name)!r} is gone from its {word}: {remedy}")
 
@@ -97,8 +105,11 @@ def _remedy(name: str) -> tuple[str, str, str]:
     training, checkpoint = TRAINING.match(name), CHECKPOINT.match(name)
     if training:
         unit = checkpoint or training
-        return unit[0], "checkpoint" if checkpoint else "training", (
-            f"restore it, or delete the folder {training[0]}: then the same command trains it again")
+        return (
+            unit[0],
+            "checkpoint" if checkpoint else "training",
+            (f"restore it, or delete the folder {training[0]}: then the same command trains it again"),
+        )
     if PICTURE.fullmatch(name):
         return "", "", "run the command of this run, or python -m bench.generate on it: that makes the picture again"
     if name.startswith(("images/", "results/")):
@@ -110,11 +121,14 @@ def _remedy(name: str) -> tuple[str, str, str]:
 
 @contextlib.contextmanager
 def working(run: RunDir, trainings: Iterable[tuple[str, int]] = ()) -> Iterator[None]:
-    """While this lasts complete.json is open, and vouches only for trainings other than those (method, seed) that go on. In the end
-    everything that is there is listed, whether the work was done or not; `mark_complete` says that it was."""
+    """While this lasts complete.json is open, and vouches only for trainings other than those (method, seed) that go
+    on. In the end everything that is there is listed, whether the work was done or not; `mark_complete` says that it
+    was."""
     seal = sealed(run) or Seal(MADE_BY, {}, {"stamps": [], "open": True, "whole": False})
     going = tuple(f"{run.train(*one).relative_to(run.root).as_posix()}/" for one in trainings)
-    kept = {name: value for name, value in seal.files.items() if name.startswith("train/") and not name.startswith(going)}
+    kept = {
+        name: value for name, value in seal.files.items() if name.startswith("train/") and not name.startswith(going)
+    }
     kept = {name: value for name, value in kept.items() if (run.root / name).exists()}
     _write(run, Seal(MADE_BY, kept, {**seal.about, "open": True, "whole": False}))
     try:
@@ -155,7 +169,8 @@ def _write(run: RunDir, seal: Seal) -> None:
 
 
 def _names(run: RunDir) -> list[str]:
-    """The files that complete.json lists: all that commands have written but itself and the report, which has a list of its own."""
+    """The files that complete.json lists: all that commands have written but itself and the report, which has a list of
+    its own."""
     return [name for name in run.files()[0] if name != FILE and not name.startswith("report/")]
 
 

@@ -1,4 +1,5 @@
-"""A folder of pictures and what is recorded of them: its manifest, its identity, which of its pictures are whole. Imports no torch."""
+"""A folder of pictures and what is recorded of them: its manifest, its identity, which of its pictures are whole.
+Imports no torch."""
 
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def file_name(prompt: Prompt, sample: int) -> str:
 
 
 def manifest(folder: Path) -> dict[tuple[str, int], dict]:
-    """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made; those of sample 0 also have
-    "grid" [h, w] and "rank" (see pack_ranks)."""
+    """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made; those of sample
+    0 also have "grid" [h, w] and "rank" (see pack_ranks)."""
     files = [path for path in (folder / MANIFEST, *sorted(folder.glob(PARTS))) if path.is_file()]
     return {(r["prompt_id"], r["sample"]): r for path in files for r in records(path, PICTURE, OPTIONAL_PICTURE)}
 
@@ -42,7 +43,9 @@ def whole_pictures(folder: Path, evaluation: Evaluation) -> set[tuple[str, int]]
     return {
         k
         for k in keys
-        if k in made and (folder / made[k]["file"]).is_file() and sha256_file(folder / made[k]["file"]) == made[k]["sha256"]
+        if k in made
+        and (folder / made[k]["file"]).is_file()
+        and sha256_file(folder / made[k]["file"]) == made[k]["sha256"]
     }
 
 
@@ -53,7 +56,8 @@ def is_generated(folder: Path, evaluation: Evaluation, policy_sha256: str) -> bo
 
 
 def clear(folder: Path) -> None:
-    """Removes pictures that were made, and what is recorded of them. Raises UserError where somebody else's file lies there."""
+    """Removes pictures that were made, and what is recorded of them. Raises UserError where somebody else's file lies
+    there."""
     names = everything(folder) if folder.is_dir() else []
     for name in names:
         if not PICTURES.fullmatch(name):
@@ -65,6 +69,9 @@ def changed(run: RunDir) -> list[Path]:
     """Given pictures of a run that are gone or no longer those that were scored; none in a run of policies."""
     if (run.config() or {}).get("kind") != GIVEN:
         return []
-    recorded = {folder / record["file"]: record["sha256"] for folder in sorted(run.root.glob("images/*/*/*"))
-                for record in manifest(folder).values()}
+    recorded = {
+        folder / record["file"]: record["sha256"]
+        for folder in sorted(run.root.glob("images/*/*/*"))
+        for record in manifest(folder).values()
+    }
     return [path for path, sha256 in recorded.items() if not path.is_file() or content_sha256(path) != sha256]

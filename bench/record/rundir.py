@@ -28,7 +28,8 @@ OURS = re.compile(
     r"|verdicts/[^/]+/[^/]+/[^/]+\.(jsonl|meta\.json|part\d+)"
     r"|results/[^/]+/[^/]+/[^/]+/(results\.json|samples_[^/]+\.jsonl)"
 )
-"""What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their files."""
+"""What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their
+files."""
 LISTED = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/.+|report/[^/]+")
 CARD, MARK = re.compile(r"train/[^/]+/seed\d+/checkpoints/step_\d+/README\.md"), "<!-- written by python -m bench.card"
 """A model card in a checkpoint, and what tells that no person wrote it."""
@@ -69,26 +70,32 @@ class RunDir:
         return str(whole.relative_to(root)) if whole.is_relative_to(root) else str(whole)
 
     def config(self) -> dict[str, Any] | None:
-        """config.json, or None when there is none. Raises UserError when it is damaged, or when the folder is no run's."""
+        """config.json, or None when there is none. Raises UserError when it is damaged, or when the folder is no
+        run's."""
         path = self.root / CONFIG
         if not path.is_file():
             check_place(self.root)
             strange = sorted(p.name for p in self.root.glob("*") if p.name not in PARTS and p.name[0] != ".")
             if strange:
-                raise UserError(f"--out {str(self.root)!r} holds {strange[0]!r} and is no run: give a new or empty folder")
+                raise UserError(
+                    f"--out {str(self.root)!r} holds {strange[0]!r} and is no run: give a new or empty folder"
+                )
             return None
         return read_config(path)
 
     def request(self) -> Request:
         """The request recorded in the run. Raises UserError when this is no run."""
         if not (self.root / CONFIG).is_file():
-            raise UserError(f"{str(self.root)!r} holds no {CONFIG}: give the folder that bench.compare or bench.train wrote to")
+            raise UserError(
+                f"{str(self.root)!r} holds no {CONFIG}: give the folder that bench.compare or bench.train wrote to"
+            )
         config = read_config(self.root / CONFIG)
         return Request.read(config, str(self.root / CONFIG))
 
     def files(self, strict: bool = True) -> tuple[list[str], list[str]]:
-        """Paths within the run of the files that commands have written, and of those that somebody else has. Raises UserError where
-        a folder's list of its files is damaged; unless `strict`, all in it count as written by commands."""
+        """Paths within the run of the files that commands have written, and of those that somebody else has. Raises
+        UserError where a folder's list of its files is damaged; unless `strict`, all in it count as written by
+        commands."""
         ours, others = [], []
         for name in everything(self.root) if self.root.is_dir() else []:
             if name != LOCK:
@@ -106,8 +113,8 @@ class RunDir:
             return True
 
     def clear(self, below: str = "") -> None:
-        """Removes everything the run wrote, or what of it lies in the folder `below`. Raises UserError, and removes nothing, where
-        somebody else's file lies there."""
+        """Removes everything the run wrote, or what of it lies in the folder `below`. Raises UserError, and removes
+        nothing, where somebody else's file lies there."""
         if (self.root / CONFIG).is_file():
             check_place(self.root)
         else:
@@ -116,8 +123,10 @@ class RunDir:
         start = f"{below}/" if below else ""
         for name in others:
             if name.startswith(start):
-                raise UserError(f"{str(self.root)!r} holds {name!r}, which no command of this run has written: move it elsewhere, "
-                                "then give --overwrite again")
+                raise UserError(
+                    f"{str(self.root)!r} holds {name!r}, which no command of this run has written: move it elsewhere, "
+                    "then give --overwrite again"
+                )
         remove(self.root, [name for name in ours if name.startswith(start)])
 
     def clear_trainings(self, request: Request) -> None:
@@ -131,15 +140,17 @@ class RunDir:
 
     @contextlib.contextmanager
     def locked(self, patience: float = 0.0) -> Iterator[None]:
-        """Holds the run for this process, and sweeps what a killed command has left in it. Raises UserError when another one has it
-        for longer than `patience` seconds, or when the folder cannot be written."""
+        """Holds the run for this process, and sweeps what a killed command has left in it. Raises UserError when
+        another one has it for longer than `patience` seconds, or when the folder cannot be written."""
         make_folder(self.root)
         lock = FileLock(self.root / LOCK)
         try:
             with explained(self.root / LOCK):
                 lock.acquire(timeout=patience)
         except Timeout:
-            raise UserError(f"another command is working in {str(self.root)!r}: wait until it ends, or use another --out") from None
+            raise UserError(
+                f"another command is working in {str(self.root)!r}: wait until it ends, or use another --out"
+            ) from None
         try:
             self._sweep()
             yield
@@ -154,8 +165,8 @@ class RunDir:
 
 
 def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets: dict[str, str] | None = None) -> None:
-    """Raises UserError naming the first setting in which `new` differs from the run in `root`. Methods, seeds, benchmarks and
-    checkpoints may be added, so only those that both have are compared."""
+    """Raises UserError naming the first setting in which `new` differs from the run in `root`. Methods, seeds,
+    benchmarks and checkpoints may be added, so only those that both have are compared."""
     theirs = asdict(Request.read(old, str(root / CONFIG)))
     ours = asdict(new)
     for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "train_prompts"):
@@ -163,7 +174,9 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
     if theirs["claim"] and ours["claim"]:
         _same(root, "claim", theirs["claim"], ours["claim"])
     if ours["claim"] and not theirs["claim"] and RunDir(root).scored:
-        raise UserError(f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out")
+        raise UserError(
+            f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out"
+        )
     for key, had, has in (
         ("subset", theirs["subset"], ours["subset"]),
         ("checkpoints", theirs["checkpoints"], ours["checkpoints"]),
@@ -174,7 +187,9 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
         shared = set(theirs["benchmarks"]) & set(ours["benchmarks"]) if key == "subset" else set(had) & set(has)
         for name in sorted(shared):
             _same(root, f"{key}.{name}", had.get(name), has.get(name))
-    for label in (set(theirs["checkpoints"]) & set(ours["methods"])) | (set(ours["checkpoints"]) & set(theirs["methods"])):
+    for label in (set(theirs["checkpoints"]) & set(ours["methods"])) | (
+        set(ours["checkpoints"]) & set(theirs["methods"])
+    ):
         raise UserError(
             f"{str(root)!r} has {label!r} both as a trained method and as a given checkpoint: use another METHOD in "
             "--checkpoint METHOD=PATH, or another --out"

@@ -11,7 +11,8 @@ from htgrpo.base.run_files import log_lines
 
 @dataclass(frozen=True)
 class Training:
-    """How far a training has come. folder: its newest checkpoint, None before the first; reached: the iteration of each budget."""
+    """How far a training has come. folder: its newest checkpoint, None before the first; reached: the iteration of each
+    budget."""
 
     done: bool
     iteration: int
@@ -21,7 +22,8 @@ class Training:
 
 
 def training_of(run: RunDir, request: Request, method: str, seed: int) -> Training:
-    """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other settings."""
+    """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other
+    settings."""
     from htgrpo.base.registry import METHODS
     from htgrpo.training.checkpoints import read_state, with_state
     from htgrpo.training.train_config import comparable, milestones, parse_budgets
@@ -33,7 +35,9 @@ def training_of(run: RunDir, request: Request, method: str, seed: int) -> Traini
         return Training(False, 0, 0, None)
     state = read_state(states[-1])
     if state.identity != train_identity(config, request.policy_sha256, request.train_prompts["sha256"]):
-        raise UserError(f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again")
+        raise UserError(
+            f"{str(folder)!r} holds a training run of other settings: use another --out, or --overwrite to start again"
+        )
     budgets = comparable(parse_budgets(config.budget), METHODS.get(method).rewarded)
     now = state.progress
     lines = [line for line in log_lines(folder / METRICS) if line["iteration"] <= now.iteration]

@@ -1,4 +1,5 @@
-"""Verdict files: what a score's identity is, what is there already, and what lies beside it. bench/judge/judging.py makes them."""
+"""Verdict files: what a score's identity is, what is there already, and what lies beside it. bench/judge/judging.py
+makes them."""
 
 import json
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ def read_meta(path: Path) -> dict:
 
 
 def stored(path: Path, identity: str) -> list[dict]:
-    """The records in a verdict file of this identity; [] where it is of another, damaged, not as it was written or not there."""
+    """The records in a verdict file of this identity; [] where it is of another, damaged, not as it was written or not
+    there."""
     meta = read_meta(path)
     try:
         own = meta.get("identity") == identity and meta["verdicts_sha256"] == content_sha256(path)
@@ -65,7 +67,8 @@ def stored(path: Path, identity: str) -> list[dict]:
 
 
 def sweep(run: RunDir) -> None:
-    """Removes what was judged so far where the verdict file that was made from it is whole: a command was killed in between."""
+    """Removes what was judged so far where the verdict file that was made from it is whole: a command was killed in
+    between."""
     for path in run.root.glob(f"verdicts/*/*/*{PARTS}"):
         whole = path.with_name(path.name.rsplit(".part", 1)[0] + ".jsonl")
         identity = read_meta(whole).get("identity")

@@ -10,16 +10,17 @@ from htgrpo.base.prompts import Prompt
 from htgrpo.training.train_config import TrainConfig
 
 FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
-"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve is a
-setting as well: it has pictures of its own."""
+"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve
+is a setting as well: it has pictures of its own."""
 GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges. drawn: the
-    pictures it judges, by default a set of its own. of_policy: the policy itself is asked, once for each prompt, and no pictures
-    are made; then values are the benchmark's own. whole: how many prompts the benchmark has, 0 where nobody needs to know."""
+    """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges.
+    drawn: the pictures it judges, by default a set of its own. of_policy: the policy itself is asked, once for each
+    prompt, and no pictures are made; then values are the benchmark's own. whole: how many prompts the benchmark has, 0
+    where nobody needs to know."""
 
     benchmark: str
     setting: str
@@ -32,7 +33,9 @@ class Evaluation:
 
     def __post_init__(self):
         if self.drawn is None:
-            object.__setattr__(self, "drawn", PictureSet(self.benchmark, self.benchmark, self.prompts, self.prompts_sha256))
+            object.__setattr__(
+                self, "drawn", PictureSet(self.benchmark, self.benchmark, self.prompts, self.prompts_sha256)
+            )
 
     @property
     def items(self) -> list[tuple[Prompt, int]]:
@@ -60,8 +63,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Target:
-    """A policy to score. name: in file names; milestone: one of the three above; source, revision: as in Request.policy; seed,
-    iteration, forwards: of its training, None where there was none or it is not known."""
+    """A policy to score. name: in file names; milestone: one of the three above; source, revision: as in
+    Request.policy; seed, iteration, forwards: of its training, None where there was none or it is not known."""
 
     name: str
     method: str
@@ -75,7 +78,8 @@ class Target:
     revision: str = ""
 
     def asked(self, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
-        """Those of the evaluations that this policy is scored by: views beside the main one show the main setting alone."""
+        """Those of the evaluations that this policy is scored by: views beside the main one show the main setting
+        alone."""
         return tuple(one for one in evaluations if self.milestone != MILESTONE or one.setting == MAIN)
 
 
@@ -83,8 +87,9 @@ class Target:
 class Job:
     """What one worker process does: train (where config is given), then generate and score.
 
-    backbone, policy, revision: as in Request. targets: policies that exist already; with a config the trained policy is the only
-    one. stages: of train, generate, score. train_seconds, evaluate_seconds: expected. notes: the plan in words.
+    backbone, policy, revision: as in Request. targets: policies that exist already; with a config the trained policy is
+    the only one. stages: of train, generate, score. train_seconds, evaluate_seconds: expected. notes: the plan in
+    words.
     """
 
     name: str
@@ -108,5 +113,3 @@ class Job:
     def seconds(self) -> float:
         """Expected seconds of all of it."""
         return self.train_seconds + self.evaluate_seconds
-
-

@@ -1,4 +1,5 @@
-"""The held-out score along training: every saved checkpoint of a finished training on a few prompts. No table shows it."""
+"""The held-out score along training: every saved checkpoint of a finished training on a few prompts. No table shows
+it."""
 
 from copy import copy
 from dataclasses import replace
@@ -31,9 +32,14 @@ def curve_jobs(context: "Context") -> list[Job]:
     if not any(by_method.values()):
         return []
     weights = context.base
-    base = Target(BASE, BASE, None, CURVE, weights.source, weights.sha256, weights.random_weights, 0, 0, context.request.revision)
+    base = Target(
+        BASE, BASE, None, CURVE, weights.source, weights.sha256, weights.random_weights, 0, 0, context.request.revision
+    )
     curved = few_prompts(context)
-    found = [scoring_job(curved, f"{method} along training", targets) for method, targets in {BASE: [base], **by_method}.items()]
+    found = [
+        scoring_job(curved, f"{method} along training", targets)
+        for method, targets in {BASE: [base], **by_method}.items()
+    ]
     return [job for job in found if job is not None]
 
 
@@ -49,8 +55,11 @@ def few_prompts(context: "Context") -> "Context":
 
 
 def curve_request(request: Request) -> Request:
-    """The request with nothing but the first benchmark under the main setting, one picture a prompt, as the setting CURVE."""
-    return replace(request, benchmarks=request.benchmarks[:1], settings={CURVE: {**request.settings[MAIN], "samples": 1}})
+    """The request with nothing but the first benchmark under the main setting, one picture a prompt, as the setting
+    CURVE."""
+    return replace(
+        request, benchmarks=request.benchmarks[:1], settings={CURVE: {**request.settings[MAIN], "samples": 1}}
+    )
 
 
 def one_picture(benchmark: "Benchmark") -> "Benchmark":
@@ -79,6 +88,17 @@ def _targets(context: "Context", method: str) -> list[Target]:
             for folder in saved(context.run.train(method, seed)):
                 weights = inspect(str(folder))
                 name = f"{method}-seed{seed}.{weights.iteration}"
-                found.append(Target(name, method, seed, CURVE, weights.source, weights.sha256, weights.random_weights,
-                                    weights.iteration, weights.forwards))
+                found.append(
+                    Target(
+                        name,
+                        method,
+                        seed,
+                        CURVE,
+                        weights.source,
+                        weights.sha256,
+                        weights.random_weights,
+                        weights.iteration,
+                        weights.forwards,
+                    )
+                )
     return found

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from bench.ask.options import Options
     from bench.benchmarks.base import Benchmark
 
-REMEDY = "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
+REMEDY = (
+    "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
+)
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,11 @@ def execute(given: Given, root: Path, options: "Options") -> int:
                     progress.event(job, {"done": part, "text": f"score {job.name}"})
 
                 found = score(run, one.target, one.evaluations, one.benchmarks, tell, ranks)
-                gaps = [f"{one.folder.label} {name}: {c.missing} of {c.expected} pictures have no verdict ({c.reason})"
-                        for name, c in found.items() if c.missing]
+                gaps = [
+                    f"{one.folder.label} {name}: {c.missing} of {c.expected} pictures have no verdict ({c.reason})"
+                    for name, c in found.items()
+                    if c.missing
+                ]
                 progress.event(job, {"end": "ok", "sentence": None, "missing": gaps})
                 ended.append(Ended(job, None, gaps))
                 for benchmark in one.benchmarks.values():
@@ -142,8 +147,10 @@ def _joined(old: Given | None, new: Given) -> Given:
     folders = {folder.label: folder for folder in old.folders}
     for folder in new.folders:
         if folders.setdefault(folder.label, folder) != folder:
-            raise UserError(f"this run has other pictures under {folder.label!r} ({folders[folder.label].path}, layout "
-                            f"{folders[folder.label].layout}): use another label or another --out")
+            raise UserError(
+                f"this run has other pictures under {folder.label!r} ({folders[folder.label].path}, layout "
+                f"{folders[folder.label].layout}): use another label or another --out"
+            )
     if (old.limit, old.subset) != (new.limit, new.subset):
         raise UserError("this run was scored on another --limit or --subset: give the same, or use another --out")
     return Given(list(folders.values()), list(dict.fromkeys([*old.benchmarks, *new.benchmarks])), old.limit, old.subset)
@@ -168,8 +175,10 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
     content = [[*key, hashes[picture.file], picture.crop] for key, picture in sorted(by_key.items())]
     values = {"images": "given", "conversion": CONVERSION, "samples": 1 + max(sample for _, sample in by_key)}
     own = {name: {} if one.samples is None else {"samples": one.samples} for name, one in benchmarks.items()}
-    evaluations = [Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
-                   for name, one in chosen.items()]
+    evaluations = [
+        Evaluation(name, MAIN, {**values, **own[name]}, one.prompts, one.sha256, one.drawn, whole=one.whole)
+        for name, one in chosen.items()
+    ]
     source = str(Path(folder.path).resolve())
     target = Target(folder.label, folder.label, None, FINAL, source, sha256_json(content), False, None, None)
     notes = [f"  {note}" for note in found.notes]
@@ -178,15 +187,19 @@ def _prepared(folder: Folder, found: Found, given: Given, device: str) -> _Work:
 
 def _check_comparable(work: Sequence[_Work]) -> None:
     """Raises UserError where one prompt's id would stand for two prompts in a table."""
-    first = {evaluation.benchmark: (one.folder.label, evaluation) for one in reversed(work) for evaluation in one.evaluations}
+    first = {
+        evaluation.benchmark: (one.folder.label, evaluation) for one in reversed(work) for evaluation in one.evaluations
+    }
     for one in work:
         for evaluation in one.evaluations:
             label, other = first[evaluation.benchmark]
             if evaluation.prompts_sha256 != other.prompts_sha256:
                 mine, theirs = ({p.id: p.text for p in e.prompts} for e in (evaluation, other))
                 key = next((key for key in {**theirs, **mine} if mine.get(key) != theirs.get(key)), "")
-                raise UserError(f"{label!r} and {one.folder.label!r} do not show the same prompts ({key}: {theirs.get(key)!r} "
-                                f"and {mine.get(key)!r}): give both the same prompts in the same order, or each its own --out")
+                raise UserError(
+                    f"{label!r} and {one.folder.label!r} do not show the same prompts ({key}: {theirs.get(key)!r} "
+                    f"and {mine.get(key)!r}): give both the same prompts in the same order, or each its own --out"
+                )
 
 
 def _ready(work: Sequence[_Work]) -> None:
@@ -201,16 +214,40 @@ def _ready(work: Sequence[_Work]) -> None:
 def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
-    request = Request("images", [one.folder.label for one in work], [], "", "", "", "", "", names, "heldout", given.limit,
-                      given.subset or {}, {MAIN: work[0].evaluations[0].values}, {}, {})
+    request = Request(
+        "images",
+        [one.folder.label for one in work],
+        [],
+        "",
+        "",
+        "",
+        "",
+        "",
+        names,
+        "heldout",
+        given.limit,
+        given.subset or {},
+        {MAIN: work[0].evaluations[0].values},
+        {},
+        {},
+    )
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}
-    atomic_json(run.root / "config.json", {
-        "kind": GIVEN, "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")), "title": "given pictures",
-        "versions": machine.versions(), **earlier_versions(before, machine.versions()),
-        "git_commit": machine.git_commit(), "prompt_sets": prompt_sets,
-        "folders": [asdict(one.folder) for one in work], "asked": given.benchmarks, **asdict(request),
-    })
+    atomic_json(
+        run.root / "config.json",
+        {
+            "kind": GIVEN,
+            "created": before.get("created", datetime.now(UTC).isoformat(timespec="seconds")),
+            "title": "given pictures",
+            "versions": machine.versions(),
+            **earlier_versions(before, machine.versions()),
+            "git_commit": machine.git_commit(),
+            "prompt_sets": prompt_sets,
+            "folders": [asdict(one.folder) for one in work],
+            "asked": given.benchmarks,
+            **asdict(request),
+        },
+    )
     for one in work:
         for evaluation in {e.drawn.name: e for e in one.evaluations}.values():
             _write_pictures(run, one, evaluation)
@@ -227,13 +264,27 @@ def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
         picture = one.pictures.get((prompt.id, sample))
         if picture is not None:
             crop = {"crop": list(picture.crop)} if picture.crop else {}
-            lines.append({"prompt_id": prompt.id, "sample": sample, "file": str(picture.file.resolve()),
-                          "sha256": one.hashes[picture.file], **crop})
+            lines.append(
+                {
+                    "prompt_id": prompt.id,
+                    "sample": sample,
+                    "file": str(picture.file.resolve()),
+                    "sha256": one.hashes[picture.file],
+                    **crop,
+                }
+            )
     atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
-    atomic_json(folder / META, {
-        "identity": identity, "policy_sha256": one.target.sha256, "pictures": evaluation.drawn.name, "setting": evaluation.values,
-        "prompt_set_sha256": evaluation.drawn.sha256, "images": len(evaluation.drawn_items),
-    })
+    atomic_json(
+        folder / META,
+        {
+            "identity": identity,
+            "policy_sha256": one.target.sha256,
+            "pictures": evaluation.drawn.name,
+            "setting": evaluation.values,
+            "prompt_set_sha256": evaluation.drawn.sha256,
+            "images": len(evaluation.drawn_items),
+        },
+    )
 
 
 def _job(run: RunDir, one: _Work, options: "Options") -> Job:
@@ -251,9 +302,9 @@ def _plan(root: Path, work: Sequence[_Work]) -> int:
         lines += [f"  {line}" for line in told]
         for evaluation in one.evaluations:
             there = sum((prompt.id, sample) in one.pictures for prompt, sample in evaluation.items)
-            lines.append(f"  {one.folder.label}: {there} of {len(evaluation.items)} pictures for {evaluation.benchmark}")
+            lines.append(
+                f"  {one.folder.label}: {there} of {len(evaluation.items)} pictures for {evaluation.benchmark}"
+            )
     lines += dict.fromkeys(f"still missing: {sentence}" for one in work for sentence in without_scorers(one.benchmarks))
     print("\n".join(lines))
     return 0
-
-

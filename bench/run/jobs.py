@@ -22,7 +22,8 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended. sentence: why it failed, None when it did not; missing: sentences about pictures without a verdict."""
+    """How a job ended. sentence: why it failed, None when it did not; missing: sentences about pictures without a
+    verdict."""
 
     job: Job
     sentence: str | None
@@ -64,7 +65,9 @@ def run_jobs(jobs: list[Job], at_once: int, on_event: Callable[[Job, dict[str, A
     return ended
 
 
-def run_here(jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None], ranks: "Ranks | None" = None) -> list[Ended]:
+def run_here(
+    jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None], ranks: "Ranks | None" = None
+) -> list[Ended]:
     """Like run_jobs, but one after the other in this process. Several `ranks` do every job together."""
     ended = []
     for job in jobs:
@@ -90,7 +93,8 @@ def _start(job: Job) -> tuple[Connection, _Running]:
 
 @contextlib.contextmanager
 def _without_ctrl_c() -> Iterator[None]:
-    """A child started in here never sees Ctrl-C (it inherits the mask); ours is only delayed until the end of the block."""
+    """A child started in here never sees Ctrl-C (it inherits the mask); ours is only delayed until the end of the
+    block."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

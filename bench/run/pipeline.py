@@ -79,10 +79,11 @@ def prepare(run: RunDir, request: Request, options: Options, device: str):
     return load_context(run, request, options.stages, *how), at_once
 
 
-def _work(run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks",
-          held: contextlib.ExitStack) -> list[Ended]:
-    """Does all jobs, and then those that need finished trainings: the view at equal seconds and the held-out curve. In `held` the
-    run's complete.json is open from the first change on."""
+def _work(
+    run: RunDir, request: Request, options: Options, device: str, ranks: "Ranks", held: contextlib.ExitStack
+) -> list[Ended]:
+    """Does all jobs, and then those that need finished trainings: the view at equal seconds and the held-out curve. In
+    `held` the run's complete.json is open from the first change on."""
     from bench.run import plan
     from bench.run.curve import later_jobs
 
@@ -116,13 +117,17 @@ def _agreed(todo: list[Job], run: RunDir, ranks: "Ranks") -> list[Job]:
     """`todo`, which all processes of a launch must have planned alike."""
     plans = ranks.gather([[job.name, *job.notes] for job in todo])
     if any(other != plans[0] for other in plans):
-        raise UserError(f"the machines of this launch see different files in {str(run.root)!r}: use a folder that they share")
+        raise UserError(
+            f"the machines of this launch see different files in {str(run.root)!r}: use a folder that they share"
+        )
     return todo
 
 
 def record(context, at_once: int) -> Request:
     """Writes config.json and returns the request joined with what the run held before."""
-    worlds = " and ".join(f"{world} world" for world in sorted({benchmark.world for benchmark in context.benchmarks.values()}))
+    worlds = " and ".join(
+        f"{world} world" for world in sorted({benchmark.world for benchmark in context.benchmarks.values()})
+    )
     published = context.request.backbone in BACKBONES.names()
     return write_config(
         context.run,
@@ -159,8 +164,8 @@ def titles(methods: list[str]) -> dict[str, str]:
 
 
 def named(context) -> Request:
-    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main view. What
-    was scored without one stays so."""
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main
+    view. What was scored without one stays so."""
     request = context.request
     if request.claim or SCORE not in context.stages or not request.benchmarks or context.run.scored:
         return request
@@ -194,7 +199,9 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     if context.forecast:
         from bench.cost import forecast_table
 
-        costs = forecast_table.numbers(context.forecast, request, context.evaluations() if SCORE in options.stages else ())
+        costs = forecast_table.numbers(
+            context.forecast, request, context.evaluations() if SCORE in options.stages else ()
+        )
     if options.as_json:
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in [*todo, *more]]
         planned = {"run": str(run.root), "jobs": jobs, "at_once": at_once, "expected_seconds": round(seconds)}
@@ -205,11 +212,15 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     for job in [*todo, *more]:
         lines += [f"  {job.name}, about {estimate.in_words(job.seconds)}", *(f"    {note}" for note in job.notes)]
     if SECONDS in request.views and len(request.methods) > 1 and not more and todo:
-        lines.append("  afterwards: of every training, the last checkpoint within the time of the quickest (equal seconds)")
+        lines.append(
+            "  afterwards: of every training, the last checkpoint within the time of the quickest (equal seconds)"
+        )
     if request.curve and request.methods and todo:
         lines.append(f"  afterwards: every saved checkpoint on {request.curve} prompts (the held-out curve)")
     lines += [f"still missing: {remark}" for remark in context.remarks]
-    lines.append(f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}")
+    lines.append(
+        f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}"
+    )
     lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: {context.clock.basis()})")
     if not todo and not more:
         lines = [f"nothing to do: everything asked for is in {run.root} already"]
@@ -233,8 +244,9 @@ def _close(run: RunDir, request: Request, options: Options, ended: list[Ended]) 
     return finish(run, options, status, ended)
 
 
-def finish(run: RunDir, options: Options, status: str, ended: list[Ended],
-           remedy: str = "the same command does what is left") -> int:
+def finish(
+    run: RunDir, options: Options, status: str, ended: list[Ended], remedy: str = "the same command does what is left"
+) -> int:
     """Prints the report and what went wrong, with the remedy; returns the exit code."""
     failed = [one for one in ended if one.sentence]
     for one in failed:
@@ -266,7 +278,8 @@ def finish(run: RunDir, options: Options, status: str, ended: list[Ended],
 
 
 def print_report(run: RunDir, allow_incomplete: bool, as_json: bool) -> dict[str, Any]:
-    """Builds the report and prints its text (unless as_json); returns {"report": files, "rows": the lines of table.csv}."""
+    """Builds the report and prints its text (unless as_json); returns {"report": files, "rows": the lines of
+    table.csv}."""
     import csv
 
     from reports.build import build
@@ -292,7 +305,9 @@ def execute_report(root: Path, options: Options) -> int:
         begin(run, mends_pictures=False)
         if strange := changed(run):
             more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
-            say(f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before")
+            say(
+                f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
+            )
         result = print_report(run, options.allow_incomplete, options.as_json)
     if options.as_json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """A request with what it names loaded: benchmarks, prompts, and how it is run. forecast: of costs on published weights.
-    remarks: what is not here yet, of a plan that is only looked at."""
+    """A request with what it names loaded: benchmarks, prompts, and how it is run. forecast: of costs on published
+    weights. remarks: what is not here yet, of a plan that is only looked at."""
 
     run: RunDir
     request: Request
@@ -45,7 +45,8 @@ class Context:
 
     @property
     def clock(self) -> Any:
-        """What expected seconds are asked of: the forecast where the weights are published ones, else what was measured once."""
+        """What expected seconds are asked of: the forecast where the weights are published ones, else what was measured
+        once."""
         return self.forecast or estimate
 
     @property
@@ -57,36 +58,59 @@ class Context:
         return inspect(request.policy, request.backbone, request.revision or None)
 
     def evaluations(self) -> tuple[Evaluation, ...]:
-        """Every benchmark under all of its settings, with the dtype and resolution that the defaults of generation mean here."""
+        """Every benchmark under all of its settings, with the dtype and resolution that the defaults of generation mean
+        here."""
         from htgrpo.base.cpu import sampling_dtype
 
         def resolved(values: dict) -> dict:
             dtype = str(sampling_dtype(values["dtype"], self.device)).removeprefix("torch.")
             return {**values, "dtype": dtype, "resolution": self.outline.resolution(values["resolution"])}
 
-        request = replace(self.request, settings={name: resolved(values) for name, values in self.request.settings.items()})
+        request = replace(
+            self.request, settings={name: resolved(values) for name, values in self.request.settings.items()}
+        )
         found = []
         for name, one in self.selections.items():
             benchmark = self.benchmarks[name]
             for setting, values in benchmark.settings(request).items():
-                found.append(Evaluation(name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy,
-                                        one.whole))
+                found.append(
+                    Evaluation(
+                        name, setting, values, one.prompts, one.sha256, one.drawn, benchmark.of_policy, one.whole
+                    )
+                )
         return tuple(found)
 
     def job(self, name: str, **details) -> Job:
         """A job of this run."""
         request = self.request
-        return Job(name, self.run, request.backbone, request.policy, request.revision, self.stages, self.device, self.threads,
-                   report_to=self.report_to, **details)
+        return Job(
+            name,
+            self.run,
+            request.backbone,
+            request.policy,
+            request.revision,
+            self.stages,
+            self.device,
+            self.threads,
+            report_to=self.report_to,
+            **details,
+        )
 
 
 def load_context(
-    run: RunDir, request: Request, stages: tuple[str, ...], device: str, threads: int, report_to: str | None = None,
-    gpu: str | None = None, dry: bool = False,
+    run: RunDir,
+    request: Request,
+    stages: tuple[str, ...],
+    device: str,
+    threads: int,
+    report_to: str | None = None,
+    gpu: str | None = None,
+    dry: bool = False,
 ) -> Context:
     """Loads benchmarks and prompts, and checks what can be checked before any work. Raises UserError.
 
-    gpu: the card that costs are forecast for. dry: nothing will be run here, so that the forecast is for that card alone.
+    gpu: the card that costs are forecast for. dry: nothing will be run here, so that the forecast is for that card
+    alone.
     """
     from bench.benchmarks.registry import make
     from bench.cost.outline import outline_of
@@ -116,7 +140,9 @@ def load_context(
 
         forecast = Forecast(outline, Card.find(gpu), prompts, "cuda" if dry else device)
     remarks = tuple(dict.fromkeys(absent))
-    return Context(run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast, remarks)
+    return Context(
+        run, request, stages, benchmarks, selections, prompts, outline, device, threads, report_to, forecast, remarks
+    )
 
 
 def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
@@ -135,7 +161,9 @@ def jobs(context: Context) -> list[Job]:
     request, found = context.request, []
     if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
         weights = context.base
-        base = Target(BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0, request.revision)
+        base = Target(
+            BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0, request.revision
+        )
         found.append(scoring_job(context, BASE, [base]))
         for label, items in request.checkpoints.items():
             targets = []
@@ -172,7 +200,9 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
     if training.done:
         return scoring_job(context, name, trained_targets(context.run, config, training.reached)) if scored else None
     evaluations, shown = context.evaluations() if scored else (), _views_of(config)
-    asked = [(one, view) for view in shown for one in evaluations if view == context.request.views[0] or one.setting == MAIN]
+    asked = [
+        (one, view) for view in shown for one in evaluations if view == context.request.views[0] or one.setting == MAIN
+    ]
     where = f", goes on from iteration {training.iteration}" if training.iteration else ""
     scoring = (f"{_note(one, f'{method}-seed{seed}')} at {view}" for one, view in asked)
     notes = (f"train {name}, {' and '.join(shown)}{where}", *scoring)
@@ -183,7 +213,9 @@ def _training_job(context: Context, method: str, seed: int) -> Job | None:
         prompts=tuple(context.train_prompts),
         notes=notes,
         train_seconds=context.clock.train_seconds(config, training.forwards),
-        evaluate_seconds=sum(_evaluate_seconds(context, [(one, False) for one, at in asked if at == view]) for view in shown),
+        evaluate_seconds=sum(
+            _evaluate_seconds(context, [(one, False) for one, at in asked if at == view]) for view in shown
+        ),
     )
 
 
@@ -201,7 +233,9 @@ def scoring_job(context: Context, name: str, targets: list[Target]) -> Job | Non
     for target in targets:
         todo = []
         for e in target.asked(evaluations):
-            made = e.of_policy or is_generated(context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256)
+            made = e.of_policy or is_generated(
+                context.run.images(target.name, e.drawn.name, e.setting), e, target.sha256
+            )
             judged = is_scored(context.run, target, e, context.benchmarks[e.benchmark])
             if (SCORE in context.stages and not judged) or (GENERATE in context.stages and not made):
                 todo.append((e, made or GENERATE not in context.stages))
@@ -215,7 +249,8 @@ def scoring_job(context: Context, name: str, targets: list[Target]) -> Job | Non
 
 
 def _evaluate_seconds(context: Context, todo: list[tuple[Evaluation, bool]]) -> float:
-    """Expected seconds of evaluations, each with whether its pictures are there; those that several judge are made once."""
+    """Expected seconds of evaluations, each with whether its pictures are there; those that several judge are made
+    once."""
     seconds, made = 0.0, set()
     for evaluation, there in todo:
         pictures = evaluation.drawn.name, evaluation.setting
@@ -225,11 +260,14 @@ def _evaluate_seconds(context: Context, todo: list[tuple[Evaluation, bool]]) -> 
 
 
 def check_rewards(todo: list[Job]) -> None:
-    """Raises UserError where what rewards one of these trainings cannot be had here: before any work, without loading it."""
+    """Raises UserError where what rewards one of these trainings cannot be had here: before any work, without loading
+    it."""
     from htgrpo.base.registry import METHODS
     from htgrpo.training.rewards import WeightedReward
 
-    asked = [(job.config.rewards, job.prompts) for job in todo if job.config and METHODS.get(job.config.method).rewarded]
+    asked = [
+        (job.config.rewards, job.prompts) for job in todo if job.config and METHODS.get(job.config.method).rewarded
+    ]
     for rewards, prompts in dict.fromkeys(asked):
         WeightedReward(rewards).check(list(prompts))
 

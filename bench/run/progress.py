@@ -1,4 +1,5 @@
-"""Progress on standard error: bars on a terminal, a plain line now and then elsewhere. Standard output stays for results."""
+"""Progress on standard error: bars on a terminal, a plain line now and then elsewhere. Standard output stays for
+results."""
 
 import sys
 import time
@@ -23,8 +24,8 @@ class Progress(Protocol):
 
 
 def make_progress(jobs: list[Job], expected: float) -> Progress:
-    """Bars where standard error is a terminal, lines elsewhere, by the first process of a launch. expected: seconds for all; 0
-    where nobody knows beforehand, so that what is left is told from what is done."""
+    """Bars where standard error is a terminal, lines elsewhere, by the first process of a launch. expected: seconds for
+    all; 0 where nobody knows beforehand, so that what is left is told from what is done."""
     if not is_main_process():
         return Silent()
     return Bars(jobs) if sys.stderr.isatty() else Lines(jobs, expected)

@@ -13,7 +13,11 @@ def stage_parser(command: str, description: str) -> Parser:
     """The command line of a stage."""
     p = Parser(command, description)
     p.add_argument(
-        "run", nargs="?", type=kinds.RUN, metavar="RUN", help="a run folder: its own policies, benchmarks and settings are used"
+        "run",
+        nargs="?",
+        type=kinds.RUN,
+        metavar="RUN",
+        help="a run folder: its own policies, benchmarks and settings are used",
     )
     arguments.add_start(p)
     arguments.add_checkpoints(p)
@@ -34,10 +38,14 @@ def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...])
     from bench.run.pipeline import Options, execute, say
     from htgrpo.base.errors import UserError
 
-    options = Options(stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu, servers=tuple(args.scorer_url))
+    options = Options(
+        stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu, servers=tuple(args.scorer_url)
+    )
     if args.run is None:
         if args.out is None:
-            raise UserError("no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out")
+            raise UserError(
+                "no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out"
+            )
         parsed = from_arguments(args)
         for remark in parsed.remarks:
             say(remark)

@@ -1,4 +1,5 @@
-"""The rule by which bench.tune chooses settings: the same tries for every method, until the best learning rate is interior."""
+"""The rule by which bench.tune chooses settings: the same tries for every method, until the best learning rate is
+interior."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,8 @@ SPLIT = "validation"
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried. lr times each factor of `start` first; `ladder`, ascending, holds every factor that may follow. own_choice: by
-    method, the options (or `lr`) of one try more. seeds: training seeds of every try."""
+    """What is tried. lr times each factor of `start` first; `ladder`, ascending, holds every factor that may follow.
+    own_choice: by method, the options (or `lr`) of one try more. seeds: training seeds of every try."""
 
     lr: float
     start: tuple[float, ...]
@@ -56,14 +57,18 @@ def interior(grid: Grid, method: str, scores: Scores) -> bool:
 def next_tries(grid: Grid, method: str, scores: Scores) -> list[Try]:
     """What `method` has still to try, given the scores so far; nothing when it is done.
 
-    The start first; then one factor beyond the end at which the best rate lies, until it is interior or the ladder ends; last the
-    own choice, at the best rate. Where all rates diverged, smaller ones follow.
+    The start first; then one factor beyond the end at which the best rate lies, until it is interior or the ladder
+    ends; last the own choice, at the best rate. Where all rates diverged, smaller ones follow.
     """
     missing = [one for one in (Try(method, grid.rate(factor)) for factor in grid.start) if one not in scores]
     if missing:
         return missing
     plain = {one: score for one, score in scores.items() if one.method == method and not one.options}
-    tried, top, rates = sorted(one.lr for one in plain), best(plain, method), [grid.rate(factor) for factor in grid.ladder]
+    tried, top, rates = (
+        sorted(one.lr for one in plain),
+        best(plain, method),
+        [grid.rate(factor) for factor in grid.ladder],
+    )
     lower = [rate for rate in rates if rate < tried[0]][-1:]
     higher = [rate for rate in rates if rate > tried[-1]][:1]
     if top is None or top.lr == tried[0]:
@@ -81,8 +86,8 @@ def next_tries(grid: Grid, method: str, scores: Scores) -> list[Try]:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is tuned and how: all that decides a score. settings: TrainConfig fields that all tries share, and the budgets of the
-    preset. Methods may be added later."""
+    """What is tuned and how: all that decides a score. settings: TrainConfig fields that all tries share, and the
+    budgets of the preset. Methods may be added later."""
 
     methods: tuple[str, ...]
     policy: str
@@ -99,8 +104,18 @@ class Tuning:
 
         own = {method: self.grid.own_choice.get(method, {}) for method in self.methods}
         return {
-            "policy_sha256": self.policy_sha256, "settings": self.settings, "samples": self.samples, "seeds": list(self.grid.seeds),
-            "lr": self.grid.lr, "start": list(self.grid.start), "ladder": list(self.grid.ladder), "own_choice": own, "split": SPLIT,
-            "prompts": {"train": prompt_set_sha256(split_prompts("train")), SPLIT: prompt_set_sha256(split_prompts(SPLIT))},
+            "policy_sha256": self.policy_sha256,
+            "settings": self.settings,
+            "samples": self.samples,
+            "seeds": list(self.grid.seeds),
+            "lr": self.grid.lr,
+            "start": list(self.grid.start),
+            "ladder": list(self.grid.ladder),
+            "own_choice": own,
+            "split": SPLIT,
+            "prompts": {
+                "train": prompt_set_sha256(split_prompts("train")),
+                SPLIT: prompt_set_sha256(split_prompts(SPLIT)),
+            },
             "benchmark": f"{EmbeddedGenEval.name} {EmbeddedGenEval.version}",
         }

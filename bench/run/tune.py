@@ -28,10 +28,14 @@ def refuse_another(out: Path, tuning: Tuning) -> None:
     old = read_kinds(out / CONFIG, {"own_choice": dict[str, dict[str, Any]]}, remedy="restore it, or use another --out")
     new = tuning.identity()
     both = set(old.get("own_choice") or ()) & set(new["own_choice"])
-    old, new = ({**one, "own_choice": {m: one["own_choice"][m] for m in sorted(both)}} if both else one for one in (old, new))
+    old, new = (
+        {**one, "own_choice": {m: one["own_choice"][m] for m in sorted(both)}} if both else one for one in (old, new)
+    )
     for key, had, has in _differences(old, new):
         if both or not key.startswith("own_choice"):
-            raise UserError(f"{str(out)!r} holds tries with {key} = {had!r}, but this command says {has!r}: use another --out")
+            raise UserError(
+                f"{str(out)!r} holds tries with {key} = {had!r}, but this command says {has!r}: use another --out"
+            )
 
 
 def _differences(old: dict, new: dict, above: str = "") -> list[tuple[str, Any, Any]]:
@@ -51,13 +55,16 @@ def settle(out: Path, tuning: Tuning) -> None:
     refuse_another(out, tuning)
     new = tuning.identity()
     if (out / CONFIG).is_file():
-        new["own_choice"] = {**read_kinds(out / CONFIG, {"own_choice": dict[str, Any]})["own_choice"], **new["own_choice"]}
+        new["own_choice"] = {
+            **read_kinds(out / CONFIG, {"own_choice": dict[str, Any]})["own_choice"],
+            **new["own_choice"],
+        }
     atomic_json(out / CONFIG, new)
 
 
 def run_all(tuning: Tuning, out: Path, jobs: int) -> dict[str, Any]:
-    """Every run that is missing, as the rule asks for them; returns how the starting policy scores. A stopped command leaves what
-    is finished."""
+    """Every run that is missing, as the rule asks for them; returns how the starting policy scores. A stopped command
+    leaves what is finished."""
     import multiprocessing
 
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -112,8 +119,12 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     result = {"name": one.name, "method": one.method, "lr": one.lr, "options": dict(one.options), "seed": seed}
     try:
         done = train(policy, config, split_prompts("train"), file.parent).progress
-        result |= {**validate(policy, config, tuning.samples), "iterations": done.iteration, "forwards": done.forwards,
-                   "seconds": round(done.seconds, 1)}
+        result |= {
+            **validate(policy, config, tuning.samples),
+            "iterations": done.iteration,
+            "forwards": done.forwards,
+            "seconds": round(done.seconds, 1),
+        }
     except Diverged as error:
         result |= {"geneval": None, "diverged": error.message}
     atomic_json(file, result)

@@ -53,23 +53,35 @@ def recorded(tuning: "Tuning", out: Path, base: dict[str, Any]) -> dict[str, Any
         scores = mean_scores(results)
         top = best(scores, method)
         if top is None:
-            raise UserError(f"{method}: every learning rate of the ladder diverged: start from a smaller lr in presets/tune.json")
-        chosen[method] = {"settings": {"lr": top.lr, **dict(top.options)}, "score": round(scores[top], 4), "tries": len(results),
-                          "interior": interior(tuning.grid, method, scores)}
+            raise UserError(
+                f"{method}: every learning rate of the ladder diverged: start from a smaller lr in presets/tune.json"
+            )
+        chosen[method] = {
+            "settings": {"lr": top.lr, **dict(top.options)},
+            "score": round(scores[top], 4),
+            "tries": len(results),
+            "interior": interior(tuning.grid, method, scores),
+        }
         for one, runs in results.items():
             score = None if scores[one] == float("-inf") else round(scores[one], 4)
-            each = {key: [run.get(key) for run in runs] for key in ("geneval", "reward", "iterations", "forwards", "seconds")}
+            each = {
+                key: [run.get(key) for run in runs]
+                for key in ("geneval", "reward", "iterations", "forwards", "seconds")
+            }
             tries.append({"method": method, "lr": one.lr, "options": dict(one.options), "score": score, **each})
     return {**tuning.identity(), "base": base, "chosen": chosen, "tries": tries}
 
 
 def render(record: dict[str, Any]) -> str:
     """Every try as Markdown, the best of each method marked."""
-    lines = [f"Every try: {record['settings']['budget']}, training seeds {', '.join(map(str, record['seeds']))}, judged on the "
-             f"{record['split']} prompts x {record['samples']} pictures (base: GenEval {record['base']['geneval']:.3f}, reward "
-             f"{record['base']['reward']:.3f}). The score is the mean over the seeds; the best one is taken.", "",
-             "| method | lr | own choice | score | each seed | reward | iterations | forwards | seconds | |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"Every try: {record['settings']['budget']}, training seeds {', '.join(map(str, record['seeds']))}, judged on the "
+        f"{record['split']} prompts x {record['samples']} pictures (base: GenEval {record['base']['geneval']:.3f}, reward "
+        f"{record['base']['reward']:.3f}). The score is the mean over the seeds; the best one is taken.",
+        "",
+        "| method | lr | own choice | score | each seed | reward | iterations | forwards | seconds | |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for one in record["tries"]:
         chosen = record["chosen"][one["method"]]
         taken = chosen["settings"] == {"lr": one["lr"], **one["options"]}
@@ -77,7 +89,10 @@ def render(record: dict[str, Any]) -> str:
         own = ", ".join(f"{key}={value}" for key, value in one["options"].items())
         score = "diverged" if one["score"] is None else f"{one['score']:.3f}"
         each = " ".join("diverged" if s is None else f"{s:.3f}" for s in one["geneval"])
-        means = [_mean(one[key], digits) for key, digits in (("reward", 3), ("iterations", 0), ("forwards", 0), ("seconds", 0))]
+        means = [
+            _mean(one[key], digits)
+            for key, digits in (("reward", 3), ("iterations", 0), ("forwards", 0), ("seconds", 0))
+        ]
         lines.append(f"| {one['method']} | {one['lr']:g} | {own} | {score} | {each} | {' | '.join(means)} | {note} |")
     return "\n".join(lines) + "\n"
 

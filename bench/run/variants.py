@@ -1,4 +1,5 @@
-"""Runs several requests as one: each has its own folder, their jobs share one pool, the starting policy is scored once."""
+"""Runs several requests as one: each has its own folder, their jobs share one pool, the starting policy is scored
+once."""
 
 import contextlib
 import signal
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do. jobs: of all runs. contexts: of the runs that are not complete, by name. at_once: how many jobs."""
+    """What is left to do. jobs: of all runs. contexts: of the runs that are not complete, by name. at_once: how many
+    jobs."""
 
     jobs: list[Job]
     contexts: "dict[str, Context]"
@@ -66,8 +68,8 @@ def _called(name: str, job: str, request: Request) -> str:
 
 
 def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[Ended]:
-    """Does what is left of `requests` in root/NAME and marks as complete what is; every process of a launch returns the same
-    list. Raises UserError for what stops it as a whole."""
+    """Does what is left of `requests` in root/NAME and marks as complete what is; every process of a launch returns the
+    same list. Raises UserError for what stops it as a whole."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
     from bench.run.plan import check_rewards
 
@@ -86,11 +88,17 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
         planned = plan_all(requests, root, options, device)
         plans = ranks.gather([[job.name, *job.notes] for job in planned.jobs])
         if any(other != plans[0] for other in plans):
-            raise UserError(f"the machines of this launch see different files in {str(root)!r}: use a folder that they share")
+            raise UserError(
+                f"the machines of this launch see different files in {str(root)!r}: use a folder that they share"
+            )
         check_rewards(planned.jobs)
         if ranks.is_main:
             for context in planned.contexts.values():
-                going = [(job.config.method, job.config.seed) for job in planned.jobs if job.config and job.run == context.run]
+                going = [
+                    (job.config.method, job.config.seed)
+                    for job in planned.jobs
+                    if job.config and job.run == context.run
+                ]
                 held.enter_context(working(context.run, going))
                 record(context, planned.at_once)
         ranks.gather(None)

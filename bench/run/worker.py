@@ -26,8 +26,8 @@ Emit = Callable[[dict[str, Any]], None]
 def run_in_process(job: Job, connection: Connection) -> None:
     """The main function of a worker: sends events, and last {"end": "ok"|"failed", "sentence", "missing"}.
 
-    Ctrl-C is the parent's to handle. SIGTERM ends the job as an exception would, so that what is half written is removed. The
-    parent's death ends it at once: nobody listens, and the next command sweeps.
+    Ctrl-C is the parent's to handle. SIGTERM ends the job as an exception would, so that what is half written is
+    removed. The parent's death ends it at once: nobody listens, and the next command sweeps.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
@@ -94,8 +94,8 @@ def _log(job: Job) -> Path:
 
 
 def perform(job: Job, emit: Emit, ranks: "Ranks | None" = None) -> list[str]:
-    """Trains, generates and scores; returns a sentence for every set of pictures without full coverage. Several `ranks` do so
-    together."""
+    """Trains, generates and scores; returns a sentence for every set of pictures without full coverage. Several `ranks`
+    do so together."""
     from htgrpo.parallel.ranks import ALONE
 
     ranks = ranks or ALONE
@@ -119,7 +119,8 @@ def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
 
 
 def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None], ranks: "Ranks") -> list[str]:
-    """Generates and scores `targets`, pictures that several benchmarks judge only once; tell gets the part done and a text."""
+    """Generates and scores `targets`, pictures that several benchmarks judge only once; tell gets the part done and a
+    text."""
     from bench.benchmarks.registry import make
 
     benchmarks = {one.benchmark: make(one.benchmark) for one in job.evaluations}
@@ -155,9 +156,15 @@ def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None
             from bench.judge.judging import score
 
             show(0.8, "score")
-            found = score(job.run, target, lot, benchmarks, lambda part, show=show: show(0.8 + 0.2 * part, "score"), ranks)
-            missing += [f"{target.name} {name}/{first.setting}: {one.missing} of {one.expected} pictures have no verdict "
-                        f"({one.reason})" for name, one in found.items() if one.missing]
+            found = score(
+                job.run, target, lot, benchmarks, lambda part, show=show: show(0.8 + 0.2 * part, "score"), ranks
+            )
+            missing += [
+                f"{target.name} {name}/{first.setting}: {one.missing} of {one.expected} pictures have no verdict "
+                f"({one.reason})"
+                for name, one in found.items()
+                if one.missing
+            ]
     for benchmark in benchmarks.values():
         benchmark.close()
     return missing
@@ -219,7 +226,9 @@ def _train(job: Job, share: float, emit: Emit) -> list[Target]:
         elif event.get("loss") is not None:
             last["reward"] = f", loss {event['loss']:.3f}"
         phase = "" if event["phase"] == "done" else f" {event['phase']}"
-        emit({"done": share * event["fraction"], "text": f"train iteration {event['iteration']}{phase}{last['reward']}"})
+        emit(
+            {"done": share * event["fraction"], "text": f"train iteration {event['iteration']}{phase}{last['reward']}"}
+        )
 
     out = job.run.train(config.method, config.seed)
     policy = _load(job, job.policy, job.revision, config.weights_dtype)

@@ -1,4 +1,5 @@
-"""What a scorer is: a model that judges pictures, each by itself, and that can show that it is the model it claims to be."""
+"""What a scorer is: a model that judges pictures, each by itself, and that can show that it is the model it claims to
+be."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judged:
-    """The judgement of one picture. Exactly one of `score` (finite) and `error` (one sentence) is set: a picture that failed has
-    no score, never a zero. evidence: JSON values beside the score."""
+    """The judgement of one picture. Exactly one of `score` (finite) and `error` (one sentence) is set: a picture that
+    failed has no score, never a zero. evidence: JSON values beside the score."""
 
     score: float | None
     evidence: dict[str, Any] = field(default_factory=dict)
@@ -49,7 +50,8 @@ class Unscorable(Exception):
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a scorer must find: `better` (picture, prompt) beats `worse`. claim: what that says, for the sentence of a failure."""
+    """What a scorer must find: `better` (picture, prompt) beats `worse`. claim: what that says, for the sentence of a
+    failure."""
 
     claim: str
     better: tuple[Image.Image, str]
@@ -57,7 +59,8 @@ class Expectation:
 
 
 class Scorer(ABC):
-    """One scorer. A subclass sets the class variables and registers itself under the entry-point group htgrpo.scorers."""
+    """One scorer. A subclass sets the class variables and registers itself under the entry-point group
+    htgrpo.scorers."""
 
     name: ClassVar[str]
     title: ClassVar[str]  # how tables call it
@@ -96,32 +99,36 @@ class Scorer(ABC):
     @classmethod
     @abstractmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
-        """The scorer with the weights in the folder `weights`, by default those in the hub's cache; dtype None: the official one.
+        """The scorer with the weights in the folder `weights`, by default those in the hub's cache; dtype None: the
+        official one.
 
         Raises UserError where weights are not found, or are not this scorer's to the last key.
         """
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """{"name", "version", "weights_revision", "dtype", "libraries" (versions by name), ...}: equal identities, equal scores."""
+        """{"name", "version", "weights_revision", "dtype", "libraries" (versions by name), ...}: equal identities,
+        equal scores."""
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
-        """What `identity` will say of the scorer that `load` gives by default, found without loading its weights. Raises UserError
-        where they are not here."""
+        """What `identity` will say of the scorer that `load` gives by default, found without loading its weights.
+        Raises UserError where they are not here."""
         return cls.load().identity()
 
     @abstractmethod
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
-        """Judges pictures, one prompt each -> one judgement each, in order. One that fails leaves the others as they are; neither
-        order nor batches change a score beyond the rounding of `dtype`. Raises UserError for unequal numbers."""
+        """Judges pictures, one prompt each -> one judgement each, in order. One that fails leaves the others as they
+        are; neither order nor batches change a score beyond the rounding of `dtype`. Raises UserError for unequal
+        numbers."""
 
     def expectations(self) -> list[Expectation]:
         """Drawn pictures with a known order, for self_test."""
         return []
 
     def self_test(self) -> list[str]:
-        """Judges the drawn pictures -> one sentence for every expectation that failed; [] means that the scorer can be trusted."""
+        """Judges the drawn pictures -> one sentence for every expectation that failed; [] means that the scorer can be
+        trusted."""
         wanted = self.expectations()
         pairs = [pair for one in wanted for pair in (one.better, one.worse)]
         judged = iter(self.score([picture for picture, _ in pairs], [prompt for _, prompt in pairs]))
@@ -130,10 +137,14 @@ class Scorer(ABC):
             if error := better.error or worse.error:
                 failures.append(f"{self.name} could not judge a drawn picture ({error})")
             elif not (better.score > worse.score if self.higher_is_better else better.score < worse.score):
-                failures.append(f"{self.name} does not find that {one.claim}: it gives {better.score:.4g} and {worse.score:.4g}")
+                failures.append(
+                    f"{self.name} does not find that {one.claim}: it gives {better.score:.4g} and {worse.score:.4g}"
+                )
         return failures
 
     def check_pairs(self, images: Sequence[Any], prompts: Sequence[Any]) -> None:
         """Raises UserError unless there is one prompt per picture."""
         if len(images) != len(prompts):
-            raise UserError(f"{self.name} got {len(images)} pictures for {len(prompts)} prompts: pass one prompt per picture")
+            raise UserError(
+                f"{self.name} got {len(images)} pictures for {len(prompts)} prompts: pass one prompt per picture"
+            )

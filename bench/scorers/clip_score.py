@@ -1,7 +1,9 @@
-"""CLIP score: the cosine between a picture's and its prompt's features in OpenAI's CLIP ViT-L/14, as PyPI clip-score 0.2.1 has it.
+"""CLIP score: the cosine between a picture's and its prompt's features in OpenAI's CLIP ViT-L/14, as PyPI clip-score
+0.2.1 has it.
 
-Neither times 100 nor times 2.5, and not cut off at zero. Unlike the package a prompt is cut at 77 tokens instead of failing. The
-package's features are tensors; from transformers 5 on they are the `pooler_output` of what the same functions return.
+Neither times 100 nor times 2.5, and not cut off at zero. Unlike the package a prompt is cut at 77 tokens instead of
+failing. The package's features are tensors; from transformers 5 on they are the `pooler_output` of what the same
+functions return.
 """
 
 from pathlib import Path
@@ -22,12 +24,16 @@ from htgrpo.policies.weights import TensorFiles
 
 
 class ClipScore(Native[tuple[Tensor, list[int], bool]]):
-    """CLIP ViT-L/14's cosine of picture and prompt. Evidence: "prompt_cut", whether the prompt was longer than is read."""
+    """CLIP ViT-L/14's cosine of picture and prompt. Evidence: "prompt_cut", whether the prompt was longer than is
+    read."""
 
     name, title, version = "clip", "CLIP score", "1"
     needs_prompt, published_range = True, "-1..1 (about 0.15..0.35)"
-    repositories = (Repository("openai/clip-vit-large-patch14", ("config.json", "vocab.json", "merges.txt"),
-                               ("model.safetensors",)),)
+    repositories = (
+        Repository(
+            "openai/clip-vit-large-patch14", ("config.json", "vocab.json", "merges.txt"), ("model.safetensors",)
+        ),
+    )
     official_dtype = torch.float32
 
     def __init__(self, net: CLIPModel, tokenizer: CLIPTokenizer, folders: list[Path], device: str, dtype: torch.dtype):
@@ -40,8 +46,14 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
         """See Scorer.load."""
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         net = build(lambda: CLIPModel(CLIPConfig.from_dict(read_json(folders[0] / "config.json"))))
-        fill(net, TensorFiles(open_shards(folders[0], cls.repositories[0])), lambda key: key, device, lambda key: dtype,
-             ignore=r"(text|vision)_model\.embeddings\.position_ids")
+        fill(
+            net,
+            TensorFiles(open_shards(folders[0], cls.repositories[0])),
+            lambda key: key,
+            device,
+            lambda key: dtype,
+            ignore=r"(text|vision)_model\.embeddings\.position_ids",
+        )
         return cls(net, CLIPTokenizer.from_pretrained(folders[0]), folders, device, dtype)
 
     def prepare(self, image: Image.Image, prompt: str) -> tuple[Tensor, list[int], bool]:
@@ -49,11 +61,13 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
         picture = centre(shorter_side(image.convert("RGB"), self.size), self.size)
         ids = self.tokenizer(prompt, verbose=False)["input_ids"]
         cut = len(ids) > self.tokens
-        return normalised(picture, CLIP_MEAN, CLIP_STD), ids[:self.tokens - 1] + ids[-1:] if cut else ids, cut
+        return normalised(picture, CLIP_MEAN, CLIP_STD), ids[: self.tokens - 1] + ids[-1:] if cut else ids, cut
 
     def judge(self, items: list[tuple[Tensor, list[int], bool]]) -> list[Judged]:
         pixels, ids, cut = zip(*items)
-        pictures = unit(features(self.net.get_image_features(pixel_values=torch.stack(pixels).to(self.device, self.dtype))))
+        pictures = unit(
+            features(self.net.get_image_features(pixel_values=torch.stack(pixels).to(self.device, self.dtype)))
+        )
         text, mask = padded(ids, self.tokenizer.pad_token_id, self.device)
         prompts = unit(features(self.net.get_text_features(input_ids=text, attention_mask=mask)))
         cosines = (pictures * prompts).sum(-1).tolist()

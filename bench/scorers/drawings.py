@@ -1,12 +1,16 @@
-"""Drawn pictures with a known order, on which a scorer shows that its weights, its configuration and its arguments are right."""
+"""Drawn pictures with a known order, on which a scorer shows that its weights, its configuration and its arguments are
+right."""
 
 from PIL import Image, ImageDraw, ImageFilter
 
 from bench.scorers.base import Expectation
 
 SIDE = 512
-SHAPES = {"a red square": ("square", (220, 30, 30)), "a blue circle": ("circle", (30, 60, 220)),
-          "a green triangle": ("triangle", (30, 160, 60))}
+SHAPES = {
+    "a red square": ("square", (220, 30, 30)),
+    "a blue circle": ("circle", (30, 60, 220)),
+    "a green triangle": ("triangle", (30, 160, 60)),
+}
 
 
 def drawing(caption: str) -> Image.Image:
@@ -41,26 +45,41 @@ def landscape() -> Image.Image:
         pen.line((x, foot, x, foot - 30), fill=(80, 55, 35), width=4)
         for level in range(3):
             top = foot - 70 + 16 * level
-            pen.polygon(((x, top), (x - 9 - 4 * level, top + 24), (x + 9 + 4 * level, top + 24)), fill=(20, 80 + 10 * level, 40))
+            pen.polygon(
+                ((x, top), (x - 9 - 4 * level, top + 24), (x + 9 + 4 * level, top + 24)), fill=(20, 80 + 10 * level, 40)
+            )
     return image
 
 
 def matching() -> list[Expectation]:
-    """For scorers that read the prompt: each drawing fits its own caption better than another one's. Judged in both directions,
-    so that a scorer that mixes up its arguments, or ignores one of them, cannot pass."""
+    """For scorers that read the prompt: each drawing fits its own caption better than another one's. Judged in both
+    directions, so that a scorer that mixes up its arguments, or ignores one of them, cannot pass."""
     captions = list(SHAPES)
     pairs = [(one, other) for one, other in zip(captions, captions[1:] + captions[:1])]
-    by_prompt = [Expectation(f"the drawing of {one} fits its caption better than {other!r}",
-                             (drawing(one), one), (drawing(one), other)) for one, other in pairs]
-    by_picture = [Expectation(f"{one!r} fits its own drawing better than that of {other}",
-                              (drawing(one), one), (drawing(other), one)) for one, other in pairs]
+    by_prompt = [
+        Expectation(
+            f"the drawing of {one} fits its caption better than {other!r}", (drawing(one), one), (drawing(one), other)
+        )
+        for one, other in pairs
+    ]
+    by_picture = [
+        Expectation(
+            f"{one!r} fits its own drawing better than that of {other}", (drawing(one), one), (drawing(other), one)
+        )
+        for one, other in pairs
+    ]
     return by_prompt + by_picture
 
 
 def quality(prompt: str = "") -> list[Expectation]:
-    """For scorers of quality: a sharp landscape is better than the same one blurred, or shrunk to a few pixels and enlarged."""
+    """For scorers of quality: a sharp landscape is better than the same one blurred, or shrunk to a few pixels and
+    enlarged."""
     sharp = landscape()
     blurred = sharp.filter(ImageFilter.GaussianBlur(12))
     coarse = sharp.resize((24, 24), Image.Resampling.BOX).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    return [Expectation("a sharp picture is better than the same one blurred", (sharp, prompt), (blurred, prompt)),
-            Expectation("a sharp picture is better than the same one in blocks of pixels", (sharp, prompt), (coarse, prompt))]
+    return [
+        Expectation("a sharp picture is better than the same one blurred", (sharp, prompt), (blurred, prompt)),
+        Expectation(
+            "a sharp picture is better than the same one in blocks of pixels", (sharp, prompt), (coarse, prompt)
+        ),
+    ]

@@ -1,7 +1,8 @@
-"""ImageReward (arXiv 2304.05977): BLIP's picture and text encoders and a small head, as PyPI image-reward 1.5 computes it.
+"""ImageReward (arXiv 2304.05977): BLIP's picture and text encoders and a small head, as PyPI image-reward 1.5 computes
+it.
 
-The package needs an old transformers; here its network is made of transformers' own Blip classes. Only the first 35 tokens of a
-prompt are read, so that long prompts are mostly unseen, and pictures that are not square lose their sides.
+The package needs an old transformers; here its network is made of transformers' own Blip classes. Only the first 35
+tokens of a prompt are read, so that long prompts are mostly unseen, and pictures that are not square lose their sides.
 """
 
 from pathlib import Path
@@ -23,8 +24,16 @@ from htgrpo.policies.weights import TensorFiles
 
 TOKENS = 35
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
-VIT_LARGE = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
-             "image_size": 224, "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu"}
+VIT_LARGE = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "image_size": 224,
+    "patch_size": 16,
+    "layer_norm_eps": 1e-6,
+    "hidden_act": "gelu",
+}
 """The package's picture encoder; its configuration file describes only the text encoder."""
 
 official = renaming(
@@ -43,30 +52,55 @@ UNREAD = r"blip\.(vision_proj|text_proj)\.(weight|bias)|blip\.text_encoder\.embe
 
 
 class Network(nn.Module):
-    """pixels [B, 3, size, size], token ids and mask [B, 35] -> float32 [B], the head's output before it is normalised."""
+    """pixels [B, 3, size, size], token ids and mask [B, 35] -> float32 [B], the head's output before it is
+    normalised."""
 
     def __init__(self, vision: dict[str, Any], med: dict[str, Any]):
         super().__init__()
         self.vision = BlipVisionModel(BlipVisionConfig(**vision))
         # the text encoder has cross-attention only as a decoder, yet it is used without a causal mask
-        text = BlipTextConfig(**{key: med[key] for key in TEXT if key in med}, encoder_hidden_size=vision["hidden_size"],
-                              is_decoder=True)
+        text = BlipTextConfig(
+            **{key: med[key] for key in TEXT if key in med}, encoder_hidden_size=vision["hidden_size"], is_decoder=True
+        )
         self.text = BlipTextModel(text, add_pooling_layer=False)
         self.mlp = nn.Module()
         # linear all through: the package has no activation between these layers
         self.mlp.layers = nn.Sequential(
-            nn.Linear(text.hidden_size, 1024), nn.Dropout(0.2), nn.Linear(1024, 128), nn.Dropout(0.2), nn.Linear(128, 64),
-            nn.Dropout(0.1), nn.Linear(64, 16), nn.Linear(16, 1))
+            nn.Linear(text.hidden_size, 1024),
+            nn.Dropout(0.2),
+            nn.Linear(1024, 128),
+            nn.Dropout(0.2),
+            nn.Linear(128, 64),
+            nn.Dropout(0.1),
+            nn.Linear(64, 16),
+            nn.Linear(16, 1),
+        )
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         seen = self.vision(pixel_values=pixels).last_hidden_state
-        read = self.text(ids, attention_mask=mask, encoder_hidden_states=seen, is_decoder=False,
-                         encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device))
+        read = self.text(
+            ids,
+            attention_mask=mask,
+            encoder_hidden_states=seen,
+            is_decoder=False,
+            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
+        )
         return self.mlp.layers(read.last_hidden_state[:, 0].float())[:, 0]
 
 
-TEXT = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings",
-        "hidden_act", "layer_norm_eps", "pad_token_id", "hidden_dropout_prob", "attention_probs_dropout_prob")
+TEXT = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "max_position_embeddings",
+    "hidden_act",
+    "layer_norm_eps",
+    "pad_token_id",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
+)
 """What med_config.json says of the text encoder, under the names that BlipTextConfig has too."""
 
 
@@ -75,8 +109,10 @@ class ImageReward(Native[tuple[Tensor, dict[str, Tensor], bool]]):
 
     name, title, version = "imagereward", "ImageReward", "1"
     needs_prompt, published_range = True, "unbounded, about -2.5..2; mean 0 and deviation 1 on its own data"
-    repositories = (Repository("THUDM/ImageReward", ("med_config.json",), ("ImageReward.safetensors", "ImageReward.pt")),
-                    Repository("google-bert/bert-base-uncased", ("vocab.txt",)))
+    repositories = (
+        Repository("THUDM/ImageReward", ("med_config.json",), ("ImageReward.safetensors", "ImageReward.pt")),
+        Repository("google-bert/bert-base-uncased", ("vocab.txt",)),
+    )
     official_dtype = torch.float32
 
     def __init__(self, net: Network, tokenizer: BertTokenizer, folders: list[Path], device: str, dtype: torch.dtype):
@@ -87,12 +123,20 @@ class ImageReward(Native[tuple[Tensor, dict[str, Tensor], bool]]):
         self.pixels = Compose([ToTensor(), Normalize(CLIP_MEAN, CLIP_STD)])
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None, vision: dict[str, Any] = VIT_LARGE) -> Self:
+    def load(
+        cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None, vision: dict[str, Any] = VIT_LARGE
+    ) -> Self:
         """See Scorer.load. vision: the sizes of the picture encoder, which no published file holds."""
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         net = build(lambda: Network(vision, read_json(folders[0] / "med_config.json")))
-        fill(net, TensorFiles(open_shards(folders[0], cls.repositories[0])), official, device,
-             lambda key: torch.float32 if key.startswith("mlp.") else dtype, ignore=UNREAD)
+        fill(
+            net,
+            TensorFiles(open_shards(folders[0], cls.repositories[0])),
+            official,
+            device,
+            lambda key: torch.float32 if key.startswith("mlp.") else dtype,
+            ignore=UNREAD,
+        )
         tokenizer = BertTokenizer.from_pretrained(folders[1])
         tokenizer.add_tokens(["[DEC]", "[ENC]"], special_tokens=True)
         return cls(net, tokenizer, folders, device, dtype)

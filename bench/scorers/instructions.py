@@ -1,4 +1,5 @@
-"""The exact instructions that scorers give to their models. They are benchmark texts: an asset, never part of this package."""
+"""The exact instructions that scorers give to their models. They are benchmark texts: an asset, never part of this
+package."""
 
 import json
 from functools import lru_cache
@@ -12,11 +13,14 @@ ASSET = "scorer_prompts"
 
 
 def instruction(key: str) -> Any:
-    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing or lacks it."""
+    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing or lacks
+    it."""
     path = instructions_file()
     found = _read(path, path.stat().st_mtime_ns).get(key)
     if not found:
-        raise UserError(f"{str(path)!r} has no instruction {key!r}: bring the asset again with `python -m bench.fetch {ASSET}`")
+        raise UserError(
+            f"{str(path)!r} has no instruction {key!r}: bring the asset again with `python -m bench.fetch {ASSET}`"
+        )
     return found
 
 
@@ -30,6 +34,7 @@ def _read(path: Path, changed: int) -> dict[str, Any]:
     try:
         texts = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise UserError(f"{str(path)!r} is not JSON ({error}): bring the asset again with `python -m bench.fetch {ASSET}`"
-                        ) from error
+        raise UserError(
+            f"{str(path)!r} is not JSON ({error}): bring the asset again with `python -m bench.fetch {ASSET}`"
+        ) from error
     return texts if isinstance(texts, dict) else {}

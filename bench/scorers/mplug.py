@@ -1,4 +1,5 @@
-"""mPLUG's visual question answering, DPG-Bench's judge: the prompt is a question, the score 1 for the answer "yes", else 0."""
+"""mPLUG's visual question answering, DPG-Bench's judge: the prompt is a question, the score 1 for the answer "yes",
+else 0."""
 
 import os
 from pathlib import Path
@@ -30,16 +31,23 @@ class MplugVQA(WorkerScorer):
         except UserError as error:
             if weights:
                 raise
-            raise UserError(f"weights not found: run `uvx modelscope download --model {MODEL}`, since {cls.name} needs them and "
-                            f"they are not in ModelScope's cache; or give a folder that holds its files, also as "
-                            f"$HTGRPO_WEIGHTS/{cls.name}") from error
+            raise UserError(
+                f"weights not found: run `uvx modelscope download --model {MODEL}`, since {cls.name} needs them and "
+                f"they are not in ModelScope's cache; or give a folder that holds its files, also as "
+                f"$HTGRPO_WEIGHTS/{cls.name}"
+            ) from error
 
     def expectations(self) -> list[Expectation]:
         pairs = [("red", "blue"), ("blue", "red")]
         pictures = {caption.split()[1]: drawing(caption) for caption in SHAPES}
-        return [Expectation(f"the drawn shape is {right} and not {wrong}", (pictures[right], f"is the shape {right}?"),
-                            (pictures[right], f"is the shape {wrong}?"))
-                for right, wrong in pairs]
+        return [
+            Expectation(
+                f"the drawn shape is {right} and not {wrong}",
+                (pictures[right], f"is the shape {right}?"),
+                (pictures[right], f"is the shape {wrong}?"),
+            )
+            for right, wrong in pairs
+        ]
 
 
 def _cached() -> list[Path]:

@@ -1,5 +1,5 @@
-"""What the scorers in this process share: pictures are prepared one by one, so that a broken one costs only itself, then judged in
-batches."""
+"""What the scorers in this process share: pictures are prepared one by one, so that a broken one costs only itself,
+then judged in batches."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -25,7 +25,8 @@ NETWORK = ("torch", "torchvision", "transformers", "tokenizers", "pillow")
 
 
 class Native(Scorer, Generic[Item]):
-    """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is judged."""
+    """A scorer whose network runs here. A subclass says how one picture is prepared and how a batch of prepared ones is
+    judged."""
 
     official_dtype: ClassVar[torch.dtype]
     libraries = NETWORK
@@ -39,8 +40,8 @@ class Native(Scorer, Generic[Item]):
         return [revision(folder, repository) for folder, repository in zip(self.folders, self.repositories)]
 
     def identity(self) -> dict[str, Any]:
-        """Beside the common keys "base_revisions": the commits of the other repositories that were read. A folder's revision is
-        a sha256 over its files, computed when it is first asked for."""
+        """Beside the common keys "base_revisions": the commits of the other repositories that were read. A folder's
+        revision is a sha256 over its files, computed when it is first asked for."""
         return self._identity_with(self._revisions, self.dtype)
 
     @classmethod
@@ -53,8 +54,13 @@ class Native(Scorer, Generic[Item]):
     def _identity_with(cls, revisions: list[str], dtype: torch.dtype) -> dict[str, Any]:
         own, *others = revisions
         bases = {"base_revisions": dict(zip((one.id for one in cls.repositories[1:]), others))} if others else {}
-        return {"name": cls.name, "version": cls.version, "weights_revision": own,
-                "dtype": str(dtype).removeprefix("torch."), "libraries": libraries(cls.libraries)} | bases
+        return {
+            "name": cls.name,
+            "version": cls.version,
+            "weights_revision": own,
+            "dtype": str(dtype).removeprefix("torch."),
+            "libraries": libraries(cls.libraries),
+        } | bases
 
     @abstractmethod
     def prepare(self, image: Image.Image, prompt: str) -> Item:
@@ -76,7 +82,9 @@ class Native(Scorer, Generic[Item]):
                 judged += self._judge_batch(*now.result()) if now else []
         return judged
 
-    def _prepare_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> tuple[dict[int, Item], dict[int, Judged]]:
+    def _prepare_batch(
+        self, images: Sequence[Image.Image], prompts: Sequence[str]
+    ) -> tuple[dict[int, Item], dict[int, Judged]]:
         """What can be judged of a batch, and the judgements of what cannot, by place."""
         ready: dict[int, Item] = {}
         failed: dict[int, Judged] = {}

@@ -1,4 +1,5 @@
-"""Scorers by name, here or on a server that `--scorer-url` names, trusted only after they have judged drawn pictures rightly."""
+"""Scorers by name, here or on a server that `--scorer-url` names, trusted only after they have judged drawn pictures
+rightly."""
 
 from typing import Any
 
@@ -10,8 +11,8 @@ from htgrpo.base.errors import UserError, suggest
 
 
 def check(name: str) -> None:
-    """Raises UserError where the scorer cannot be used: nobody knows it, its server gives no answer, its weights are not here.
-    Reads no weights."""
+    """Raises UserError where the scorer cannot be used: nobody knows it, its server gives no answer, its weights are
+    not here. Reads no weights."""
     if name in servers():
         connect(servers()[name])
     else:
@@ -19,8 +20,8 @@ def check(name: str) -> None:
 
 
 def identity_of(name: str) -> dict[str, Any]:
-    """The identity of a scorer without loading it. Raises UserError with the command to run where its weights are missing, or where
-    its server does not answer."""
+    """The identity of a scorer without loading it. Raises UserError with the command to run where its weights are
+    missing, or where its server does not answer."""
     if name in servers():
         return connect(servers()[name]).identity()
     return _registered(name).planned_identity()
@@ -37,8 +38,10 @@ def open_scorer(name: str, device: str) -> Scorer:
     failures = scorer.self_test()
     if failures:
         close(scorer)
-        raise UserError(f"{name} is not to be trusted: {'; '.join(failures)}; its weights or its configuration are not the "
-                        f"published ones: look at `python -m bench.doctor {name}`")
+        raise UserError(
+            f"{name} is not to be trusted: {'; '.join(failures)}; its weights or its configuration are not the "
+            f"published ones: look at `python -m bench.doctor {name}`"
+        )
     return scorer
 
 

@@ -1,5 +1,5 @@
-"""Pictures as files hold them (PIL, 8 bits a channel), as networks take them (float tensors), and as the official preprocessing makes
-them: to the last bit, since a network amplifies what an approximation changes."""
+"""Pictures as files hold them (PIL, 8 bits a channel), as networks take them (float tensors), and as the official
+preprocessing makes them: to the last bit, since a network amplifies what an approximation changes."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def normalised(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """An RGB picture -> float32 [3, H, W], by the arithmetic of transformers' processors on numpy arrays: 1/255 is rounded before
-    it multiplies, so that some values differ from torchvision's in the last bit."""
+    """An RGB picture -> float32 [3, H, W], by the arithmetic of transformers' processors on numpy arrays: 1/255 is
+    rounded before it multiplies, so that some values differ from torchvision's in the last bit."""
     pixels = (np.asarray(image, dtype=np.uint8) * (1 / 255)).astype(np.float32)
     pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
@@ -31,7 +31,8 @@ def shorter_side(image: Image.Image, size: int) -> Image.Image:
 
 
 def centre(image: Image.Image, size: int) -> Image.Image:
-    """The central square of `size`, rounded to the upper left as transformers does (torchvision rounds halves to even)."""
+    """The central square of `size`, rounded to the upper left as transformers does (torchvision rounds halves to
+    even)."""
     left, top = (image.width - size) // 2, (image.height - size) // 2
     return image.crop((left, top, left + size, top + size))
 

@@ -33,13 +33,15 @@ def smart_size(height: int, width: int, pixels: int) -> tuple[int, int]:
         beta = math.sqrt(pixels / (height * width))
         tall, wide = math.ceil(height * beta / SIDE) * SIDE, math.ceil(width * beta / SIDE) * SIDE
     if not tall or not wide:
-        raise Unscorable(f"the picture is {width} x {height}: too narrow for a model that looks at squares of {SIDE} pixels")
+        raise Unscorable(
+            f"the picture is {width} x {height}: too narrow for a model that looks at squares of {SIDE} pixels"
+        )
     return wide, tall
 
 
 def patches(image: Image.Image) -> tuple[Tensor, tuple[int, int, int]]:
-    """An RGB picture with sides in multiples of 28 -> float32 [rows * columns, 3 * 2 * 14 * 14] and (1, rows, columns) of patches,
-    those of one 2 x 2 square together, each shown as two equal frames."""
+    """An RGB picture with sides in multiples of 28 -> float32 [rows * columns, 3 * 2 * 14 * 14] and (1, rows, columns)
+    of patches, those of one 2 x 2 square together, each shown as two equal frames."""
     pixels = normalised(image, CLIP_MEAN, CLIP_STD)
     rows, columns = pixels.shape[1] // PATCH, pixels.shape[2] // PATCH
     pixels = pixels.view(3, rows // MERGE, MERGE, PATCH, columns // MERGE, MERGE, PATCH).permute(1, 4, 2, 5, 0, 3, 6)
@@ -66,7 +68,8 @@ def round_frequencies(net: nn.Module) -> None:
 
 
 class VisionRotary(nn.Module):
-    """The picture encoder's rotary embedding in the dtype of its states, as of 4.45.2: transformers 5 computes it in float32."""
+    """The picture encoder's rotary embedding in the dtype of its states, as of 4.45.2: transformers 5 computes it in
+    float32."""
 
     def __init__(self, rotary: nn.Module, dtype: torch.dtype):
         super().__init__()
@@ -75,9 +78,12 @@ class VisionRotary(nn.Module):
     def forward(self, states: Tensor | int, positions: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
         """positions int64 [patches, 2], (row, column) -> cosines and sines [patches, head size].
 
-        transformers 4 takes neither: it asks for the angles of the first `states` positions, and turns them into cosines itself.
+        transformers 4 takes neither: it asks for the angles of the first `states` positions, and turns them into
+        cosines itself.
         """
         if positions is None:
-            return torch.outer(torch.arange(states, device=self.inv_freq.device, dtype=self.inv_freq.dtype), self.inv_freq)
+            return torch.outer(
+                torch.arange(states, device=self.inv_freq.device, dtype=self.inv_freq.dtype), self.inv_freq
+            )
         angles = (positions[..., None].to(self.inv_freq.dtype) * self.inv_freq).flatten(1)
         return torch.cat([angles.cos()] * 2, -1), torch.cat([angles.sin()] * 2, -1)

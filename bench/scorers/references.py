@@ -1,4 +1,5 @@
-"""The official packages, each in an environment of its own: what our ports are checked against by `python -m bench.verify_scorer`.
+"""The official packages, each in an environment of its own: what our ports are checked against by `python -m
+bench.verify_scorer`.
 
 They are no registered scorers: nothing is scored with them but the pictures of that check.
 """

@@ -1,4 +1,5 @@
-"""Scorers on servers: ours over JSON (`serving`), reward-servers that speak pickle, and UnifiedReward over OpenAI's interface."""
+"""Scorers on servers: ours over JSON (`serving`), reward-servers that speak pickle, and UnifiedReward over OpenAI's
+interface."""
 
 import json
 import os
@@ -19,7 +20,8 @@ from htgrpo.base.errors import UserError
 
 
 class RemoteScorer(Scorer):
-    """A scorer served by `python -m bench.serve`. Pictures travel without loss, so that scores are those of the scorer itself."""
+    """A scorer served by `python -m bench.serve`. Pictures travel without loss, so that scores are those of the scorer
+    itself."""
 
     batch_size: int = 16
     at_once: int = 2  # batches on their way, so that one is packed or unpacked while the model is at the other
@@ -30,11 +32,18 @@ class RemoteScorer(Scorer):
         try:
             hello = json.loads(connection.get("/hello"))
             protocol, about, self._identity = hello["protocol"], hello["scorer"], dict(hello["identity"])
-            self._largest, self.batch_size = int(hello["limits"]["body"]), min(self.batch_size, int(hello["limits"]["items"]))
+            self._largest, self.batch_size = (
+                int(hello["limits"]["body"]),
+                min(self.batch_size, int(hello["limits"]["items"])),
+            )
         except Unreachable as error:
-            raise UserError(f"{error}: start it with `python -m bench.serve {name}`, or mend --scorer-url {name}=…") from error
+            raise UserError(
+                f"{error}: start it with `python -m bench.serve {name}`, or mend --scorer-url {name}=…"
+            ) from error
         except Refusal as error:
-            raise UserError(f"{connection.url} refused ({error.status}: {error}); the token is taken from ${TOKEN}") from error
+            raise UserError(
+                f"{connection.url} refused ({error.status}: {error}); the token is taken from ${TOKEN}"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{connection.url} is no server of ours: --scorer-url takes {HOW}") from error
         if protocol != PROTOCOL or about.get("name") != name:
@@ -105,7 +114,9 @@ def connect(text: str, token: str | None = None) -> Scorer:
         from bench.scorers.unifiedreward_client import UnifiedRewardServer
 
         if name != UnifiedRewardServer.name:
-            raise UserError(f"only {UnifiedRewardServer.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}")
+            raise UserError(
+                f"only {UnifiedRewardServer.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}"
+            )
         return UnifiedRewardServer(url, api_key=token)
     return RemoteScorer(name, Connection(url, {"Authorization": f"Bearer {token}"} if token else {}))
 

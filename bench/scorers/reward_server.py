@@ -1,7 +1,8 @@
-"""Clients of the reward-servers that came with flow_grpo and MaskGRPO (yifan123/reward-server @ 92ac29fb): pickles over HTTP.
+"""Clients of the reward-servers that came with flow_grpo and MaskGRPO (yifan123/reward-server @ 92ac29fb): pickles over
+HTTP.
 
-A pickle from a server is a program, so answers go through `unpickle`, and only plain lists are sent. Those servers take nothing but
-JPEG: scores differ a little from those of the pictures themselves, which the scorer's identity says.
+A pickle from a server is a program, so answers go through `unpickle`, and only plain lists are sent. Those servers take
+nothing but JPEG: scores differ a little from those of the pictures themselves, which the scorer's identity says.
 """
 
 import pickle
@@ -25,9 +26,9 @@ QUALITY = 75
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one kind of server is asked. second: the request's key beside the pictures, "" for none. reply: the answer's key of the
-    scores. factor: from what it sends to the published range. reward_scale: from that to what trainers were given. also: further
-    lists of the answer that go into the evidence, by their name there."""
+    """How one kind of server is asked. second: the request's key beside the pictures, "" for none. reply: the answer's
+    key of the scores. factor: from what it sends to the published range. reward_scale: from that to what trainers were
+    given. also: further lists of the answer that go into the evidence, by their name there."""
 
     title: str
     port: int
@@ -40,8 +41,14 @@ class Dialect:
 
 
 DIALECTS = {
-    "geneval": Dialect("GenEval (server)", 18085, "meta_datas", "scores", "partial credit, at most 1",
-                       also=(("binary", "rewards"), ("strict", "strict_rewards"))),
+    "geneval": Dialect(
+        "GenEval (server)",
+        18085,
+        "meta_datas",
+        "scores",
+        "partial credit, at most 1",
+        also=(("binary", "rewards"), ("strict", "strict_rewards")),
+    ),
     "deqa": Dialect("DeQA (server)", 18086, "", "outputs", "1..5", factor=5.0, reward_scale=0.2),
     "hpsv3": Dialect("HPSv3 (server)", 18087, "prompts", "scores", "unbounded, roughly -5..15", reward_scale=0.2),
     "unifiedreward": Dialect("UnifiedReward (server)", 18088, "prompts", "scores", "1..5", reward_scale=0.2),
@@ -49,14 +56,22 @@ DIALECTS = {
 
 
 class RewardServer(Scorer):
-    """One such server. A geneval server is asked about specifications as JSON, or about GenEval's own prompts: metadata has their
-    specification by prompt, None: from the asset."""
+    """One such server. A geneval server is asked about specifications as JSON, or about GenEval's own prompts: metadata
+    has their specification by prompt, None: from the asset."""
 
     version = "1"
 
-    def __init__(self, name: str, url: str, metadata: Mapping[str, dict] | None = None, timeout: float = 120.0, retries: int = 10,
-                 backoff: float = 1.0):
-        """Asks nothing yet: these servers have no health check. Raises UserError for an unknown name or a wrong address."""
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        metadata: Mapping[str, dict] | None = None,
+        timeout: float = 120.0,
+        retries: int = 10,
+        backoff: float = 1.0,
+    ):
+        """Asks nothing yet: these servers have no health check. Raises UserError for an unknown name or a wrong
+        address."""
         if name not in DIALECTS:
             raise suggest(name, DIALECTS, "reward-server")
         self.name, self.dialect = name, DIALECTS[name]
@@ -72,8 +87,13 @@ class RewardServer(Scorer):
         raise UserError("a reward-server is named with its address: --scorer-url NAME=pickle+http://HOST:PORT")
 
     def identity(self) -> dict[str, Any]:
-        return {"name": self.name, "version": self.version, "weights_revision": None, "dtype": "the server's",
-                "through": f"reward-server, JPEG quality {QUALITY}"}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "weights_revision": None,
+            "dtype": "the server's",
+            "through": f"reward-server, JPEG quality {QUALITY}",
+        }
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
@@ -81,7 +101,9 @@ class RewardServer(Scorer):
         ready: list[tuple[int, bytes, Any]] = []
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
-                picture = plain(image, turn=self.name == "geneval")  # whose server would turn it, by data that a JPEG of ours lacks
+                picture = plain(
+                    image, turn=self.name == "geneval"
+                )  # whose server would turn it, by data that a JPEG of ours lacks
                 ready.append((index, jpeg(picture, QUALITY), self._second(prompt)))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
@@ -99,7 +121,9 @@ class RewardServer(Scorer):
             return read_spec(prompt)
         self._metadata = _metadata() if self._metadata is None else self._metadata
         if prompt not in self._metadata:
-            raise Unscorable(f"GenEval has no prompt {prompt[:60]!r}: a geneval server judges GenEval's own prompts only")
+            raise Unscorable(
+                f"GenEval has no prompt {prompt[:60]!r}: a geneval server judges GenEval's own prompts only"
+            )
         return self._metadata[prompt]
 
     def _ask(self, pictures: list[bytes], seconds: list[Any]) -> list[Judged]:
@@ -120,7 +144,8 @@ class RewardServer(Scorer):
 
 
 def near_equal_parts(items: list[Any]) -> list[list[Any]]:
-    """ceil(n / 64) parts whose lengths differ by at most one, longer ones first: the servers' official clients split so."""
+    """ceil(n / 64) parts whose lengths differ by at most one, longer ones first: the servers' official clients split
+    so."""
     count = -(-len(items) // LARGEST_PART)
     short, longer = divmod(len(items), count) if count else (0, 0)
     ends = np.cumsum([short + (n < longer) for n in range(count)], dtype=int).tolist()

@@ -1,8 +1,8 @@
 """Scorers as training rewards: every registered scorer, and every one on a server, rewards under its own name.
 
-A reward is the score times the scorer's `reward_scale`, by which trainers have been given it; a picture that could not be judged is
-NaN, never 0. NAME.KEY rewards with one number of the evidence instead, such as unipercept.iqa. htgrpo finds them through the entry
-point htgrpo.reward_sources.
+A reward is the score times the scorer's `reward_scale`, by which trainers have been given it; a picture that could not
+be judged is NaN, never 0. NAME.KEY rewards with one number of the evidence instead, such as unipercept.iqa. htgrpo
+finds them through the entry point htgrpo.reward_sources.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ _holders: Counter[tuple[str, str]] = Counter()
 
 
 class ScorerReward:
-    """The reward of one scorer: see htgrpo.training.rewards. key: the number in the evidence that rewards, "" for the score.
+    """The reward of one scorer: see htgrpo.training.rewards. key: the number in the evidence that rewards, "" for the
+    score.
 
     Rewards of one process share a scorer; the last one that is closed lets go of it.
     """
@@ -40,7 +41,8 @@ class ScorerReward:
         self._held: tuple[str, str] | None = None
 
     def check(self, prompts: list[Prompt]) -> None:
-        """Raises UserError where the scorer, its weights, its server, or what it needs to know of a prompt is not there."""
+        """Raises UserError where the scorer, its weights, its server, or what it needs to know of a prompt is not
+        there."""
         from bench.scorers import opening
 
         opening.check(self.scorer)
@@ -50,8 +52,10 @@ class ScorerReward:
                 try:
                     kind.check_prompt(_read_by(kind, prompt.text, prompt.spec))
                 except Unscorable as error:
-                    raise UserError(f"the reward {self.scorer!r} cannot judge pictures of the training prompt {prompt.id!r}, "
-                                    f"{prompt.text[:80]!r}: {error}; give other --train-prompts, or another --reward") from error
+                    raise UserError(
+                        f"the reward {self.scorer!r} cannot judge pictures of the training prompt {prompt.id!r}, "
+                        f"{prompt.text[:80]!r}: {error}; give other --train-prompts, or another --reward"
+                    ) from error
 
     def start(self, device: torch.device | str) -> None:
         """Loads the scorer on `device` and has it judge its drawn pictures. Raises UserError where it fails them."""
@@ -99,14 +103,18 @@ class ScorerReward:
         images = [image for image, fine in zip(as_pictures(completions.detach()), good) if fine]
         texts = [_read_by(scorer, *pair) for pair, fine in zip(zip(prompts, specs), good) if fine]
         judged = iter(scorer.score(images, texts) if images else [])
-        return [self._value(scorer, next(judged) if fine else Judged.failed("the picture has values that are not finite"))
-                for fine in good]
+        return [
+            self._value(scorer, next(judged) if fine else Judged.failed("the picture has values that are not finite"))
+            for fine in good
+        ]
 
     def _value(self, scorer: Scorer, judged: Judged) -> float:
         value = judged.score if not self.key or judged.error else judged.evidence.get(self.key)
         if isinstance(value, bool | int | float) and math.isfinite(value):
             return float(value) * scorer.reward_scale
-        self.reason = judged.error or f"the evidence has no number {self.key!r}, only {', '.join(judged.evidence) or 'nothing'}"
+        self.reason = (
+            judged.error or f"the evidence has no number {self.key!r}, only {', '.join(judged.evidence) or 'nothing'}"
+        )
         return math.nan
 
 

@@ -1,4 +1,5 @@
-"""Which scorers are on servers, as `--scorer-url NAME=URL` and the environment say. Asks nobody, and imports no torch."""
+"""Which scorers are on servers, as `--scorer-url NAME=URL` and the environment say. Asks nobody, and imports no
+torch."""
 
 import os
 from collections.abc import Iterable
@@ -8,16 +9,16 @@ from bench.scorers.registry import SCORERS
 from htgrpo.base.errors import UserError, shown
 
 URLS = "HTGRPO_SCORER_URLS"
-"""The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It may also be
-set by hand."""
+"""The environment variable that takes `--scorer-url NAME=URL` to worker processes: all of them, separated by blanks. It
+may also be set by hand."""
 TOKEN = "HTGRPO_SCORER_TOKEN"
 """The environment variable that holds the token, for servers and for clients: a command line can be read by others."""
 HOW = "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-server) or unifiedreward=openai+http://HOST:PORT"
 
 
 def use_servers(texts: Iterable[str]) -> None:
-    """Makes this process and its children ask these servers (NAME=URL each). Raises UserError for a form that cannot be, and for a
-    name given twice."""
+    """Makes this process and its children ask these servers (NAME=URL each). Raises UserError for a form that cannot
+    be, and for a name given twice."""
     texts = list(texts)
     if texts:
         _by_name(texts)
@@ -35,7 +36,8 @@ def names() -> list[str]:
 
 
 def parts(text: str) -> tuple[str, str, str]:
-    """(name, kind, URL) of NAME=URL, NAME=pickle+URL or NAME=openai+URL; kind is "", "pickle" or "openai". Raises UserError."""
+    """(name, kind, URL) of NAME=URL, NAME=pickle+URL or NAME=openai+URL; kind is "", "pickle" or "openai". Raises
+    UserError."""
     name, equals, address = text.partition("=")
     kind, _, url = address.partition("+") if "+" in address.partition("://")[0] else ("", "", address)
     if not (name and equals and url) or kind not in ("", "pickle", "openai") or len(text.split()) != 1:
@@ -51,7 +53,9 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and not parts.query
-        good = good and parts.port != 0 and url.isascii() and url.isprintable()  # .port raises ValueError for one that is none
+        good = (
+            good and parts.port != 0 and url.isascii() and url.isprintable()
+        )  # .port raises ValueError for one that is none
     except ValueError:
         good = False
     if not good:

@@ -25,8 +25,17 @@ from bench.scorers.wire import MAX_PIXELS, decoded
 from htgrpo.base.errors import UserError
 
 PROTOCOL = 1
-DESCRIPTION = ("name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes",
-               "reads_spec")
+DESCRIPTION = (
+    "name",
+    "title",
+    "version",
+    "needs_prompt",
+    "higher_is_better",
+    "published_range",
+    "reward_scale",
+    "axes",
+    "reads_spec",
+)
 """What a client learns of the scorer's class."""
 DECODED = 16
 """Pictures that are decoded at once, for each of IN_WORK requests."""
@@ -57,7 +66,9 @@ class ScoringServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512  # connections that wait to be accepted; the system may allow fewer
 
-    def __init__(self, scorer: Scorer, host: str = "127.0.0.1", port: int = 0, token: str = "", limits: Limits | None = None):
+    def __init__(
+        self, scorer: Scorer, host: str = "127.0.0.1", port: int = 0, token: str = "", limits: Limits | None = None
+    ):
         self.scorer, self.token, self.limits = scorer, token.encode(), limits or Limits()
         self.model, self.places = threading.Lock(), threading.BoundedSemaphore(IN_WORK)
         if not all("!" <= sign <= "~" for sign in token):
@@ -65,7 +76,9 @@ class ScoringServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise UserError(f"cannot listen on {host}:{port} ({error.strerror or error}): choose another --port") from error
+            raise UserError(
+                f"cannot listen on {host}:{port} ({error.strerror or error}): choose another --port"
+            ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hung up is no news; anything else is told in a line."""
@@ -75,7 +88,12 @@ class ScoringServer(ThreadingHTTPServer):
     def hello(self) -> dict[str, Any]:
         """What a client must know."""
         about = {key: getattr(self.scorer, key) for key in DESCRIPTION}
-        return {"protocol": PROTOCOL, "identity": self.scorer.identity(), "scorer": about, "limits": asdict(self.limits)}
+        return {
+            "protocol": PROTOCOL,
+            "identity": self.scorer.identity(),
+            "scorer": about,
+            "limits": asdict(self.limits),
+        }
 
     def judge(self, items: list[Any]) -> list[dict[str, Any]]:
         """The answers to a request's items, in order; one that is wrong fails alone."""
@@ -109,7 +127,9 @@ class ScoringServer(ThreadingHTTPServer):
             return self.scorer.score(*map(list, zip(*pairs)))
         except Exception as error:  # whatever a scorer raises is the failure of the picture that makes it do so
             if len(pairs) == 1:
-                return [Judged.failed(f"the scorer failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")]
+                return [
+                    Judged.failed(f"the scorer failed: {type(error).__name__}: {' '.join(str(error).split())[:500]}")
+                ]
             return [judged for pair in pairs for judged in self._score([pair])]
 
 
@@ -162,7 +182,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise _Reply(400, 'the body is not {"items": [...]} in JSON') from error
         if not isinstance(items, list) or not all(isinstance(item, dict) and _is_id(item.get("id")) for item in items):
-            raise _Reply(400, '"items" is a list of {"id": text of at most 200 characters, "image": base64 text, "prompt": text}')
+            raise _Reply(
+                400, '"items" is a list of {"id": text of at most 200 characters, "image": base64 text, "prompt": text}'
+            )
         if len(items) > self.server.limits.items:
             raise _Reply(413, f"{len(items)} items in one request, accepted are at most {self.server.limits.items}")
         return {"items": self.server.judge(items)}
@@ -190,7 +212,8 @@ class _Handler(BaseHTTPRequestHandler):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
     def _drain(self, length: int) -> None:
-        """Reads past a body that is refused, as far as an accepted one could go: a client still sending hears no answer."""
+        """Reads past a body that is refused, as far as an accepted one could go: a client still sending hears no
+        answer."""
         left = min(length, self.server.limits.body)
         while left > 0 and (block := self.rfile.read(min(left, 1 << 16))):
             left -= len(block)

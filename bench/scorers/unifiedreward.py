@@ -1,5 +1,6 @@
-"""UnifiedReward on this machine: the models that are Qwen2.5-VL or Qwen3-VL, by transformers' own classes. Where it is on an
-OpenAI-compatible server instead, `--scorer-url unifiedreward=openai+http://HOST:8080` asks there (unifiedreward_client)."""
+"""UnifiedReward on this machine: the models that are Qwen2.5-VL or Qwen3-VL, by transformers' own classes. Where it is
+on an OpenAI-compatible server instead, `--scorer-url unifiedreward=openai+http://HOST:8080` asks there
+(unifiedreward_client)."""
 
 import inspect
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
-KINDS: dict[str, type[nn.Module]] = {"qwen2_5_vl": Qwen2_5_VLForConditionalGeneration, "qwen3_vl": Qwen3VLForConditionalGeneration}
+KINDS: dict[str, type[nn.Module]] = {
+    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
+    "qwen3_vl": Qwen3VLForConditionalGeneration,
+}
 IMAGE, TURN = "<|image_pad|>", "<|im_start|>"
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 older = renaming((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model."))
@@ -46,24 +50,39 @@ class Prepared:
 
 
 class UnifiedReward(Native[Prepared]):
-    """UnifiedReward 2.0 on Qwen-VL, by default Qwen3-VL-8B. Written greedily; evidence as in unifiedreward_answers.read.
+    """UnifiedReward 2.0 on Qwen-VL, by default Qwen3-VL-8B. Written greedily; evidence as in
+    unifiedreward_answers.read.
 
-    variant: how it is asked, "v2_ACS" for the 2.0 models, "v1_qwen_pointwise" or "v1_qwen_ACS" for those before. Pictures are seen
-    as they are, where clients of servers send JPEG. A repetition penalty in generation_config.json is kept, as upstream does.
+    variant: how it is asked, "v2_ACS" for the 2.0 models, "v1_qwen_pointwise" or "v1_qwen_ACS" for those before.
+    Pictures are seen as they are, where clients of servers send JPEG. A repetition penalty in generation_config.json is
+    kept, as upstream does.
     """
 
     name, title, version = "unifiedreward", "UnifiedReward", "1"
     needs_prompt, published_range, reward_scale = True, "1..5", 0.2
     assets = ("scorer_prompts",)
-    repositories = (Repository("CodeGoat24/UnifiedReward-2.0-qwen3vl-8b",
-                               ("config.json", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"),
-                               ("model.safetensors",), sharded=True,
-                               note="or serve it elsewhere and give --scorer-url unifiedreward=openai+http://HOST:8080"),)
+    repositories = (
+        Repository(
+            "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b",
+            ("config.json", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"),
+            ("model.safetensors",),
+            sharded=True,
+            note="or serve it elsewhere and give --scorer-url unifiedreward=openai+http://HOST:8080",
+        ),
+    )
     official_dtype = torch.bfloat16
     batch_size = 8
 
-    def __init__(self, net: nn.Module, tokenizer: Any, images: Qwen2VLImageProcessor, folders: list[Path], device: str,
-                 dtype: torch.dtype, variant: str = "v2_ACS"):
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer: Any,
+        images: Qwen2VLImageProcessor,
+        folders: list[Path],
+        device: str,
+        dtype: torch.dtype,
+        variant: str = "v2_ACS",
+    ):
         super().__init__(folders, device, dtype)
         self.net, self.tokenizer, self.images, self.variant = net, tokenizer, images, variant
         self.asking, self.template = variant_named(variant), chat_template(folders[0], tokenizer)
@@ -80,8 +99,10 @@ class UnifiedReward(Native[Prepared]):
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         folder, kind = folders[0], read_json(folders[0] / "config.json").get("model_type")
         if kind not in KINDS:
-            raise UserError(f"{str(folder)!r} holds a model of type {kind!r}, but unifiedreward runs here as {' or '.join(KINDS)}: "
-                            "use a UnifiedReward-2.0-qwen model, or a server for others")
+            raise UserError(
+                f"{str(folder)!r} holds a model of type {kind!r}, but unifiedreward runs here as {' or '.join(KINDS)}: "
+                "use a UnifiedReward-2.0-qwen model, or a server for others"
+            )
         config = AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng(devices=[]):
             net = build(lambda: KINDS[kind](config))
@@ -92,19 +113,28 @@ class UnifiedReward(Native[Prepared]):
 
     def identity(self) -> dict[str, Any]:
         """Beside the common keys "model", "width" (which tells its sizes apart), "variant" and "repetition_penalty"."""
-        return super().identity() | {"model": self.net.config.model_type, "width": self.net.config.get_text_config().hidden_size,
-                                     "variant": self.variant, "repetition_penalty": self.writing.repetition_penalty}
+        return super().identity() | {
+            "model": self.net.config.model_type,
+            "width": self.net.config.get_text_config().hidden_size,
+            "variant": self.variant,
+            "repetition_penalty": self.writing.repetition_penalty,
+        }
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
         (folder,) = cls.folders()
         config = read_json(folder / "config.json")
         width = config.get("text_config", config).get("hidden_size")
-        return super().planned_identity() | {"model": config.get("model_type"), "width": width, "variant": "v2_ACS",
-                                             "repetition_penalty": _greedy(folder, 1).repetition_penalty}
+        return super().planned_identity() | {
+            "model": config.get("model_type"),
+            "width": width,
+            "variant": "v2_ACS",
+            "repetition_penalty": _greedy(folder, 1).repetition_penalty,
+        }
 
     def prepare(self, image: Image.Image, prompt: str) -> Prepared:
-        """Raises Unscorable for a picture the model takes in no size, and a prompt with the model's own control tokens."""
+        """Raises Unscorable for a picture the model takes in no size, and a prompt with the model's own control
+        tokens."""
         try:
             seen = self.images(images=[image.convert("RGB")], return_tensors="pt")
         except ValueError as error:  # of proportions beyond 200 : 1
@@ -117,9 +147,13 @@ class UnifiedReward(Native[Prepared]):
 
     def _conversation(self, prompt: str, count: int) -> list[int]:
         """Ids of the whole, the picture being `count` tokens."""
-        turn = {"role": "user", "content": [{"type": "image", "image": ""},
-                                            {"type": "text", "text": question(self.variant, prompt)}]}
-        chat = self.tokenizer.apply_chat_template([turn], tokenize=False, add_generation_prompt=True, chat_template=self.template)
+        turn = {
+            "role": "user",
+            "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(self.variant, prompt)}],
+        }
+        chat = self.tokenizer.apply_chat_template(
+            [turn], tokenize=False, add_generation_prompt=True, chat_template=self.template
+        )
         return self.tokenizer(chat.replace(IMAGE, IMAGE * count, 1))["input_ids"]
 
     def _controls(self, ids: list[int]) -> list[int]:
@@ -134,12 +168,21 @@ class UnifiedReward(Native[Prepared]):
         # padded on the left with a token that all have, so that a repetition penalty is the same for all
         pad = self.tokenizer.convert_tokens_to_ids(TURN)
         ids = torch.tensor([[pad] * (longest - len(item.ids)) + item.ids for item in items], device=self.device)
-        mask = torch.tensor([[0] * (longest - len(item.ids)) + [1] * len(item.ids) for item in items], device=self.device)
+        mask = torch.tensor(
+            [[0] * (longest - len(item.ids)) + [1] * len(item.ids) for item in items], device=self.device
+        )
         kinds = {"mm_token_type_ids": (ids == self.image).long()} if self.kinds else {}
         written = self.net.generate(
-            input_ids=ids, attention_mask=mask, pixel_values=torch.cat([item.pixels for item in items]).to(self.device, self.dtype),
-            image_grid_thw=torch.cat([item.grid for item in items]).to(self.device), generation_config=self.writing, **kinds)
-        return self.tokenizer.batch_decode(written[:, longest:], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            input_ids=ids,
+            attention_mask=mask,
+            pixel_values=torch.cat([item.pixels for item in items]).to(self.device, self.dtype),
+            image_grid_thw=torch.cat([item.grid for item in items]).to(self.device),
+            generation_config=self.writing,
+            **kinds,
+        )
+        return self.tokenizer.batch_decode(
+            written[:, longest:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
 
     def expectations(self) -> list[Expectation]:
         return matching()

@@ -1,4 +1,5 @@
-"""UnifiedReward (arXiv 2503.05236; CodeGoat24/UnifiedReward @ ff6f520): how it is asked, and how what it writes is read."""
+"""UnifiedReward (arXiv 2503.05236; CodeGoat24/UnifiedReward @ ff6f520): how it is asked, and how what it writes is
+read."""
 
 import re
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ AXIS = r"{} Score(?: \(1-5\))?:\s*(\d+(?:\.\d+)?)"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of asking. axes: three scores are read, whose mean is ours (upstream combines them in no way), else the final score.
-    llava: for the first models, LLaVA's, only: pictures go as flow_grpo sends them, 512 x 512 in PNG, else as they are in JPEG."""
+    """One way of asking. axes: three scores are read, whose mean is ours (upstream combines them in no way), else the
+    final score. llava: for the first models, LLaVA's, only: pictures go as flow_grpo sends them, 512 x 512 in PNG, else
+    as they are in JPEG."""
 
     tokens: int
     axes: bool = False
@@ -44,8 +46,8 @@ def question(variant: str, prompt: str) -> str:
 
 
 def read(text: str, asking: Variant, upstream: bool = False) -> Judged:
-    """The judgement in an answer. Evidence: "answer", and with axes their scores. An answer without a score fails, or counts as 0
-    with `upstream`, as in flow_grpo."""
+    """The judgement in an answer. Evidence: "answer", and with axes their scores. An answer without a score fails, or
+    counts as 0 with `upstream`, as in flow_grpo."""
     names = AXES if asking.axes else ("Final",)
     patterns = [re.compile(AXIS.format(name)) for name in AXES] if asking.axes else [FINAL]
     found = [pattern.search(text) for pattern in patterns]
@@ -53,7 +55,9 @@ def read(text: str, asking: Variant, upstream: bool = False) -> Judged:
     if missing and upstream:
         return Judged.of(0.0, {"answer": text})
     if missing:
-        return Judged.failed(f"the answer has no {' and '.join(missing)} Score from 1 to 5: {' '.join(text.split())[-200:]!r}")
+        return Judged.failed(
+            f"the answer has no {' and '.join(missing)} Score from 1 to 5: {' '.join(text.split())[-200:]!r}"
+        )
     values = [float(match[1]) for match in found]
     axes = {name.lower(): value for name, value in zip(AXES, values)} if asking.axes else {}
     return Judged.of(sum(values) / len(values), {"answer": text} | axes)

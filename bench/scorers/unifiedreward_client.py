@@ -1,5 +1,5 @@
-"""UnifiedReward (arXiv 2503.05236; CodeGoat24/UnifiedReward @ ff6f520): a vision-language model that writes its judgement, asked
-through an OpenAI-compatible server such as vLLM or SGLang."""
+"""UnifiedReward (arXiv 2503.05236; CodeGoat24/UnifiedReward @ ff6f520): a vision-language model that writes its
+judgement, asked through an OpenAI-compatible server such as vLLM or SGLang."""
 
 import json
 from collections.abc import Sequence
@@ -27,9 +27,20 @@ class UnifiedRewardServer(Scorer):
     name, title, version = "unifiedreward", "UnifiedReward", "1"
     needs_prompt, published_range, reward_scale = True, "1..5", 0.2
 
-    def __init__(self, url: str, model: str = "UnifiedReward", variant: str = "v2_ACS", api_key: str = "", upstream: bool = False,
-                 concurrency: int = 16, timeout: float = 300.0, retries: int = 6, backoff: float = 0.5):
-        """url: of the server, with or without /v1. Raises UserError where it does not answer or does not serve `model`."""
+    def __init__(
+        self,
+        url: str,
+        model: str = "UnifiedReward",
+        variant: str = "v2_ACS",
+        api_key: str = "",
+        upstream: bool = False,
+        concurrency: int = 16,
+        timeout: float = 300.0,
+        retries: int = 6,
+        backoff: float = 0.5,
+    ):
+        """url: of the server, with or without /v1. Raises UserError where it does not answer or does not serve
+        `model`."""
         self.model, self.variant, self.upstream, self.concurrency = model, variant, upstream, concurrency
         self.asking = variant_named(variant)
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -39,19 +50,31 @@ class UnifiedRewardServer(Scorer):
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """Raises UserError: the weights are with the server."""
-        raise UserError(f"a scorer on a server is named with its address: run `{START}` where the weights are and give "
-                        f"--scorer-url {cls.name}=openai+http://HOST:8080")
+        raise UserError(
+            f"a scorer on a server is named with its address: run `{START}` where the weights are and give "
+            f"--scorer-url {cls.name}=openai+http://HOST:8080"
+        )
 
     def identity(self) -> dict[str, Any]:
-        """Beside the common keys "model", "variant", "upstream"; weights_revision is what the server calls the model's origin."""
-        return {"name": self.name, "version": self.version, "weights_revision": self.root, "dtype": "the server's",
-                "model": self.model, "variant": self.variant, "upstream": self.upstream}
+        """Beside the common keys "model", "variant", "upstream"; weights_revision is what the server calls the model's
+        origin."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "weights_revision": self.root,
+            "dtype": "the server's",
+            "model": self.model,
+            "variant": self.variant,
+            "upstream": self.upstream,
+        }
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
         if not images:
             return []
-        with ThreadPoolExecutor(min(self.concurrency, len(images))) as pool:  # the server makes batches of what comes together
+        with ThreadPoolExecutor(
+            min(self.concurrency, len(images))
+        ) as pool:  # the server makes batches of what comes together
             return list(pool.map(self._judge, images, prompts))
 
     def expectations(self) -> list[Expectation]:
@@ -67,10 +90,16 @@ class UnifiedRewardServer(Scorer):
 
     def _answer(self, image: Image.Image, prompt: str) -> str:
         """What the model writes about a picture. Raises Unscorable, Unreachable and Refusal."""
-        content = [{"type": "image_url", "image_url": {"url": self._data_url(image)}},
-                   {"type": "text", "text": question(self.variant, prompt)}]
-        request = {"model": self.model, "messages": [{"role": "user", "content": content}], "temperature": 0,
-                   "max_tokens": self.asking.tokens}
+        content = [
+            {"type": "image_url", "image_url": {"url": self._data_url(image)}},
+            {"type": "text", "text": question(self.variant, prompt)},
+        ]
+        request = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": self.asking.tokens,
+        }
         reply = self.connection.post("/v1/chat/completions", json.dumps(request).encode(), "application/json")
         try:
             text = json.loads(reply)["choices"][0]["message"]["content"]

@@ -1,5 +1,6 @@
-"""UniPercept (arXiv 2512.21675): an InternVL model asked for a picture's aesthetics, quality, and structure and texture, without
-a prompt. Each score is the expectation over 0..100 of the word it would answer with, as PyPI unipercept-reward 1.0.3 computes it.
+"""UniPercept (arXiv 2512.21675): an InternVL model asked for a picture's aesthetics, quality, and structure and
+texture, without a prompt. Each score is the expectation over 0..100 of the word it would answer with, as PyPI
+unipercept-reward 1.0.3 computes it.
 """
 
 from pathlib import Path
@@ -22,18 +23,21 @@ from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
-ANSWERS = tuple(first + chr(ord("a") + number) for first, count in (("a", 26), ("c", 25), ("d", 25), ("e", 25))
-                for number in range(count))
+ANSWERS = tuple(
+    first + chr(ord("a") + number)
+    for first, count in (("a", 26), ("c", 25), ("d", 25), ("e", 25))
+    for number in range(count)
+)
 """The word for every score from 0 to 100: aa..az, ca..cy, da..dy, ea..ey."""
 TEMPLATE = "internvl2_5"
 
 
 class UniPercept(Native[Tensor]):
-    """UniPercept. Evidence: "iaa" (aesthetics), "iqa" (quality) and "ista" (structure and texture), each 0..100. `score` is their
-    mean, which is ours: the authors name no single number.
+    """UniPercept. Evidence: "iaa" (aesthetics), "iqa" (quality) and "ista" (structure and texture), each 0..100.
+    `score` is their mean, which is ours: the authors name no single number.
 
-    last_step "official": the expectation in the weights' dtype, so that in bf16 scores above 64 move in steps of 0.5, above 32 of
-    0.25. "float32": the same logits without that rounding.
+    last_step "official": the expectation in the weights' dtype, so that in bf16 scores above 64 move in steps of 0.5,
+    above 32 of 0.25. "float32": the same logits without that rounding.
     """
 
     name, title, version = "unipercept", "UniPercept", "1"
@@ -41,41 +45,68 @@ class UniPercept(Native[Tensor]):
     reward_scale = 0.01
     axes = ("iaa", "iqa", "ista")
     assets = ("scorer_prompts",)
-    repositories = (Repository("Thunderbolt215215/UniPercept",
-                               ("config.json", "vocab.json", "merges.txt", "tokenizer_config.json"), ("model.safetensors",),
-                               sharded=True, note="after accepting its terms on its page on the hub"),)
+    repositories = (
+        Repository(
+            "Thunderbolt215215/UniPercept",
+            ("config.json", "vocab.json", "merges.txt", "tokenizer_config.json"),
+            ("model.safetensors",),
+            sharded=True,
+            note="after accepting its terms on its page on the hub",
+        ),
+    )
     official_dtype = torch.bfloat16
     batch_size = 8
 
-    def __init__(self, net: InternVLForConditionalGeneration, tokenizer: Any, system: str | None, folders: list[Path],
-                 device: str, dtype: torch.dtype, last_step: Literal["official", "float32"] = "official"):
+    def __init__(
+        self,
+        net: InternVLForConditionalGeneration,
+        tokenizer: Any,
+        system: str | None,
+        folders: list[Path],
+        device: str,
+        dtype: torch.dtype,
+        last_step: Literal["official", "float32"] = "official",
+    ):
         super().__init__(folders, device, dtype)
         if last_step not in ("official", "float32"):
             raise UserError(f"unknown last_step {last_step!r}: accepted: official, float32")
         self.net, self.last_step = net, last_step
         side = net.config.vision_config.image_size[0]
-        self.pixels = Compose([Resize((side, side), InterpolationMode.BICUBIC), ToTensor(), Normalize(IMAGENET_MEAN, IMAGENET_STD)])
+        self.pixels = Compose(
+            [Resize((side, side), InterpolationMode.BICUBIC), ToTensor(), Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+        )
         self.answers = torch.tensor(answer_ids(tokenizer), device=device)
         system = instruction("unipercept.system_message_internvl2_5") if system is None else system
         seen = "<img>" + "<IMG_CONTEXT>" * net.config.image_seq_length + "</img>"
         chat, question, names = (instruction(f"unipercept.{key}") for key in ("chat_template", "question", "desc"))
         self.questions = []
         for axis in self.axes:
-            text = chat.format(system_message=system, question=question.format(desc=names[axis])).replace("<image>", seen, 1)
+            text = chat.format(system_message=system, question=question.format(desc=names[axis])).replace(
+                "<image>", seen, 1
+            )
             self.questions.append(torch.tensor([tokenizer(text)["input_ids"]], device=device))
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None,
-             last_step: Literal["official", "float32"] = "official") -> Self:
+    def load(
+        cls,
+        weights: Path | None = None,
+        device: str = "cpu",
+        dtype: Any = None,
+        last_step: Literal["official", "float32"] = "official",
+    ) -> Self:
         """See Scorer.load."""
         dtype, (folder,) = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         published = read_json(folder / "config.json")
         if published.get("template") != TEMPLATE:
-            raise UserError(f"config.json in {str(folder)!r} asks for the conversation template {published.get('template')!r}, "
-                            f"but only {TEMPLATE} is known: use the published UniPercept")
+            raise UserError(
+                f"config.json in {str(folder)!r} asks for the conversation template {published.get('template')!r}, "
+                f"but only {TEMPLATE} is known: use the published UniPercept"
+            )
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
         config = network_config(published, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"))
-        config.vision_config._attn_implementation = "eager"  # as the published code computes it; in bf16 others differ by a step
+        config.vision_config._attn_implementation = (
+            "eager"  # as the published code computes it; in bf16 others differ by a step
+        )
         net = build(lambda: InternVLForConditionalGeneration(config))
         fill(net, TensorFiles(open_shards(folder, cls.repositories[0])), official, device, lambda key: dtype)
         return cls(net, tokenizer, published.get("system_message"), [folder], device, dtype, last_step)
@@ -94,11 +125,14 @@ class UniPercept(Native[Tensor]):
     def judge(self, items: list[Tensor]) -> list[Judged]:
         seen = self.net.get_image_features(pixel_values=torch.stack(items).to(self.device, self.dtype))
         seen = seen if isinstance(seen, Tensor) else seen.pooler_output
-        axes = [[expectation(row, self.last_step) for row in self.logits(seen, question)] for question in self.questions]
+        axes = [
+            [expectation(row, self.last_step) for row in self.logits(seen, question)] for question in self.questions
+        ]
         return [Judged.of(sum(row) / len(row), dict(zip(self.axes, row))) for row in zip(*axes)]
 
     def logits(self, seen: Tensor, question: Tensor) -> Tensor:
-        """The answers' logits [B, 101] for pictures whose features are [B, tokens, width] and one question's ids [1, L]."""
+        """The answers' logits [B, 101] for pictures whose features are [B, tokens, width] and one question's ids [1,
+        L]."""
         ids = question.expand(len(seen), -1)
         embedded = self.net.get_input_embeddings()(ids)
         places = (ids == self.net.config.image_token_id).unsqueeze(-1).expand_as(embedded)
@@ -115,13 +149,16 @@ def answer_ids(tokenizer: Any) -> list[int]:
     known = tokenizer.get_vocab()
     for word in ANSWERS:
         if word not in known:
-            raise UserError(f"UniPercept answers with the token {word!r}, which its tokenizer does not know: use the published "
-                            "files")
+            raise UserError(
+                f"UniPercept answers with the token {word!r}, which its tokenizer does not know: use the published "
+                "files"
+            )
     return [known[word] for word in ANSWERS]
 
 
 def expectation(logits: Tensor, last_step: Literal["official", "float32"]) -> float:
-    """The expected score of one picture from the logits [101] of the answers; a picture at a time, since rounding may be coarse."""
+    """The expected score of one picture from the logits [101] of the answers; a picture at a time, since rounding may
+    be coarse."""
     if last_step == "float32":
         logits = logits.float()
     return (logits.softmax(-1) @ torch.arange(101, device=logits.device).to(logits.dtype)).item()

@@ -1,7 +1,9 @@
-"""Pickles from a stranger: plain containers, numbers, strings, bytes and numpy arrays come out, and everything else is refused.
+"""Pickles from a stranger: plain containers, numbers, strings, bytes and numpy arrays come out, and everything else is
+refused.
 
-A pickle is a program. Here every instruction is checked against a list before the first one runs, no name is ever looked up in a
-module, and arrays are built by us from their bytes: numpy's own functions never see what the stranger sent.
+A pickle is a program. Here every instruction is checked against a list before the first one runs, no name is ever
+looked up in a module, and arrays are built by us from their bytes: numpy's own functions never see what the stranger
+sent.
 """
 
 import io
@@ -33,8 +35,9 @@ class Refused(Exception):
 
 
 def loads(data: bytes) -> Any:
-    """The value in a pickle, made of None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset and numpy arrays and
-    scalars of numbers or text. Raises Refused; nothing of the pickle has run then but what makes such values."""
+    """The value in a pickle, made of None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset and numpy
+    arrays and scalars of numbers or text. Raises Refused; nothing of the pickle has run then but what makes such
+    values."""
     if len(data) > LARGEST:
         raise Refused(f"the pickle has {len(data)} bytes, accepted are at most {LARGEST}")
     _check(data)
@@ -44,7 +47,9 @@ def loads(data: bytes) -> Any:
     except Refused:
         raise
     except Exception as error:  # a damaged or hostile pickle raises anything
-        raise Refused(f"the pickle is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})") from error
+        raise Refused(
+            f"the pickle is damaged ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        ) from error
 
 
 def _check(data: bytes) -> None:
@@ -58,12 +63,14 @@ def _check(data: bytes) -> None:
     except Refused:
         raise
     except Exception as error:
-        raise Refused(f"this is no whole pickle ({' '.join(str(error).split())[:200] or type(error).__name__})") from error
+        raise Refused(
+            f"this is no whole pickle ({' '.join(str(error).split())[:200] or type(error).__name__})"
+        ) from error
 
 
 class _Array:
-    """An array or scalar that is being unpickled. It is swapped for its value at the end, since numpy's objects would take a state
-    from the pickle."""
+    """An array or scalar that is being unpickled. It is swapped for its value at the end, since numpy's objects would
+    take a state from the pickle."""
 
     __slots__ = ("value",)
 
@@ -156,18 +163,27 @@ class _Name:
         raise Refused("the pickle changes what it was given to make arrays")
 
 
-ACCEPTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Class,
-    ("numpy", "dtype"): _Dtype,
-    ("_codecs", "encode"): _encode,
-} | {
-    (module, kind.__name__): _collection(kind) for module in ("builtins", "__builtin__") for kind in (set, frozenset, bytes)
-} | {
-    (f"numpy.{core}.{module}", name): ours
-    for core in ("core", "_core")
-    for module, name, ours in (("multiarray", "_reconstruct", _reconstruct), ("multiarray", "scalar", _scalar),
-                               ("numeric", "_frombuffer", _frombuffer))
-}
+ACCEPTED: dict[tuple[str, str], Any] = (
+    {
+        ("numpy", "ndarray"): _Class,
+        ("numpy", "dtype"): _Dtype,
+        ("_codecs", "encode"): _encode,
+    }
+    | {
+        (module, kind.__name__): _collection(kind)
+        for module in ("builtins", "__builtin__")
+        for kind in (set, frozenset, bytes)
+    }
+    | {
+        (f"numpy.{core}.{module}", name): ours
+        for core in ("core", "_core")
+        for module, name, ours in (
+            ("multiarray", "_reconstruct", _reconstruct),
+            ("multiarray", "scalar", _scalar),
+            ("numeric", "_frombuffer", _frombuffer),
+        )
+    }
+)
 """What stands in a pickle for an array, and what we call in its place."""
 
 
@@ -186,8 +202,8 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _plain(value: Any, known: dict[int, Any], depth: int) -> Any:
-    """The value with its arrays in place of what stands for them. known: containers that were walked, so that one which is
-    referred to a thousand times is walked once; one inside itself is refused."""
+    """The value with its arrays in place of what stands for them. known: containers that were walked, so that one which
+    is referred to a thousand times is walked once; one inside itself is refused."""
     if isinstance(value, _Array):
         value = value.value
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.ndarray | np.generic):

@@ -27,9 +27,9 @@ class Refusal(Exception):
 
 @dataclass
 class Connection:
-    """A server at `url`. timeout: seconds of silence. retries: further tries, `backoff` x 1, 2, 4... seconds apart (at most 30),
-    after no answer or a status in `retried`. Once they were in vain there is one try per request, until one succeeds: a server
-    that is gone costs the waiting once. Proxies of the environment are not used."""
+    """A server at `url`. timeout: seconds of silence. retries: further tries, `backoff` x 1, 2, 4... seconds apart (at
+    most 30), after no answer or a status in `retried`. Once they were in vain there is one try per request, until one
+    succeeds: a server that is gone costs the waiting once. Proxies of the environment are not used."""
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -52,12 +52,28 @@ class Connection:
 
     def _request(self, method: str, path: str, body: bytes | None, kind: str | None) -> bytes:
         tries = 0 if self._down else self.retries
-        retry = Retry(total=tries, redirect=0, backoff_factor=self.backoff, backoff_max=30.0, status_forcelist=self.retried,
-                      allowed_methods=None, raise_on_status=False, raise_on_redirect=False)
+        retry = Retry(
+            total=tries,
+            redirect=0,
+            backoff_factor=self.backoff,
+            backoff_max=30.0,
+            status_forcelist=self.retried,
+            allowed_methods=None,
+            raise_on_status=False,
+            raise_on_redirect=False,
+        )
         headers = self.headers | ({"Content-Type": kind} if kind else {})
         try:
-            answer = self._pool.request(method, self.url + path, body=body, headers=headers, retries=retry, redirect=False,
-                                        timeout=Timeout(connect=min(10.0, self.timeout), read=self.timeout), preload_content=False)
+            answer = self._pool.request(
+                method,
+                self.url + path,
+                body=body,
+                headers=headers,
+                retries=retry,
+                redirect=False,
+                timeout=Timeout(connect=min(10.0, self.timeout), read=self.timeout),
+                preload_content=False,
+            )
             data = answer.read(LARGEST_ANSWER + 1)
             answer.release_conn()
         except HTTPError as error:

@@ -1,4 +1,5 @@
-"""Published weights of scorers: found in a folder or in the hub's cache, and read key by key into a network built without them.
+"""Published weights of scorers: found in a folder or in the hub's cache, and read key by key into a network built
+without them.
 
 Nothing is downloaded here: what is missing is named with the command that brings it.
 """
@@ -24,8 +25,9 @@ FOLDERS = "HTGRPO_WEIGHTS"
 
 @dataclass(frozen=True)
 class Repository:
-    """What a scorer reads of one repository of the hub. files: all needed. weights: names for the weights' file, the first that is
-    there is read; it may be split, with its index beside it (then `sharded`, since nobody can name the parts beforehand)."""
+    """What a scorer reads of one repository of the hub. files: all needed. weights: names for the weights' file, the
+    first that is there is read; it may be split, with its index beside it (then `sharded`, since nobody can name the
+    parts beforehand)."""
 
     id: str
     files: tuple[str, ...] = ()
@@ -50,8 +52,9 @@ class Repository:
 def locate(scorer: str, repositories: tuple[Repository, ...], weights: Path | None) -> list[Path]:
     """The folder of every repository of `scorer`, the weights' own first.
 
-    That one is `weights`, or the folder of the scorer's name in $HTGRPO_WEIGHTS, or the hub's cache; the others are looked for
-    in it, in its subfolder of the repository's name, then in the hub's cache. Raises UserError with the commands to run.
+    That one is `weights`, or the folder of the scorer's name in $HTGRPO_WEIGHTS, or the hub's cache; the others are
+    looked for in it, in its subfolder of the repository's name, then in the hub's cache. Raises UserError with the
+    commands to run.
     """
     given = Path(weights) if weights else _default_folder(scorer)
     found: list[Path] = []
@@ -85,12 +88,20 @@ def _snapshots(repository: str) -> list[Path]:
 
 def _not_found(scorer: str, repository: Repository, candidates: list[Path], given: Path | None) -> UserError:
     if given and not given.is_dir():
-        return UserError(f"weights not found: {str(given)!r}, given for {scorer}, is not a folder; give the folder that holds "
-                         f"{repository.missing(given)}, or leave it out to use the hub's cache")
-    where = f"{str(candidates[0])!r} lacks {repository.missing(candidates[0])}" if candidates else "it is not in the hub's cache"
+        return UserError(
+            f"weights not found: {str(given)!r}, given for {scorer}, is not a folder; give the folder that holds "
+            f"{repository.missing(given)}, or leave it out to use the hub's cache"
+        )
+    where = (
+        f"{str(candidates[0])!r} lacks {repository.missing(candidates[0])}"
+        if candidates
+        else "it is not in the hub's cache"
+    )
     note = f" ({repository.note})" if repository.note else ""
-    return UserError(f"weights not found: run `{repository.command}`{note}, since {scorer} needs {repository.id} and {where}; "
-                     f"or give a folder that holds its files, also as ${FOLDERS}/{scorer}")
+    return UserError(
+        f"weights not found: run `{repository.command}`{note}, since {scorer} needs {repository.id} and {where}; "
+        f"or give a folder that holds its files, also as ${FOLDERS}/{scorer}"
+    )
 
 
 def revision(folder: Path, repository: Repository) -> str:
@@ -104,17 +115,20 @@ def revision(folder: Path, repository: Repository) -> str:
 
 
 def open_shards(folder: Path, repository: Repository) -> Shards:
-    """The weight files of a folder that `locate` found. Raises UserError where the index is damaged or a part is missing."""
+    """The weight files of a folder that `locate` found. Raises UserError where the index is damaged or a part is
+    missing."""
     file = _weight_file(folder, repository.weights)
     if file is None or file.suffix != ".json":
         return Shards((file or folder / repository.weights[-1],))
     where = read_json(file).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
-        raise UserError(f"{str(file)!r} has no \"weight_map\" of keys to files: download it again")
+        raise UserError(f'{str(file)!r} has no "weight_map" of keys to files: download it again')
     names = sorted(set(where.values()))
     for name in names:
         if Path(name).name != name or not (folder / name).is_file():
-            raise UserError(f"{str(folder)!r} lacks the part {name!r} that {file.name} names: run `{repository.command}`")
+            raise UserError(
+                f"{str(folder)!r} lacks the part {name!r} that {file.name} names: run `{repository.command}`"
+            )
     return Shards(tuple(folder / name for name in names), {key: folder / name for key, name in where.items()})
 
 
@@ -127,8 +141,9 @@ def _weight_file(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 class _WeightsElsewhere(TorchFunctionMode):
-    """What constructors allocate lies on the meta device, which holds no numbers; what they compute, from torch.arange, is real.
-    So weights cost nothing before they are read, while rotary frequencies and position numbers, which no file holds, are there."""
+    """What constructors allocate lies on the meta device, which holds no numbers; what they compute, from torch.arange,
+    is real. So weights cost nothing before they are read, while rotary frequencies and position numbers, which no file
+    holds, are there."""
 
     ALLOCATE = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
@@ -140,7 +155,8 @@ class _WeightsElsewhere(TorchFunctionMode):
 
 
 def build(make: Callable[[], nn.Module]) -> nn.Module:
-    """The network that `make` constructs, for evaluation, its weights still to be read by `fill`. Draws no random numbers."""
+    """The network that `make` constructs, for evaluation, its weights still to be read by `fill`. Draws no random
+    numbers."""
     with _WeightsElsewhere():
         return make().eval().requires_grad_(False)
 
@@ -150,7 +166,8 @@ Origin = str | tuple[str, int, int]
 
 
 def renaming(*rules: tuple[str, str]) -> Callable[[str], str]:
-    """A function of our keys to official ones: every rule is a regular expression and what replaces it, applied in turn."""
+    """A function of our keys to official ones: every rule is a regular expression and what replaces it, applied in
+    turn."""
     compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
 
     def official(key: str) -> str:
@@ -161,30 +178,42 @@ def renaming(*rules: tuple[str, str]) -> Callable[[str], str]:
     return official
 
 
-def fill(net: nn.Module, tensors: TensorFiles, origin: Callable[[str], Origin], device: str | torch.device,
-         dtype: Callable[[str], torch.dtype], ignore: str = r"(?!)") -> None:
+def fill(
+    net: nn.Module,
+    tensors: TensorFiles,
+    origin: Callable[[str], Origin],
+    device: str | torch.device,
+    dtype: Callable[[str], torch.dtype],
+    ignore: str = r"(?!)",
+) -> None:
     """Makes `tensors` the weights of `net`, which `build` made, on `device`, each in dtype(our key).
 
-    ignore: a regular expression of the official keys that are left unread, as a whole. Raises UserError naming the first official
-    key that is missing, unexpected or of another shape.
+    ignore: a regular expression of the official keys that are left unread, as a whole. Raises UserError naming the
+    first official key that is missing, unexpected or of another shape.
     """
     wanted = {key: origin(key) for key in net.state_dict()}
     official = {name if isinstance(name, str) else name[0] for name in wanted.values()}
     spare = re.compile(ignore)
     for key in sorted(official ^ tensors.keys()):
         if key in official:
-            raise UserError(f"{tensors.place} lacks key {key!r}: it does not hold this scorer's weights; download them again")
+            raise UserError(
+                f"{tensors.place} lacks key {key!r}: it does not hold this scorer's weights; download them again"
+            )
         if not spare.fullmatch(key):
-            raise UserError(f"{tensors.place} has the unexpected key {key!r}: it does not hold this scorer's weights; use the "
-                            "published files")
+            raise UserError(
+                f"{tensors.place} has the unexpected key {key!r}: it does not hold this scorer's weights; use the "
+                "published files"
+            )
     state = net.state_dict()
     for key, name in wanted.items():
         source, parts = (name, 1) if isinstance(name, str) else (name[0], name[2])
         shape = state[key].shape
         expected = (shape[0] * parts, *shape[1:]) if parts > 1 else tuple(shape)
         if tensors.shape(source) != expected:
-            raise UserError(f"{source!r} in {str(tensors.file(source))!r} has shape {list(tensors.shape(source))}, but this "
-                            f"scorer's network has {list(expected)}: use the published files")
+            raise UserError(
+                f"{source!r} in {str(tensors.file(source))!r} has shape {list(tensors.shape(source))}, but this "
+                f"scorer's network has {list(expected)}: use the published files"
+            )
     net.load_state_dict({key: _part(tensors, name, device, dtype(key)) for key, name in wanted.items()}, assign=True)
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if tensor.is_meta:

@@ -1,4 +1,5 @@
-"""Pictures as they travel: BMP or PNG where nothing may be lost, JPEG for servers that ask for it, and read back without trust."""
+"""Pictures as they travel: BMP or PNG where nothing may be lost, JPEG for servers that ask for it, and read back
+without trust."""
 
 import base64
 import binascii
@@ -14,8 +15,8 @@ BMP_MODES = ("L", "RGB")
 
 
 def lossless(image: Image.Image) -> bytes:
-    """The picture without loss, in little time: as BMP, where that keeps it, which is written and read in a fortieth of the time of
-    PNG, at half again its size. Raises Unscorable where it cannot be decoded."""
+    """The picture without loss, in little time: as BMP, where that keeps it, which is written and read in a fortieth of
+    the time of PNG, at half again its size. Raises Unscorable where it cannot be decoded."""
     image = plain(image)
     return _encoded(image, format="BMP") if image.mode in BMP_MODES and not is_turned(image) else png(image)
 
@@ -38,7 +39,8 @@ def base64_text(data: bytes) -> str:
 
 
 def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The PNG, JPEG or BMP in a base64 text, decoded. Raises Unscorable; one of more pixels is refused by its header, undecoded."""
+    """The PNG, JPEG or BMP in a base64 text, decoded. Raises Unscorable; one of more pixels is refused by its header,
+    undecoded."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -50,8 +52,8 @@ def decoded(text: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def plain(image: Image.Image, turn: bool = False) -> Image.Image:
-    """The picture in 8 bits a channel, as all scorers are shown it, or turned as its EXIF data say. Raises Unscorable where that
-    cannot be had."""
+    """The picture in 8 bits a channel, as all scorers are shown it, or turned as its EXIF data say. Raises Unscorable
+    where that cannot be had."""
     try:
         return turned(image) if turn else eight_bits(image)
     except Unreadable as error:

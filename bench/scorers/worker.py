@@ -1,4 +1,5 @@
-"""Scorers that live in an environment of their own, seen from here: pictures go over as files, judgements come back as lines.
+"""Scorers that live in an environment of their own, seen from here: pictures go over as files, judgements come back as
+lines.
 
 A worker that dies, hangs or runs out of memory costs the picture that does it, and nothing else.
 """
@@ -22,7 +23,8 @@ from bench.scorers.worker_process import WorkerDied, WorkerProcess
 from htgrpo.base.errors import UserError
 
 LOGS = "HTGRPO_LOGS"
-"""The environment variable that names the folder for workers' logs: a run's logs/. By default the system's temporary folder."""
+"""The environment variable that names the folder for workers' logs: a run's logs/. By default the system's temporary
+folder."""
 SCRIPTS = Path(__file__).parent / "workers"
 
 
@@ -46,12 +48,15 @@ def log_file(name: str) -> Path:
 
 
 class WorkerScorer(Scorer):
-    """A scorer whose process is started now and again after it died, and ended by `close`, with this object or with ours."""
+    """A scorer whose process is started now and again after it died, and ended by `close`, with this object or with
+    ours."""
 
     script: ClassVar[str] = ""  # its file in workers/; "": started by a command of its own
     batch_size: int = 16
     timeout: float = 300.0  # seconds without an answer; then the worker hangs
-    start_timeout: float = 3600.0  # seconds until hello: the first start brings the environment, every start reads the weights
+    start_timeout: float = (
+        3600.0  # seconds until hello: the first start brings the environment, every start reads the weights
+    )
     restarts: int = 3  # deaths in a row, without a judgement between, that are followed by another start
 
     def __init__(self, command: Sequence[str], log: Path | None = None):
@@ -67,7 +72,9 @@ class WorkerScorer(Scorer):
         if self.hello.get("name") != self.name:
             self.close()
             said = self.hello.get("name")
-            raise UserError(f"the worker started for {self.name} says that it is {said!r}: use the script of {self.name}")
+            raise UserError(
+                f"the worker started for {self.name} says that it is {said!r}: use the script of {self.name}"
+            )
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
@@ -79,7 +86,9 @@ class WorkerScorer(Scorer):
         """The scorer with the weights in `folders`, in their order. Raises UserError."""
         dtype_name = str(dtype or "").removeprefix("torch.")
         arguments = {"weights": str(folders[0]), "device": device, "dtype": dtype_name} | cls.arguments(folders)
-        scorer = cls(uv_command(SCRIPTS / cls.script, *(f"--{key}={value}" for key, value in arguments.items() if value)))
+        scorer = cls(
+            uv_command(SCRIPTS / cls.script, *(f"--{key}={value}" for key, value in arguments.items() if value))
+        )
         scorer._folder = folders[0]
         return scorer
 
@@ -93,15 +102,20 @@ class WorkerScorer(Scorer):
         return revision(self._folder, self.repositories[0]) if self._folder and self.repositories else None
 
     def identity(self) -> dict[str, Any]:
-        """What the worker says of itself; where it leaves the weights' revision to us, as the scorers of this process have it."""
+        """What the worker says of itself; where it leaves the weights' revision to us, as the scorers of this process
+        have it."""
         said = {key: value for key, value in self.hello.items() if key not in ("protocol", "device")}
         return said | {"weights_revision": said.get("weights_revision") or self._revision, "libraries": self.pinned()}
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
         """Without what the worker will say of its environment."""
-        return {"name": cls.name, "version": cls.version, "weights_revision": revision(cls.folders()[0], cls.repositories[0]),
-                "libraries": cls.pinned()}
+        return {
+            "name": cls.name,
+            "version": cls.version,
+            "weights_revision": revision(cls.folders()[0], cls.repositories[0]),
+            "libraries": cls.pinned(),
+        }
 
     @classmethod
     def pinned(cls) -> dict[str, str]:
@@ -144,8 +158,8 @@ class WorkerScorer(Scorer):
         self.close()
 
     def _ask(self, items: list[dict[str, str]], found: dict[str, Judged]) -> None:
-        """Adds a judgement of every item to `found`. Items that were on their way when the worker died are asked again one by one,
-        so that the one that kills it is found."""
+        """Adds a judgement of every item to `found`. Items that were on their way when the worker died are asked again
+        one by one, so that the one that kills it is found."""
         if self._given_up:
             found |= {item["id"]: Judged.failed(self._given_up) for item in items}
             return
@@ -164,7 +178,9 @@ class WorkerScorer(Scorer):
                 for item in left:
                     self._ask([item], found)
         for item in items:
-            found.setdefault(item["id"], Judged.failed(f"the worker of {self.name} left this picture without an answer"))
+            found.setdefault(
+                item["id"], Judged.failed(f"the worker of {self.name} left this picture without an answer")
+            )
 
     def _answers(self, items: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
         if self._process is None:
@@ -173,7 +189,9 @@ class WorkerScorer(Scorer):
             except UserError as error:
                 raise WorkerDied(error.message) from error
             if self._process.hello != self.hello:
-                raise WorkerDied(f"the worker of {self.name} changed: it was {self.hello} and came back as {self._process.hello}")
+                raise WorkerDied(
+                    f"the worker of {self.name} changed: it was {self.hello} and came back as {self._process.hello}"
+                )
         return self._process.ask(items, self.timeout)
 
     def _mourn(self, error: WorkerDied) -> None:

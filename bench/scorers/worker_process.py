@@ -1,4 +1,5 @@
-"""A scorer's process in an environment of its own: started, asked, watched and ended. workers/htgrpo_worker.py has the protocol."""
+"""A scorer's process in an environment of its own: started, asked, watched and ended. workers/htgrpo_worker.py has the
+protocol."""
 
 import contextlib
 import json
@@ -26,7 +27,8 @@ class WorkerDied(Exception):
 
 
 class WorkerProcess:
-    """A running worker that has said hello. hello: what it said. Raises WorkerDied, and UserError where the worker refuses."""
+    """A running worker that has said hello. hello: what it said. Raises WorkerDied, and UserError where the worker
+    refuses."""
 
     def __init__(self, name: str, command: Sequence[str], log: Path, start_timeout: float):
         self.name, self.log = name, log
@@ -36,8 +38,14 @@ class WorkerProcess:
         with open(log, "ab") as stderr:
             try:
                 # its own session, hence its own group: Ctrl-C is ours to handle, and the group can be ended as one
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr,
-                                                 start_new_session=True, env=environment)
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    start_new_session=True,
+                    env=environment,
+                )
             except OSError as error:
                 raise WorkerDied(f"the worker of {name} cannot be started: {error}") from error
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -50,7 +58,8 @@ class WorkerProcess:
     def ask(self, items: list[dict[str, str]], timeout: float) -> Iterator[dict[str, Any]]:
         """Yields the answers to {"id", "path", "prompt"} items as they come, in the worker's order.
 
-        timeout: seconds of silence before the worker counts as hanging. Raises WorkerDied; what was yielded before stays good.
+        timeout: seconds of silence before the worker counts as hanging. Raises WorkerDied; what was yielded before
+        stays good.
         """
         self._batch += 1
         message = json.dumps({"batch": self._batch, "items": items}).encode() + b"\n"
@@ -97,7 +106,9 @@ class WorkerProcess:
         _kill(self._process)
         self.close()
         last = self._last_words()
-        raise WorkerDied(f"the worker of {self.name} {what}{f'; its last words: {last}' if last else ''} (log: {self.log})")
+        raise WorkerDied(
+            f"the worker of {self.name} {what}{f'; its last words: {last}' if last else ''} (log: {self.log})"
+        )
 
     def _ending(self) -> str:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -148,7 +159,8 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _end(process: subprocess.Popen, reader: threading.Thread, senders: list[threading.Thread]) -> None:
-    """Ends the worker: by closing its input, and by force where that is not enough. Runs once, at the latest at our exit."""
+    """Ends the worker: by closing its input, and by force where that is not enough. Runs once, at the latest at our
+    exit."""
     if any(sender.is_alive() for sender in senders):
         _kill(process)  # closing a pipe that is being written to would wait for the writer
     with contextlib.suppress(OSError):

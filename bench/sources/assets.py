@@ -1,7 +1,9 @@
-"""Benchmark texts and other published files that are not part of this package: named, pinned by content, looked up, never guessed.
+"""Benchmark texts and other published files that are not part of this package: named, pinned by content, looked up,
+never guessed.
 
-An asset lies in the folder that HTGRPO_ASSETS names, or in the user's cache, where `python -m bench.fetch` puts it; both have the
-layout of the manifest's "file" entries (assets.json). In both places a file counts only with the pinned content.
+An asset lies in the folder that HTGRPO_ASSETS names, or in the user's cache, where `python -m bench.fetch` puts it;
+both have the layout of the manifest's "file" entries (assets.json). In both places a file counts only with the pinned
+content.
 """
 
 import hashlib
@@ -21,8 +23,8 @@ FOLDER, CACHE = "HTGRPO_ASSETS", "HTGRPO_CACHE"
 
 @dataclass(frozen=True)
 class Source:
-    """One upstream file. digest: as of an asset, or "" for an archive packed anew at every download, whose contents are checked
-    instead. member: the file to take out of a zip archive, "" for the whole file."""
+    """One upstream file. digest: as of an asset, or "" for an archive packed anew at every download, whose contents are
+    checked instead. member: the file to take out of a zip archive, "" for the whole file."""
 
     url: str
     digest: str
@@ -31,10 +33,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Asset:
-    """One named file. file: its path below either folder. digest: "sha256:" and its hex digits, or their first 8 or more where no
-    more are published, or "git-blob:" and git's id of the content, or "" where nobody publishes one: such an asset is used from the
-    user's own folder only, and recipe["reason"] says why. make: how it comes out of the sources (bench/sources/extract.py);
-    recipe: what that needs beside them."""
+    """One named file. file: its path below either folder. digest: "sha256:" and its hex digits, or their first 8 or
+    more where no more are published, or "git-blob:" and git's id of the content, or "" where nobody publishes one: such
+    an asset is used from the user's own folder only, and recipe["reason"] says why. make: how it comes out of the
+    sources (bench/sources/extract.py); recipe: what that needs beside them."""
 
     name: str
     what: str
@@ -98,8 +100,8 @@ def asset(name: str) -> Path:
 
 
 def find(wanted: Asset) -> Path | None:
-    """The asset's file in $HTGRPO_ASSETS or in the cache, None where neither has it. A damaged file in the cache counts as missing;
-    one in the user's own folder raises UserError, since nobody else can mend it."""
+    """The asset's file in $HTGRPO_ASSETS or in the cache, None where neither has it. A damaged file in the cache counts
+    as missing; one in the user's own folder raises UserError, since nobody else can mend it."""
     own = os.environ.get(FOLDER)
     if own:
         path = Path(own).expanduser() / wanted.file

@@ -1,7 +1,8 @@
-"""How an asset's file comes out of its upstream files: as it is, packed from an archive of texts, or as strings found in source
-code.
+"""How an asset's file comes out of its upstream files: as it is, packed from an archive of texts, or as strings found
+in source code.
 
-Nothing that was downloaded is run or unpacked to disk. What comes out is checked against the asset's digest by the caller.
+Nothing that was downloaded is run or unpacked to disk. What comes out is checked against the asset's digest by the
+caller.
 """
 
 import ast
@@ -23,8 +24,8 @@ MOST_BYTES = 1 << 20
 
 
 def make(asset: Asset, downloaded: dict[str, Path], target: Path) -> None:
-    """Writes the asset's file to `target`. downloaded: the file of each source. Raises UserError where upstream's files do not hold
-    what the recipe names."""
+    """Writes the asset's file to `target`. downloaded: the file of each source. Raises UserError where upstream's files
+    do not hold what the recipe names."""
     if asset.make == "copy":
         (source,) = downloaded.values()
         os.replace(source, target)  # it may be large
@@ -39,8 +40,8 @@ def make(asset: Asset, downloaded: dict[str, Path], target: Path) -> None:
 
 
 def pack_texts(archive: Path, pattern: str) -> str:
-    """The texts of a .tar.gz archive as JSON lines {"id": file name without its ending, "prompt": the text untouched}, in byte
-    order of file names. pattern: of the members' paths below the archive's one top folder."""
+    """The texts of a .tar.gz archive as JSON lines {"id": file name without its ending, "prompt": the text untouched},
+    in byte order of file names. pattern: of the members' paths below the archive's one top folder."""
     texts: dict[str, str] = {}
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -49,7 +50,9 @@ def pack_texts(archive: Path, pattern: str) -> str:
                 if not member.isfile() or not fnmatch.fnmatchcase(inside, pattern):
                     continue
                 if member.size > MOST_BYTES:
-                    raise UserError(f"{inside} in the downloaded archive has {member.size} bytes: it is not the published one")
+                    raise UserError(
+                        f"{inside} in the downloaded archive has {member.size} bytes: it is not the published one"
+                    )
                 texts[inside.rpartition("/")[2]] = tar.extractfile(member).read().decode("utf-8")
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"the downloaded archive cannot be read ({error}): run the same command again") from error
@@ -58,11 +61,12 @@ def pack_texts(archive: Path, pattern: str) -> str:
 
 
 def find_strings(code: dict[str, str], recipe: dict[str, Any]) -> str:
-    """JSON of strings out of Python source. code: source text by name. A recipe's leaf {"from", "sha256", "replace"} stands for the
-    string of that source whose sha256 starts so, with one text replaced by another; "join", "list" and "map" put leaves
-    together."""
+    """JSON of strings out of Python source. code: source text by name. A recipe's leaf {"from", "sha256", "replace"}
+    stands for the string of that source whose sha256 starts so, with one text replaced by another; "join", "list" and
+    "map" put leaves together."""
     known = {
-        name: {hashlib.sha256(text.encode()).hexdigest(): text for text in strings_of(source)} for name, source in code.items()
+        name: {hashlib.sha256(text.encode()).hexdigest(): text for text in strings_of(source)}
+        for name, source in code.items()
     }
 
     def build(node: Any) -> Any:
@@ -77,8 +81,9 @@ def find_strings(code: dict[str, str], recipe: dict[str, Any]) -> str:
         for digest, text in known[node["from"]].items():
             if digest.startswith(node["sha256"]):
                 return text.replace(*node["replace"]) if "replace" in node else text
-        raise UserError(f"the string {node['sha256']} is not in the upstream file of {node['from']!r}: it is not the pinned "
-                        f"version")
+        raise UserError(
+            f"the string {node['sha256']} is not in the upstream file of {node['from']!r}: it is not the pinned version"
+        )
 
     return json.dumps({key: build(node) for key, node in recipe.items()}, indent=1, ensure_ascii=False)
 
@@ -89,7 +94,10 @@ def strings_of(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         elif isinstance(node, ast.JoinedStr):
-            parts = (part.value if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}" for part in node.values)
+            parts = (
+                part.value if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}"
+                for part in node.values
+            )
             yield "".join(parts)
 
 

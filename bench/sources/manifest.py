@@ -5,8 +5,9 @@
 .json          a list of objects or of texts, one object, {"file or id": "prompt"}, or one object a line
 .csv .tsv      a table whose first line names its columns
 
-The ending, in any case, says which; content that speaks for another is refused. Lines end with LF or CRLF alone: other signs that
-separate lines (U+2028, NEL, VT, FF) may be part of a prompt. What the keys of a record mean is said by the names below.
+The ending, in any case, says which; content that speaks for another is refused. Lines end with LF or CRLF alone: other
+signs that separate lines (U+2028, NEL, VT, FF) may be part of a prompt. What the keys of a record mean is said by the
+names below.
 """
 
 import csv
@@ -57,14 +58,17 @@ class Record:
 
 
 def read_records(path: Path) -> list[Record]:
-    """What a file of prompts holds, in its order, at least one record. Raises UserError naming file, line and remedy."""
+    """What a file of prompts holds, in its order, at least one record. Raises UserError naming file, line and
+    remedy."""
     return _read(path, READERS)
 
 
 def _read(path: Path, readers: "dict[str, Reader]") -> list[Record]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise UserError(f"prompts are read from {', '.join(readers)} files, not from {str(path)!r}: rename it by what it holds")
+        raise UserError(
+            f"prompts are read from {', '.join(readers)} files, not from {str(path)!r}: rename it by what it holds"
+        )
     records = reader(read_text(path), repr(str(path)))
     if not records:
         raise UserError(f"{str(path)!r} holds no prompts: write one a line")
@@ -86,12 +90,19 @@ def read_text(path: Path) -> str:
         text = data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line, byte = data[: error.start].count(b"\n") + 1, data[error.start]
-        raise UserError(f"{name} cannot be read as UTF-8 text (line {line} holds the byte {byte:#04x}): save it as UTF-8"
-                        ) from error
-    for sign, what in (("\0", "a NUL byte"), ("\r", "a carriage return without a line feed"), ("\ufeff", "a byte-order mark")):
+        raise UserError(
+            f"{name} cannot be read as UTF-8 text (line {line} holds the byte {byte:#04x}): save it as UTF-8"
+        ) from error
+    for sign, what in (
+        ("\0", "a NUL byte"),
+        ("\r", "a carriage return without a line feed"),
+        ("\ufeff", "a byte-order mark"),
+    ):
         if sign in text:
             line = text[: text.index(sign)].count("\n") + 1
-            raise UserError(f"line {line} of {name} holds {what}: save the file as UTF-8 text with line feeds as line ends")
+            raise UserError(
+                f"line {line} of {name} holds {what}: save the file as UTF-8 text with line feeds as line ends"
+            )
     return text
 
 
@@ -100,7 +111,9 @@ def read_prompt(path: Path) -> str:
     if path.suffix.lower() != ".txt":
         records = _read(path, {**READERS, ".json": _json})  # {"model": "x"} beside a picture maps no name to a prompt
         if len(records) > 1:
-            raise UserError(f"{str(path)!r} holds {len(records)} prompts for one picture: keep one, or give it as --prompts")
+            raise UserError(
+                f"{str(path)!r} holds {len(records)} prompts for one picture: keep one, or give it as --prompts"
+            )
         return records[0].prompt.strip()
     text = read_text(path).strip()
     check_plain(text, repr(str(path)))
@@ -117,11 +130,14 @@ def _check(record: Record) -> None:
         _check_depth(record.values, DEEPEST)
         json.dumps(record.values, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(f"{record.place} holds half a character (the lone surrogate {error.object[error.start]!a}): write the "
-                        "whole one") from error
+        raise UserError(
+            f"{record.place} holds half a character (the lone surrogate {error.object[error.start]!a}): write the "
+            "whole one"
+        ) from error
     except ValueError as error:
-        raise UserError(f"{record.place} holds a value that JSON does not have ({error}): write a finite number or a text"
-                        ) from error
+        raise UserError(
+            f"{record.place} holds a value that JSON does not have ({error}): write a finite number or a text"
+        ) from error
     key = record.key(PROMPT)
     text = record.values.get(key) if key else None
     if not isinstance(text, str) or not text.strip():
@@ -148,8 +164,9 @@ def _json_lines(text: str, name: str) -> list[Record]:
             try:
                 value = _parsed(line)
             except ValueError as error:
-                raise UserError(f"line {number} of {name} is not JSON ({error}): mend it, or cut it off where the file was torn"
-                                ) from error
+                raise UserError(
+                    f"line {number} of {name} is not JSON ({error}): mend it, or cut it off where the file was torn"
+                ) from error
             records.append(Record(f"line {number} of {name}", number, value))
     return records
 
@@ -161,22 +178,35 @@ def _json(text: str, name: str) -> list[Record]:
     except ValueError as error:
         if len(lines) > 1 and all(line.lstrip().startswith("{") for line in lines):
             return _json_lines(text, name)
-        raise UserError(f"{name} is not JSON ({error}): mend it, or write one object a line and call it .jsonl") from error
+        raise UserError(
+            f"{name} is not JSON ({error}): mend it, or write one object a line and call it .jsonl"
+        ) from error
     entries = value if isinstance(value, list) else [value]
-    return [Record(f"entry {n} of {name}", n, {"prompt": one} if isinstance(one, str) else one) for n, one in enumerate(entries, 1)]
+    return [
+        Record(f"entry {n} of {name}", n, {"prompt": one} if isinstance(one, str) else one)
+        for n, one in enumerate(entries, 1)
+    ]
 
 
 def _json_set(text: str, name: str) -> list[Record]:
     """As _json, and {"file or id": "prompt"}, whose keys are no names of columns."""
     records = _json(text, name)
     value = records[0].values if len(records) == 1 else None
-    if not isinstance(value, dict) or not value or {key.casefold() for key in value} & COLUMNS or not all(
-            isinstance(one, str) for one in value.values()):
+    if (
+        not isinstance(value, dict)
+        or not value
+        or {key.casefold() for key in value} & COLUMNS
+        or not all(isinstance(one, str) for one in value.values())
+    ):
         return records
     from htgrpo.base.pictures import SUFFIXES  # loads Pillow
 
-    return [Record(f"entry {n} of {name}", n, {"image" if Path(key).suffix.lower() in SUFFIXES else "id": key, "prompt": one})
-            for n, (key, one) in enumerate(value.items(), 1)]
+    return [
+        Record(
+            f"entry {n} of {name}", n, {"image" if Path(key).suffix.lower() in SUFFIXES else "id": key, "prompt": one}
+        )
+        for n, (key, one) in enumerate(value.items(), 1)
+    ]
 
 
 def _parsed(text: str) -> Any:
@@ -213,13 +243,17 @@ def _table(text: str, name: str, delimiter: str) -> list[Record]:
             if not columns:
                 columns = _columns(row, place)
             elif len(row) != len(columns) and "".join(row).strip():
-                raise UserError(f"{place} has {len(row)} cells for {len(columns)} columns: put quotation marks around prompts that "
-                                f"hold {delimiter!r}, and mend a torn line")
+                raise UserError(
+                    f"{place} has {len(row)} cells for {len(columns)} columns: put quotation marks around prompts that "
+                    f"hold {delimiter!r}, and mend a torn line"
+                )
             elif "".join(row).strip():
                 values = {key: cell for key, cell in zip(columns, row, strict=True) if cell.strip()}
                 records.append(Record(place, reader.line_num, values))
     except csv.Error as error:
-        raise UserError(f"line {reader.line_num} of {name} is no line of a table ({error}): mend its quotation marks") from error
+        raise UserError(
+            f"line {reader.line_num} of {name} is no line of a table ({error}): mend its quotation marks"
+        ) from error
     return records
 
 
@@ -227,14 +261,20 @@ def _columns(row: list[str], place: str) -> list[str]:
     """The names of a table's columns. Raises UserError where none is of prompts."""
     columns = [cell.strip().casefold() for cell in row]
     if not {*columns} & {*PROMPT} or len({*columns}) < len(columns):
-        raise UserError(f"{place} does not name the columns, each once and one of them 'prompt', but is {','.join(row)[:60]!r}: "
-                        "begin the table with a line such as image,prompt")
+        raise UserError(
+            f"{place} does not name the columns, each once and one of them 'prompt', but is {','.join(row)[:60]!r}: "
+            "begin the table with a line such as image,prompt"
+        )
     return columns
 
 
 Reader = Callable[[str, str], list[Record]]
 READERS: dict[str, Reader] = {
-    ".txt": _lines, ".jsonl": _json_lines, ".ndjson": _json_lines, ".json": _json_set,
-    ".csv": lambda text, name: _table(text, name, ","), ".tsv": lambda text, name: _table(text, name, "\t"),
+    ".txt": _lines,
+    ".jsonl": _json_lines,
+    ".ndjson": _json_lines,
+    ".json": _json_set,
+    ".csv": lambda text, name: _table(text, name, ","),
+    ".tsv": lambda text, name: _table(text, name, "\t"),
 }
 KINDS = tuple(READERS)

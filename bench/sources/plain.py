@@ -1,4 +1,5 @@
-"""Whether the lines of a .txt are prompts: what looks like a table, a record or the settings of a program is refused."""
+"""Whether the lines of a .txt are prompts: what looks like a table, a record or the settings of a program is
+refused."""
 
 import re
 
@@ -21,11 +22,15 @@ def check_plain(text: str, name: str) -> None:
         start = "".join(line[:200].split())
         if start.startswith(OBJECTS) or (start in ("{", "[", "[{") and number == 1):
             what = "JSON" if '"' in start[:3] or start in ("{", "[", "[{") else "a Python object"
-            raise UserError(f"line {number} of {name} looks like {what} ({line.strip()[:40]!r}) and not like a prompt: save it as "
-                            "JSON and call the file .jsonl or .json")
+            raise UserError(
+                f"line {number} of {name} looks like {what} ({line.strip()[:40]!r}) and not like a prompt: save it as "
+                "JSON and call the file .jsonl or .json"
+            )
         if SETTINGS.match(line):
-            raise UserError(f"line {number} of {name} looks like the settings of a program ({line.strip()[:40]!r}) and not like a "
-                            "prompt: keep the prompt alone")
+            raise UserError(
+                f"line {number} of {name} looks like the settings of a program ({line.strip()[:40]!r}) and not like a "
+                "prompt: keep the prompt alone"
+            )
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     if lines:
         _check_head(lines, name)
@@ -38,12 +43,15 @@ def _check_head(lines: list[str], name: str) -> None:
         cells = {cell.strip().strip("\"'").casefold() for cell in lines[0].split(sign)}
         alone = len(cells) == 1 and len(lines) > 1 and cells <= TEXT
         if alone or len(cells) > 1 and (cells <= COLUMNS or cells & {*PROMPT} and cells & {*IMAGE, *ID, *CATEGORY}):
-            raise UserError(f"line 1 of {name} looks like the head of a table ({lines[0][:40]!r}) and not like a prompt: call the "
-                            f"file {ending}, with the column of prompts called 'prompt', or take the line out")
+            raise UserError(
+                f"line 1 of {name} looks like the head of a table ({lines[0][:40]!r}) and not like a prompt: call the "
+                f"file {ending}, with the column of prompts called 'prompt', or take the line out"
+            )
 
 
 def _check_rows(lines: list[str], name: str) -> None:
-    """Raises UserError where most lines are a picture's name, a number or a key with a prompt, as rows of a table are."""
+    """Raises UserError where most lines are a picture's name, a number or a key with a prompt, as rows of a table
+    are."""
     from htgrpo.base.pictures import SUFFIXES  # loads Pillow
 
     named = rf"(?:{'|'.join(map(re.escape, SUFFIXES))})[\"']?"
@@ -57,5 +65,7 @@ def _check_rows(lines: list[str], name: str) -> None:
     for what, pattern in kinds.items():
         met = [line for line in lines if re.fullmatch(pattern, line, re.IGNORECASE)]
         if 2 * len(met) > len(lines) and (len(lines) > 1 or what == next(iter(kinds))):
-            raise UserError(f"{len(met)} of {len(lines)} lines of {name} look like {what} ({met[0][:40]!r}) and not like a prompt: "
-                            f"{REMEDY}")
+            raise UserError(
+                f"{len(met)} of {len(lines)} lines of {name} look like {what} ({met[0][:40]!r}) and not like a prompt: "
+                f"{REMEDY}"
+            )

@@ -1,8 +1,9 @@
-"""The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before they are
-read.
+"""The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before
+they are read.
 
-Files are read by bench/sources/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt" or "caption",
-and where wanted "id", "category" or "tag", "spec"}; a record with GenEval's "include" is its own specification.
+Files are read by bench/sources/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt"
+or "caption", and where wanted "id", "category" or "tag", "spec"}; a record with GenEval's "include" is its own
+specification.
 """
 
 import json
@@ -28,7 +29,8 @@ CATEGORY = "prompts"
 
 @dataclass(frozen=True)
 class TrainPrompts:
-    """source: "embedded", an asset's name or a file's absolute path. sha256: of the prompt set (htgrpo.base.prompts)."""
+    """source: "embedded", an asset's name or a file's absolute path. sha256: of the prompt set
+    (htgrpo.base.prompts)."""
 
     source: str
     sha256: str
@@ -41,15 +43,20 @@ def embedded() -> dict[str, Any]:
 
 
 def train_prompts(text: str | None) -> dict[str, Any]:
-    """What `--train-prompts NAME|FILE` means, as a dictionary of TrainPrompts. Raises UserError where it cannot be read."""
+    """What `--train-prompts NAME|FILE` means, as a dictionary of TrainPrompts. Raises UserError where it cannot be
+    read."""
     if text in (None, EMBEDDED):
         return embedded()
     path = Path(text).expanduser().absolute()
     source = text if text in _assets() else str(path)
     if source == str(path) and not path.is_file():
         if "/" in text or Path(text).suffix.lower() in KINDS:
-            raise UserError(f"--train-prompts {text!r} is not a file: give a {', '.join(KINDS)} file, or one of {_names()}")
-        raise suggest(text, [EMBEDDED, *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})")
+            raise UserError(
+                f"--train-prompts {text!r} is not a file: give a {', '.join(KINDS)} file, or one of {_names()}"
+            )
+        raise suggest(
+            text, [EMBEDDED, *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})"
+        )
     return asdict(TrainPrompts(source, prompt_set_sha256(_read(source, _stamp(source)))))
 
 
@@ -62,19 +69,23 @@ def load(wanted: dict[str, Any]) -> list[Prompt]:
     source = wanted["source"]
     prompts = _read(source, _stamp(source))
     if (found := prompt_set_sha256(prompts)) != wanted["sha256"]:
-        raise UserError(f"the training prompts in {source!r} have changed: their sha256 is {found[:12]} and was "
-                        f"{wanted['sha256'][:12]}; restore the file, or use another --out")
+        raise UserError(
+            f"the training prompts in {source!r} have changed: their sha256 is {found[:12]} and was "
+            f"{wanted['sha256'][:12]}; restore the file, or use another --out"
+        )
     return prompts
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """The prompts of a file, in its order. A prompt that stands there twice is two, and so drawn twice as often. Raises UserError
-    naming the first line that is none."""
+    """The prompts of a file, in its order. A prompt that stands there twice is two, and so drawn twice as often. Raises
+    UserError naming the first line that is none."""
     prompts = [_prompt(record) for record in read_records(path)]
     seen: set[str] = set()
     for prompt in prompts:
         if prompt.id in seen:
-            raise UserError(f"{str(path)!r} has the id {prompt.id!r} twice: ids tell prompts apart, so give each its own or none")
+            raise UserError(
+                f"{str(path)!r} has the id {prompt.id!r} twice: ids tell prompts apart, so give each its own or none"
+            )
         seen.add(prompt.id)
     return prompts
 
@@ -87,8 +98,10 @@ def _prompt(record: Record) -> Prompt:
     if not isinstance(spec, dict) or not isinstance(category, str):
         raise UserError(f'{record.place}: "category" (or "tag") is a text and "spec" is an object')
     if not ID.fullmatch(identity):
-        raise UserError(f"{record.place} has the id {identity!r}: an id becomes part of file names, so it is made "
-                        "of at most 100 letters, digits, spaces, '_', '-' and '.', and begins with a letter or digit")
+        raise UserError(
+            f"{record.place} has the id {identity!r}: an id becomes part of file names, so it is made "
+            "of at most 100 letters, digits, spaces, '_', '-' and '.', and begins with a letter or digit"
+        )
     return Prompt(identity, record.prompt, category, spec)
 
 
@@ -105,7 +118,9 @@ def _stamp(source: str) -> tuple:
 def _path(source: str) -> Path:
     path = assets.asset(source) if source in _assets() else Path(source)
     if not path.is_file():
-        raise UserError(f"the training prompts {source!r} are not there: restore the file, or give other --train-prompts")
+        raise UserError(
+            f"the training prompts {source!r} are not there: restore the file, or give other --train-prompts"
+        )
     return path
 
 

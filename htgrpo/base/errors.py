@@ -11,7 +11,8 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INCOMPLETE = 0, 1, 2, 3
 
 
 class UserError(Exception):
-    """Something the user can mend. The message is one sentence: what was wrong, the value seen, what is accepted, the fix.
+    """Something the user can mend. The message is one sentence: what was wrong, the value seen, what is accepted, the
+    fix.
 
     Command lines print it without a traceback and leave with `exit_code`.
     """
@@ -27,12 +28,12 @@ class UserError(Exception):
 def shown(value: Any, most: int = 200) -> str:
     """`value` for a sentence: its repr, which is on one line, cut where it is long."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**60 else "a number of more than 60 digits"
-    return text if len(text) <= most else f"{text[:most // 2]}…{text[-10:]} ({len(text)} characters)"
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-10:]} ({len(text)} characters)"
 
 
 def suggest(name: str, accepted: Iterable[str], noun: str, where: str = "", listing: str = "") -> UserError:
-    """The error for an unknown `name`, given in `where`, with the nearest of the `accepted` ones first. listing: what to say of
-    those in place of all their names."""
+    """The error for an unknown `name`, given in `where`, with the nearest of the `accepted` ones first. listing: what
+    to say of those in place of all their names."""
     accepted = sorted(accepted)
     hint = f"did you mean {near!r}? " if (near := nearest(name, accepted)) else ""
     place = f" in {where}" if where else ""
@@ -40,11 +41,14 @@ def suggest(name: str, accepted: Iterable[str], noun: str, where: str = "", list
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str | None:
-    """The one of `accepted` that was most likely meant, as a whole or by a part such as alpha of ht.alpha; None where none is
-    near."""
+    """The one of `accepted` that was most likely meant, as a whole or by a part such as alpha of ht.alpha; None where
+    none is near."""
+
     def likeness(one: str) -> tuple[float, float]:
-        whole, *parts = (difflib.SequenceMatcher(None, name[:100].lower(), part.lower()).ratio()
-                         for part in (one, *(part for part in re.split(r"[._@-]", one) if part)))
+        whole, *parts = (
+            difflib.SequenceMatcher(None, name[:100].lower(), part.lower()).ratio()
+            for part in (one, *(part for part in re.split(r"[._@-]", one) if part))
+        )
         return max(whole, *parts), whole
 
     best = max(accepted, key=likeness, default=None)

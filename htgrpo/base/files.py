@@ -1,4 +1,5 @@
-"""Files that are either whole or absent: write to a temporary name in the same folder, sync, rename. Folders: htgrpo.base.folders."""
+"""Files that are either whole or absent: write to a temporary name in the same folder, sync, rename. Folders:
+htgrpo.base.folders."""
 
 import contextlib
 import errno
@@ -25,7 +26,8 @@ _REASONS = {
 }
 _TOLD = re.compile(r"\(os error (\d+)\)")
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.unfinished")
-"""The name of a file or folder that is being written. What a killed command has left is known by it, and nothing else is swept."""
+"""The name of a file or folder that is being written. What a killed command has left is known by it, and nothing else
+is swept."""
 
 
 @contextlib.contextmanager
@@ -42,7 +44,8 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _errno(error: Exception) -> int | None:
-    """The system's number of an error. Libraries written in Rust, safetensors among them, only tell it in their text."""
+    """The system's number of an error. Libraries written in Rust, safetensors among them, only tell it in their
+    text."""
     if isinstance(error, OSError):
         return error.errno
     told = _TOLD.search(str(error))
@@ -99,7 +102,8 @@ def atomic_json(path: Path, value: Any) -> None:
 
 
 def append_jsonl(path: Path, record: dict) -> None:
-    """Adds one record as one line with a single write, after mending what a killed writer may have left. One writer at a time.
+    """Adds one record as one line with a single write, after mending what a killed writer may have left. One writer at
+    a time.
 
     Raises UserError, and ValueError for NaN or infinity.
     """
@@ -135,13 +139,15 @@ def read_object(path: Path, remedy: str = "restore it, or run the stage that mak
     except (ValueError, RecursionError) as error:
         raise UserError(f"{str(path)!r} is not JSON ({error}), it is damaged or cut off: {remedy}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{str(path)!r} is not JSON of the right kind (a {type(value).__name__} where an object belongs): {remedy}")
+        raise UserError(
+            f"{str(path)!r} is not JSON of the right kind (a {type(value).__name__} where an object belongs): {remedy}"
+        )
     return value
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """All whole records of `path`. A torn last line (a killed writer) is left out; a broken line elsewhere, or one that holds no
-    object, raises UserError."""
+    """All whole records of `path`. A torn last line (a killed writer) is left out; a broken line elsewhere, or one that
+    holds no object, raises UserError."""
     lines = Path(path).read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, 1):
@@ -174,7 +180,8 @@ def sha256_file(path: Path) -> str:
 LARGE = 1 << 20
 """Bytes from which on the hash of a file is kept at once: 8B weights take a while."""
 SETTLED = 2 * 10**9
-"""Nanoseconds after its last change from which on that of a smaller one is kept: until then it may change within a clock tick."""
+"""Nanoseconds after its last change from which on that of a smaller one is kept: until then it may change within a
+clock tick."""
 
 
 def content_sha256(path: Path) -> str:

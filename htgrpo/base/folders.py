@@ -1,7 +1,8 @@
 """Folders that one command makes as a whole, each with a list of its files: who made them, and the sha256 of every one.
 
-The list (`files.json`) is what tells damage from what was written, and our files from anybody else's: a folder is replaced or
-removed only as far as its list goes. A subfolder with a list of its own is not in the list of the folder around it.
+The list (`files.json`) is what tells damage from what was written, and our files from anybody else's: a folder is
+replaced or removed only as far as its list goes. A subfolder with a list of its own is not in the list of the folder
+around it.
 """
 
 import contextlib
@@ -38,8 +39,8 @@ RESTORE = "restore it from a copy"
 
 @dataclass(frozen=True)
 class Seal:
-    """A list of files. made_by: the command or the part of the program that wrote them; files: sha256 by path within the folder;
-    about: what else is recorded."""
+    """A list of files. made_by: the command or the part of the program that wrote them; files: sha256 by path within
+    the folder; about: what else is recorded."""
 
     made_by: str
     files: dict[str, str]
@@ -66,15 +67,19 @@ def read_seal(folder: Path, name: str = FILE, remedy: str = RESTORE) -> Seal:
 
 
 def contents(folder: Path) -> list[str]:
-    """Paths within `folder` of all its files but for its list, files that are being written, and subfolders with their own list."""
+    """Paths within `folder` of all its files but for its list, files that are being written, and subfolders with their
+    own list."""
     found = []
     for where, subfolders, names in os.walk(folder):
         place = Path(where)
-        subfolders[:] = sorted(name for name in subfolders
-                               if not UNFINISHED.fullmatch(name) and not (place / name / FILE).is_file())
+        subfolders[:] = sorted(
+            name for name in subfolders if not UNFINISHED.fullmatch(name) and not (place / name / FILE).is_file()
+        )
         links = [name for name in subfolders if (place / name).is_symlink()]  # os.walk does not follow them
         names = [name for name in [*names, *links] if not UNFINISHED.fullmatch(name)]
-        found += [(place / name).relative_to(folder).as_posix() for name in names if place != Path(folder) or name != FILE]
+        found += [
+            (place / name).relative_to(folder).as_posix() for name in names if place != Path(folder) or name != FILE
+        ]
     return sorted(found)
 
 
@@ -85,8 +90,8 @@ def seal(folder: Path, made_by: str, about: dict[str, Any] | None = None) -> Non
 
 
 def verify(folder: Path, remedy: str = RESTORE, below: str = "") -> Seal:
-    """The list of `folder`, all of whose files (or those whose path begins with `below`) are as they were written. Raises
-    UserError that names the first one which is not."""
+    """The list of `folder`, all of whose files (or those whose path begins with `below`) are as they were written.
+    Raises UserError that names the first one which is not."""
     found = read_seal(folder, remedy=remedy)
     there = [name for name in contents(folder) if name.startswith(below)]
     for name in sorted(name for name in {*found.files} - {*there} if name.startswith(below)):
@@ -97,14 +102,17 @@ def verify(folder: Path, remedy: str = RESTORE, below: str = "") -> Seal:
         if name not in found.files:
             if HARMLESS.fullmatch(name):
                 continue
-            raise UserError(f"{str(folder)!r} holds {name!r}, which {FILE} does not list: it was added or renamed; move it away")
+            raise UserError(
+                f"{str(folder)!r} holds {name!r}, which {FILE} does not list: it was added or renamed; move it away"
+            )
         if content_sha256(folder / name) != found.files[name]:
             raise UserError(f"{str(folder / name)!r} is damaged (its content is not what {FILE} lists): {remedy}")
     return found
 
 
 def check_place(path: Path, flag: str = "--out") -> None:
-    """Raises UserError where `path` is the current folder, home, the root, a folder around one of these, a link, or a file."""
+    """Raises UserError where `path` is the current folder, home, the root, a folder around one of these, a link, or a
+    file."""
     whole = Path(os.path.abspath(path))
     for what, place in (("the current folder", Path.cwd()), ("your home folder", Path.home())):
         if place.is_relative_to(whole) or place.resolve().is_relative_to(whole.resolve()):
@@ -122,17 +130,23 @@ def check_replaceable(path: Path, made_by: str, overwrite: bool, flag: str = "--
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / FILE).is_file():
-        raise UserError(f"{flag} is {str(path)!r}, which holds files that this command did not make (it has no {FILE}): give a new "
-                        "folder")
+        raise UserError(
+            f"{flag} is {str(path)!r}, which holds files that this command did not make (it has no {FILE}): give a new "
+            "folder"
+        )
     old = read_seal(path, remedy="give a new folder, or delete this one yourself")
     if old.made_by != made_by:
         raise UserError(f"{flag} is {str(path)!r}, which was made by {old.made_by}: give a new folder")
     if not overwrite:
-        raise UserError(f"{flag} is {str(path)!r}, which exists already: give a new folder, or add --overwrite to make it again")
+        raise UserError(
+            f"{flag} is {str(path)!r}, which exists already: give a new folder, or add --overwrite to make it again"
+        )
     for name in everything(path):
         if name not in old.files and name != FILE and not listed_below(path, name):
-            raise UserError(f"{flag} is {str(path)!r}, which holds {name!r} that this command did not write: move that elsewhere "
-                            "first")
+            raise UserError(
+                f"{flag} is {str(path)!r}, which holds {name!r} that this command did not write: move that elsewhere "
+                "first"
+            )
 
 
 def listed_below(folder: Path, name: str) -> bool:
@@ -179,12 +193,14 @@ def remove_sealed(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_dir(path: Path, made_by: str, overwrite: bool = False, about: dict[str, Any] | None = None,
-               flag: str = "--out") -> Iterator[Path]:
-    """Yields an empty folder that becomes `path`, with its list, when the block ends well, and vanishes when it does not.
+def atomic_dir(
+    path: Path, made_by: str, overwrite: bool = False, about: dict[str, Any] | None = None, flag: str = "--out"
+) -> Iterator[Path]:
+    """Yields an empty folder that becomes `path`, with its list, when the block ends well, and vanishes when it does
+    not.
 
-    An existing `path` is replaced where `overwrite` and its list say so (see check_replaceable). Nobody else can make the same
-    folder meanwhile, and what a killed command has left of it is swept first. Raises UserError.
+    An existing `path` is replaced where `overwrite` and its list say so (see check_replaceable). Nobody else can make
+    the same folder meanwhile, and what a killed command has left of it is swept first. Raises UserError.
     """
     path = Path(path)
     check_replaceable(path, made_by, overwrite, flag)
@@ -217,7 +233,8 @@ def atomic_dir(path: Path, made_by: str, overwrite: bool = False, about: dict[st
 
 
 def _finish(folder: Path) -> None:
-    """Gives all files the mode that the umask asks for (the folder has it already; safetensors writes 0600), and syncs them."""
+    """Gives all files the mode that the umask asks for (the folder has it already; safetensors writes 0600), and syncs
+    them."""
     mode = folder.stat().st_mode & 0o777
     for path in folder.rglob("*"):
         os.chmod(path, mode if path.is_dir() else mode & 0o666)
@@ -227,22 +244,27 @@ def _finish(folder: Path) -> None:
 
 
 def check_file(path: Path, keys: Iterable[str], flag: str = "--out") -> None:
-    """Raises UserError where `path` is a folder, or a file that is not a JSON object with these keys, as our own one is."""
+    """Raises UserError where `path` is a folder, or a file that is not a JSON object with these keys, as our own one
+    is."""
     if path.is_dir():
         raise UserError(f"{flag} is {str(path)!r}, which is a folder: give a file")
     with contextlib.suppress(UserError):
         if not path.exists() or {*keys} <= read_object(path).keys():
             return
-    raise UserError(f"{flag} is {str(path)!r}, which holds something that this command did not write: give another file")
+    raise UserError(
+        f"{flag} is {str(path)!r}, which holds something that this command did not write: give another file"
+    )
 
 
 def add_files(folder: Path, made_by: str, written: dict[str, bytes], flag: str = "--out") -> None:
-    """Writes files into a folder that may hold others, and lists them. Raises UserError, and writes nothing, where a file of the
-    same name is not in the list already."""
+    """Writes files into a folder that may hold others, and lists them. Raises UserError, and writes nothing, where a
+    file of the same name is not in the list already."""
     old = read_seal(folder, remedy="give another folder") if (folder / FILE).is_file() else Seal(made_by, {})
     for name in [*written, *([FILE] if old.made_by != made_by else [])]:
         if (folder / name).exists() and name not in old.files:
-            raise UserError(f"{flag} is {str(folder)!r}, which holds {name!r} that this command did not write: give another folder")
+            raise UserError(
+                f"{flag} is {str(folder)!r}, which holds {name!r} that this command did not write: give another folder"
+            )
     for name, data in written.items():
         atomic_write_bytes(folder / name, data)
     files = {**old.files, **{name: content_sha256(folder / name) for name in written}}
@@ -263,8 +285,13 @@ def _hold(folder: Path) -> int | None:
 def _beside(path: Path) -> list[Path]:
     """What commands that made `path` have beside it."""
     start = f".{path.name}."
-    return [one for one in path.parent.iterdir() if one.name.startswith(start) and UNFINISHED.fullmatch(one.name)
-            and len(one.name) == len(start) + len("01234567.unfinished")]
+    return [
+        one
+        for one in path.parent.iterdir()
+        if one.name.startswith(start)
+        and UNFINISHED.fullmatch(one.name)
+        and len(one.name) == len(start) + len("01234567.unfinished")
+    ]
 
 
 def sweep(left: Path) -> bool:

@@ -13,8 +13,8 @@ PLAIN = {int: Whole(), float: Number(), str: Text(0)}
 
 
 def convert(value: Any, kind: Any, name: str) -> Any:
-    """`value` (text, or already typed, e.g. read from JSON) as `kind`: int, float, bool, str, Literal, X | None, tuple[float, ...],
-    or Annotated[X, kind] with a kind of htgrpo.base.values, which says what is accepted.
+    """`value` (text, or already typed, e.g. read from JSON) as `kind`: int, float, bool, str, Literal, X | None,
+    tuple[float, ...], or Annotated[X, kind] with a kind of htgrpo.base.values, which says what is accepted.
 
     Raises UserError naming `name`, the value and what is accepted.
     """
@@ -55,7 +55,8 @@ class Field:
 
 
 def build(cls: type, options: dict[str, Any], noun: str) -> Any:
-    """An instance of the dataclass `cls` with `options` converted to its field types. Raises UserError for a bad name or value."""
+    """An instance of the dataclass `cls` with `options` converted to its field types. Raises UserError for a bad name
+    or value."""
     kinds = typing.get_type_hints(cls, include_extras=True)
     names = [field.name for field in dataclasses.fields(cls) if field.init]
     values = {}

@@ -1,6 +1,8 @@
-"""Picture files of any kind as scorers see them: one picture of 8 bits a channel. The one place where pictures are read back.
+"""Picture files of any kind as scorers see them: one picture of 8 bits a channel. The one place where pictures are read
+back.
 
-What is done is what the official scorers' `Image.open(file).convert("RGB")` does, except where that gives garbage or a guess:
+What is done is what the official scorers' `Image.open(file).convert("RGB")` does, except where that gives garbage or a
+guess:
 
 16 bits a channel   the upper eight count, for grey (which convert("RGB") clips to white) as for colour (which Pillow reads so);
                     refused where only values of 8 or 12 bits are in them, which would be black
@@ -20,10 +22,17 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 CONVERSION = "8 bits, 2"
-"""Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those that the
-harness makes are 8-bit RGB PNGs, whose pixels are as they are."""
-FORMATS = {"PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "WEBP": (".webp",), "BMP": (".bmp",), "GIF": (".gif",),
-           "TIFF": (".tif", ".tiff"), "AVIF": (".avif",)}
+"""Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those
+that the harness makes are 8-bit RGB PNGs, whose pixels are as they are."""
+FORMATS = {
+    "PNG": (".png",),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "GIF": (".gif",),
+    "TIFF": (".tif", ".tiff"),
+    "AVIF": (".avif",),
+}
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 1 << 25
 """Pixels of one picture: 5792 x 5792."""
@@ -39,10 +48,14 @@ class Unreadable(ValueError):
     """This is no picture that can be judged; the message is one sentence."""
 
 
-def opened(data: bytes, crop: Sequence[int] | None = None, formats: Sequence[str] = tuple(FORMATS),
-           max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The picture in the bytes of a file, of a mode in KEPT, or the box (left, top, right, bottom) of it. Raises Unreadable; a
-    file that claims more pixels is refused undecoded."""
+def opened(
+    data: bytes,
+    crop: Sequence[int] | None = None,
+    formats: Sequence[str] = tuple(FORMATS),
+    max_pixels: int = MAX_PIXELS,
+) -> Image.Image:
+    """The picture in the bytes of a file, of a mode in KEPT, or the box (left, top, right, bottom) of it. Raises
+    Unreadable; a file that claims more pixels is refused undecoded."""
     try:
         image = _begun(data, formats, max_pixels)
         picture = eight_bits(image)
@@ -66,13 +79,15 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """A picture of any mode as one of a mode in KEPT, with its EXIF data; itself where it is one. Raises Unreadable for values
-    without a known range, and what the decoder of a file raises that is read only now."""
+    """A picture of any mode as one of a mode in KEPT, with its EXIF data; itself where it is one. Raises Unreadable for
+    values without a known range, and what the decoder of a file raises that is read only now."""
     deep = _is_deep(image)
     image.load()
     if image.mode in KEPT:
         if deep:
-            _check_reach(256 * max(high for _, high in _extrema(image)) + 255)  # Pillow gives the upper eight bits alone
+            _check_reach(
+                256 * max(high for _, high in _extrema(image)) + 255
+            )  # Pillow gives the upper eight bits alone
         return image
     if image.mode in DEEP_GREY or (image.mode == "I" and image.format == "PNG"):
         _check_deep(image)
@@ -82,8 +97,10 @@ def eight_bits(image: Image.Image) -> Image.Image:
         grey.info = dict(image.info)
         return grey
     if image.mode in ("I", "F"):
-        raise Unreadable(f"the picture has {'32-bit' if image.mode == 'I' else 'floating-point'} values, and nothing says which of "
-                         "them is white: save it with 8 or 16 bits a channel")
+        raise Unreadable(
+            f"the picture has {'32-bit' if image.mode == 'I' else 'floating-point'} values, and nothing says which of "
+            "them is white: save it with 8 or 16 bits a channel"
+        )
     try:
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     except ValueError as error:
@@ -103,16 +120,22 @@ def is_turned(image: Image.Image) -> bool:
 def _begun(data: bytes, formats: Sequence[str], max_pixels: int) -> Image.Image:
     """The picture, not yet decoded."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # our own limit comes next, and a damaged file is told of where it cannot be decoded
+        warnings.simplefilter(
+            "ignore"
+        )  # our own limit comes next, and a damaged file is told of where it cannot be decoded
         try:
             image = Image.open(io.BytesIO(data), formats=[name for name in formats if name in _installed()])
         except Image.DecompressionBombError as error:
             raise Unreadable(f"the picture is too large, accepted are at most {max_pixels} pixels ({error})") from error
         if image.width * image.height > max_pixels:
-            raise Unreadable(f"the picture has {image.width} x {image.height} pixels, accepted are at most {max_pixels}")
+            raise Unreadable(
+                f"the picture has {image.width} x {image.height} pixels, accepted are at most {max_pixels}"
+            )
         if (count := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":
-            raise Unreadable(f"the file holds {count} pictures (an animation or pages), but one is judged: save the one that is "
-                             "meant as a file of its own")
+            raise Unreadable(
+                f"the file holds {count} pictures (an animation or pages), but one is judged: save the one that is "
+                "meant as a file of its own"
+            )
     return image
 
 
@@ -135,10 +158,13 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
 
 
 def _check_reach(highest: int) -> None:
-    """Raises Unreadable for 16-bit values that end where those of 8 to 12 bits do. highest: theirs, or the most it can be."""
+    """Raises Unreadable for 16-bit values that end where those of 8 to 12 bits do. highest: theirs, or the most it can
+    be."""
     if highest <= TWELVE_BITS:
-        raise Unreadable(f"the picture has 16 bits a channel, but its values only reach {highest} of 65535, which is black: save "
-                         "it with 8 bits, or stretched to 16")
+        raise Unreadable(
+            f"the picture has 16 bits a channel, but its values only reach {highest} of 65535, which is black: save "
+            "it with 8 bits, or stretched to 16"
+        )
 
 
 def _installed() -> set[str]:

@@ -1,7 +1,7 @@
 """The registries. Ours and everybody else's entries come the same way: as entry points of an installed package.
 
-An entry is one line of a pyproject.toml, e.g. under [project.entry-points."htgrpo.methods"]: `mine = "my_package.mine:Mine"`.
-Nothing is imported before it is asked for by name.
+An entry is one line of a pyproject.toml, e.g. under [project.entry-points."htgrpo.methods"]: `mine =
+"my_package.mine:Mine"`. Nothing is imported before it is asked for by name.
 """
 
 from functools import cached_property
@@ -34,7 +34,8 @@ class Registry:
         return sorted(self._entries)
 
     def check(self, name: str, where: str = "") -> str:
-        """`name`, given in `where`, if it is registered; raises UserError with the nearest name otherwise. Imports nothing."""
+        """`name`, given in `where`, if it is registered; raises UserError with the nearest name otherwise. Imports
+        nothing."""
         if name not in self._entries:
             raise suggest(name, self._entries, self.noun, where)
         return name

@@ -1,8 +1,8 @@
 """Every JSON file of a run is read in one way: what it must hold, of which kind, and one sentence where it does not.
 
-Kinds are written as annotations are: `list[str]`, `dict[str, int]`, `int | None`, float (whole numbers too), a dict of names for
-an object, a tuple of kinds for any of these, `Any`. pydantic was weighed: it would be a dependency and 0.2 s of every start, for
-these few lines.
+Kinds are written as annotations are: `list[str]`, `dict[str, int]`, `int | None`, float (whole numbers too), a dict of
+names for an object, a tuple of kinds for any of these, `Any`. pydantic was weighed: it would be a dependency and 0.2 s
+of every start, for these few lines.
 """
 
 import math
@@ -16,33 +16,77 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl, read_object
 
 AGAIN = "restore it, or delete it and run the stage that makes it again"
-NOT_AS_WRITTEN = "is not as it was written (its meta file has another hash): delete it, and the same command judges again"
+NOT_AS_WRITTEN = (
+    "is not as it was written (its meta file has another hash): delete it, and the same command judges again"
+)
 NUMBERS = float | None | list[float | None]
 CHECKPOINT = {"path": str, "sha256": str, "seed": int, "iteration": int | None, "forwards": int | None}
 FOLDER = {"label": str, "path": str, "layout": str, "prompts": str | None, "grid": int | None, "note": str}
 CLAIM = {"benchmark": str, "setting": str, "milestone": str}
-TUNING = {"seeds": list[int], "split": str, "samples": int, "lr": float, "start": list[float], "ladder": list[float],
-          "budget": str}
+TUNING = {
+    "seeds": list[int],
+    "split": str,
+    "samples": int,
+    "lr": float,
+    "start": list[float],
+    "ladder": list[float],
+    "budget": str,
+}
 TUNED = {"settings": dict[str, Any], "tries": int, "score": float, "interior": bool, "as_tuned": bool}
 CONFIG = {
-    "methods": list[str], "seeds": list[int], "benchmarks": list[str], "settings": dict[str, dict[str, Any]],
-    "train": dict[str, dict[str, Any]], "subset": dict[str, int], "limit": int | None, "prompt_sets": dict[str, str],
-    "selections": dict[str, list[str]], "versions": dict[str, str], "machine": dict[str, Any], "title": str, "created": str,
-    "git_commit": str | None, "kind": str, "asked": list[str],
-    "checkpoints": dict[str, list[CHECKPOINT]], "folders": list[FOLDER], "titles": dict[str, str],
+    "methods": list[str],
+    "seeds": list[int],
+    "benchmarks": list[str],
+    "settings": dict[str, dict[str, Any]],
+    "train": dict[str, dict[str, Any]],
+    "subset": dict[str, int],
+    "limit": int | None,
+    "prompt_sets": dict[str, str],
+    "selections": dict[str, list[str]],
+    "versions": dict[str, str],
+    "machine": dict[str, Any],
+    "title": str,
+    "created": str,
+    "git_commit": str | None,
+    "kind": str,
+    "asked": list[str],
+    "checkpoints": dict[str, list[CHECKPOINT]],
+    "folders": list[FOLDER],
+    "titles": dict[str, str],
     "choices": {"world": str, "tuning": (TUNING, None), "methods": dict[str, TUNED]},
-    "earlier_versions": list[dict[str, str]], "claim": (CLAIM, None), "budget": str,
+    "earlier_versions": list[dict[str, str]],
+    "claim": (CLAIM, None),
+    "budget": str,
 }
 """What is optional in config.json besides what bench.ask.request requires."""
 META = {
-    "benchmark": str, "version": Any, "title": str, "aggregate": str, "scale": float, "higher_is_better": bool,
-    "categories": list[str], "setting": dict[str, Any], "scorer": dict[str, Any], "prompt_set_sha256": str, "expected_images": int,
+    "benchmark": str,
+    "version": Any,
+    "title": str,
+    "aggregate": str,
+    "scale": float,
+    "higher_is_better": bool,
+    "categories": list[str],
+    "setting": dict[str, Any],
+    "scorer": dict[str, Any],
+    "prompt_set_sha256": str,
+    "expected_images": int,
     "verdicts_sha256": str,
-    "policy": {"name": str, "method": str, "train_seed": int | None, "iteration": int | None, "forwards": int | None,
-               "milestone": str},
+    "policy": {
+        "name": str,
+        "method": str,
+        "train_seed": int | None,
+        "iteration": int | None,
+        "forwards": int | None,
+        "milestone": str,
+    },
 }
 OPTIONAL_META = {
-    "identity": str, "axes": dict[str, str], "note": str, "published": dict[str, int], "pictures": str,
+    "identity": str,
+    "axes": dict[str, str],
+    "note": str,
+    "published": dict[str, int],
+    "pictures": str,
     "of_policy": bool,
 }
 RECORD = {"prompt_id": str, "sample": int, "category": str, "status": str, "score": float | None}
@@ -107,7 +151,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def read(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, remedy: str = AGAIN) -> dict[str, Any]:
+def read(
+    path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, remedy: str = AGAIN
+) -> dict[str, Any]:
     """The object in `path`. Raises UserError, which ends with `remedy`, for a damaged one."""
     value = read_object(path, remedy)
     if told := object_fault(value, required, optional or {}):
@@ -121,13 +167,19 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a training's metrics.jsonl or timing.jsonl; none where it is not there. Raises UserError for a damaged one."""
+    """The lines of a training's metrics.jsonl or timing.jsonl; none where it is not there. Raises UserError for a
+    damaged one."""
     remedy = f"restore it, or delete the folder {str(path.parent)!r} and train again"
     return records(path, LOGS[path.name], OPTIONAL_LOG, NUMBERS, remedy) if path.is_file() else []
 
 
-def records(path: Path, required: Mapping[str, Any], optional: Mapping[str, Any] | None = None, others: Any = Any,
-            remedy: str = AGAIN) -> list[dict[str, Any]]:
+def records(
+    path: Path,
+    required: Mapping[str, Any],
+    optional: Mapping[str, Any] | None = None,
+    others: Any = Any,
+    remedy: str = AGAIN,
+) -> list[dict[str, Any]]:
     """The objects in `path`, one a line; others: the kind of what neither names. Raises UserError for a damaged one."""
     found = read_jsonl(path)
     for number, record in enumerate(found, 1):

@@ -1,7 +1,7 @@
 """What a setting or a flag accepts, said once: kinds that turn a text (or a value read from JSON) into a checked value.
 
-A kind is called as kind(value, name) and raises UserError `NAME is VALUE, but it takes ...`. Fields of dataclasses carry one as
-Annotated[int, Whole(1, 100)], flags as `type=Whole(1, 100)` (bench.ask.flags). Imports no torch.
+A kind is called as kind(value, name) and raises UserError `NAME is VALUE, but it takes ...`. Fields of dataclasses
+carry one as Annotated[int, Whole(1, 100)], flags as `type=Whole(1, 100)` (bench.ask.flags). Imports no torch.
 """
 
 import math
@@ -63,7 +63,9 @@ class Number:
         """What it takes, in words."""
         if math.isfinite(self.low) and math.isfinite(self.high) and not (self.open_low or self.open_high):
             return f"it takes a finite number from {self.low:g} to {self.high:g}"
-        parts = [f"{'greater than' if self.open_low else 'of at least'} {self.low:g}"] if math.isfinite(self.low) else []
+        parts = (
+            [f"{'greater than' if self.open_low else 'of at least'} {self.low:g}"] if math.isfinite(self.low) else []
+        )
         parts += [f"{'less than' if self.open_high else 'at most'} {self.high:g}"] if math.isfinite(self.high) else []
         return f"it takes a finite number {' and '.join(parts)}".rstrip()
 
@@ -74,7 +76,8 @@ class Number:
             given = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
             number = float(value) if given else math.nan
         inside = (self.low < number if self.open_low else self.low <= number) and (
-            number < self.high if self.open_high else number <= self.high)
+            number < self.high if self.open_high else number <= self.high
+        )
         if not (math.isfinite(number) and inside):
             raise refuse(name, value, self.accepted)
         return number
@@ -136,7 +139,13 @@ class Resolution:
 
     def __call__(self, value: Any, name: str) -> str:
         sides = str(value).split("x")
-        fits = len(sides) in (1, 2) and all(re.fullmatch("[1-9][0-9]{0,4}", side) and int(side) <= self.most for side in sides)
+        fits = len(sides) in (1, 2) and all(
+            re.fullmatch("[1-9][0-9]{0,4}", side) and int(side) <= self.most for side in sides
+        )
         if not (fits or (self.empty and value == "")):
-            raise refuse(name, value, f"it takes HEIGHTxWIDTH in pixels or one number, up to {self.most}, such as 512 or 768x1536")
+            raise refuse(
+                name,
+                value,
+                f"it takes HEIGHTxWIDTH in pixels or one number, up to {self.most}, such as 512 or 768x1536",
+            )
         return str(value)

@@ -15,5 +15,6 @@ def installed(names: Iterable[str]) -> dict[str, str]:
 
 
 def libraries(names: Iterable[str]) -> dict[str, str]:
-    """Versions for the identity of a score: without the build ("+cu130"), which is the machine's and changes rounding only."""
+    """Versions for the identity of a score: without the build ("+cu130"), which is the machine's and changes rounding
+    only."""
     return {name: text.partition("+")[0] for name, text in installed(names).items()}

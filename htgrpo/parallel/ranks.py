@@ -1,8 +1,8 @@
 """The processes of one `accelerate launch`, called ranks: they gather what each has found out, and they stop together.
 
-Everything here happens on a group of its own on the CPU, beside the one that adds up gradients. Before ranks exchange anything they
-meet: each says whether it is done, has work or has failed. So a rank that failed is heard of at the next meeting, whatever the
-others have come for, and no rank waits for one that will never come.
+Everything here happens on a group of its own on the CPU, beside the one that adds up gradients. Before ranks exchange
+anything they meet: each says whether it is done, has work or has failed. So a rank that failed is heard of at the next
+meeting, whatever the others have come for, and no rank waits for one that will never come.
 """
 
 import functools
@@ -34,7 +34,8 @@ class Stopped(Exception):
 
 
 class Broken(SystemExit):
-    """Ranks cannot be brought together again: this process ends, and the launcher ends the others. Carries the exit code."""
+    """Ranks cannot be brought together again: this process ends, and the launcher ends the others. Carries the exit
+    code."""
 
     def __init__(self, sentence: str):
         super().__init__(EXIT_INCOMPLETE)
@@ -47,7 +48,8 @@ def _group() -> dist.ProcessGroup:
 
 
 class Ranks:
-    """The ranks as one of them sees them. index: its number. count: of all; with one, nothing here does or costs anything."""
+    """The ranks as one of them sees them. index: its number. count: of all; with one, nothing here does or costs
+    anything."""
 
     def __init__(self, state: Accelerator | PartialState | None = None):
         self.index, self.count = (state.process_index, state.num_processes) if state else (0, 1)
@@ -85,8 +87,8 @@ class Ranks:
     def phase(self, net: "Network | None" = None, learning: bool = False) -> Iterator[None]:
         """Work that all ranks end together: when one raises, all do, every other one a UserError that quotes it.
 
-        net: the network called within, each rank as often as it needs (see InStep). learning: calls are followed by a backward
-        pass. Phases may lie within one another."""
+        net: the network called within, each rank as often as it needs (see InStep). learning: calls are followed by a
+        backward pass. Phases may lie within one another."""
         if self.count == 1:
             yield
             return
@@ -114,7 +116,8 @@ class Ranks:
             raise Stopped
 
     def add(self, tensors: list[Tensor]) -> None:
-        """Adds up tensors over ranks, in place, on the device they lie on. All ranks pass the same shapes and dtypes."""
+        """Adds up tensors over ranks, in place, on the device they lie on. All ranks pass the same shapes and
+        dtypes."""
         if self.count == 1:
             return
         for bucket in _buckets(tensors):
@@ -155,7 +158,9 @@ class Ranks:
         try:
             operation(*arguments, group=_group())
         except RuntimeError as error:
-            raise Broken("another process of this launch has ended: finished work is kept, run the same command again") from error
+            raise Broken(
+                "another process of this launch has ended: finished work is kept, run the same command again"
+            ) from error
 
 
 ALONE = Ranks()
@@ -163,8 +168,9 @@ ALONE = Ranks()
 
 
 class InStep:
-    """A sharded network, or a view of it. A call is work for every rank, since each holds a part of every weight: ranks call it
-    together, and a rank with nothing left to compute computes nothing of use (`idle`) until all are done (Ranks.phase)."""
+    """A sharded network, or a view of it. A call is work for every rank, since each holds a part of every weight: ranks
+    call it together, and a rank with nothing left to compute computes nothing of use (`idle`) until all are done
+    (Ranks.phase)."""
 
     def __init__(self, net: Network, ranks: Ranks):
         self.net, self.ranks = net, ranks
@@ -176,7 +182,9 @@ class InStep:
 
     def idle(self, learning: bool) -> None:
         """A forward of one token, and with `learning` its backward pass, which adds nothing to any gradient."""
-        logits = self._call(learning, Packed(torch.zeros(1, dtype=torch.long, device=self.ranks.device), (1,)), None, slice(0, 1))
+        logits = self._call(
+            learning, Packed(torch.zeros(1, dtype=torch.long, device=self.ranks.device), (1,)), None, slice(0, 1)
+        )
         if learning:
             (0.0 * logits.sum()).backward()
 

@@ -1,8 +1,8 @@
 """Networks whose weights are spread over ranks: FSDP2, as accelerate's plugin configures it.
 
-Sharding happens in place and keeps the names of weights. Loading into a sharded network or optimiser works as on one process, since
-every rank reads the file and keeps its part (`part_of`); `whole` makes saving work in the same way. torch's FSDP and DTensor are
-imported where they are used: that takes seconds.
+Sharding happens in place and keeps the names of weights. Loading into a sharded network or optimiser works as on one
+process, since every rank reads the file and keeps its part (`part_of`); `whole` makes saving work in the same way.
+torch's FSDP and DTensor are imported where they are used: that takes seconds.
 """
 
 import os
@@ -25,7 +25,8 @@ BLOCKS = ["Block"]
 
 
 def plugin(accelerator: "Accelerator") -> "FullyShardedDataParallelPlugin | None":
-    """How accelerate was told to shard; None where it was not, or there is one process. Raises UserError for what is not supported.
+    """How accelerate was told to shard; None where it was not, or there is one process. Raises UserError for what is
+    not supported.
 
     On CPUs accelerate reads the settings of FSDP but does not act on them; we do.
     """
@@ -40,22 +41,28 @@ def plugin(accelerator: "Accelerator") -> "FullyShardedDataParallelPlugin | None
     if settings.fsdp_version != 2:
         raise UserError(f"this launch asks for FSDP version {settings.fsdp_version}: set fsdp_version to 2")
     if settings.activation_checkpointing:
-        raise UserError("this launch asks for fsdp_activation_checkpointing: set it to false, and use --set recompute=true")
+        raise UserError(
+            "this launch asks for fsdp_activation_checkpointing: set it to false, and use --set recompute=true"
+        )
     return settings
 
 
 def refuse_mixed_precision(accelerator: "Accelerator") -> None:
     """Raises UserError for a launch in which accelerate would choose dtypes."""
     if accelerator.mixed_precision != "no":
-        raise UserError(f"this launch asks for mixed_precision={accelerator.mixed_precision}: set it to no, and choose the "
-                        "network's dtype by --set weights_dtype=bfloat16")
+        raise UserError(
+            f"this launch asks for mixed_precision={accelerator.mixed_precision}: set it to no, and choose the "
+            "network's dtype by --set weights_dtype=bfloat16"
+        )
 
 
 def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerator: "Accelerator") -> None:
-    """Spreads the weights of `net` over all ranks, in place: each block is gathered when it is needed, the rest with the network.
+    """Spreads the weights of `net` over all ranks, in place: each block is gathered when it is needed, the rest with
+    the network.
 
-    Every rank passes the same weights. Where only some weights learn (adapters), those are few, and every rank keeps them whole:
-    their gradients are added up by the training loop; those of sharded weights are by FSDP, set to sums instead of means."""
+    Every rank passes the same weights. Where only some weights learn (adapters), those are few, and every rank keeps
+    them whole: their gradients are added up by the training loop; those of sharded weights are by FSDP, set to sums
+    instead of means."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
@@ -66,8 +73,13 @@ def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerato
     parts = [module for module in net.modules() if type(module).__name__ in names]
     for part in [*parts, net]:
         # The root is resharded as well: weights that stay whole after a forward without backward would miss an optimiser step.
-        fully_shard(part, mesh=mesh, reshard_after_forward=settings.reshard_after_forward or part is net,
-                    offload_policy=settings.cpu_offload, ignored_params=learning if mixed else None)
+        fully_shard(
+            part,
+            mesh=mesh,
+            reshard_after_forward=settings.reshard_after_forward or part is net,
+            offload_policy=settings.cpu_offload,
+            ignored_params=learning if mixed else None,
+        )
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
@@ -77,8 +89,10 @@ def shard_loading(optimizer: torch.optim.Optimizer) -> None:
 
     def take_parts(optimizer: torch.optim.Optimizer, state_dict: dict) -> dict:
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        moments = {index: {name: part_of(value, weights[index]) if value.ndim else value for name, value in state.items()}
-                   for index, state in state_dict["state"].items()}
+        moments = {
+            index: {name: part_of(value, weights[index]) if value.ndim else value for name, value in state.items()}
+            for index, state in state_dict["state"].items()
+        }
         return {**state_dict, "state": moments}
 
     optimizer.register_load_state_dict_pre_hook(take_parts)
@@ -91,8 +105,8 @@ def whole_of(value: Tensor) -> Tensor:
 
 @contextmanager
 def whole(net: nn.Module, optimizer: torch.optim.Optimizer, keep: bool) -> Iterator[None]:
-    """Within it the state dicts of a sharded `net` and its optimiser hold whole tensors on the CPU. All ranks enter together; those
-    that do not `keep` anything hold nothing, and must not ask for a state dict."""
+    """Within it the state dicts of a sharded `net` and its optimiser hold whole tensors on the CPU. All ranks enter
+    together; those that do not `keep` anything hold nothing, and must not ask for a state dict."""
     weights, moments = {}, {}
     for name, value in net.state_dict().items():
         full = whole_of(value)
@@ -103,8 +117,10 @@ def whole(net: nn.Module, optimizer: torch.optim.Optimizer, keep: bool) -> Itera
             full = whole_of(value)
             if keep:
                 moments.setdefault(index, {})[name] = full.cpu()
-    hooks = [net.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(weights)),
-             optimizer.register_state_dict_post_hook(lambda _, state: {**state, "state": moments})]
+    hooks = [
+        net.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(weights)),
+        optimizer.register_state_dict_post_hook(lambda _, state: {**state, "state": moments}),
+    ]
     try:
         yield
     finally:

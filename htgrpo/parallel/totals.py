@@ -7,7 +7,8 @@ from htgrpo.parallel.ranks import Ranks
 
 @dataclass
 class Totals:
-    """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over tokens."""
+    """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over
+    tokens."""
 
     forwards: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
     heads: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
@@ -42,8 +43,12 @@ class Totals:
         """Means over the tokens that carried loss, and over the steps."""
         s = self.sums
         tokens, steps = max(s.get("tokens", 0.0), 1.0), max(s.get("steps", 0.0), 1.0)
-        means = {"loss": s.get("loss", 0.0) / steps, "clip_fraction": s.get("clipped", 0.0) / tokens,
-                 "ratio_mean": s.get("ratio", 0.0) / tokens, "ratio_max": s.get("ratio_max", 0.0),
-                 "grad_norm": s.get("grad_norm", 0.0) / steps}
+        means = {
+            "loss": s.get("loss", 0.0) / steps,
+            "clip_fraction": s.get("clipped", 0.0) / tokens,
+            "ratio_mean": s.get("ratio", 0.0) / tokens,
+            "ratio_max": s.get("ratio_max", 0.0),
+            "grad_norm": s.get("grad_norm", 0.0) / steps,
+        }
         means.update({name: s[name] / tokens for name in ("kl", "kl_k3", "kl_exact") if name in s})
         return means

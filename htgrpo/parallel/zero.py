@@ -1,8 +1,10 @@
-"""DeepSpeed's ZeRO-2, for a launch that asks for it: every rank holds all weights, and its part of gradients and of Adam's moments.
+"""DeepSpeed's ZeRO-2, for a launch that asks for it: every rank holds all weights, and its part of gradients and of
+Adam's moments.
 
-DeepSpeed's engine reduces gradients during every backward pass, so that ranks must make as many of them (htgrpo.parallel.ranks.InStep), and
-clips and steps by itself. It is told that an accumulation ends where we call `step`, and its mean over ranks is made a sum again.
-deepspeed is an extra (`pip install 'htgrpo-bench[deepspeed]'`), imported where it is used: that takes seconds.
+DeepSpeed's engine reduces gradients during every backward pass, so that ranks must make as many of them
+(htgrpo.parallel.ranks.InStep), and clips and steps by itself. It is told that an accumulation ends where we call
+`step`, and its mean over ranks is made a sum again. deepspeed is an extra (`pip install 'htgrpo-bench[deepspeed]'`),
+imported where it is used: that takes seconds.
 """
 
 import logging
@@ -30,13 +32,14 @@ EXTRA = "pip install 'htgrpo-bench[deepspeed]'"
 
 
 def asked_for() -> bool:
-    """Whether this process belongs to a launch with DeepSpeed. On CPUs accelerate reads its settings but does not act on them."""
+    """Whether this process belongs to a launch with DeepSpeed. On CPUs accelerate reads its settings but does not act
+    on them."""
     return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
 
 
 def plugin(accelerator: "Accelerator") -> dict[str, Any] | None:
-    """DeepSpeed's `zero_optimization` section as accelerate was told it; None where nobody asks for DeepSpeed, or there is one
-    process. Raises UserError for what is not supported."""
+    """DeepSpeed's `zero_optimization` section as accelerate was told it; None where nobody asks for DeepSpeed, or there
+    is one process. Raises UserError for what is not supported."""
     if accelerator.num_processes == 1 or not asked_for():
         return None
     from accelerate.utils import DeepSpeedPlugin
@@ -45,8 +48,10 @@ def plugin(accelerator: "Accelerator") -> dict[str, Any] | None:
     config = (getattr(accelerator.state, "deepspeed_plugin", None) or DeepSpeedPlugin()).deepspeed_config
     section = {name: value for name, value in config["zero_optimization"].items() if value != "auto"}
     if section.get("stage") != 2:
-        raise UserError(f"this launch asks for DeepSpeed's ZeRO stage {section.get('stage')}: set zero_stage to 2, or use "
-                        "fsdp2_8gpu.yaml, which spreads weights too")
+        raise UserError(
+            f"this launch asks for DeepSpeed's ZeRO stage {section.get('stage')}: set zero_stage to 2, or use "
+            "fsdp2_8gpu.yaml, which spreads weights too"
+        )
     for name in ("offload_optimizer", "offload_param"):
         device = (section.pop(name, None) or {}).get("device", "none")
         if device != "none":
@@ -55,16 +60,20 @@ def plugin(accelerator: "Accelerator") -> dict[str, Any] | None:
 
 
 class Zero2(Holding):
-    """Gradients and moments are spread over all ranks by DeepSpeed, weights are whole. `optimizer` never steps: it is what
-    checkpoints know of the moments, and gets the learning rate. Raises UserError for weights that are not fp32, of which DeepSpeed
-    would learn fp32 copies that no checkpoint of ours has."""
+    """Gradients and moments are spread over all ranks by DeepSpeed, weights are whole. `optimizer` never steps: it is
+    what checkpoints know of the moments, and gets the learning rate. Raises UserError for weights that are not fp32, of
+    which DeepSpeed would learn fp32 copies that no checkpoint of ours has."""
 
-    def __init__(self, tuning: Tuning, config: TrainConfig, ranks: Ranks, accelerator: "Accelerator", section: dict[str, Any]):
+    def __init__(
+        self, tuning: Tuning, config: TrainConfig, ranks: Ranks, accelerator: "Accelerator", section: dict[str, Any]
+    ):
         super().__init__(tuning, config, ranks)
         dtypes = {str(weight.dtype).removeprefix("torch.") for weight in self.weights()}
         if dtypes != {"float32"}:
-            raise UserError(f"with DeepSpeed, weights that learn must be float32, not {', '.join(sorted(dtypes))}: use --set "
-                            "weights_dtype=float32, or --set tuning=lora, whose adapters are float32 on a bfloat16 network")
+            raise UserError(
+                f"with DeepSpeed, weights that learn must be float32, not {', '.join(sorted(dtypes))}: use --set "
+                "weights_dtype=float32, or --set tuning=lora, whose adapters are float32 on a bfloat16 network"
+            )
         self.engine = _engine(self.network, adamw(tuning, config), config, section, accelerator)
         self.zero = self.engine.optimizer
         self.net = InStep(_Summed(self.engine, ranks.count), ranks)
@@ -115,20 +124,22 @@ class Zero2(Holding):
 
     @property
     def _state(self) -> dict[Tensor, dict[str, Tensor]]:
-        """Moments of this rank's parts of the weights, in the optimiser that DeepSpeed steps; none before the first step."""
+        """Moments of this rank's parts of the weights, in the optimiser that DeepSpeed steps; none before the first
+        step."""
         return self.zero.optimizer.state
 
     @contextmanager
     def _in_place_of_weights(self) -> Iterator[list[Tensor]]:
-        """This rank's parts of the weights, fp32. DeepSpeed gathers and splits only these without a step before, so moments take
-        their place; in the end they are what the network says again."""
+        """This rank's parts of the weights, fp32. DeepSpeed gathers and splits only these without a step before, so
+        moments take their place; in the end they are what the network says again."""
         with torch.no_grad():
             yield [part for group in self.zero.optimizer.param_groups for part in group["params"]]
             self.zero.refresh_fp32_params()
 
 
 class _Summed:
-    """The engine, called as the network is. Gradients are multiplied by the number of ranks, over which DeepSpeed takes a mean."""
+    """The engine, called as the network is. Gradients are multiplied by the number of ranks, over which DeepSpeed takes
+    a mean."""
 
     def __init__(self, engine: Any, count: int):
         self.engine, self.count = engine, count
@@ -141,8 +152,13 @@ class _Summed:
         return logits
 
 
-def _engine(net: torch.nn.Module, optimizer: torch.optim.Optimizer, config: TrainConfig, section: dict[str, Any],
-            accelerator: "Accelerator") -> Any:
+def _engine(
+    net: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    section: dict[str, Any],
+    accelerator: "Accelerator",
+) -> Any:
     """DeepSpeed's engine around `net`, whose weights it moves into buffers of its own."""
     os.environ.setdefault("DS_ACCELERATOR", accelerator.device.type)
     try:
@@ -150,8 +166,15 @@ def _engine(net: torch.nn.Module, optimizer: torch.optim.Optimizer, config: Trai
     except ImportError as error:
         raise UserError(f"this launch asks for DeepSpeed, which cannot be imported ({error}): {EXTRA}") from error
     if not hasattr(deepspeed.DeepSpeedEngine, "managed_gradient_accumulation"):
-        raise UserError(f"DeepSpeed {deepspeed.__version__} cannot be told where an accumulation of gradients ends: {EXTRA}")
+        raise UserError(
+            f"DeepSpeed {deepspeed.__version__} cannot be told where an accumulation of gradients ends: {EXTRA}"
+        )
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-    settings = {"train_micro_batch_size_per_gpu": 1, "gradient_accumulation_steps": 1, "managed_gradient_accumulation": False,
-                "gradient_clipping": config.max_grad_norm, "zero_optimization": section}
+    settings = {
+        "train_micro_batch_size_per_gpu": 1,
+        "gradient_accumulation_steps": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": config.max_grad_norm,
+        "zero_optimization": section,
+    }
     return deepspeed.initialize(model=net, optimizer=optimizer, config=settings)[0]

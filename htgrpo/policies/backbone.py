@@ -1,6 +1,7 @@
 """What differs between backbones: token ids, prompt layout, image block and sampler, as one small record of data.
 
-A sequence is `text_open text text_close | image_open row row … image_close`, a row being its image slots and then `row_close`:
+A sequence is `text_open text text_close | image_open row row … image_close`, a row being its image slots and then
+`row_close`:
 
     MMaDA         <|t2i|> bos text eos | <|soi|> slots <|eoi|>                          (upstream left-pads it to a fixed length)
     Lumina-DiMOO  <system>…</system><user>text</user> | 126354 126349 (slots newline)… 126350 126355
@@ -19,11 +20,12 @@ from htgrpo.interface import HIDDEN
 
 @dataclass(frozen=True)
 class Backbone:
-    """Ids are rows of the embedding; image code c is id `image_offset + c`. `template`: what is tokenised, with the prompt at
-    `{}`; `unconditional`: the prompt that stands for none. `max_text` bounds the ids before the image block, text_open included.
-    `patch`: pixels per slot and side. `grid`: (rows, columns) of a picture of the default size. `pad`: upstream's left pad, None
-    where it has none. `sampler`: registered name of the default sampler. `square`: whether pictures must be square. `padded`: ids
-    before the image block where pads are attended to; None is max_text."""
+    """Ids are rows of the embedding; image code c is id `image_offset + c`. `template`: what is tokenised, with the
+    prompt at `{}`; `unconditional`: the prompt that stands for none. `max_text` bounds the ids before the image block,
+    text_open included. `patch`: pixels per slot and side. `grid`: (rows, columns) of a picture of the default size.
+    `pad`: upstream's left pad, None where it has none. `sampler`: registered name of the default sampler. `square`:
+    whether pictures must be square. `padded`: ids before the image block where pads are attended to; None is
+    max_text."""
 
     name: str
     text_open: tuple[int, ...]
@@ -52,8 +54,8 @@ class Backbone:
     def prompt(self, text: str, encode: Callable[[str], list[int]], pads: str = "strip") -> tuple[int, ...]:
         """Ids before the image block. Too long a text keeps its first ids, so that text_close always follows.
 
-        pads="attend" keeps upstream's left pads as attended tokens (MaskGRPO parity), `padded` ids in all; it changes nothing for a
-        backbone without a pad.
+        pads="attend" keeps upstream's left pads as attended tokens (MaskGRPO parity), `padded` ids in all; it changes
+        nothing for a backbone without a pad.
         """
         attended = pads == "attend" and self.pad is not None
         longest = self.padded if attended and self.padded else self.max_text
@@ -68,20 +70,26 @@ class Backbone:
         return (*left, *body)
 
     def grid_of(self, resolution: str) -> tuple[int, int]:
-        """(rows, columns) of pictures of `resolution` pixels: HEIGHTxWIDTH, or one number for both; "" is the default size.
+        """(rows, columns) of pictures of `resolution` pixels: HEIGHTxWIDTH, or one number for both; "" is the default
+        size.
 
-        Raises UserError for anything else, and for sides that are not multiples of `patch` or that this backbone has no grid for.
+        Raises UserError for anything else, and for sides that are not multiples of `patch` or that this backbone has no
+        grid for.
         """
         if not resolution:
             return self.grid
         match = re.fullmatch(r"([0-9]{1,6})(?:x([0-9]{1,6}))?", resolution)
         height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if min(height, width) < 1 or height % self.patch or width % self.patch:
-            raise UserError(f"resolution is {resolution!r}, but it takes HEIGHTxWIDTH in pixels, both multiples of {self.patch} "
-                            f"for {self.name}, such as {self.resolution}, or one number for both")
+            raise UserError(
+                f"resolution is {resolution!r}, but it takes HEIGHTxWIDTH in pixels, both multiples of {self.patch} "
+                f"for {self.name}, such as {self.resolution}, or one number for both"
+            )
         if self.square and height != width:
-            raise UserError(f"resolution is {resolution!r}, but {self.name} makes square pictures only: give one number, such as "
-                            f"{min(height, width)}")
+            raise UserError(
+                f"resolution is {resolution!r}, but {self.name} makes square pictures only: give one number, such as "
+                f"{min(height, width)}"
+            )
         return height // self.patch, width // self.patch
 
     @property

@@ -18,18 +18,20 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_write_bytes, atomic_write_text
 
 _GPU_SHARE, _LIVE = 16, 6
-"""A batch may take a sixteenth of a GPU's memory. At most six of the widest activations live at once: the peak of both published
-networks over their weights was 2.5 to 6.0 of them (on a CPU, one picture of 256 x 256)."""
+"""A batch may take a sixteenth of a GPU's memory. At most six of the widest activations live at once: the peak of both
+published networks over their weights was 2.5 to 6.0 of them (on a CPU, one picture of 256 x 256)."""
 _OUTER_TAP, _BRANCH = 0.25, 0.1
-"""Random codecs (`initialise`): at 4 x 4 codes one code then moves its own patch three or more times as far as other patches."""
+"""Random codecs (`initialise`): at 4 x 4 codes one code then moves its own patch three or more times as far as other
+patches."""
 
 
 class ImageCodec(ABC):
     """A frozen network that turns pictures into codes 0..len(codec)-1 and back, one code per `patch` x `patch` pixels.
 
-    `pixels_per_batch`: pictures go through the network together up to this many pixels, and one at a time where a single
-    picture has more. The default on a GPU fills a fixed share of its memory. On a CPU it is one picture: batches gain little
-    there, and torch takes other kernels for them, so that a picture would differ in the last bits with its neighbours.
+    `pixels_per_batch`: pictures go through the network together up to this many pixels, and one at a time where a
+    single picture has more. The default on a GPU fills a fixed share of its memory. On a CPU it is one picture: batches
+    gain little there, and torch takes other kernels for them, so that a picture would differ in the last bits with its
+    neighbours.
     """
 
     def __init__(self, net: nn.Module, codes: int, patch: int, channels: int):
@@ -45,7 +47,8 @@ class ImageCodec(ABC):
 
     @abstractmethod
     def save(self, folder: Path) -> Path:
-        """Writes the published layout into `folder` and returns the path of the weights. Raises UserError if it cannot."""
+        """Writes the published layout into `folder` and returns the path of the weights. Raises UserError if it
+        cannot."""
 
     @abstractmethod
     def _decode(self, codes: Tensor) -> Tensor:
@@ -53,7 +56,8 @@ class ImageCodec(ABC):
 
     @abstractmethod
     def _encode(self, images: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] in [0, 1], of the codec's device and dtype -> int64 with B * N entries in raster order."""
+        """Pictures [B, 3, H, W] in [0, 1], of the codec's device and dtype -> int64 with B * N entries in raster
+        order."""
 
     def __len__(self) -> int:
         """The size of the codebook."""
@@ -95,25 +99,33 @@ class ImageCodec(ABC):
         images = torch.empty(len(codes), 3, rows * self.patch, columns * self.patch)
         with torch.no_grad(), _single_precision():
             for part in self._parts(images):
-                images[part] = self._decode(codes[part].to(self.device).unflatten(1, (rows, columns))).float().clamp(0, 1).cpu()
+                images[part] = (
+                    self._decode(codes[part].to(self.device).unflatten(1, (rows, columns))).float().clamp(0, 1).cpu()
+                )
         return images
 
     def encode(self, images: Tensor) -> Tensor:
-        """Codes of `images` (floating point [B, 3, H, W] in [0, 1]): int64 [B, H / patch * W / patch] in raster order on the
-        CPU.
+        """Codes of `images` (floating point [B, 3, H, W] in [0, 1]): int64 [B, H / patch * W / patch] in raster order
+        on the CPU.
 
         Raises UserError for another shape or range, and for sides that are not multiples of `patch`.
         """
         if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise UserError(f"pictures of shape {list(images.shape)} and type {images.dtype} cannot be encoded: "
-                            "give floating-point RGB of shape [pictures, 3, height, width] in [0, 1]")
+            raise UserError(
+                f"pictures of shape {list(images.shape)} and type {images.dtype} cannot be encoded: "
+                "give floating-point RGB of shape [pictures, 3, height, width] in [0, 1]"
+            )
         height, width = images.shape[2:]
         if min(height, width) < 1 or height % self.patch or width % self.patch:
-            raise UserError(f"pictures of {height} x {width} pixels cannot be encoded: both sides must be multiples of "
-                            f"{self.patch}; crop or resize them first")
+            raise UserError(
+                f"pictures of {height} x {width} pixels cannot be encoded: both sides must be multiples of "
+                f"{self.patch}; crop or resize them first"
+            )
         if images.numel() and not (float(images.min()) >= 0 and float(images.max()) <= 1):
-            raise UserError(f"pictures with values from {float(images.min()):g} to {float(images.max()):g} cannot be encoded: "
-                            "values must lie in [0, 1]; scale them first")
+            raise UserError(
+                f"pictures with values from {float(images.min()):g} to {float(images.max()):g} cannot be encoded: "
+                "values must lie in [0, 1]; scale them first"
+            )
         codes = torch.empty(len(images), height // self.patch * (width // self.patch), dtype=torch.int64)
         with torch.no_grad(), _single_precision():
             for part in self._parts(images):
@@ -134,8 +146,8 @@ class ImageCodec(ABC):
 
 @contextmanager
 def _single_precision() -> Iterator[None]:
-    """float32 convolutions in float32. By default torch lets a GPU round their inputs to ten bits, differently for different
-    batches, and codes near a decision boundary flip."""
+    """float32 convolutions in float32. By default torch lets a GPU round their inputs to ten bits, differently for
+    different batches, and codes near a decision boundary flip."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
@@ -145,8 +157,8 @@ def _single_precision() -> Iterator[None]:
 
 
 def read_tensors(folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, Tensor]]:
-    """The tensors of the first of the files `names` in `folder` that exists, and its path. A ".bin" is read as tensors only, so
-    that it cannot run code. Raises UserError where there is none or it cannot be read."""
+    """The tensors of the first of the files `names` in `folder` that exists, and its path. A ".bin" is read as tensors
+    only, so that it cannot run code. Raises UserError where there is none or it cannot be read."""
     folder = Path(folder)
     path = next((folder / name for name in names if (folder / name).is_file()), None)
     if path is None:
@@ -158,8 +170,10 @@ def read_tensors(folder: Path, names: Sequence[str]) -> tuple[Path, dict[str, Te
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # both formats raise untyped errors for damaged files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{str(path)!r} cannot be read as a file of tensors ({reason}): it is damaged, cut off or holds other "
-                        "things; download it again") from error
+        raise UserError(
+            f"{str(path)!r} cannot be read as a file of tensors ({reason}): it is damaged, cut off or holds other "
+            "things; download it again"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{str(path)!r} is not a plain dictionary of tensors: download the published file again")
     return path, dict(state)
@@ -172,22 +186,28 @@ def assign(net: nn.Module, state: dict[str, Tensor], path: Path, dtype: torch.dt
     """
     wanted = net.state_dict()
     for key in sorted(wanted.keys() ^ state.keys()):
-        raise UserError(f"{str(path)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
-                        f"it does not hold {expected}; download it again")
+        raise UserError(
+            f"{str(path)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
+            f"it does not hold {expected}; download it again"
+        )
     for key, value in wanted.items():
         if value.shape != state[key].shape:
-            raise UserError(f"{key!r} in {str(path)!r} has shape {list(state[key].shape)}, but {expected} has "
-                            f"{list(value.shape)}: download it again")
+            raise UserError(
+                f"{key!r} in {str(path)!r} has shape {list(state[key].shape)}, but {expected} has "
+                f"{list(value.shape)}: download it again"
+            )
         if value.is_floating_point() and not state[key].is_floating_point():
-            raise UserError(f"{key!r} in {str(path)!r} is of type {state[key].dtype}: only floating-point weights can be used; "
-                            "take the published file")
+            raise UserError(
+                f"{key!r} in {str(path)!r} is of type {state[key].dtype}: only floating-point weights can be used; "
+                "take the published file"
+            )
     net.load_state_dict(state, assign=True)
     nn.Module.to(net, dtype)  # diffusers' own warns of parts to keep in fp32 where there are none
 
 
 def write(net: nn.Module, folder: Path, weights: str, config: str) -> Path:
-    """Writes the tensors of `net` and the JSON text `config` as the files `weights` and "config.json" of `folder`, each whole or
-    not at all, and returns the path of the first. Raises UserError where that is refused."""
+    """Writes the tensors of `net` and the JSON text `config` as the files `weights` and "config.json" of `folder`, each
+    whole or not at all, and returns the path of the first. Raises UserError where that is refused."""
     path = Path(folder) / weights
     state = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     atomic_write_bytes(path, tensor_bytes(state, metadata={"format": "pt"}))
@@ -196,8 +216,8 @@ def write(net: nn.Module, folder: Path, weights: str, config: str) -> Path:
 
 
 def initialise(net: nn.Module, generator: torch.Generator) -> None:
-    """Random weights for a small codec, drawn on the CPU, with which codes matter and mostly where they stand: kernels have
-    std 1/sqrt(fan-in) with quiet outer taps, residual branches add little, norms are 1 and biases 0."""
+    """Random weights for a small codec, drawn on the CPU, with which codes matter and mostly where they stand: kernels
+    have std 1/sqrt(fan-in) with quiet outer taps, residual branches add little, norms are 1 and biases 0."""
     state = {}
     for name, value in net.named_parameters():
         if value.dim() == 1:

@@ -33,11 +33,14 @@ def load(model: ModelFolder, device: str, dtype: torch.dtype) -> Policy:
     except UserError:
         raise
     except Exception as error:  # both libraries raise untyped errors for damaged files
-        raise UserError(f"the codebook or the tokenizer in {str(folder)!r} cannot be read ({error}): use an undamaged "
-                        "checkpoint") from error
+        raise UserError(
+            f"the codebook or the tokenizer in {str(folder)!r} cannot be read ({error}): use an undamaged checkpoint"
+        ) from error
     if len(codec.codebook) != backbone.codebook_size:
-        raise UserError(f"the codebook of {name!r} has {len(codec.codebook)} codes, but its config says {backbone.codebook_size}: "
-                        "use an undamaged checkpoint")
+        raise UserError(
+            f"the codebook of {name!r} has {len(codec.codebook)} codes, but its config says {backbone.codebook_size}: "
+            "use an undamaged checkpoint"
+        )
     return Policy(net, backbone, tokenizer, codec, model.sha256, model.random_weights, Source(name, model.revision))
 
 
@@ -45,18 +48,25 @@ def read_record(model: ModelFolder) -> tuple[Size, Backbone]:
     """Sizes and layout, from the configuration alone. Raises UserError where that does not hold them."""
     try:
         size, record = Size(**model.config["size"]), model.config["backbone"]
-        return size, Backbone(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
+        return size, Backbone(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{str(model.path / CONFIG)!r} is not a policy configuration ({error}): use an undamaged "
-                        "checkpoint") from error
+        raise UserError(
+            f"{str(model.path / CONFIG)!r} is not a policy configuration ({error}): use an undamaged checkpoint"
+        ) from error
 
 
 def write(policy: Policy, folder: Path) -> None:
     """Writes `policy` into an existing `folder`."""
     weights = {name: value.detach().cpu().contiguous() for name, value in policy.net.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
-    config = {"model_type": "llada", "size": asdict(policy.net.size), "backbone": asdict(policy.backbone),
-              "random_weights": policy.random_weights}
+    config = {
+        "model_type": "llada",
+        "size": asdict(policy.net.size),
+        "backbone": asdict(policy.backbone),
+        "random_weights": policy.random_weights,
+    }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     policy.tokenizer.save(folder)
     (folder / CODEBOOK).parent.mkdir(exist_ok=True)

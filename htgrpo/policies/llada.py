@@ -1,8 +1,8 @@
 """The LLaDA network (Llama-style pre-norm block, full bidirectional attention, untied head) as a plain module.
 
-Key names are the published ones (`model.transformer.…`), and so is the order of casts: root-mean-square norm in fp32, cast back,
-then the weight; rotary embedding of q and k in fp32, cast back. Sequences of unequal length come packed one after another, and
-attention runs within each, so pads are never computed and no mask exists.
+Key names are the published ones (`model.transformer.…`), and so is the order of casts: root-mean-square norm in fp32,
+cast back, then the weight; rotary embedding of q and k in fp32, cast back. Sequences of unequal length come packed one
+after another, and attention runs within each, so pads are never computed and no mask exists.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,8 @@ class Size:
         return self.n_layers * block + self.d_model + 2 * self.embedding_size * self.d_model
 
     def forward_flops(self, length: int, slots: int, columns: int) -> float:
-        """Floating-point operations of one forward of one sequence with the head on `slots` x `columns` (methods.md 8.1)."""
+        """Floating-point operations of one forward of one sequence with the head on `slots` x `columns` (methods.md
+        8.1)."""
         block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size
         attention = 4.0 * self.n_layers * self.d_model * length**2
         return 2.0 * self.n_layers * block * length + attention + 2.0 * slots * self.d_model * columns
@@ -74,8 +75,8 @@ class RMSNorm(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear map without bias. Its weights are zero until they are loaded or initialised: the library's default would draw
-    from the global generator."""
+    """A linear map without bias. Its weights are zero until they are loaded or initialised: the library's default would
+    draw from the global generator."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__(inputs, outputs, bias=False)
@@ -117,7 +118,8 @@ class Block(nn.Module):
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's dtype."""
+    """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's
+    dtype."""
     cos, sin = rope
     first, second = x.to(cos.dtype).chunk(2, dim=-1)
     turned = (torch.addcmul(first * cos, second, sin, value=-1.0), torch.addcmul(second * cos, first, sin))
@@ -137,8 +139,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> T
 
 
 class LLaDA(nn.Module):
-    """The network. `forward` applies the head only where it is asked to. With `recompute`, a backward pass computes the blocks'
-    activations again, block by block, from their inputs instead of having kept them."""
+    """The network. `forward` applies the head only where it is asked to. With `recompute`, a backward pass computes the
+    blocks' activations again, block by block, from their inputs instead of having kept them."""
 
     def __init__(self, size: Size):
         super().__init__()
@@ -181,7 +183,8 @@ class LLaDA(nn.Module):
 
 
 def initialise(net: LLaDA, generator: torch.Generator) -> None:
-    """Fresh weights for a small policy: normal with std 1/sqrt(fan-in), residual outputs scaled down by sqrt(2 layers)."""
+    """Fresh weights for a small policy: normal with std 1/sqrt(fan-in), residual outputs scaled down by sqrt(2
+    layers)."""
     with torch.no_grad():
         for name, weight in net.named_parameters():
             if weight.ndim == 1:

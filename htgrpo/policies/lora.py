@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from peft.tuners.lora import LoraLayer
 
 ADAPTED = r"model\.transformer\.blocks\.\d+\.(q_proj|k_proj|v_proj|attn_out|ff_proj|up_proj|ff_out)"
-"""Whole names of the layers that get adapters: all seven linear maps of every block. Never by suffix: the head is called ff_out as
-well, and the network reads its weight past any adapter on it."""
+"""Whole names of the layers that get adapters: all seven linear maps of every block. Never by suffix: the head is
+called ff_out as well, and the network reads its weight past any adapter on it."""
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
 """What peft puts before a module's name in its files."""
@@ -32,8 +32,9 @@ NAME = "default"
 
 
 def add_adapters(net: LLaDA, rank: int, alpha: float, dropout: float, generator: torch.Generator) -> None:
-    """Freezes `net` and adds adapters that change nothing yet: A is drawn as peft draws it (uniform within 1/sqrt(inputs)) but
-    from `generator`, B is zero. They are fp32 (fp64 on an fp64 network); the layers' outputs keep the network's dtype."""
+    """Freezes `net` and adds adapters that change nothing yet: A is drawn as peft draws it (uniform within
+    1/sqrt(inputs)) but from `generator`, B is zero. They are fp32 (fp64 on an fp64 network); the layers' outputs keep
+    the network's dtype."""
     from peft import LoraConfig
 
     _inject(net, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=ADAPTED))
@@ -45,7 +46,8 @@ def add_adapters(net: LLaDA, rank: int, alpha: float, dropout: float, generator:
 
 
 def _inject(net: LLaDA, config: "LoraConfig") -> None:
-    """Adds adapters with undefined weights. peft makes them on the meta device, where nothing is drawn from a global generator."""
+    """Adds adapters with undefined weights. peft makes them on the meta device, where nothing is drawn from a global
+    generator."""
     from peft import inject_adapter_in_model
 
     inject_adapter_in_model(config, net, adapter_name=NAME, low_cpu_mem_usage=True)
@@ -71,8 +73,11 @@ def has_adapters(net: LLaDA) -> bool:
 
 def state(net: LLaDA) -> dict[str, Tensor]:
     """The adapters' weights under the keys of peft's files. Shares storage with `net`."""
-    return {f"{PREFIX}{name}.lora_{part}.weight": getattr(layer, f"lora_{part}")[NAME].weight
-            for name, layer in adapted(net) for part in ("A", "B")}
+    return {
+        f"{PREFIX}{name}.lora_{part}.weight": getattr(layer, f"lora_{part}")[NAME].weight
+        for name, layer in adapted(net)
+        for part in ("A", "B")
+    }
 
 
 @contextmanager
@@ -89,8 +94,8 @@ def adapters_off(net: LLaDA) -> Iterator[None]:
 
 
 def merge(net: LLaDA) -> float:
-    """Adds the adapters to the weights they adapt and takes them off. Returns what half-precision weights lost of them to rounding:
-    the norm of the error divided by the norm of the adapters' change (0 if that is 0)."""
+    """Adds the adapters to the weights they adapt and takes them off. Returns what half-precision weights lost of them
+    to rounding: the norm of the error divided by the norm of the adapters' change (0 if that is 0)."""
     lost = changed = 0.0
     with torch.no_grad():
         for name, layer in list(adapted(net)):
@@ -107,48 +112,66 @@ def merge(net: LLaDA) -> float:
 
 
 def write_adapters(net: LLaDA, folder: Path, base: str | None = None) -> None:
-    """Writes the adapters into an existing `folder` as peft does. base: hub id or folder of the published network below them."""
+    """Writes the adapters into an existing `folder` as peft does. base: hub id or folder of the published network below
+    them."""
     config = copy(net.peft_config[NAME])
     config.inference_mode, config.base_model_name_or_path = True, base
     config.save_pretrained(str(folder))
-    save_file({key: value.detach().cpu().contiguous() for key, value in state(net).items()}, folder / WEIGHTS, {"format": "pt"})
+    save_file(
+        {key: value.detach().cpu().contiguous() for key, value in state(net).items()},
+        folder / WEIGHTS,
+        {"format": "pt"},
+    )
 
 
 def apply_adapter(net: LLaDA, folder: Path) -> None:
-    """Adds the adapters in `folder`, made by this program or by peft, to a `net` without any; nothing learns afterwards.
+    """Adds the adapters in `folder`, made by this program or by peft, to a `net` without any; nothing learns
+    afterwards.
 
-    Raises UserError when the folder holds no plain LoRA adapter of the blocks' linear layers, or one of another network."""
+    Raises UserError when the folder holds no plain LoRA adapter of the blocks' linear layers, or one of another
+    network."""
     from peft import LoraConfig, PeftConfig
 
     folder = Path(folder)
     try:
         config = PeftConfig.from_pretrained(str(folder)) if (folder / CONFIG).is_file() else None
     except Exception as error:  # peft raises untyped errors for what it does not know
-        raise UserError(f"{str(folder / CONFIG)!r} cannot be read as the configuration of an adapter ({error}): use an undamaged "
-                        "checkpoint") from error
+        raise UserError(
+            f"{str(folder / CONFIG)!r} cannot be read as the configuration of an adapter ({error}): use an undamaged "
+            "checkpoint"
+        ) from error
     plain = isinstance(config, LoraConfig) and config.init_lora_weights in (True, False, "gaussian")
     if not plain or config.use_dora or getattr(config, "alora_invocation_tokens", None):
-        raise UserError(f"{str(folder)!r} holds no plain LoRA adapter: give a folder with {CONFIG} (peft_type LORA, no variant "
-                        f"such as DoRA or PiSSA) and {WEIGHTS}")
+        raise UserError(
+            f"{str(folder)!r} holds no plain LoRA adapter: give a folder with {CONFIG} (peft_type LORA, no variant "
+            f"such as DoRA or PiSSA) and {WEIGHTS}"
+        )
     if has_adapters(net):
-        raise UserError(f"the policy below the adapter in {str(folder)!r} carries an adapter itself: merge that one with "
-                        "`python -m bench.export` first")
+        raise UserError(
+            f"the policy below the adapter in {str(folder)!r} carries an adapter itself: merge that one with "
+            "`python -m bench.export` first"
+        )
     weights = _read(folder)
     for key in weights:
         if not re.fullmatch(rf"{re.escape(PREFIX)}{ADAPTED}\.lora_[AB]\.weight", key):
-            raise UserError(f"{str(folder / WEIGHTS)!r} has the unexpected key {key!r}: only the linear layers of the blocks can "
-                            "carry adapters")
+            raise UserError(
+                f"{str(folder / WEIGHTS)!r} has the unexpected key {key!r}: only the linear layers of the blocks can "
+                "carry adapters"
+            )
     config.inference_mode = True
     try:
         _inject(net, config)
     except ValueError as error:  # no layer of this name
-        raise UserError(f"the adapter in {str(folder)!r} does not fit the network ({error}): load it on the policy it was trained "
-                        "from") from error
+        raise UserError(
+            f"the adapter in {str(folder)!r} does not fit the network ({error}): load it on the policy it was trained "
+            "from"
+        ) from error
     _copy(net, weights, folder)
 
 
 def load_adapters(net: LLaDA, folder: Path) -> None:
-    """Loads the weights in `folder` into the adapters that `net` has. Raises UserError naming the first key that disagrees."""
+    """Loads the weights in `folder` into the adapters that `net` has. Raises UserError naming the first key that
+    disagrees."""
     _copy(net, _read(folder), folder)
 
 
@@ -156,19 +179,25 @@ def _read(folder: Path) -> dict[str, Tensor]:
     try:
         return load_file(folder / WEIGHTS)
     except Exception as error:  # safetensors raises its own untyped errors for damaged files
-        raise UserError(f"{str(folder / WEIGHTS)!r} cannot be read as safetensors ({error}): the file is missing, damaged or cut "
-                        "off; copy it again or use an earlier checkpoint") from error
+        raise UserError(
+            f"{str(folder / WEIGHTS)!r} cannot be read as safetensors ({error}): the file is missing, damaged or cut "
+            "off; copy it again or use an earlier checkpoint"
+        ) from error
 
 
 def _copy(net: LLaDA, weights: dict[str, Tensor], folder: Path) -> None:
     wanted = state(net)
     for key in sorted(wanted.keys() ^ weights.keys()):
-        raise UserError(f"{str(folder / WEIGHTS)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: it does not "
-                        "hold an adapter of this network")
+        raise UserError(
+            f"{str(folder / WEIGHTS)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: it does not "
+            "hold an adapter of this network"
+        )
     for key, value in wanted.items():
         if value.shape != weights[key].shape:
-            raise UserError(f"{key!r} in {str(folder / WEIGHTS)!r} has shape {list(weights[key].shape)}, but the network and "
-                            f"{CONFIG} say {list(value.shape)}: load it on the policy it was trained from")
+            raise UserError(
+                f"{key!r} in {str(folder / WEIGHTS)!r} has shape {list(weights[key].shape)}, but the network and "
+                f"{CONFIG} say {list(value.shape)}: load it on the policy it was trained from"
+            )
     with torch.no_grad():
         for key, value in wanted.items():
             value.copy_(weights[key])

@@ -1,13 +1,14 @@
-"""Lumina-DiMOO's ML-Cache: most steps push only the least certain positions through the network. For pictures, not for training.
+"""Lumina-DiMOO's ML-Cache: most steps push only the least certain positions through the network. For pictures, not for
+training.
 
-A full step runs a whole sequence and keeps keys, values and image logits of every position, text included. On the steps between
-only the positions whose greatest image logit was lowest are run again; they attend to the kept keys and values of all others, which
-answer with the logits they had. Codes revealed since the last full step may thus be seen as masks: samples change, and their ranks,
-entropies and log-probabilities are those of no policy. Every image has its own caches, one for its prompt and one for the
-unconditional prompt, so batches cannot change an image here either.
+A full step runs a whole sequence and keeps keys, values and image logits of every position, text included. On the steps
+between only the positions whose greatest image logit was lowest are run again; they attend to the kept keys and values
+of all others, which answer with the logits they had. Codes revealed since the last full step may thus be seen as masks:
+samples change, and their ranks, entropies and log-probabilities are those of no policy. Every image has its own caches,
+one for its prompt and one for the unconditional prompt, so batches cannot change an image here either.
 
-Nothing of it is Lumina's alone: it takes any LLaDA network that is whole in this process, with any prompt layout and sampler. But
-upstream has it for Lumina only, and only with that has it been compared.
+Nothing of it is Lumina's alone: it takes any LLaDA network that is whole in this process, with any prompt layout and
+sampler. But upstream has it for Lumina only, and only with that has it been compared.
 """
 
 from typing import TYPE_CHECKING
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 def refuse_training(rollouts: "Rollouts") -> None:
     """Raises UserError when `rollouts` came out of a cache."""
     if rollouts.cached:
-        raise UserError(f"these rollouts were sampled with the ML-Cache, but {NO_TRAINING}: sample them with cache=None and keep "
-                        "the cache for evaluation")
+        raise UserError(
+            f"these rollouts were sampled with the ML-Cache, but {NO_TRAINING}: sample them with cache=None and keep "
+            "the cache for evaluation"
+        )
 
 
 class CachedSequence:
@@ -48,8 +51,8 @@ class CachedSequence:
         return (wide <= torch.quantile(wide, share)).nonzero()[:, 0]
 
     def run(self, ids: Tensor, at: Tensor | None) -> Tensor:
-        """Image logits [S, C] of ids [S], computed at positions `at` (int64 [P]) and taken from the cache elsewhere; None: all
-        are computed."""
+        """Image logits [S, C] of ids [S], computed at positions `at` (int64 [P]) and taken from the cache elsewhere;
+        None: all are computed."""
         net = self.net.model.transformer
         h = net.wte(ids if at is None else ids[at])
         rope = self.net.rope([(1, len(ids))], h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
@@ -84,11 +87,20 @@ class CachedSequence:
 class CachedLogits:
     """Guided logits of B images over the steps of one sampling run, from B caches, or 2 B with guidance."""
 
-    def __init__(self, policy: Policy, prompts: list[tuple[int, ...]], guide: "Guide | None", grid: tuple[int, int],
-                 config: CacheConfig, steps: int):
+    def __init__(
+        self,
+        policy: Policy,
+        prompts: list[tuple[int, ...]],
+        guide: "Guide | None",
+        grid: tuple[int, int],
+        config: CacheConfig,
+        steps: int,
+    ):
         if not isinstance(policy.net, LLaDA):
-            raise UserError(f"the ML-Cache runs a network block by block, at some positions only, and so needs the whole of it in "
-                            f"this process, not {type(policy.net).__name__}: use cache=none")
+            raise UserError(
+                f"the ML-Cache runs a network block by block, at some positions only, and so needs the whole of it in "
+                f"this process, not {type(policy.net).__name__}: use cache=none"
+            )
         self.policy, self.guide, self.grid, self.config, self.steps = policy, guide, grid, config, steps
         self.rows = [(prompt, guide.prompt) if guide else (prompt,) for prompt in prompts]
         columns = policy.backbone.image_columns
@@ -96,8 +108,8 @@ class CachedLogits:
         self.last = [-1] * len(prompts)
 
     def __call__(self, step: int, codes: Tensor, wanted: Tensor) -> tuple[Tensor, int, int]:
-        """fp32 [P, C] at the `wanted` slots (bool [B, N], row-major) of `codes` [B, N] at `step`; the sequences that were run,
-        whole or in part; the positions the head ran on."""
+        """fp32 [P, C] at the `wanted` slots (bool [B, N], row-major) of `codes` [B, N] at `step`; the sequences that
+        were run, whole or in part; the positions the head ran on."""
         found, forwards, heads = [], 0, 0
         for image in wanted.any(1).nonzero()[:, 0].tolist():
             full = any(self.config.full(s, self.steps) for s in range(self.last[image] + 1, step + 1))

@@ -1,7 +1,7 @@
 """MAGVIT-v2, the image codec of MMaDA: a convolutional encoder and decoder around sign bits ("look-up free" codes).
 
-The published key names and sizes are those of `showlab/magvitv2`; the quantiser is that of Yu et al. 2023, "Language Model Beats
-Diffusion", the blocks are those of VQGAN (Esser et al. 2021). Inside, pictures lie in [-1, 1].
+The published key names and sizes are those of `showlab/magvitv2`; the quantiser is that of Yu et al. 2023, "Language
+Model Beats Diffusion", the blocks are those of VQGAN (Esser et al. 2021). Inside, pictures lie in [-1, 1].
 """
 
 import json
@@ -24,8 +24,8 @@ WEIGHTS = ("pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_
 
 @dataclass(frozen=True)
 class Size:
-    """`encoder` and `decoder`: (channels, residual blocks) of every level, level 0 at full resolution and each further one at
-    half of the last. `bits` per code; `channels` after the encoder's first convolution."""
+    """`encoder` and `decoder`: (channels, residual blocks) of every level, level 0 at full resolution and each further
+    one at half of the last. `bits` per code; `channels` after the encoder's first convolution."""
 
     bits: int
     channels: int
@@ -33,14 +33,17 @@ class Size:
     decoder: tuple[tuple[int, int], ...]
 
 
-PUBLISHED = Size(13, 128, ((128, 4), (256, 3), (256, 4), (512, 3), (512, 4)), ((128, 4), (128, 4), (256, 3), (256, 4), (512, 3)))
+PUBLISHED = Size(
+    13, 128, ((128, 4), (256, 3), (256, 4), (512, 3), (512, 4)), ((128, 4), (128, 4), (256, 3), (256, 4), (512, 3))
+)
 TINY = Size(13, 32, ((32, 1),) * 5, ((64, 1), *((32, 1),) * 4))
-"""The finest decoder level is wider: with one channel per group of its last norm, all pictures would have one mean colour."""
+"""The finest decoder level is wider: with one channel per group of its last norm, all pictures would have one mean
+colour."""
 
 
 class Conv(nn.Conv2d):
-    """A convolution whose weights are zero until they are loaded or initialised: the library's default would draw from the
-    global generator. Sides are kept, except with `stride` 2, which leaves padding to the caller."""
+    """A convolution whose weights are zero until they are loaded or initialised: the library's default would draw from
+    the global generator. Sides are kept, except with `stride` 2, which leaves padding to the caller."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1):
         super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if stride == 1 else 0)
@@ -51,8 +54,8 @@ class Conv(nn.Conv2d):
 
 
 class Norm(nn.GroupNorm):
-    """The library's group norm without its refusal of a single value per group, which a picture of one code has in a narrow
-    network."""
+    """The library's group norm without its refusal of a single value per group, which a picture of one code has in a
+    narrow network."""
 
     def __init__(self, channels: int):
         super().__init__(GROUPS, channels, eps=EPSILON)
@@ -96,7 +99,11 @@ class Middle(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.block_1, self.attn_1, self.block_2 = Residual(channels, channels), Attention(channels), Residual(channels, channels)
+        self.block_1, self.attn_1, self.block_2 = (
+            Residual(channels, channels),
+            Attention(channels),
+            Residual(channels, channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(x)))
@@ -185,7 +192,8 @@ class Decoder(nn.Module):
 class SignBits(nn.Module):
     """The quantiser: bit j of a code, counted from the most significant, says whether channel j is above zero.
 
-    Buffers: `embedding` float [2**bits, bits], the +-1 pattern of every code, and `power_vals` int64 [bits], what a bit is worth.
+    Buffers: `embedding` float [2**bits, bits], the +-1 pattern of every code, and `power_vals` int64 [bits], what a bit
+    is worth.
     """
 
     def __init__(self, bits: int):
@@ -235,8 +243,10 @@ class MagvitCodec(ImageCodec):
             net = Magvit(size)
         for name, table in SignBits(size.bits).named_buffers(prefix="quantize"):
             if name in state and not torch.equal(state[name].to(table.dtype), table):
-                raise UserError(f"{name!r} in {str(path)!r} is not the table of {size.bits} sign bits, most significant first: "
-                                "this file is of another quantiser; download the published one")
+                raise UserError(
+                    f"{name!r} in {str(path)!r} is not the table of {size.bits} sign bits, most significant first: "
+                    "this file is of another quantiser; download the published one"
+                )
             state[name] = table
         assign(net, state, path, dtype, "MAGVIT-v2 of the other tensors' sizes")
         return cls(net).to(device)
@@ -253,15 +263,18 @@ class MagvitCodec(ImageCodec):
 
 
 def read_size(state: dict[str, Tensor], path: Path) -> Size:
-    """The sizes of the network in `state`, from its tensors alone. Raises UserError naming the tensor that says none."""
+    """The sizes of the network in `state`, from its tensors alone. Raises UserError naming the tensor that says
+    none."""
 
     def channels(key: str) -> int:
         if key not in state:
             raise UserError(f"{str(path)!r} lacks key {key!r}: it does not hold MAGVIT-v2; download it again")
         shape = list(state[key].shape)
         if len(shape) != 4 or (shape[0] % GROUPS and "quant_conv" not in key) or not shape[0]:
-            raise UserError(f"{key!r} in {str(path)!r} has shape {shape}, but must be a convolution to a multiple of {GROUPS} "
-                            "channels: it does not hold MAGVIT-v2; download it again")
+            raise UserError(
+                f"{key!r} in {str(path)!r} has shape {shape}, but must be a convolution to a multiple of {GROUPS} "
+                "channels: it does not hold MAGVIT-v2; download it again"
+            )
         return shape[0]
 
     def levels(side: str) -> tuple[tuple[int, int], ...]:
@@ -274,12 +287,16 @@ def read_size(state: dict[str, Tensor], path: Path) -> Size:
 
     encoder, decoder = levels("encoder.down"), levels("decoder.up")
     if len(encoder) != len(decoder):
-        raise UserError(f"{str(path)!r} has {len(encoder)} levels 'encoder.down' and {len(decoder)} levels 'decoder.up': they must "
-                        "be equally many; download it again")
+        raise UserError(
+            f"{str(path)!r} has {len(encoder)} levels 'encoder.down' and {len(decoder)} levels 'decoder.up': they must "
+            "be equally many; download it again"
+        )
     bits = channels("decoder.post_quant_conv.weight")
     if bits > MOST_BITS:
-        raise UserError(f"'decoder.post_quant_conv.weight' in {str(path)!r} says codes of {bits} bits: MAGVIT-v2 has 13, and more "
-                        f"than {MOST_BITS} cannot be used; download it again")
+        raise UserError(
+            f"'decoder.post_quant_conv.weight' in {str(path)!r} says codes of {bits} bits: MAGVIT-v2 has 13, and more "
+            f"than {MOST_BITS} cannot be used; download it again"
+        )
     return Size(bits, channels("encoder.conv_in.weight"), encoder, decoder)
 
 

@@ -1,4 +1,5 @@
-"""Folders that a policy is read from, looked at without torch: where they are, which format they have, which files are the weights.
+"""Folders that a policy is read from, looked at without torch: where they are, which format they have, which files are
+the weights.
 
 Three formats, each with a `config.json` of its own kind:
 
@@ -25,10 +26,21 @@ from htgrpo.base.registry import BACKBONES
 EMBEDDED, PUBLISHED, ADAPTER = "embedded", "published", "adapter"
 CONFIG, SIDECAR, ADAPTER_CONFIG = "config.json", "htgrpo.json", "adapter_config.json"
 WEIGHTS, ADAPTER_WEIGHTS, LEGACY_WEIGHTS = "model.safetensors", "adapter_model.safetensors", "pytorch_model.bin"
-ACCEPTED = "give 'embedded', a checkpoint folder such as runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
+ACCEPTED = (
+    "give 'embedded', a checkpoint folder such as runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
+)
 CHECKPOINT = re.compile(r"step_\d+")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
-                   "merges.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "chat_template.jinja",
+    "chat_template.json",
+)
 """Files that a published tokenizer may consist of."""
 HUB_ID = re.compile(r"(?!\.)[\w.-]+/(?!\.)[\w.-]+")
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "pretrain.jsonl"]
@@ -41,8 +53,9 @@ class NotInCache(UserError):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A policy's folder. name: what opens it again: "embedded", an absolute path or a hub id. revision: the commit of a hub
-    snapshot, "" elsewhere. config: the format's own configuration; sidecar: htgrpo.json, empty where there is none."""
+    """A policy's folder. name: what opens it again: "embedded", an absolute path or a hub id. revision: the commit of a
+    hub snapshot, "" elsewhere. config: the format's own configuration; sidecar: htgrpo.json, empty where there is
+    none."""
 
     name: str
     revision: str
@@ -58,19 +71,25 @@ class ModelFolder:
 
     @property
     def base(self) -> dict[str, str]:
-        """Of an adapter: {"source", "revision", "sha256"} of the weights that it changes. Raises UserError when not recorded."""
+        """Of an adapter: {"source", "revision", "sha256"} of the weights that it changes. Raises UserError when not
+        recorded."""
         base = self.sidecar.get("base")
         if not isinstance(base, dict) or not all(isinstance(base.get(key), str) for key in ("source", "sha256")):
-            raise UserError(f"{SIDECAR} of the adapter {self.name!r} does not say which weights it belongs to (\"base\" with "
-                            "\"source\" and \"sha256\"): use an undamaged checkpoint")
+            raise UserError(
+                f'{SIDECAR} of the adapter {self.name!r} does not say which weights it belongs to ("base" with '
+                '"source" and "sha256"): use an undamaged checkpoint'
+            )
         return {"revision": "", **{key: value or "" for key, value in base.items()}}
 
     def open_base(self, download: bool = True) -> "ModelFolder":
-        """Of an adapter: the folder of the weights it changes. Raises UserError when there is none, or it is an adapter too."""
+        """Of an adapter: the folder of the weights it changes. Raises UserError when there is none, or it is an adapter
+        too."""
         base = open_model(self.base["source"], self.base["revision"] or None, download)
         if base.kind == ADAPTER:
-            raise UserError(f"the adapter {self.name!r} names another adapter, {base.name!r}, as its base: merge that one "
-                            "with `python -m bench.export` first")
+            raise UserError(
+                f"the adapter {self.name!r} names another adapter, {base.name!r}, as its base: merge that one "
+                "with `python -m bench.export` first"
+            )
         return base
 
     @property
@@ -80,12 +99,17 @@ class ModelFolder:
         return str((record.get("name") if isinstance(record, dict) else record) or "")
 
     def backbone_or(self, given: str | None) -> str:
-        """The backbone's name, which `given` says where the folder does not. Raises UserError when both or neither say one."""
+        """The backbone's name, which `given` says where the folder does not. Raises UserError when both or neither say
+        one."""
         if given and self.backbone and given != self.backbone:
-            raise UserError(f"policy {self.name!r} is of the backbone {self.backbone!r}, not {given!r}: leave --backbone out")
+            raise UserError(
+                f"policy {self.name!r} is of the backbone {self.backbone!r}, not {given!r}: leave --backbone out"
+            )
         if not given and not self.backbone and self.kind != EMBEDDED:
-            raise UserError(f"policy {self.name!r} holds published weights, but nothing in it says of which backbone: add "
-                            f"--backbone ({' or '.join(BACKBONES.names())})")
+            raise UserError(
+                f"policy {self.name!r} holds published weights, but nothing in it says of which backbone: add "
+                f"--backbone ({' or '.join(BACKBONES.names())})"
+            )
         return given or self.backbone or EMBEDDED
 
     @property
@@ -95,8 +119,9 @@ class ModelFolder:
 
     @cached_property
     def sha256(self) -> str:
-        """Identity of all that decides what the policy does: its weights (an adapter's with those below it), its configuration, its
-        tokenizer, and its image codec where that is a folder of this machine (a hub id stands in htgrpo.json or in the backbone).
+        """Identity of all that decides what the policy does: its weights (an adapter's with those below it), its
+        configuration, its tokenizer, and its image codec where that is a folder of this machine (a hub id stands in
+        htgrpo.json or in the backbone).
 
         A file in the hub's cache whose name is its sha256, as large ones' are, is not read.
         """
@@ -122,14 +147,16 @@ class Shards:
 
 
 def open_model(name: str, revision: str | None = None, download: bool = True) -> ModelFolder:
-    """The folder of `name`: "embedded", a folder, or a hub id at `revision` (from the hub's cache, and with `download` from the
-    hub itself where it can be reached). Raises UserError for anything that is none of the three formats."""
+    """The folder of `name`: "embedded", a folder, or a hub id at `revision` (from the hub's cache, and with `download`
+    from the hub itself where it can be reached). Raises UserError for anything that is none of the three formats."""
     if name == EMBEDDED:
         return _read(name, "", Path(str(files("htgrpo") / "world" / "assets" / "policy")))
     folder = Path(name)
     if folder.is_dir() or not HUB_ID.fullmatch(name):
         if revision:
-            raise UserError(f"revision {revision!r} cannot be had of {name!r}: only models of the hub have revisions; leave it out")
+            raise UserError(
+                f"revision {revision!r} cannot be had of {name!r}: only models of the hub have revisions; leave it out"
+            )
         if not folder.is_dir():
             raise UserError(f"policy {name!r} is not a folder: {ACCEPTED}")
         return _read(str(folder.resolve()), "", folder.resolve())
@@ -138,13 +165,16 @@ def open_model(name: str, revision: str | None = None, download: bool = True) ->
 
 
 def hub_snapshot(name: str, revision: str | None = None, download: bool = True, noun: str = "policy") -> Path:
-    """The local snapshot of the hub's model `name`, with legacy weights only where there are no others. HF_HOME, HF_HUB_OFFLINE
-    and the other variables of huggingface_hub hold. Raises UserError, with the command that brings it, where it cannot be had."""
+    """The local snapshot of the hub's model `name`, with legacy weights only where there are no others. HF_HOME,
+    HF_HUB_OFFLINE and the other variables of huggingface_hub hold. Raises UserError, with the command that brings it,
+    where it cannot be had."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     def fetch(wanted: list[str]) -> Path:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=not download))
+        return Path(
+            snapshot_download(name, revision=revision or None, allow_patterns=wanted, local_files_only=not download)
+        )
 
     try:
         folder = fetch(HUB_FILES)
@@ -152,8 +182,10 @@ def hub_snapshot(name: str, revision: str | None = None, download: bool = True, 
     except Exception as error:  # errors of the network, of the hub and of its cache have no common ancestor
         reason = "" if isinstance(error, LocalEntryNotFoundError) else f" ({str(error).strip().partition(chr(10))[0]})"
         command = f"hf download {name}" + (f" --revision {revision}" if revision else "")
-        raise NotInCache(f"{noun} {name!r} is neither a folder nor whole in the hub's cache{reason}: run `{command}` where the hub "
-                         "can be reached, with the same HF_HOME, or give a folder") from error
+        raise NotInCache(
+            f"{noun} {name!r} is neither a folder nor whole in the hub's cache{reason}: run `{command}` where the hub "
+            "can be reached, with the same HF_HOME, or give a folder"
+        ) from error
 
 
 def _read(name: str, revision: str, folder: Path) -> ModelFolder:
@@ -168,13 +200,15 @@ def _read(name: str, revision: str, folder: Path) -> ModelFolder:
         return ModelFolder(name, revision, folder, EMBEDDED, config, sidecar)
     if "d_model" in config or "n_heads" in config or sidecar:
         return ModelFolder(name, revision, folder, PUBLISHED, config, sidecar)
-    raise UserError(f"{str(folder / CONFIG)!r} is not a policy configuration (it names neither \"size\" and \"backbone\" nor the "
-                    f"published \"d_model\"): {ACCEPTED}")
+    raise UserError(
+        f'{str(folder / CONFIG)!r} is not a policy configuration (it names neither "size" and "backbone" nor the '
+        f'published "d_model"): {ACCEPTED}'
+    )
 
 
 def _verify(folder: Path) -> None:
-    """Raises UserError unless all files are as this program wrote them. Only folders from elsewhere have no list of their files;
-    those are known by `ModelFolder.sha256` alone."""
+    """Raises UserError unless all files are as this program wrote them. Only folders from elsewhere have no list of
+    their files; those are known by `ModelFolder.sha256` alone."""
     undamaged = "use an undamaged checkpoint, or restore it from a copy"
     if not (folder / SEALED).is_file() and not CHECKPOINT.fullmatch(folder.name):
         written_here = (folder / CONFIG).is_file() and "backbone" in read_json(folder / CONFIG)
@@ -189,7 +223,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find_shards(folder: Path, name: str = "", single: str = WEIGHTS) -> Shards:
-    """The weight files in `folder`: `single`, or the files of its index, or the same of the legacy format. Raises UserError."""
+    """The weight files in `folder`: `single`, or the files of its index, or the same of the legacy format. Raises
+    UserError."""
     for file in (folder / single, folder / LEGACY_WEIGHTS):
         if file.is_file():
             return Shards((file,))
@@ -202,11 +237,15 @@ def find_shards(folder: Path, name: str = "", single: str = WEIGHTS) -> Shards:
 def _indexed(folder: Path, index: Path) -> Shards:
     where = read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(file, str) for file in where.values()):
-        raise UserError(f"{str(index)!r} has no \"weight_map\" of keys to files: use an undamaged checkpoint")
+        raise UserError(f'{str(index)!r} has no "weight_map" of keys to files: use an undamaged checkpoint')
     for file in sorted(set(where.values())):
         if Path(file).name != file or not (folder / file).is_file():
-            raise UserError(f"{str(folder)!r} lacks the shard {file!r} that {index.name} names: copy or download it again")
-    return Shards(tuple(folder / file for file in sorted(set(where.values()))), {key: folder / where[key] for key in where})
+            raise UserError(
+                f"{str(folder)!r} lacks the shard {file!r} that {index.name} names: copy or download it again"
+            )
+    return Shards(
+        tuple(folder / file for file in sorted(set(where.values()))), {key: folder / where[key] for key in where}
+    )
 
 
 def _content_sha256(path: Path) -> str:

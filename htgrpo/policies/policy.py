@@ -13,9 +13,10 @@ from htgrpo.policies.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Source:
-    """Where a policy comes from. name, revision: what load_policy takes to have it again (an absolute folder, a hub id and its
-    commit, "embedded"; "" for one that was made in memory). config: the published config.json, None in the embedded format.
-    codec: the published codec's subfolder of the policy's folder, or else its absolute folder or hub id."""
+    """Where a policy comes from. name, revision: what load_policy takes to have it again (an absolute folder, a hub id
+    and its commit, "embedded"; "" for one that was made in memory). config: the published config.json, None in the
+    embedded format. codec: the published codec's subfolder of the policy's folder, or else its absolute folder or hub
+    id."""
 
     name: str = ""
     revision: str = ""
@@ -25,8 +26,8 @@ class Source:
 
 @dataclass(frozen=True)
 class Policy:
-    """A masked image-token policy. `random_weights` labels a network that was never trained; sha256: identity of its weights
-    (see ModelFolder.sha256)."""
+    """A masked image-token policy. `random_weights` labels a network that was never trained; sha256: identity of its
+    weights (see ModelFolder.sha256)."""
 
     net: LLaDA
     backbone: Backbone
@@ -78,5 +79,3 @@ def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tu
     ids[slots] = backbone.to_ids(codes.cpu())
     packed = Packed(ids.to(policy.device), tuple((lengths + len(block)).tolist()))
     return packed, slots.to(policy.device)
-
-

@@ -17,13 +17,21 @@ from htgrpo.policies.policy import Policy, Source
 DTYPES = ("auto", "float32", "bfloat16", "float64")
 
 
-def load_policy(name: str = EMBEDDED, device: str = "cpu", *, backbone: str | None = None, revision: str | None = None,
-                dtype: str = "auto") -> Policy:
-    """The policy `name`: "embedded", a folder in one of the formats of htgrpo.policies.model_files, or a hub id at `revision`.
+def load_policy(
+    name: str = EMBEDDED,
+    device: str = "cpu",
+    *,
+    backbone: str | None = None,
+    revision: str | None = None,
+    dtype: str = "auto",
+) -> Policy:
+    """The policy `name`: "embedded", a folder in one of the formats of htgrpo.policies.model_files, or a hub id at
+    `revision`.
 
-    backbone: registered name, needed where no htgrpo.json says it; with "embedded" it means that backbone's published weights.
-    dtype: of the network; "auto" is float32 in the embedded format and for published weights bfloat16 where `device` multiplies
-    it in hardware, else float32. Raises UserError for anything that is no policy, or that disagrees with itself.
+    backbone: registered name, needed where no htgrpo.json says it; with "embedded" it means that backbone's published
+    weights. dtype: of the network; "auto" is float32 in the embedded format and for published weights bfloat16 where
+    `device` multiplies it in hardware, else float32. Raises UserError for anything that is no policy, or that disagrees
+    with itself.
     """
     if dtype not in DTYPES:
         raise suggest(dtype, DTYPES, "dtype of the weights")
@@ -44,12 +52,18 @@ def _load(model: ModelFolder, backbone: str | None, device: str, dtype: str) -> 
 def _with_adapter(policy: Policy, model: ModelFolder) -> Policy:
     """`policy` with the adapter in `model`, which must have been trained on these weights."""
     if policy.sha256 != model.base["sha256"]:
-        raise UserError(f"the weights of {policy.source.name!r} are not those that the adapter {model.name!r} was trained on "
-                        f"({policy.sha256[:12]}… and {model.base['sha256'][:12]}…): restore them, or take another checkpoint")
+        raise UserError(
+            f"the weights of {policy.source.name!r} are not those that the adapter {model.name!r} was trained on "
+            f"({policy.sha256[:12]}… and {model.base['sha256'][:12]}…): restore them, or take another checkpoint"
+        )
     apply_adapter(policy.net, model.path)
     policy = policy.sized(model.sidecar.get("resolution", ""))
-    return replace(policy, sha256=model.sha256, random_weights=policy.random_weights or model.random_weights,
-                   source=Source(model.name, model.revision, policy.source.config, policy.source.codec))
+    return replace(
+        policy,
+        sha256=model.sha256,
+        random_weights=policy.random_weights or model.random_weights,
+        source=Source(model.name, model.revision, policy.source.config, policy.source.codec),
+    )
 
 
 def write_policy(policy: Policy, folder: Path) -> None:
@@ -58,7 +72,7 @@ def write_policy(policy: Policy, folder: Path) -> None:
 
 
 def save_policy(policy: Policy, folder: Path, made_by: str = "save_policy", overwrite: bool = False) -> None:
-    """Writes the policy as a new `folder`, whole or not at all; `overwrite` replaces one that the same `made_by` has written.
-    Raises UserError for any other that exists."""
+    """Writes the policy as a new `folder`, whole or not at all; `overwrite` replaces one that the same `made_by` has
+    written. Raises UserError for any other that exists."""
     with atomic_dir(folder, made_by, overwrite) as temporary:
         write_policy(policy, temporary)

@@ -1,4 +1,5 @@
-"""Text to ids: whole words for the embedded policy, the published files for the published ones, behind three functions."""
+"""Text to ids: whole words for the embedded policy, the published files for the published ones, behind three
+functions."""
 
 import re
 from abc import ABC, abstractmethod
@@ -23,7 +24,8 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def plain(self, text: str) -> str:
-        """`text` as a prompt may hold it: special strings in it are ordinary text, and nothing in it breaks the tokenizer."""
+        """`text` as a prompt may hold it: special strings in it are ordinary text, and nothing in it breaks the
+        tokenizer."""
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -35,10 +37,11 @@ class Tokenizer(ABC):
 
 
 class WordTokenizer(Tokenizer):
-    """A lower-casing word-level tokenizer in the `tokenizers` library's own file format; `library` is that library's object.
+    """A lower-casing word-level tokenizer in the `tokenizers` library's own file format; `library` is that library's
+    object.
 
-    A library tokenizer was weighed against a dictionary of our own: the published backbones ship `tokenizer.json`, so the
-    embedded policy ships one too.
+    A library tokenizer was weighed against a dictionary of our own: the published backbones ship `tokenizer.json`, so
+    the embedded policy ships one too.
     """
 
     def __init__(self, library: LibraryTokenizer):
@@ -74,18 +77,22 @@ class WordTokenizer(Tokenizer):
 
 
 class PublishedTokenizer(Tokenizer):
-    """The tokenizer that ships with published weights, read by transformers and written again byte for byte (newer versions of
-    transformers would write files that the authors' own code cannot read)."""
+    """The tokenizer that ships with published weights, read by transformers and written again byte for byte (newer
+    versions of transformers would write files that the authors' own code cannot read)."""
 
     def __init__(self, folder: Path):
         """Raises UserError where `folder` holds no tokenizer, or one that would run code of its own."""
         self._files = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
         if FILE not in self._files or CONFIG not in self._files:
             missing = FILE if FILE not in self._files else CONFIG
-            raise UserError(f"policy {str(folder)!r} has no {missing}: copy the tokenizer's files of the published model there")
+            raise UserError(
+                f"policy {str(folder)!r} has no {missing}: copy the tokenizer's files of the published model there"
+            )
         if "auto_map" in read_json(folder / CONFIG):
-            raise UserError(f"{str(folder / CONFIG)!r} asks for code of its own (\"auto_map\"): this program runs none; take the "
-                            "published tokenizer")
+            raise UserError(
+                f'{str(folder / CONFIG)!r} asks for code of its own ("auto_map"): this program runs none; take the '
+                "published tokenizer"
+            )
         from transformers import AutoTokenizer, PretrainedConfig
 
         try:  # an empty configuration: the model's own is none of transformers' and only brings a warning
@@ -95,7 +102,9 @@ class PublishedTokenizer(Tokenizer):
             added = sorted(self.library.get_added_vocab(), key=len, reverse=True)
         except Exception as error:  # both libraries raise untyped errors for damaged files
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"the tokenizer in {str(folder)!r} cannot be read ({reason}): use an undamaged checkpoint") from error
+            raise UserError(
+                f"the tokenizer in {str(folder)!r} cannot be read ({reason}): use an undamaged checkpoint"
+            ) from error
         self._special = re.compile("|".join(map(re.escape, added)) or r"(?!)")
 
     def __len__(self) -> int:
@@ -103,8 +112,8 @@ class PublishedTokenizer(Tokenizer):
         return len(self.library)
 
     def plain(self, text: str) -> str:
-        """A space after the first character of every special string, so that it is none. Everything else is as it is: upstream
-        tokenises the raw prompt."""
+        """A space after the first character of every special string, so that it is none. Everything else is as it is:
+        upstream tokenises the raw prompt."""
         return self._special.sub(lambda match: f"{match[0][:1]} {match[0][1:]}", _unicode(text))
 
     def encode(self, text: str) -> list[int]:

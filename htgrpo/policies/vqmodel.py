@@ -1,6 +1,7 @@
 """The image codec of Lumina-DiMOO: the library diffusers' VQModel, in aMUSEd-512's configuration.
 
-Pictures lie in [0, 1] inside too. Importing this module imports diffusers, which takes seconds; import it where it is used.
+Pictures lie in [0, 1] inside too. Importing this module imports diffusers, which takes seconds; import it where it is
+used.
 """
 
 import inspect
@@ -49,8 +50,8 @@ class VQModelCodec(ImageCodec):
     def load(cls, folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Self:
         """The codec in the local `folder`: "config.json" and "diffusion_pytorch_model.safetensors".
 
-        float16 becomes float32 where the configuration asks for it (`force_upcast`). Raises UserError for a configuration that
-        is none, that looks no codes up, or that disagrees with the tensors.
+        float16 becomes float32 where the configuration asks for it (`force_upcast`). Raises UserError for a
+        configuration that is none, that looks no codes up, or that disagrees with the tensors.
         """
         path, state = read_tensors(folder, (WEIGHTS,))
         net = build(read_config(path.parent / CONFIG), path.parent / CONFIG)
@@ -58,7 +59,8 @@ class VQModelCodec(ImageCodec):
         return cls(net).to(device)
 
     def save(self, folder: Path) -> Path:
-        """Writes "config.json" and "diffusion_pytorch_model.safetensors" into `folder` and returns the path of the latter."""
+        """Writes "config.json" and "diffusion_pytorch_model.safetensors" into `folder` and returns the path of the
+        latter."""
         return write(self.net, folder, WEIGHTS, self.net.to_json_string())
 
     def _decode(self, codes: Tensor) -> Tensor:
@@ -69,31 +71,38 @@ class VQModelCodec(ImageCodec):
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The settings in `path` that VQModel knows. Raises UserError where they are not those of a codec of RGB pictures."""
+    """The settings in `path` that VQModel knows. Raises UserError where they are not those of a codec of RGB
+    pictures."""
     try:
         config = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"{str(path)!r} cannot be read as JSON ({error}): a VQModel's weights need the configuration published "
-                        "beside them; download it again") from error
+        raise UserError(
+            f"{str(path)!r} cannot be read as JSON ({error}): a VQModel's weights need the configuration published "
+            "beside them; download it again"
+        ) from error
     known = inspect.signature(VQModel.__init__).parameters
     config = {key: value for key, value in config.items() if key in known} if isinstance(config, dict) else {}
     for key, wanted in (("lookup_from_codebook", True), ("in_channels", 3), ("out_channels", 3)):
         value = config.get(key, known[key].default)
         if value != wanted:
-            raise UserError(f"{key!r} in {str(path)!r} is {value!r}: only a VQModel with {wanted!r} turns codes into RGB pictures; "
-                            "use the configuration published beside the weights")
+            raise UserError(
+                f"{key!r} in {str(path)!r} is {value!r}: only a VQModel with {wanted!r} turns codes into RGB pictures; "
+                "use the configuration published beside the weights"
+            )
     return config
 
 
 def build(config: dict[str, Any], origin: str | Path = "the configuration") -> VQModel:
-    """A VQModel without memory (on the meta device), so that its making neither costs anything nor draws from the global
-    generator. Raises UserError, naming `origin`, where diffusers cannot make it."""
+    """A VQModel without memory (on the meta device), so that its making neither costs anything nor draws from the
+    global generator. Raises UserError, naming `origin`, where diffusers cannot make it."""
     try:
         with torch.device("meta"):
             return VQModel(**config)
     except Exception as error:  # diffusers raises whatever the first wrong value leads to
-        raise UserError(f"{str(origin)!r} describes no VQModel ({type(error).__name__}: {error}): use the configuration published "
-                        "beside the weights") from error
+        raise UserError(
+            f"{str(origin)!r} describes no VQModel ({type(error).__name__}: {error}): use the configuration published "
+            "beside the weights"
+        ) from error
 
 
 def tiny_vqmodel(generator: torch.Generator, codes: int = 8192) -> VQModelCodec:

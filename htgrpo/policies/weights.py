@@ -1,4 +1,5 @@
-"""A network's weights in files: read tensor by tensor straight to where they are wanted, checked key by key, written in shards."""
+"""A network's weights in files: read tensor by tensor straight to where they are wanted, checked key by key, written in
+shards."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ SHARD_SIZE = "5GB"
 
 
 class TensorFiles:
-    """The tensors of several files. Nothing is read before it is asked for: files are mapped into memory, so that weights pass
-    through it one at a time. Raises UserError for a file that is damaged, or that lacks a key its index places there."""
+    """The tensors of several files. Nothing is read before it is asked for: files are mapped into memory, so that
+    weights pass through it one at a time. Raises UserError for a file that is damaged, or that lacks a key its index
+    places there."""
 
     def __init__(self, shards: Shards):
         self.files = shards.files
@@ -23,8 +25,10 @@ class TensorFiles:
         self._where = {key: file for file, handle in self._handles.items() for key in handle.keys()}
         for key, file in (shards.index or {}).items():
             if key not in self._handles[file].keys():
-                raise UserError(f"{str(file)!r} lacks key {key!r}, which the index beside it places there: copy or download both "
-                                "again")
+                raise UserError(
+                    f"{str(file)!r} lacks key {key!r}, which the index beside it places there: copy or download both "
+                    "again"
+                )
             self._where[key] = file
 
     @property
@@ -46,28 +50,36 @@ class TensorFiles:
         return tuple(handle[key].shape if isinstance(handle, dict) else handle.get_slice(key).get_shape())
 
     def get(self, key: str, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Tensor:
-        """A copy of `key` on `device` in `dtype` (default: as it is stored). Raises UserError when it is not floating-point."""
+        """A copy of `key` on `device` in `dtype` (default: as it is stored). Raises UserError when it is not
+        floating-point."""
         handle = self._handles[self._where[key]]
         value = handle[key] if isinstance(handle, dict) else handle.get_tensor(key)
         if not value.is_floating_point():
-            raise UserError(f"{key!r} in {str(self._where[key])!r} is {value.dtype}: only floating-point weights can be used; "
-                            "take a checkpoint that is not quantised")
+            raise UserError(
+                f"{key!r} in {str(self._where[key])!r} is {value.dtype}: only floating-point weights can be used; "
+                "take a checkpoint that is not quantised"
+            )
         return value.to(device, dtype or value.dtype, copy=True)
 
     def check(self, wanted: dict[str, Any], reason: str) -> None:
-        """Raises UserError naming the first key that is missing, unexpected, or of another shape than that of the same key in
-        `wanted`; `reason` says who expects the shape."""
+        """Raises UserError naming the first key that is missing, unexpected, or of another shape than that of the same
+        key in `wanted`; `reason` says who expects the shape."""
         for key in sorted(wanted.keys() ^ self.keys()):
-            raise UserError(f"{self.place} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
-                            "it does not hold this network")
+            raise UserError(
+                f"{self.place} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
+                "it does not hold this network"
+            )
         for key, value in wanted.items():
             if self.shape(key) != tuple(value.shape):
-                raise UserError(f"{key!r} in {str(self.file(key))!r} has shape {list(self.shape(key))}, but {reason} "
-                                f"{list(value.shape)}: use a checkpoint of one training run")
+                raise UserError(
+                    f"{key!r} in {str(self.file(key))!r} has shape {list(self.shape(key))}, but {reason} "
+                    f"{list(value.shape)}: use a checkpoint of one training run"
+                )
 
 
 def _open(file: Path) -> Any:
-    """A mapped safetensors file, or the mapped tensors of a legacy one (read as tensors only, so that it cannot run code)."""
+    """A mapped safetensors file, or the mapped tensors of a legacy one (read as tensors only, so that it cannot run
+    code)."""
     legacy = file.suffix in (".bin", ".pt")
     try:
         if not legacy:
@@ -75,8 +87,10 @@ def _open(file: Path) -> Any:
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # both formats raise untyped errors for damaged files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{str(file)!r} cannot be read as {'a file of tensors' if legacy else 'safetensors'} ({reason}): the file "
-                        "is damaged or cut off; copy it again or use an earlier checkpoint") from error
+        raise UserError(
+            f"{str(file)!r} cannot be read as {'a file of tensors' if legacy else 'safetensors'} ({reason}): the file "
+            "is damaged or cut off; copy it again or use an earlier checkpoint"
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{str(file)!r} is not a plain dictionary of tensors: use the published file")
     return state
@@ -88,8 +102,8 @@ def fill(net: nn.Module, tensors: TensorFiles, device: str | torch.device, dtype
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
-    """Copies the weights in the folder or file `path` into `net`, keeping its device and dtype. Raises UserError naming the first
-    key or shape that disagrees."""
+    """Copies the weights in the folder or file `path` into `net`, keeping its device and dtype. Raises UserError naming
+    the first key or shape that disagrees."""
     tensors = TensorFiles(find_shards(path) if path.is_dir() else Shards((path,)))
     state = net.state_dict()
     tensors.check(state, "the configuration beside it says")
@@ -102,7 +116,9 @@ def save_weights(net: nn.Module, folder: Path) -> None:
     """Writes model.safetensors, or from SHARD_SIZE on shards with their index, in the hub's layout."""
     from huggingface_hub import save_torch_state_dict
 
-    save_torch_state_dict({key: value.detach() for key, value in net.state_dict().items()}, folder, max_shard_size=SHARD_SIZE)
+    save_torch_state_dict(
+        {key: value.detach() for key, value in net.state_dict().items()}, folder, max_shard_size=SHARD_SIZE
+    )
 
 
 def is_spread(value: Tensor) -> bool:

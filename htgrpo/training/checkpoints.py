@@ -1,5 +1,5 @@
-"""Training checkpoints: a policy folder any loader can read, or adapters in peft's layout, with the trainer's state in a subfolder
-of its own."""
+"""Training checkpoints: a policy folder any loader can read, or adapters in peft's layout, with the trainer's state in
+a subfolder of its own."""
 
 import json
 import re
@@ -21,7 +21,8 @@ MADE_BY = "training"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands after a whole iteration. forwards: so far; last: of the last iteration; seconds: spent training."""
+    """Where a run stands after a whole iteration. forwards: so far; last: of the last iteration; seconds: spent
+    training."""
 
     iteration: int = 0
     forwards: int = 0
@@ -37,7 +38,8 @@ def saved(run: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class State:
-    """A trainer's state as state.json has it. identity: of the training; policy: sha256 of the files it belongs to, by name."""
+    """A trainer's state as state.json has it. identity: of the training; policy: sha256 of the files it belongs to, by
+    name."""
 
     progress: Progress
     identity: str
@@ -45,7 +47,8 @@ class State:
 
 
 def read_state(checkpoint: Path) -> State:
-    """What state.json in `checkpoint` says. Raises UserError where its values are of a wrong kind or belong to other weights."""
+    """What state.json in `checkpoint` says. Raises UserError where its values are of a wrong kind or belong to other
+    weights."""
     path, again = checkpoint / STATE / "state.json", "delete the training folder to start again"
     value = read_object(path, again)
     kinds = {"iteration": int, "forwards": int, "last": int, "seconds": float, "identity": str, "policy": dict}
@@ -67,13 +70,16 @@ def with_state(run: Path) -> list[Path]:
 
 
 def save(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, progress: Progress, identity: str) -> None:
-    """Writes checkpoints/step_N whole or not at all, with lists of its files, then drops the trainer state of older ones."""
+    """Writes checkpoints/step_N whole or not at all, with lists of its files, then drops the trainer state of older
+    ones."""
     with atomic_dir(run / "checkpoints" / f"step_{progress.iteration:06d}", MADE_BY, overwrite=True) as folder:
         tuning.write(folder)
         seal(folder, MADE_BY)
         (folder / STATE).mkdir()
         state = optimizer.state_dict()["state"]
-        tensors = {f"{i}.{name}": value.detach().cpu().contiguous() for i, s in state.items() for name, value in s.items()}
+        tensors = {
+            f"{i}.{name}": value.detach().cpu().contiguous() for i, s in state.items() for name, value in s.items()
+        }
         save_file(tensors, folder / STATE / "optimizer.safetensors")
         record = {**asdict(progress), "identity": identity, "policy": read_seal(folder).files}
         (folder / STATE / "state.json").write_text(json.dumps(record) + "\n")
@@ -90,8 +96,8 @@ def tidy(run: Path) -> None:
 
 
 def resume(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
-    """Loads the newest checkpoint of `run` that has trainer state into tuning and optimizer; a fresh Progress if there is none.
-    Raises UserError when it was made with other settings, or when any file of it is not as it was written."""
+    """Loads the newest checkpoint of `run` that has trainer state into tuning and optimizer; a fresh Progress if there
+    is none. Raises UserError when it was made with other settings, or when any file of it is not as it was written."""
     again = "delete the training folder to start again, or restore it from a copy"
     if not (states := with_state(run)):
         return Progress()
@@ -99,23 +105,32 @@ def resume(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, identity
     try:
         verify(newest / STATE, again)
         state = read_state(newest)
-        moments = _moments(optimizer, load_file(newest / STATE / "optimizer.safetensors")) if state.identity == identity else {}
+        moments = (
+            _moments(optimizer, load_file(newest / STATE / "optimizer.safetensors"))
+            if state.identity == identity
+            else {}
+        )
     except UserError:
         raise
     except Exception as error:  # safetensors raises its own untyped errors for damaged files
         raise UserError(f"the trainer state in {str(newest)!r} is damaged ({error}): {again}") from error
     if state.identity != identity:
-        raise UserError(f"{str(run)!r} holds a training run of other settings: use another --out, or delete that folder")
+        raise UserError(
+            f"{str(run)!r} holds a training run of other settings: use another --out, or delete that folder"
+        )
     weights = verify(newest, again).files
     for name in sorted(name for name in state.policy if state.policy[name] != weights.get(name)):
-        raise UserError(f"{str(newest / name)!r} is damaged (it is not the one that the trainer's state was saved with): {again}")
+        raise UserError(
+            f"{str(newest / name)!r} is damaged (it is not the one that the trainer's state was saved with): {again}"
+        )
     tuning.load(newest)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return state.progress
 
 
 def _moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    """The optimiser's state by number of the weight. Raises ValueError where it does not fit the optimiser's weights."""
+    """The optimiser's state by number of the weight. Raises ValueError where it does not fit the optimiser's
+    weights."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
@@ -127,5 +142,7 @@ def _moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> di
     for index, state in moments.items():
         for name, value in state.items():
             if value.ndim and value.shape != weights[index].shape:
-                raise ValueError(f"{name} of weight {index} has shape {list(value.shape)}, not {list(weights[index].shape)}")
+                raise ValueError(
+                    f"{name} of weight {index} has shape {list(value.shape)}, not {list(weights[index].shape)}"
+                )
     return moments

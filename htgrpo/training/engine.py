@@ -1,7 +1,8 @@
 """The one policy-gradient engine. It knows groups and updates, and nothing of any method.
 
-Order of work in an iteration: draw every update of every group; evaluate old and reference log-probabilities on the union of
-their distinct contexts, before the weights move; then K optimiser steps, step k taking update k of every group.
+Order of work in an iteration: draw every update of every group; evaluate old and reference log-probabilities on the
+union of their distinct contexts, before the weights move; then K optimiser steps, step k taking update k of every
+group.
 """
 
 import time
@@ -25,11 +26,12 @@ SAME_NUMBER = "a method must give every group the same number, at least 1"
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """The objective and how it is computed. clip: epsilon of the ratio, 1 +- clip. beta: factor of the KL penalty, 0 drops the
-    reference. kl: "k3" is exp(d) - d - 1 with d = log ref - log pi (a penalty: codes come from guided sampling, so it is not an
-    unbiased KL), "exact" sums over the codebook. ddof, delta: of the advantage. dedup: "all" shares equal contexts within a
-    group, "rollout" only within one image, "none" repeats them at every update too. interleave: upstream MaskGRPO's slip of
-    advancing the update index per micro-batch: group p of n takes update (k n + p) mod K."""
+    """The objective and how it is computed. clip: epsilon of the ratio, 1 +- clip. beta: factor of the KL penalty, 0
+    drops the reference. kl: "k3" is exp(d) - d - 1 with d = log ref - log pi (a penalty: codes come from guided
+    sampling, so it is not an unbiased KL), "exact" sums over the codebook. ddof, delta: of the advantage. dedup: "all"
+    shares equal contexts within a group, "rollout" only within one image, "none" repeats them at every update too.
+    interleave: upstream MaskGRPO's slip of advancing the update index per micro-batch: group p of n takes update (k n +
+    p) mod K."""
 
     clip: float = 0.2
     beta: float = 0.02
@@ -43,8 +45,8 @@ class EngineConfig:
 
 @dataclass
 class Step:
-    """One group's part of one optimiser step: tokens, and per token (M): advantage x weight, share, KL share, unit or None,
-    old and reference log-probabilities; for the exact KL the reference's table and each token's row in it."""
+    """One group's part of one optimiser step: tokens, and per token (M): advantage x weight, share, KL share, unit or
+    None, old and reference log-probabilities; for the exact KL the reference's table and each token's row in it."""
 
     tokens: Tokens
     advantage: Tensor
@@ -58,17 +60,24 @@ class Step:
 
 
 class Engine:
-    """Runs methods' updates on a policy. `reference` is called as the network is, with the weights before training (None when
-    beta is 0). Several `ranks` run it together, each with groups of its own or none."""
+    """Runs methods' updates on a policy. `reference` is called as the network is, with the weights before training
+    (None when beta is 0). Several `ranks` run it together, each with groups of its own or none."""
 
     def __init__(self, policy: Policy, reference: Network | None, config: EngineConfig, ranks: Ranks = ALONE):
         self.policy, self.reference, self.config, self.ranks = policy, reference, config, ranks
 
-    def run(self, groups: list[RolloutGroup], method: Method, generators: list[torch.Generator],
-            optimiser_step: Callable[[], float], total_groups: int | None = None, places: list[int] | None = None) -> Totals:
-        """All K updates of `groups`, and the totals of all ranks. `optimiser_step` applies the accumulated gradients, clears them
-        and returns their norm. The loss is a mean over the `total_groups` of all ranks, among which these have the `places`
-        (default: there are no others)."""
+    def run(
+        self,
+        groups: list[RolloutGroup],
+        method: Method,
+        generators: list[torch.Generator],
+        optimiser_step: Callable[[], float],
+        total_groups: int | None = None,
+        places: list[int] | None = None,
+    ) -> Totals:
+        """All K updates of `groups`, and the totals of all ranks. `optimiser_step` applies the accumulated gradients,
+        clears them and returns their norm. The loss is a mean over the `total_groups` of all ranks, among which these
+        have the `places` (default: there are no others)."""
         totals, total = Totals(), total_groups or len(groups)
         steps = self.plan(groups, method, generators, totals, total, places)
         for k in range(self._updates(len(steps))):
@@ -84,9 +93,17 @@ class Engine:
         require(len(counts) < 2, "the number of updates per group", sorted(counts), SAME_NUMBER)
         return max(counts, default=0)
 
-    def plan(self, groups: list[RolloutGroup], method: Method, generators: list[torch.Generator], totals: Totals,
-             total_groups: int | None = None, places: list[int] | None = None) -> list[list[Step]]:
-        """The steps of every update, old and reference evaluated at the weights as they are now; none without groups."""
+    def plan(
+        self,
+        groups: list[RolloutGroup],
+        method: Method,
+        generators: list[torch.Generator],
+        totals: Totals,
+        total_groups: int | None = None,
+        places: list[int] | None = None,
+    ) -> list[list[Step]]:
+        """The steps of every update, old and reference evaluated at the weights as they are now; none without
+        groups."""
         drawn = [method.updates(group, g) for group, g in zip(groups, generators, strict=True)]
         if drawn:
             _check(drawn)
@@ -95,7 +112,9 @@ class Engine:
             drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(places, drawn, strict=True)]
         plans = [self._plan_group(group, updates) for group, updates in zip(groups, drawn, strict=True)]
         unions = [union for union, _ in plans]
-        once, trained = map(sum, zip(*(_unshared(group_updates) for group_updates in drawn), strict=True)) if drawn else (0, 0)
+        once, trained = (
+            map(sum, zip(*(_unshared(group_updates) for group_updates in drawn), strict=True)) if drawn else (0, 0)
+        )
         started = time.perf_counter()
         old, _, _ = self._evaluate(self.policy.net, unions, totals, "old")
         totals.seconds["old"] += time.perf_counter() - started
@@ -113,15 +132,20 @@ class Engine:
         for index, (_, parts) in enumerate(plans):
             for k, part in enumerate(parts):
                 where = part.pop("where")
-                steps[k].append(Step(
-                    **part, old=old[index][where], ref=None if ref is None else ref[index][where],
-                    ref_table=None if tables is None else tables[index],
-                    ref_pair=None if pairs is None else pairs[index][where],
-                ))
+                steps[k].append(
+                    Step(
+                        **part,
+                        old=old[index][where],
+                        ref=None if ref is None else ref[index][where],
+                        ref_table=None if tables is None else tables[index],
+                        ref_pair=None if pairs is None else pairs[index][where],
+                    )
+                )
         return steps
 
     def _plan_group(self, group: RolloutGroup, updates: list[Update]) -> tuple[Tokens, list[dict]]:
-        """The union of a group's contexts with all tokens, and per update the fields of Step without log-probabilities."""
+        """The union of a group's contexts with all tokens, and per update the fields of Step without
+        log-probabilities."""
         advantage = group.advantage(self.config.ddof, self.config.delta)
         parts, keys, slots, codes = [], [], [], []
         for k, update in enumerate(updates):
@@ -136,11 +160,15 @@ class Engine:
             keys.append((contexts, row[order], image, k))
             slots.append(tokens.slot)
             codes.append(tokens.code)
-            parts.append({
-                "tokens": tokens, "unit": None if unit is None else unit[order],
-                "advantage": advantage[image] * update.weight[image, tokens.slot],
-                "share": update.share[image, tokens.slot], "kl_share": kl_share[image, tokens.slot],
-            })
+            parts.append(
+                {
+                    "tokens": tokens,
+                    "unit": None if unit is None else unit[order],
+                    "advantage": advantage[image] * update.weight[image, tokens.slot],
+                    "share": update.share[image, tokens.slot],
+                    "kl_share": kl_share[image, tokens.slot],
+                }
+            )
         contexts, row = self._union(keys)
         union, order = sort_tokens(group, contexts, row, torch.cat(slots), torch.cat(codes))
         position = order.argsort()
@@ -149,7 +177,8 @@ class Engine:
         return union, parts
 
     def _distinct(self, contexts: Tensor, row: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Distinct contexts that carry loss, and each token's row among them, as far as `dedup` lets contexts be shared."""
+        """Distinct contexts that carry loss, and each token's row among them, as far as `dedup` lets contexts be
+        shared."""
         used, row = torch.unique(row, return_inverse=True)
         contexts = contexts[used]
         if self.config.dedup == "all":
@@ -174,9 +203,11 @@ class Engine:
         return distinct[:, 2:].contiguous(), back[torch.cat(rows)]
 
     @torch.no_grad()
-    def _evaluate(self, net: Network, unions: list[Tokens], totals: Totals, phase: str,
-                  tables: bool = False) -> tuple[list[Tensor], list | None, list | None]:
-        """Log-probabilities [M] of every union's tokens; with `tables` also all codes' at the distinct pairs, per union."""
+    def _evaluate(
+        self, net: Network, unions: list[Tokens], totals: Totals, phase: str, tables: bool = False
+    ) -> tuple[list[Tensor], list | None, list | None]:
+        """Log-probabilities [M] of every union's tokens; with `tables` also all codes' at the distinct pairs, per
+        union."""
         log_probs = [[] for _ in unions]
         table_parts, pairs, held = [[] for _ in unions], [[] for _ in unions], [0] * len(unions)
         with self.ranks.phase(net):
@@ -265,7 +296,8 @@ class Engine:
 
 
 def _unshared(updates: list[Update]) -> tuple[int, int]:
-    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: an image's own at each update."""
+    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: an image's own at
+    each update."""
     once = trained = 0
     for update in updates:
         image, slot = judged_tokens(update)
@@ -282,10 +314,15 @@ def judged_tokens(update: Update) -> tuple[Tensor, Tensor]:
 
 
 def _check(drawn: list[list[Update]]) -> None:
-    """Raises UserError where a method broke its contract: another number of updates, or shares that are not finite and >= 0."""
+    """Raises UserError where a method broke its contract: another number of updates, or shares that are not finite and
+    >= 0."""
     counts = {len(updates) for updates in drawn}
     require(len(counts) == 1 and 0 not in counts, "the number of updates per group", sorted(counts), SAME_NUMBER)
     for update in (u for updates in drawn for u in updates):
         share = update.share
-        require(bool((torch.isfinite(share) & (share >= 0)).all()), "a token's share", float(share.min()),
-                "a method's shares must be finite and not negative")
+        require(
+            bool((torch.isfinite(share) & (share >= 0)).all()),
+            "a token's share",
+            float(share.min()),
+            "a method's shares must be finite and not negative",
+        )

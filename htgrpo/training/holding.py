@@ -1,7 +1,7 @@
 """How the ranks of a launch hold the weights that learn, their gradients and the optimiser's state, and step together.
 
-`Holding` is the plain way, `Sharded` is FSDP2, and htgrpo.parallel.zero has DeepSpeed's. Learners call `net` and `step`, and know of no
-difference.
+`Holding` is the plain way, `Sharded` is FSDP2, and htgrpo.parallel.zero has DeepSpeed's. Learners call `net` and
+`step`, and know of no difference.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 class Holding:
-    """Every rank holds everything. optimizer: AdamW on the weights that learn, as checkpoints know it. net: the learning network,
-    as learners call it."""
+    """Every rank holds everything. optimizer: AdamW on the weights that learn, as checkpoints know it. net: the
+    learning network, as learners call it."""
 
     net: Network
 
@@ -38,8 +38,8 @@ class Holding:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
     def step(self) -> float:
-        """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are already divided
-        by the number of groups of all ranks)."""
+        """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are
+        already divided by the number of groups of all ranks)."""
         self._add(self.weights())
         norm = self._clip()
         self.optimizer.step()
@@ -47,8 +47,8 @@ class Holding:
         return norm
 
     def whole(self) -> AbstractContextManager[None]:
-        """Within it the state dicts of network and optimiser hold whole tensors on the first rank, which alone may ask for them.
-        All ranks enter together."""
+        """Within it the state dicts of network and optimiser hold whole tensors on the first rank, which alone may ask
+        for them. All ranks enter together."""
         return nullcontext()
 
     def close(self) -> None:
@@ -65,10 +65,17 @@ class Holding:
 
 
 class Sharded(Holding):
-    """Weights, gradients and moments are spread over all ranks. Where only adapters learn, those are whole everywhere."""
+    """Weights, gradients and moments are spread over all ranks. Where only adapters learn, those are whole
+    everywhere."""
 
-    def __init__(self, tuning: Tuning, config: TrainConfig, ranks: Ranks, accelerator: "Accelerator",
-                 settings: "FullyShardedDataParallelPlugin"):
+    def __init__(
+        self,
+        tuning: Tuning,
+        config: TrainConfig,
+        ranks: Ranks,
+        accelerator: "Accelerator",
+        settings: "FullyShardedDataParallelPlugin",
+    ):
         for net in tuning.networks():
             sharding.shard(net, settings, accelerator)
         super().__init__(tuning, config, ranks)
@@ -88,4 +95,6 @@ class Sharded(Holding):
 
 def adamw(tuning: Tuning, config: TrainConfig) -> torch.optim.AdamW:
     """A fresh optimiser of the weights that learn."""
-    return torch.optim.AdamW(tuning.learning(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay)
+    return torch.optim.AdamW(
+        tuning.learning(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
+    )

@@ -1,7 +1,8 @@
 """One iteration of reinforcement learning: sample groups, reward them, run the method's updates.
 
-Several ranks share the prompts of an iteration; a prompt's images stay on one rank. What is logged is computed by all ranks from
-the records of all images, in the order of the prompts, so that it does not depend on how many ranks there are.
+Several ranks share the prompts of an iteration; a prompt's images stay on one rank. What is logged is computed by all
+ranks from the records of all images, in the order of the prompts, so that it does not depend on how many ranks there
+are.
 """
 
 import math
@@ -36,8 +37,8 @@ PATIENCE = 20
 
 @dataclass
 class Setup:
-    """What a learner works with. policy.net is called as LLaDA is, by all ranks in step where it is sharded. flat_iterations:
-    iterations without any spread of rewards that ended the run so far."""
+    """What a learner works with. policy.net is called as LLaDA is, by all ranks in step where it is sharded.
+    flat_iterations: iterations without any spread of rewards that ended the run so far."""
 
     policy: Policy
     tuning: Tuning
@@ -55,9 +56,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Iteration:
-    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by phase. Among
-    the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the rewards), forwards_undeduplicated
-    (what the forwards would be with dedup="none")."""
+    """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by
+    phase. Among the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the
+    rewards), forwards_undeduplicated (what the forwards would be with dedup="none")."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]
@@ -85,22 +86,41 @@ class GroupLearner:
         rollouts = self._sample([drawn[i] for i in mine], number)
         clock.lap("rollout")
         on_phase("reward")
-        images = _Images(setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward)
+        images = _Images(
+            setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward
+        )
         clock.lap("reward")
         self._insist_on_rewards(images, number)
         self._insist_on_spread(images)
         on_phase("update")
-        metrics, forwards = images.metrics(config), {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))}
+        metrics, forwards = (
+            images.metrics(config),
+            {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))},
+        )
         pictures = len(drawn) * config.group_size
-        counts = {"optimiser_steps": 0, "rollouts": pictures, "reward_queries": pictures,
-                  "forwards_undeduplicated": forwards["rollout"]}
+        counts = {
+            "optimiser_steps": 0,
+            "rollouts": pictures,
+            "reward_queries": pictures,
+            "forwards_undeduplicated": forwards["rollout"],
+        }
         kept = [i for i in mine if i in images.groups]
-        groups = [self._group(drawn[i], rollout, images.reward(i)) for i, rollout in zip(mine, rollouts, strict=True) if i in kept]
+        groups = [
+            self._group(drawn[i], rollout, images.reward(i))
+            for i, rollout in zip(mine, rollouts, strict=True)
+            if i in kept
+        ]
         if images.groups:
             generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
-                totals = self.engine.run(groups, self.method, generators, setup.holding.step, len(images.groups),
-                                         [images.groups.index(i) for i in kept])
+                totals = self.engine.run(
+                    groups,
+                    self.method,
+                    generators,
+                    setup.holding.step,
+                    len(images.groups),
+                    [images.groups.index(i) for i in kept],
+                )
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
             metrics.update(totals.metrics())
@@ -109,7 +129,8 @@ class GroupLearner:
         return Iteration({**counts, **metrics}, forwards, clock.seconds)
 
     def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
-        """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no forward."""
+        """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no
+        forward."""
         config, policy = self.setup.config, self.setup.policy
         sampling = policy.with_net(self.setup.in_step(self.setup.tuning.sampling()))
         found = []
@@ -117,8 +138,17 @@ class GroupLearner:
             for prompt in prompts:
                 ids = [policy.prompt(prompt.text, config.pads)] * config.group_size
                 keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
-                found.append(generate(sampling, ids, keys, self.sampler, config.guidance,
-                                      tokens_per_forward=config.tokens_per_forward, pads=config.pads))
+                found.append(
+                    generate(
+                        sampling,
+                        ids,
+                        keys,
+                        self.sampler,
+                        config.guidance,
+                        tokens_per_forward=config.tokens_per_forward,
+                        pads=config.pads,
+                    )
+                )
                 refuse_training(found[-1])
         return found
 
@@ -130,24 +160,35 @@ class GroupLearner:
         owners = [prompt for prompt in prompts for _ in range(size)]
         answers = self.setup.reward.answers(owners, self.setup.policy.decode(torch.cat([r.codes for r in rollouts])))
         reasons = self.setup.reward.reasons()
-        return [{"answers": {name: values[i * size : (i + 1) * size] for name, values in answers.items()}, "reasons": reasons,
-                 "entropy": float(rollout.entropy.double().mean()), "entropy_by_rank": _entropy_by_rank(rollout)}
-                for i, rollout in enumerate(rollouts)]
+        return [
+            {
+                "answers": {name: values[i * size : (i + 1) * size] for name, values in answers.items()},
+                "reasons": reasons,
+                "entropy": float(rollout.entropy.double().mean()),
+                "entropy_by_rank": _entropy_by_rank(rollout),
+            }
+            for i, rollout in enumerate(rollouts)
+        ]
 
     def _group(self, prompt: Prompt, rollout: Rollouts, reward: Tensor) -> RolloutGroup:
         """The images of a prompt with a finite reward."""
         policy = self.setup.policy
         ids = policy.prompt(prompt.text, self.setup.config.pads)
-        return RolloutGroup(ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward,
-                            rollout.entropy).kept()
+        return RolloutGroup(
+            ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward, rollout.entropy
+        ).kept()
 
     def _insist_on_rewards(self, images: "_Images", number: int) -> None:
-        """Raises UserError, with the exit code of work that can be done later, where rewards failed and no picture has one."""
+        """Raises UserError, with the exit code of work that can be done later, where rewards failed and no picture has
+        one."""
         if any(images.failed.values()) and not bool(torch.isfinite(images.rewards.total).any()):
             parts = ", ".join(f"{name} failed for {count}" for name, count in images.failed.items() if count)
             why = f" ({images.why()})" if images.why() else ""
-            raise UserError(f"no picture of iteration {number} has a reward: of {len(images.rewards.total)} {parts}{why}; mend the "
-                            "reward, then run the same command again, which goes on from the last checkpoint", EXIT_INCOMPLETE)
+            raise UserError(
+                f"no picture of iteration {number} has a reward: of {len(images.rewards.total)} {parts}{why}; mend the "
+                "reward, then run the same command again, which goes on from the last checkpoint",
+                EXIT_INCOMPLETE,
+            )
 
     def _insist_on_spread(self, images: "_Images") -> None:
         """Counts iterations in which no group had two different rewards; raises UserError after PATIENCE of them."""
@@ -157,21 +198,25 @@ class GroupLearner:
             first = [float(images.finite(i)[0]) for i in images.groups[:1]]
             why = f" ({images.why()})" if images.why() else ""
             seen = f"the reward {first[0]:g} for every image of a group" if first else f"no finite reward{why}"
-            raise UserError(f"the last {PATIENCE} iterations gave {seen} with rewards={self.setup.config.rewards!r}: images of one "
-                            "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group")
+            raise UserError(
+                f"the last {PATIENCE} iterations gave {seen} with rewards={self.setup.config.rewards!r}: images of one "
+                "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group"
+            )
 
 
 class _Images:
-    """The images of an iteration, of all ranks, as their records tell of them. groups: numbers of the prompts that make a group,
-    with at least two images that have a finite reward."""
+    """The images of an iteration, of all ranks, as their records tell of them. groups: numbers of the prompts that make
+    a group, with at least two images that have a finite reward."""
 
     def __init__(self, records: list[dict], size: int, reward: WeightedReward):
         self.records, self.size = records, size
         names = records[0]["answers"]
         answers = {name: [value for record in records for value in record["answers"][name]] for name in names}
         self.rewards: RewardBatch = reward.combine(answers)
-        self.failed = {name: sum(value is not None and not math.isfinite(value) for value in values)
-                       for name, values in answers.items()}
+        self.failed = {
+            name: sum(value is not None and not math.isfinite(value) for value in values)
+            for name, values in answers.items()
+        }
         self.groups = [i for i in range(len(records)) if len(self.finite(i)) >= 2]
 
     def reward(self, prompt: int) -> Tensor:
@@ -190,8 +235,15 @@ class _Images:
 
     def why(self) -> str:
         """The first reward that failed and its reason, where it gives one."""
-        return next((f"{name}: {record['reasons'][name]}" for record in self.records for name, count in self.failed.items()
-                     if count and name in record["reasons"]), "")
+        return next(
+            (
+                f"{name}: {record['reasons'][name]}"
+                for record in self.records
+                for name, count in self.failed.items()
+                if count and name in record["reasons"]
+            ),
+            "",
+        )
 
     def metrics(self, config: TrainConfig) -> dict[str, Any]:
         """What is logged of them."""
@@ -199,11 +251,13 @@ class _Images:
         sizes = [advantages(self.finite(i), config.ddof, config.delta).abs() for i in self.groups]
         by_rank = torch.tensor([record["entropy_by_rank"] for record in self.records], dtype=torch.float64)
         metrics: dict[str, Any] = {
-            "reward_mean": _mean(total[torch.isfinite(total)]), "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
+            "reward_mean": _mean(total[torch.isfinite(total)]),
+            "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
             "advantage_abs": _mean(torch.cat(sizes) if sizes else torch.zeros(0)),
             "entropy": _mean(torch.tensor([record["entropy"] for record in self.records], dtype=torch.float64)),
             "entropy_by_rank": by_rank.mean(0).tolist(),
-            "groups": len(self.groups), "groups_without_spread": sum(spread == 0.0 for spread in spreads),
+            "groups": len(self.groups),
+            "groups_without_spread": sum(spread == 0.0 for spread in spreads),
             "images_dropped": int((~torch.isfinite(total)).sum()),
         }
         for name, values in self.rewards.parts.items():
@@ -228,7 +282,8 @@ class _Clock:
 
 
 def draw_prompts(prompts: list[Prompt], count: int, g: torch.Generator) -> list[Prompt]:
-    """`count` different prompts, categories in turn (in a fresh order) so that large categories do not crowd out small ones."""
+    """`count` different prompts, categories in turn (in a fresh order) so that large categories do not crowd out small
+    ones."""
     by_category: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_category.setdefault(prompt.category, []).append(prompt)
@@ -248,4 +303,6 @@ def _entropy_by_rank(rollouts: Rollouts) -> list[float]:
     """Mean entropy in nats in RANK_BINS equal bins of unmasking rank, first revealed first."""
     slots = rollouts.rank.shape[1]
     bins = (rollouts.rank - 1) * RANK_BINS // slots
-    return [float(rollouts.entropy[bins == b].double().mean()) if bool((bins == b).any()) else 0.0 for b in range(RANK_BINS)]
+    return [
+        float(rollouts.entropy[bins == b].double().mean()) if bool((bins == b).any()) else 0.0 for b in range(RANK_BINS)
+    ]

@@ -1,4 +1,5 @@
-"""Masked-token pre-training on the embedded world: cross-entropy of the hidden codes, as MMaDA's text-to-image stage does it."""
+"""Masked-token pre-training on the embedded world: cross-entropy of the hidden codes, as MMaDA's text-to-image stage
+does it."""
 
 import math
 from dataclasses import dataclass
@@ -37,28 +38,46 @@ class TinySize:
 
 
 def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
-    """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at the
-    principal axes of the patches they stand for (codes that look alike start alike)."""
+    """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at
+    the principal axes of the patches they stand for (codes that look alike start alike)."""
     codec, tokenizer = PatchCodec.build(), WordTokenizer.of(words())
-    ids = {name: tokenizer.vocabulary[name] for name in
-           ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")}
+    ids = {
+        name: tokenizer.vocabulary[name]
+        for name in ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")
+    }
     bos, eos, pad, task, start, end, mask = ids.values()
     offset = len(tokenizer.vocabulary)
-    backbone = Backbone("embedded", (task, bos), (eos,), (start,), (), (end,), mask, offset, len(codec), size.max_text, LATTICE,
-                        (GRID, GRID), pad)
+    backbone = Backbone(
+        "embedded",
+        (task, bos),
+        (eos,),
+        (start,),
+        (),
+        (end,),
+        mask,
+        offset,
+        len(codec),
+        size.max_text,
+        LATTICE,
+        (GRID, GRID),
+        pad,
+    )
     rows = math.ceil((offset + len(codec)) / 8) * 8
     net = LLaDA(Size(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, rows))
     initialise(net, generator)
     axes = codec.pca(size.d_model)
     axes = axes / axes.std()
     with torch.no_grad():
-        net.model.transformer.wte.weight[backbone.image_columns] = axes + 0.3 * net.model.transformer.wte.weight[
-            backbone.image_columns]
+        net.model.transformer.wte.weight[backbone.image_columns] = (
+            axes + 0.3 * net.model.transformer.wte.weight[backbone.image_columns]
+        )
         net.model.transformer.ff_out.weight[backbone.image_columns] += axes * size.d_model**-0.5
     return Policy(net, backbone, tokenizer, codec)
 
 
-def masked_batch(policy: Policy, count: int, generator: torch.Generator) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
+def masked_batch(
+    policy: Policy, count: int, generator: torch.Generator
+) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
     """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
     wanted, scenes = training_scenes(count, generator, noise=RATE)
     drop = torch.rand(count, generator=generator) < PROMPT_DROP
@@ -73,9 +92,11 @@ def masked_batch(policy: Policy, count: int, generator: torch.Generator) -> tupl
     return [prompts[i] for i in order], codes, mask
 
 
-def masked_backward(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor, scale: float = 1.0) -> float:
-    """Accumulates the gradient of `scale` x the mean cross-entropy in nats of the hidden codes over the image columns, in
-    parts of ROWS pictures (what a CPU's cache holds), and returns that mean."""
+def masked_backward(
+    policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, mask: Tensor, scale: float = 1.0
+) -> float:
+    """Accumulates the gradient of `scale` x the mean cross-entropy in nats of the hidden codes over the image columns,
+    in parts of ROWS pictures (what a CPU's cache holds), and returns that mean."""
     total = 0.0
     for first in range(0, len(codes), ROWS):
         part = slice(first, first + ROWS)

@@ -1,7 +1,8 @@
 """Rewards: plain callables as TRL knows them, and their weighted sum.
 
-A reward is called as fn(prompts=[text], completions=images, specs=[dict]) with images float [B, 3, H, W] in [0, 1], and answers
-one number per image: None = not applicable to this prompt (left out of the sum), NaN = failed (drops the image from its group).
+A reward is called as fn(prompts=[text], completions=images, specs=[dict]) with images float [B, 3, H, W] in [0, 1], and
+answers one number per image: None = not applicable to this prompt (left out of the sum), NaN = failed (drops the image
+from its group).
 
 A reward that is more than a function, because a model stands behind it, may have any of these too:
 
@@ -11,8 +12,8 @@ close()         lets go of what start has loaded
 identity()      JSON values that say what rewards, after start; equal identities give equal rewards
 reason          a sentence about the last image that failed, "" before there was one
 
-Rewards are found by name under the entry points htgrpo.training.rewards, else in one of htgrpo.reward_sources: an object with `names()`
-and with `find(name)`, which answers a reward or None.
+Rewards are found by name under the entry points htgrpo.training.rewards, else in one of htgrpo.reward_sources: an
+object with `names()` and with `find(name)`, which answers a reward or None.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ RewardFunction = Callable[..., list[float | None]]
 
 @dataclass(frozen=True)
 class RewardBatch:
-    """total: float64 [B], NaN where a reward failed or none applied. parts: unweighted values by name, NaN where absent."""
+    """total: float64 [B], NaN where a reward failed or none applied. parts: unweighted values by name, NaN where
+    absent."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -49,21 +51,29 @@ def parse_weights(spec: str, flag: str = "rewards") -> dict[str, float]:
     for part in filter(None, (p.strip() for p in spec.split(","))):
         name, equals, weight = part.partition("=")
         if not name.strip():
-            raise UserError(f"{flag} has the part {shown(part)} without a name: write name=weight, such as objects=1,tidiness=0.5")
+            raise UserError(
+                f"{flag} has the part {shown(part)} without a name: write name=weight, such as objects=1,tidiness=0.5"
+            )
         try:
             weights[name] = Number(-1e6, 1e6)(weight, "a weight") if equals else 1.0
         except UserError:
-            raise UserError(f"{flag} has the weight {shown(part)}, which is not a number from -1e6 to 1e6: write name=weight, "
-                            "such as objects=1,tidiness=0.5") from None
+            raise UserError(
+                f"{flag} has the weight {shown(part)}, which is not a number from -1e6 to 1e6: write name=weight, "
+                "such as objects=1,tidiness=0.5"
+            ) from None
     if not weights:
-        raise UserError(f"{flag} is {shown(spec)}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
-                        "or an import path module:function")
+        raise UserError(
+            f"{flag} is {shown(spec)}, but at least one name=weight is needed: accepted {', '.join(reward_names())} "
+            "or an import path module:function"
+        )
     return weights
 
 
 def reward_names() -> list[str]:
     """All names that find_reward knows, sorted."""
-    return sorted({*REWARDS.names(), *(name for source in REWARD_SOURCES.names() for name in REWARD_SOURCES.get(source).names())})
+    return sorted(
+        {*REWARDS.names(), *(name for source in REWARD_SOURCES.names() for name in REWARD_SOURCES.get(source).names())}
+    )
 
 
 def check_names(spec: str) -> None:
@@ -71,7 +81,9 @@ def check_names(spec: str) -> None:
     for name in parse_weights(spec):
         if ":" in name:
             _module_of(name)
-        elif name not in REWARDS.names() and not any(REWARD_SOURCES.get(source).find(name) for source in REWARD_SOURCES.names()):
+        elif name not in REWARDS.names() and not any(
+            REWARD_SOURCES.get(source).find(name) for source in REWARD_SOURCES.names()
+        ):
             raise suggest(name, reward_names(), "reward")
 
 
@@ -85,12 +97,15 @@ def _module_of(name: str) -> None:
     except (ImportError, AttributeError, ValueError):
         found = None
     if found is None:
-        raise UserError(f"reward {shown(name)} cannot be imported (there is no module {shown(module)}): give an importable "
-                        "module:function")
+        raise UserError(
+            f"reward {shown(name)} cannot be imported (there is no module {shown(module)}): give an importable "
+            "module:function"
+        )
 
 
 def find_reward(name: str) -> RewardFunction:
-    """A registered reward, one of a registered source, or the function at an import path `module:function`. Raises UserError."""
+    """A registered reward, one of a registered source, or the function at an import path `module:function`. Raises
+    UserError."""
     if ":" not in name:
         return _registered(name)
     module, _, attribute = name.partition(":")
@@ -113,7 +128,8 @@ def _registered(name: str) -> RewardFunction:
 
 
 class WeightedReward:
-    """sum of weight x reward over the rewards that apply; with `normalise` each reward is first z-scored over the batch."""
+    """sum of weight x reward over the rewards that apply; with `normalise` each reward is first z-scored over the
+    batch."""
 
     def __init__(self, spec: str, normalise: bool = False):
         self.weights = parse_weights(spec)
@@ -137,15 +153,20 @@ class WeightedReward:
 
     def identities(self) -> dict[str, dict[str, Any]]:
         """What rewards, by name, after `start`: {"weight", ...}."""
-        return {name: {"weight": self.weights[name], **getattr(function, "identity", dict)()}
-                for name, function in self.functions.items()}
+        return {
+            name: {"weight": self.weights[name], **getattr(function, "identity", dict)()}
+            for name, function in self.functions.items()
+        }
 
     def reasons(self) -> dict[str, str]:
         """Why the last image failed that did, by name."""
-        return {name: reason for name, function in self.functions.items() if (reason := getattr(function, "reason", ""))}
+        return {
+            name: reason for name, function in self.functions.items() if (reason := getattr(function, "reason", ""))
+        }
 
     def __call__(self, prompts: list[Prompt], images: Tensor) -> RewardBatch:
-        """Rewards of images float [B, 3, H, W] in [0, 1] for their prompts. Raises UserError on a wrong number of answers."""
+        """Rewards of images float [B, 3, H, W] in [0, 1] for their prompts. Raises UserError on a wrong number of
+        answers."""
         return self.combine(self.answers(prompts, images))
 
     def answers(self, prompts: list[Prompt], images: Tensor) -> dict[str, list[float | None]]:
@@ -154,13 +175,16 @@ class WeightedReward:
         for name, function in self.functions.items():
             values = function(prompts=[p.text for p in prompts], completions=images, specs=[p.spec for p in prompts])
             if len(values) != len(prompts):
-                raise UserError(f"reward {name!r} answered {len(values)} values for {len(prompts)} images: "
-                                "it must answer one number or None per image")
+                raise UserError(
+                    f"reward {name!r} answered {len(values)} values for {len(prompts)} images: "
+                    "it must answer one number or None per image"
+                )
             found[name] = [None if value is None else float(value) for value in values]
         return found
 
     def combine(self, answers: dict[str, list[float | None]]) -> RewardBatch:
-        """The weighted sum of `answers`, those of all images of an iteration: they are what `normalise` scores against."""
+        """The weighted sum of `answers`, those of all images of an iteration: they are what `normalise` scores
+        against."""
         import torch
 
         count = len(next(iter(answers.values())))

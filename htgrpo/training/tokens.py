@@ -1,4 +1,5 @@
-"""Log-probabilities of image codes under contexts: rows are packed, the head runs on the slots and columns that are asked for."""
+"""Log-probabilities of image codes under contexts: rows are packed, the head runs on the slots and columns that are
+asked for."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +31,11 @@ class Tokens:
     cuts: list[int]
 
 
-def sort_tokens(group: RolloutGroup, contexts: Tensor, row: Tensor, slot: Tensor, code: Tensor,
-                unit: Tensor | None = None) -> tuple[Tokens, Tensor]:
-    """Tokens in row order, and the order itself: int64 [M], sorted[j] = given[order[j]]. `unit` int64 [M] ties rows together."""
+def sort_tokens(
+    group: RolloutGroup, contexts: Tensor, row: Tensor, slot: Tensor, code: Tensor, unit: Tensor | None = None
+) -> tuple[Tokens, Tensor]:
+    """Tokens in row order, and the order itself: int64 [M], sorted[j] = given[order[j]]. `unit` int64 [M] ties rows
+    together."""
     cuts = list(range(len(contexts) + 1))
     if unit is not None:
         component = _components(row, unit, len(contexts))
@@ -68,7 +71,8 @@ class Piece:
 
 
 def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iterator[list[Piece]]:
-    """All rows of all groups in batches of at most `tokens_per_forward` packed tokens (one indivisible part may exceed it)."""
+    """All rows of all groups in batches of at most `tokens_per_forward` packed tokens (one indivisible part may exceed
+    it)."""
     batch: list[Piece] = []
     used = 0
     for index, tokens in enumerate(work):
@@ -89,8 +93,8 @@ def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iter
 
 @dataclass(frozen=True)
 class Judged:
-    """Tokens of a batch, judged. log_prob: [M] in fp32 or fp64. log_table: [P, C], log-probabilities over all codes at the
-    distinct (row, slot) pairs. pair: int64 [M], the pair of every token."""
+    """Tokens of a batch, judged. log_prob: [M] in fp32 or fp64. log_table: [P, C], log-probabilities over all codes at
+    the distinct (row, slot) pairs. pair: int64 [M], the pair of every token."""
 
     log_prob: Tensor
     log_table: Tensor
@@ -98,12 +102,17 @@ class Judged:
 
 
 def judge(policy: Policy, net: Network, batch: list[Piece]) -> Judged:
-    """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays fp64)."""
+    """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays
+    fp64)."""
     packs, at, offset = [], [], 0
     for piece in batch:
         tokens, span = piece.tokens, piece.span
-        packed, slots = pack(policy, [tokens.group.prompt] * (piece.last - piece.first),
-                             tokens.contexts[piece.first : piece.last], tokens.group.grid)
+        packed, slots = pack(
+            policy,
+            [tokens.group.prompt] * (piece.last - piece.first),
+            tokens.contexts[piece.first : piece.last],
+            tokens.group.grid,
+        )
         packs.append(packed)
         at.append(slots[tokens.row[span] - piece.first, tokens.slot[span]] + offset)
         offset += len(packed.ids)

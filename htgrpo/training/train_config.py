@@ -10,7 +10,8 @@ from htgrpo.base.registry import METHODS, SAMPLERS
 from htgrpo.base.values import SEED, Number, OneOf, Resolution, Whole, refuse
 
 SECONDS = "seconds"
-"""The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits for it."""
+"""The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits
+for it."""
 
 MOST = {"iterations": 10**7, "forwards": 10**13}
 """The largest budget of each kind."""
@@ -23,7 +24,8 @@ Sampler = Annotated[str, OneOf(SAMPLERS.names, "sampler")]
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: `amount` iterations, or `amount` forward-equivalents (rollouts and pre-training counted too)."""
+    """How long to train: `amount` iterations, or `amount` forward-equivalents (rollouts and pre-training counted
+    too)."""
 
     kind: Literal["iterations", "forwards"]
     amount: int
@@ -60,14 +62,19 @@ def _parse_budget(part: str, text: str, name: str) -> Budget:
     kind, _, amount = part.partition(":")
     digits = amount.replace("_", "")
     if kind not in MOST or not (digits.isascii() and digits.isdigit()) or not 1 <= int(digits[:20]) <= MOST[kind]:
-        raise refuse(name, text, "it takes iterations:N or forwards:N with a whole N of at least 1 and at most "
-                     f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
-                     "iterations:16,forwards:100_000")
+        raise refuse(
+            name,
+            text,
+            "it takes iterations:N or forwards:N with a whole N of at least 1 and at most "
+            f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
+            "iterations:16,forwards:100_000",
+        )
     return Budget(kind, int(digits))
 
 
 def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:
-    """Text of a budget -> the iteration that reached it, of the lines of a metrics.jsonl in order; only those that were reached."""
+    """Text of a budget -> the iteration that reached it, of the lines of a metrics.jsonl in order; only those that were
+    reached."""
     found: dict[str, int] = {}
     for line in log:
         for budget in budgets:
@@ -77,8 +84,8 @@ def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict
 
 
 def comparable(budgets: tuple[Budget, ...], rollouts: bool) -> tuple[Budget, ...]:
-    """Those of the budgets at which a method is compared. One that samples no rollouts has iterations of its own, which nothing can
-    be compared with: where a budget in forwards is given it takes part in that alone."""
+    """Those of the budgets at which a method is compared. One that samples no rollouts has iterations of its own, which
+    nothing can be compared with: where a budget in forwards is given it takes part in that alone."""
     forwards = tuple(budget for budget in budgets if budget.kind == "forwards")
     return budgets if rollouts or not forwards else forwards
 
@@ -87,16 +94,16 @@ def comparable(budgets: tuple[Budget, ...], rollouts: bool) -> tuple[Budget, ...
 class TrainConfig:
     """Settings of one training run.
 
-    method, method_options: a registered method and its options.  seed: of everything random.
-    budget: iterations:N or forwards:N, or several with commas between (see parse_budgets).
-    prompts_per_iteration x group_size images are sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none),
-    in `rollout_dtype` (auto: bfloat16 where the hardware has it).  rewards: name=weight pairs, comma-separated.
-    lr (linear warm-up over `warmup` iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping.
-    clip, beta, kl, ddof, delta, dedup, tokens_per_forward, interleave: see engine.EngineConfig.
-    pads: "attend" keeps upstream's attended pads.  resolution: HEIGHTxWIDTH in pixels, or one number; "" is the policy's own.
-    tuning: all weights, or LoRA adapters (lora_rank, lora_alpha, lora_dropout) on the trunk's linear layers.  weights_dtype: of
-    the network ("auto": bfloat16 for published backbones where the hardware has it).  recompute: blocks' activations are
-    computed again in the backward pass instead of kept.  save_every: iterations between checkpoints.
+    method, method_options: a registered method and its options.  seed: of everything random. budget: iterations:N or
+    forwards:N, or several with commas between (see parse_budgets). prompts_per_iteration x group_size images are
+    sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16
+    where the hardware has it).  rewards: name=weight pairs, comma-separated. lr (linear warm-up over `warmup`
+    iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping. clip, beta, kl, ddof, delta, dedup,
+    tokens_per_forward, interleave: see engine.EngineConfig. pads: "attend" keeps upstream's attended pads.  resolution:
+    HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. tuning: all weights, or LoRA adapters (lora_rank,
+    lora_alpha, lora_dropout) on the trunk's linear layers.  weights_dtype: of the network ("auto": bfloat16 for
+    published backbones where the hardware has it).  recompute: blocks' activations are computed again in the backward
+    pass instead of kept.  save_every: iterations between checkpoints.
     """
 
     method: Annotated[str, OneOf(METHODS.names, "method")] = "ht"

@@ -1,7 +1,8 @@
 """The training loop: iterations until the budget is spent, a line of metrics each, checkpoints, resume.
 
-Everything random is keyed by (seed, iteration, …), so a resumed run needs no generator state and repeats the interrupted
-one bit for bit on a CPU. Several ranks (htgrpo.parallel.ranks) train together; the first one writes the files, which all read.
+Everything random is keyed by (seed, iteration, …), so a resumed run needs no generator state and repeats the
+interrupted one bit for bit on a CPU. Several ranks (htgrpo.parallel.ranks) train together; the first one writes the
+files, which all read.
 """
 
 import json
@@ -43,7 +44,8 @@ OnProgress = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """How far a training came. reached: text of every budget -> the iteration that reached it, whose checkpoint is kept."""
+    """How far a training came. reached: text of every budget -> the iteration that reached it, whose checkpoint is
+    kept."""
 
     progress: Progress
     reached: dict[str, int]
@@ -63,10 +65,16 @@ def train_identity(config: TrainConfig, policy_sha256: str, prompts_sha256: str)
     return sha256_json([asdict(config), policy_sha256, prompts_sha256])
 
 
-def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path, report_to: str | None = None,
-          on_progress: OnProgress = lambda event: None) -> Trained:
-    """Trains `policy` in place until every budget is reached, writing metrics.jsonl, timing.jsonl, rewards.json (what rewarded
-    it) and checkpoints into `out`.
+def train(
+    policy: Policy,
+    config: TrainConfig,
+    prompts: list[Prompt],
+    out: Path,
+    report_to: str | None = None,
+    on_progress: OnProgress = lambda event: None,
+) -> Trained:
+    """Trains `policy` in place until every budget is reached, writing metrics.jsonl, timing.jsonl, rewards.json (what
+    rewarded it) and checkpoints into `out`.
 
     Goes on from the newest checkpoint in `out`. on_progress gets {"iteration", "fraction", "phase", "reward_mean"}.
     Raises UserError for settings or folders that cannot work; with several ranks all of them raise it.
@@ -89,13 +97,23 @@ def train(policy: Policy, config: TrainConfig, prompts: list[Prompt], out: Path,
                 if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
                     run.save()
         ranks.gather(None)  # the first rank may still be writing
-    for tracker in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
+    for (
+        tracker
+    ) in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
         tracker.finish()
     return Trained(run.progress, run.reached)
 
 
-def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Prompt], out: Path, accelerator: Accelerator,
-           ranks: Ranks, reward: WeightedReward) -> "_Run":
+def _start(
+    policy: Policy,
+    config: TrainConfig,
+    method: Method,
+    prompts: list[Prompt],
+    out: Path,
+    accelerator: Accelerator,
+    ranks: Ranks,
+    reward: WeightedReward,
+) -> "_Run":
     """A run at its beginning, or where its newest checkpoint left it."""
     identity = train_identity(config, policy.sha256, prompt_set_sha256(prompts))
     tuning = TUNINGS[config.tuning](policy, config)
@@ -107,14 +125,25 @@ def _start(policy: Policy, config: TrainConfig, method: Method, prompts: list[Pr
     ranks.gather(None)
     progress = checkpoints.resume(out, tuning, holding.optimizer, identity)
     if len(set(ranks.gather(progress.iteration))) > 1:
-        raise UserError(f"the machines of this launch see different checkpoints in {str(out)!r}: use a folder that they share")
+        raise UserError(
+            f"the machines of this launch see different checkpoints in {str(out)!r}: use a folder that they share"
+        )
     if ranks.is_main:
         _rewind(out, progress.iteration)
     ranks.gather(None)  # from here on all may read what was rewound
     setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
     budgets = comparable(parse_budgets(config.budget), method.rewarded)
     reached = milestones(budgets, _log(out, progress.iteration))
-    return _Run(setup, method.learner(setup) or GroupLearner(method, setup), budgets, reached, progress, out, identity, accelerator)
+    return _Run(
+        setup,
+        method.learner(setup) or GroupLearner(method, setup),
+        budgets,
+        reached,
+        progress,
+        out,
+        identity,
+        accelerator,
+    )
 
 
 def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, ranks: Ranks) -> Holding:
@@ -171,20 +200,43 @@ class _Run:
         spent = sum(done.forwards.values())
         self.progress = Progress(number, before.forwards + spent, spent, before.seconds + seconds)
         counted = {"iteration": number, "forwards": spent, "forwards_total": self.progress.forwards}
-        metrics = {**counted, **{f"forwards_{phase}": n for phase, n in done.forwards.items()}, **done.metrics, "lr": rate}
+        metrics = {
+            **counted,
+            **{f"forwards_{phase}": n for phase, n in done.forwards.items()},
+            **done.metrics,
+            "lr": rate,
+        }
         for name in ("loss", "grad_norm"):
             if not math.isfinite(metrics.get(name, 0.0)):
-                raise Diverged(f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
-                               f"(now {rate:g}) or a larger beta, and start again in a new folder")
+                raise Diverged(
+                    f"{name} is {metrics[name]} at iteration {number}: training has diverged; use a smaller lr "
+                    f"(now {rate:g}) or a larger beta, and start again in a new folder"
+                )
         if self.setup.ranks.is_main:
             append_jsonl(self.out / METRICS, metrics)
-            append_jsonl(self.out / TIMING, {
-                "iteration": number, "seconds_total": self.progress.seconds, "seconds": seconds, **done.seconds,
-                "other": seconds - sum(done.seconds.values()), "peak_memory_mb": peak_memory_mb(),
-            })
-        self.accelerator.log({name: value for name, value in metrics.items() if isinstance(value, (int, float))}, step=number)
-        on_progress({"iteration": number, "fraction": self.fraction(), "phase": "done",
-                     "reward_mean": metrics.get("reward_mean"), "loss": metrics.get("loss")})
+            append_jsonl(
+                self.out / TIMING,
+                {
+                    "iteration": number,
+                    "seconds_total": self.progress.seconds,
+                    "seconds": seconds,
+                    **done.seconds,
+                    "other": seconds - sum(done.seconds.values()),
+                    "peak_memory_mb": peak_memory_mb(),
+                },
+            )
+        self.accelerator.log(
+            {name: value for name, value in metrics.items() if isinstance(value, (int, float))}, step=number
+        )
+        on_progress(
+            {
+                "iteration": number,
+                "fraction": self.fraction(),
+                "phase": "done",
+                "reward_mean": metrics.get("reward_mean"),
+                "loss": metrics.get("loss"),
+            }
+        )
         new = milestones([budget for budget in self.budgets if budget.text not in self.reached], [metrics])
         self.reached |= new
         return bool(new)
@@ -203,8 +255,10 @@ def _record_rewards(out: Path, reward: WeightedReward, iteration: int) -> None:
     if iteration and path.is_file():
         before = read_object(path, "delete the training folder to start again, or restore it from a copy")
         for name in sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
-            raise UserError(f"{str(out)!r} was rewarded with {name} = {json.dumps(before.get(name))} up to iteration {iteration}, "
-                            f"but now it would be {json.dumps(now.get(name))}: bring the same scorer, or use a new folder")
+            raise UserError(
+                f"{str(out)!r} was rewarded with {name} = {json.dumps(before.get(name))} up to iteration {iteration}, "
+                f"but now it would be {json.dumps(now.get(name))}: bring the same scorer, or use a new folder"
+            )
     atomic_json(path, now)
 
 
@@ -214,8 +268,10 @@ def _rewind(out: Path, iteration: int) -> None:
         if (out / name).exists():
             kept = [line for line in (out / name).read_text().splitlines(keepends=True)][:iteration]
             if len(log_lines(out / name)) < iteration:
-                raise UserError(f"{str(out / name)!r} has fewer lines than the checkpoint has iterations ({iteration}): it was "
-                                "edited; delete the training folder to start again")
+                raise UserError(
+                    f"{str(out / name)!r} has fewer lines than the checkpoint has iterations ({iteration}): it was "
+                    "edited; delete the training folder to start again"
+                )
             atomic_write_text(out / name, "".join(kept))
 
 
@@ -223,13 +279,16 @@ def _log(out: Path, iteration: int) -> list[dict[str, Any]]:
     """The metrics of the iterations up to the checkpoint. Raises UserError where they are not there."""
     lines = log_lines(out / METRICS)
     if [line["iteration"] for line in lines] != list(range(1, iteration + 1)):
-        raise UserError(f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training "
-                        "goes on from: it was edited or removed; delete the training folder to start again")
+        raise UserError(
+            f"{str(out / METRICS)!r} does not hold the iterations 1 to {iteration} of the checkpoint that training "
+            "goes on from: it was edited or removed; delete the training folder to start again"
+        )
     return lines
 
 
 def _flat_iterations(out: Path) -> int:
-    """How many of the newest logged iterations in a row had no spread of rewards, so that a restart does not count anew."""
+    """How many of the newest logged iterations in a row had no spread of rewards, so that a restart does not count
+    anew."""
     lines = log_lines(out / METRICS)
     flat = [line.get("groups") == line.get("groups_without_spread") for line in lines]
     return (flat[::-1] + [False]).index(False)

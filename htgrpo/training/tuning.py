@@ -24,13 +24,15 @@ from htgrpo.training.train_config import TrainConfig
 
 
 class Tuning(ABC):
-    """One way of training. Made before the first weight moves and before a checkpoint is loaded. Raises UserError for a policy or
-    settings that it cannot train."""
+    """One way of training. Made before the first weight moves and before a checkpoint is loaded. Raises UserError for a
+    policy or settings that it cannot train."""
 
     def __init__(self, policy: Policy, config: TrainConfig):
         if lora.has_adapters(policy.net):
-            raise UserError("the starting policy is an adapter on another one: merge the two with `python -m bench.export "
-                            "CHECKPOINT --out FOLDER` and start from that folder")
+            raise UserError(
+                "the starting policy is an adapter on another one: merge the two with `python -m bench.export "
+                "CHECKPOINT --out FOLDER` and start from that folder"
+            )
         self.policy, self.config = policy, config
         policy.net.eval()
         policy.net.recompute = config.recompute
@@ -40,7 +42,8 @@ class Tuning(ABC):
         """The weights that learn, always in the same order."""
 
     def networks(self) -> list[nn.Module]:
-        """Every network that is held, the learning one first; several ranks may spread their weights (htgrpo.parallel.sharding)."""
+        """Every network that is held, the learning one first; several ranks may spread their weights
+        (htgrpo.parallel.sharding)."""
         return [self.policy.net]
 
     @abstractmethod
@@ -61,15 +64,16 @@ class Tuning(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> None:
-        """Goes on with what `write` put into `folder`, bit for bit. Raises UserError when it does not fit or cannot be read."""
+        """Goes on with what `write` put into `folder`, bit for bit. Raises UserError when it does not fit or cannot be
+        read."""
 
 
 class Full(Tuning):
     """All weights learn; reference and rollouts have copies of their own, the latter in `rollout_dtype`.
 
-    Weights, gradients and Adam's moments have the network's dtype, and no copies in fp32 are kept: in bf16, a step smaller than
-    1/512 of a weight is rounded away, so small rates need weights_dtype=float32 (for 8e9 weights 32 GB each for weights and
-    gradients and 64 GB for moments, half as much in bf16)."""
+    Weights, gradients and Adam's moments have the network's dtype, and no copies in fp32 are kept: in bf16, a step
+    smaller than 1/512 of a weight is rounded away, so small rates need weights_dtype=float32 (for 8e9 weights 32 GB
+    each for weights and gradients and 64 GB for moments, half as much in bf16)."""
 
     def __init__(self, policy: Policy, config: TrainConfig):
         super().__init__(policy, config)
@@ -97,20 +101,24 @@ class Full(Tuning):
 
 
 class LoRA(Tuning):
-    """Adapters learn (htgrpo.policies.lora) and all other weights stay as they are, so nothing is ever copied: the reference is the network
-    with its adapters off, and rollouts come from the network itself, in its own dtype.
+    """Adapters learn (htgrpo.policies.lora) and all other weights stay as they are, so nothing is ever copied: the
+    reference is the network with its adapters off, and rollouts come from the network itself, in its own dtype.
 
-    lora_dropout (default 0) is there for parity with MaskGRPO: it acts, as upstream, on old and new log-probabilities alike, with
-    other draws at every forward, so that even the first update's ratios are not 1 and equal contexts share a draw. It acts on
-    neither rollouts nor reference."""
+    lora_dropout (default 0) is there for parity with MaskGRPO: it acts, as upstream, on old and new log-probabilities
+    alike, with other draws at every forward, so that even the first update's ratios are not 1 and equal contexts share
+    a draw. It acts on neither rollouts nor reference."""
 
     def __init__(self, policy: Policy, config: TrainConfig):
         super().__init__(policy, config)
         dtype = str(next(policy.net.parameters()).dtype).removeprefix("torch.")
         if config.rollout_dtype not in ("auto", dtype):
-            raise UserError(f"rollout_dtype is {config.rollout_dtype!r}, but with tuning=lora rollouts come from the network "
-                            f"itself, which is {dtype}: set rollout_dtype=auto, or weights_dtype={config.rollout_dtype}")
-        lora.add_adapters(policy.net, config.lora_rank, config.lora_alpha, config.lora_dropout, generator(config.seed, "lora"))
+            raise UserError(
+                f"rollout_dtype is {config.rollout_dtype!r}, but with tuning=lora rollouts come from the network "
+                f"itself, which is {dtype}: set rollout_dtype=auto, or weights_dtype={config.rollout_dtype}"
+            )
+        lora.add_adapters(
+            policy.net, config.lora_rank, config.lora_alpha, config.lora_dropout, generator(config.seed, "lora")
+        )
         self._learning = [weight for weight in policy.net.parameters() if weight.requires_grad]
 
     def learning(self) -> list[nn.Parameter]:
@@ -151,8 +159,12 @@ class LoRA(Tuning):
         policy, source = self.policy, self.policy.source
         lora.write_adapters(policy.net, folder, source.name if source.config else None)
         base = {"source": source.name, "revision": source.revision, "sha256": policy.sha256}
-        sidecar = {"backbone": policy.backbone.name, "base": base, "random_weights": policy.random_weights,
-                   "resolution": policy.backbone.resolution}
+        sidecar = {
+            "backbone": policy.backbone.name,
+            "base": base,
+            "random_weights": policy.random_weights,
+            "resolution": policy.backbone.resolution,
+        }
         (folder / SIDECAR).write_text(json.dumps(sidecar, indent=2) + "\n")
 
     def load(self, folder: Path) -> None:

@@ -51,8 +51,8 @@ def encode_scene(scene: Scene) -> np.ndarray:
 
 
 class PatchCodec:
-    """Pictures as grids of dictionary patches. `codebook` is float32 [K, 8, 8, 3] in 0..1; code k stands for patch k.
-    """
+    """Pictures as grids of dictionary patches. `codebook` is float32 [K, 8, 8, 3] in 0..1; code k stands for patch
+    k."""
 
     def __init__(self, codebook: torch.Tensor):
         if codebook.dim() != 4 or codebook.shape[1:] != (LATTICE, LATTICE, 3):

@@ -33,8 +33,8 @@ _HALF = OBJECT // LATTICE
 
 @dataclass(frozen=True)
 class Detection:
-    """One object found: class, palette colour, score = IoU in (0, 1], box (x1, y1, x2, y2) in px: its 16 x 16 window.
-    """
+    """One object found: class, palette colour, score = IoU in (0, 1], box (x1, y1, x2, y2) in px: its 16 x 16
+    window."""
 
     cls: str
     colour: str
@@ -111,21 +111,23 @@ def _measure_chunk(images: Tensor, iou: Tensor, area: Tensor) -> Tensor:
 
 
 def world_sized(images: Tensor) -> Tensor:
-    """float32 [B, 3, 48, 48] on the CPU: images [B, 3, H, W] of another size are resized by area (each pixel is the mean of
-    those it covers), which keeps neither their detail nor, where H and W differ, their proportions. This is the only place
-    where pictures of other policies are made to fit this world.
+    """float32 [B, 3, 48, 48] on the CPU: images [B, 3, H, W] of another size are resized by area (each pixel is the
+    mean of those it covers), which keeps neither their detail nor, where H and W differ, their proportions. This is the
+    only place where pictures of other policies are made to fit this world.
 
     Raises UserError for another shape.
     """
     if images.dim() != 4 or images.shape[1] != 3 or not (images.shape[2] and images.shape[3]):
-        raise UserError(f"images of shape {tuple(images.shape)} cannot be judged in the embedded world: they must be [B, 3, H, W]")
+        raise UserError(
+            f"images of shape {tuple(images.shape)} cannot be judged in the embedded world: they must be [B, 3, H, W]"
+        )
     images = images.detach().to("cpu", torch.float32)
     return images if tuple(images.shape[2:]) == (IMAGE, IMAGE) else F.interpolate(images, (IMAGE, IMAGE), mode="area")
 
 
 def measure(images: Tensor) -> Fits:
-    """All fits of images float [B, 3, H, W] in 0..1 (see `world_sized`). An image's values do not depend on the others in its
-    batch.
+    """All fits of images float [B, 3, H, W] in 0..1 (see `world_sized`). An image's values do not depend on the others
+    in its batch.
 
     Raises UserError for another shape or values that are not finite.
     """
@@ -168,5 +170,6 @@ def pick_objects(fits: Fits, floor: float = FLOOR) -> list[list[Detection]]:
 
 
 def detect(images: Tensor) -> list[list[Detection]]:
-    """The objects of images float [B, 3, H, W] in 0..1, one list an image, best first. Raises UserError, see `measure`."""
+    """The objects of images float [B, 3, H, W] in 0..1, one list an image, best first. Raises UserError, see
+    `measure`."""
     return pick_objects(measure(images)) if len(images) else []

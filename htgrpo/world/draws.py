@@ -7,8 +7,8 @@ import torch
 
 
 class Draws:
-    """Uniform draws; the uniforms are taken from `generator` a block at a time, which is far cheaper than one by one.
-    """
+    """Uniform draws; the uniforms are taken from `generator` a block at a time, which is far cheaper than one by
+    one."""
 
     def __init__(self, generator: torch.Generator, block: int = 32):
         self._generator, self._block = generator, block

@@ -1,9 +1,9 @@
 """Captions that are not quite true, as on the web: what makes the embedded policy imperfect in a way rewards can mend.
 
-A policy pre-trained on clean captions of this small world follows its prompts as well as it can draw, and nothing is left to
-learn but drawing. Real policies hedge, because their captions miscount, swap left and right and misname colours. So do ours: the
-picture of a pre-training prompt is drawn from a misreading of it, in which each fact is, with a fixed probability, replaced by
-the one it is easily confused with.
+A policy pre-trained on clean captions of this small world follows its prompts as well as it can draw, and nothing is
+left to learn but drawing. Real policies hedge, because their captions miscount, swap left and right and misname
+colours. So do ours: the picture of a pre-training prompt is drawn from a misreading of it, in which each fact is, with
+a fixed probability, replaced by the one it is easily confused with.
 """
 
 from htgrpo.world.draws import Draws
@@ -19,8 +19,8 @@ COLOUR = {"red": "purple", "purple": "red", "blue": "black", "black": "blue", "y
 def misread(spec: dict, draws: Draws, rate: float = RATE) -> dict:
     """A specification of what the picture shows, given what its caption says: facts swapped independently at `rate`.
 
-    Counts move by one within 1..4, fills, colours and stated positions go to their counterpart. Relations of dense prompts
-    stay: not every set of swapped ones fits on the lattice.
+    Counts move by one within 1..4, fills, colours and stated positions go to their counterpart. Relations of dense
+    prompts stay: not every set of swapped ones fits on the lattice.
     """
     include = [_misread_clause(clause, spec["tag"], draws, rate) for clause in spec["include"]]
     return {**spec, "include": include}

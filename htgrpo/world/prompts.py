@@ -75,8 +75,8 @@ def split_combinations() -> dict[str, list[Combination]]:
 
 @cache
 def splits() -> dict[str, list[Prompt]]:
-    """The listed prompts by split name. Raises UserError when the file does not give the prompts it was recorded with.
-    """
+    """The listed prompts by split name. Raises UserError when the file does not give the prompts it was recorded
+    with."""
     recorded = json.loads(SPLITS_FILE.read_text(encoding="utf-8"))["splits"]
     result = {}
     for split, combinations in split_combinations().items():

@@ -197,7 +197,9 @@ def _check(prompts: list[Prompt]) -> None:
     """Raises UserError for the first prompt that is none of this world."""
     for prompt in prompts:
         clauses = prompt.spec.get("include")
-        if not isinstance(clauses, list) or not all(isinstance(one, dict) and one.get("class") in CLASS_INDEX for one in clauses):
+        if not isinstance(clauses, list) or not all(
+            isinstance(one, dict) and one.get("class") in CLASS_INDEX for one in clauses
+        ):
             raise UserError(
                 f"objects, attributes, relations and tidiness judge pictures of the embedded world only, but the training prompt "
                 f"{prompt.id!r} is {prompt.text[:80]!r}: give another --reward, or leave --train-prompts out"

@@ -155,11 +155,13 @@ def render(scene: Scene) -> np.ndarray:
 def training_scenes(
     count: int, generator: torch.Generator, categories: tuple[str, ...] = CATEGORIES, noise: float = 0.0
 ) -> tuple[list[Prompt], list[Scene]]:
-    """(prompts, scenes): `count` random training prompts (see `random_training_prompt`) and a scene for each, drawn from
-    a misreading of the prompt at rate `noise` (see htgrpo.world.noise)."""
+    """(prompts, scenes): `count` random training prompts (see `random_training_prompt`) and a scene for each, drawn
+    from a misreading of the prompt at rate `noise` (see htgrpo.world.noise)."""
     draws = Draws(generator, block=4096)
     prompts = [draw_training_prompt(draws, categories) for _ in range(count)]
-    return prompts, [draw_scene(misread(prompt.spec, draws, noise) if noise else prompt.spec, draws) for prompt in prompts]
+    return prompts, [
+        draw_scene(misread(prompt.spec, draws, noise) if noise else prompt.spec, draws) for prompt in prompts
+    ]
 
 
 def training_batch(

@@ -19,10 +19,16 @@ class AllMasked(Uni):
         return [1000] * self.updates_per_rollout
 
 
-@pytest.mark.parametrize("other", [
-    Trace(updates_per_rollout=3, shrink=12), Trace(updates_per_rollout=3, shrink=4), AllMasked(updates_per_rollout=3),
-    HT(stages=(3, 0, 0), lambda_s=1.0, lambda_r=1.0, gamma_min=(1.0, 1.0, 1.0), loss_norm="token_mean"),
-], ids=["trace_far", "trace_exact", "uni_at_one", "ht_weights_one"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        Trace(updates_per_rollout=3, shrink=12),
+        Trace(updates_per_rollout=3, shrink=4),
+        AllMasked(updates_per_rollout=3),
+        HT(stages=(3, 0, 0), lambda_s=1.0, lambda_r=1.0, gamma_min=(1.0, 1.0, 1.0), loss_norm="token_mean"),
+    ],
+    ids=["trace_far", "trace_exact", "uni_at_one", "ht_weights_one"],
+)
 def test_methods_meet_under_the_empty_context(other):
     policy = tiny_policy(1)
     groups = two_groups(policy, steps=4)

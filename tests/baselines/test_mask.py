@@ -23,7 +23,9 @@ def masks(method, images, *key):
 
 def test_rates_of_the_published_scripts():
     assert Mask().rates() == pytest.approx([0.825, 0.85, 0.875, 0.9, 0.925, 0.95, 0.975, 0.999])
-    assert Mask(updates_per_rollout=6, min_rate=0.6).rates() == pytest.approx([2 / 3, 0.7333, 0.8, 0.8667, 0.9333, 0.999], abs=1e-4)
+    assert Mask(updates_per_rollout=6, min_rate=0.6).rates() == pytest.approx(
+        [2 / 3, 0.7333, 0.8, 0.8667, 0.9333, 0.999], abs=1e-4
+    )
 
 
 def test_contexts_show_the_kept_codes_and_nothing_else():
@@ -53,6 +55,7 @@ def test_masks_are_independent_bernoulli_draws():
 
 def test_a_mask_is_never_empty():
     """At rate 0 exactly one slot is hidden, and it is not always the same one."""
+
     class Never(Mask):
         def rates(self):
             return [0.0] * self.updates_per_rollout
@@ -63,7 +66,8 @@ def test_a_mask_is_never_empty():
 
 
 def test_all_iterations_is_the_frequency_weighted_mean():
-    """The published loss mask: the K masks added up, over visible tokens too, under the current context (sheet 4.3, item 1)."""
+    """The published loss mask: the K masks added up, over visible tokens too, under the current context (sheet 4.3,
+    item 1)."""
     method = Mask(updates_per_rollout=4, min_rate=0.1, mask_agg="all_iterations", loss_norm="token_mean")
     images = group(size=3)
     updates, hidden = method.updates(images, generator("masks", 5)), masks(method, images, 5)
@@ -71,9 +75,13 @@ def test_all_iterations_is_the_frequency_weighted_mean():
     for k, u in enumerate(updates):
         assert torch.allclose(u.share, count / count.sum())
         assert torch.equal(u.contexts[u.row[:, 0]] == HIDDEN, hidden[k])
-    assert all(bool(((u.share > 0) & ~h).any()) for u, h in zip(updates[:3], hidden, strict=False)), "visible tokens carry loss"
+    assert all(bool(((u.share > 0) & ~h).any()) for u, h in zip(updates[:3], hidden, strict=False)), (
+        "visible tokens carry loss"
+    )
     current = Mask(updates_per_rollout=4, min_rate=0.1).updates(images, generator("masks", 5))
-    assert all(torch.equal(a.contexts, b.contexts) for a, b in zip(updates, current, strict=True)), "same draws in both modes"
+    assert all(torch.equal(a.contexts, b.contexts) for a, b in zip(updates, current, strict=True)), (
+        "same draws in both modes"
+    )
 
 
 @pytest.mark.parametrize("options", [{"updates_per_rollout": 0}, {"min_rate": -0.1}, {"min_rate": 1.5}])

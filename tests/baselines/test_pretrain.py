@@ -1,4 +1,5 @@
-"""The control: continued pre-training, its loss against a plain cross-entropy, its cost, and its place in the training loop."""
+"""The control: continued pre-training, its loss against a plain cross-entropy, its cost, and its place in the training
+loop."""
 
 from dataclasses import replace
 
@@ -34,8 +35,10 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_codes():
     mask = torch.rand(count, 6, generator=g) < 0.5
     mask[:, 0] = True
     net = moved(policy.net, 0, 0.0).requires_grad_(True)
-    total = -sum(log_table(policy, net, prompts[i], torch.where(mask[i], HIDDEN, codes[i]).tolist(), (2, 3))[s, codes[i, s]]
-                 for i, s in mask.nonzero().tolist()) / int(mask.sum())
+    total = -sum(
+        log_table(policy, net, prompts[i], torch.where(mask[i], HIDDEN, codes[i]).tolist(), (2, 3))[s, codes[i, s]]
+        for i, s in mask.nonzero().tolist()
+    ) / int(mask.sum())
     (0.5 * total).backward()
     found = masked_backward(policy, prompts, codes, mask, scale=0.5)
     assert found == pytest.approx(total.item(), abs=1e-6)
@@ -81,8 +84,19 @@ def test_it_trains_counts_and_resumes(tmp_path):
     go(tmp_path / "whole")
     lines = read_jsonl(tmp_path / "whole" / "metrics.jsonl")
     assert [line["forwards"] for line in lines] == [36] * 4 and lines[-1]["forwards_total"] == 144
-    keys = {"iteration", "forwards", "forwards_total", "forwards_train", "loss", "grad_norm", "lr", "optimiser_steps", "rollouts",
-            "reward_queries", "forwards_undeduplicated"}
+    keys = {
+        "iteration",
+        "forwards",
+        "forwards_total",
+        "forwards_train",
+        "loss",
+        "grad_norm",
+        "lr",
+        "optimiser_steps",
+        "rollouts",
+        "reward_queries",
+        "forwards_undeduplicated",
+    }
     counted = ("optimiser_steps", "rollouts", "reward_queries", "forwards_undeduplicated")
     assert [tuple(line[name] for name in counted) for line in lines] == [(2, 0, 0, 36)] * 4
     assert all(set(line) == keys for line in lines)

@@ -26,7 +26,9 @@ def test_shrinking_groups_consecutive_distinct_steps():
     assert Trace(shrink=2).trace_groups(steps).tolist() == [[0, 0, 0, 1, 1, 2, 2, 0, 1]]
     assert trace_map(steps[0].tolist(), 2) == [2, 2, 2, 7, 7, 9, 9, 2, 7]
     for shrink in (1, 2, 3, 8):
-        for found, given in zip(Trace(shrink=shrink).trace_groups(group().reveal_step), group().reveal_step, strict=True):
+        for found, given in zip(
+            Trace(shrink=shrink).trace_groups(group().reveal_step), group().reveal_step, strict=True
+        ):
             mapped = trace_map(given.tolist(), shrink)
             assert found.tolist() == [sorted(set(mapped)).index(q) for q in mapped]
 
@@ -38,7 +40,9 @@ def test_a_token_sees_what_was_revealed_before_its_group_and_no_more(shrink):
     for g in range(G):
         mapped = trace_map(images.reveal_step[g].tolist(), shrink)
         for i in range(N):
-            wanted = [c if step < mapped[i] else HIDDEN for c, step in zip(images.codes[g].tolist(), mapped, strict=True)]
+            wanted = [
+                c if step < mapped[i] else HIDDEN for c, step in zip(images.codes[g].tolist(), mapped, strict=True)
+            ]
             assert update.contexts[update.row[g, i]].tolist() == wanted
     if shrink >= 6:
         assert (update.contexts == HIDDEN).all()
@@ -57,7 +61,9 @@ def test_group_norm_gives_every_trace_group_the_same_part():
     images = group()
     u = Trace(norm="group").updates(images, generator(1))[0]
     rows = len(u.contexts)
-    assert len({len(set(steps)) for steps in images.reveal_step.tolist()}) > 1, "images with different numbers of groups"
+    assert len({len(set(steps)) for steps in images.reveal_step.tolist()}) > 1, (
+        "images with different numbers of groups"
+    )
     for row in range(rows):
         part = u.share[u.row == row]
         assert torch.allclose(part, torch.full_like(part, 1 / (rows * len(part))))

@@ -43,7 +43,9 @@ def test_masks_follow_the_timesteps(spacing, monkeypatch):
     """With the start fixed, update n hides the share t_n / 1000 of the slots, independently, and never nothing."""
     monkeypatch.setattr(Uni, "timesteps", lambda self, start, original=Uni.timesteps: original(self, 200))
     method, images = Uni(updates_per_rollout=4, spacing=spacing), group(size=60)
-    drawn = torch.stack([torch.stack([hidden(u) for u in method.updates(images, generator("uni", s))]) for s in range(20)])
+    drawn = torch.stack(
+        [torch.stack([hidden(u) for u in method.updates(images, generator("uni", s))]) for s in range(20)]
+    )
     for n, timestep in enumerate(method.timesteps(0)):
         rate = timestep / 1000 + (1 - timestep / 1000) ** 9 / 9  # the forced slot of an empty mask
         bound = 4.5 * max(rate * (1 - rate), 1e-9) ** 0.5 / drawn[:, n].numel() ** 0.5

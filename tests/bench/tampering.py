@@ -33,8 +33,8 @@ def drop_line(path: Path, number: int) -> None:
 
 
 def reseal(run: Path) -> None:
-    """What a careful forger does: complete.json, the list of every checkpoint and the hashes of verdicts agree with the files
-    as they are now."""
+    """What a careful forger does: complete.json, the list of every checkpoint and the hashes of verdicts agree with the
+    files as they are now."""
     sealing.reseal(run / "train")
     for path in run.glob("verdicts/*/*/*.jsonl"):
         with contextlib.suppress(ValueError):  # a damaged meta file stays one

@@ -58,13 +58,23 @@ def test_the_studies_are_the_papers():
     stages = {":".join(map(str, method_of(variants[v]).stages)) for v in DATA["studies"]["A1"]["variants"]}
     assert stages == {"2:4:2", "8:0:0", "0:8:0", "0:0:8", "4:4:0", "4:0:4", "0:4:4"}
     assert method_of(variants["reversed"]) == replace(HT(), order=("refinement", "structure", "global"))
-    assert {method_of(variants[v]).stages for v in DATA["studies"]["A2"]["variants"]} == {(2, 4, 2), (2, 2, 4), (4, 2, 2)}
-    rates = {v: [round(rate, 3) for _, rate in method_of(variants[v]).rates()] for v in DATA["studies"]["A3"]["variants"]}
+    assert {method_of(variants[v]).stages for v in DATA["studies"]["A2"]["variants"]} == {
+        (2, 4, 2),
+        (2, 2, 4),
+        (4, 2, 2),
+    }
+    rates = {
+        v: [round(rate, 3) for _, rate in method_of(variants[v]).rates()] for v in DATA["studies"]["A3"]["variants"]
+    }
     assert rates["default"] == [1, 0.5, 1, 0.833, 0.667, 0.5, 1, 0.5]
     assert rates["gamma_up"] == [0.5, 1, 0.5, 0.667, 0.833, 1, 0.5, 1]
     assert rates["gamma_full"] == [1] * 8 and rates["gamma_sparse"] == [0.2] * 8
     assert {method_of(variants[v]).alpha for v in DATA["studies"]["A4"]["variants"]} == {0.1, 0.3, 0.5}
-    assert {method_of(variants[v]).credit for v in DATA["studies"]["A5"]["variants"]} == {"constant", "none", "stage_mean"}
+    assert {method_of(variants[v]).credit for v in DATA["studies"]["A5"]["variants"]} == {
+        "constant",
+        "none",
+        "stage_mean",
+    }
 
 
 def test_findings_compare_variants_of_their_study():
@@ -108,7 +118,18 @@ def test_what_cannot_be_is_said(argv, word, capsys):
 
 
 def run(policy: Path, out: Path, *more: str) -> int:
-    common = ["--policy", str(policy), "--budget", "iterations:1", "--seeds", "1", "--jobs", "0", "--benchmarks", GENEVAL]
+    common = [
+        "--policy",
+        str(policy),
+        "--budget",
+        "iterations:1",
+        "--seeds",
+        "1",
+        "--jobs",
+        "0",
+        "--benchmarks",
+        GENEVAL,
+    ]
     small = [word for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if "pretrain." not in pair[1] for word in pair]
     return ablate.main([*more, "--out", str(out), *common, *small])
 
@@ -180,7 +201,10 @@ def test_differences_are_those_of_the_records(folder):
     assert sorted(rows[name].gap.holm for name in ("alpha_narrow", "alpha_broad")) == pytest.approx([small, large])
     scatter = math.sqrt(np.mean([np.var(rows[n].gap.per_seed, ddof=1) for n in ("alpha_narrow", "alpha_broad")]))
     assert math.isclose(study.scatter, scatter)
-    assert {name: row.gap.word for name, row in rows.items() if row.gap} == {"alpha_narrow": "worse", "alpha_broad": "better"}
+    assert {name: row.gap.word for name, row in rows.items() if row.gap} == {
+        "alpha_narrow": "worse",
+        "alpha_broad": "better",
+    }
     (finding,) = study.findings
     assert finding.status == "fails" and (finding.weakest.a, finding.weakest.b) == ("default", "alpha_broad")
     assert math.isclose(finding.weakest.interval.estimate, -rows["alpha_broad"].gap.interval.estimate)
@@ -200,7 +224,8 @@ def test_what_becomes_of_a_finding(tmp_path, gains, status):
     run = load_variants(root, record)
     if status == "unresolved":  # equal pictures up to one prompt: too little to tell apart
         run.records.loc[run.records["policy"] == "alpha_narrow-seed0", "score"] = run.records.loc[
-            run.records["policy"] == "default-seed0", "score"].to_numpy()
+            run.records["policy"] == "default-seed0", "score"
+        ].to_numpy()
         run.records.loc[run.records[run.records["policy"] == "alpha_narrow-seed0"].index[0], "score"] = 1.0
     (study,) = studies(run, record)
     assert study.findings[0].status == status and study.level == "checkpoints"
@@ -209,11 +234,15 @@ def test_what_becomes_of_a_finding(tmp_path, gains, status):
 def test_the_report_repeats_itself_and_its_csv_holds_the_numbers(folder):
     first = build_report(folder)
     before = tree(folder / "report")
-    assert build_report(folder).rows == first.rows and tree(folder / "report") == before, "nothing changed, nothing is written"
+    assert build_report(folder).rows == first.rows and tree(folder / "report") == before, (
+        "nothing changed, nothing is written"
+    )
     contents = {path.name: path.read_bytes() for path in (folder / "report").iterdir()}
     (folder / "report/ablations.csv").write_text("edited")
     build_report(folder)
-    assert {path.name: path.read_bytes() for path in (folder / "report").iterdir()} == contents, "same files in, same bytes out"
+    assert {path.name: path.read_bytes() for path in (folder / "report").iterdir()} == contents, (
+        "same files in, same bytes out"
+    )
     lines = list(csv.DictReader(contents["ablations.csv"].decode().splitlines()))
     difference = next(row for row in lines if row["kind"] == "difference" and row["variant"] == "alpha_narrow")
     wanted = np.mean([by_hand(folder, "alpha_narrow", s) - by_hand(folder, "default", s) for s in range(3)])

@@ -1,4 +1,5 @@
-"""The published backbones in every command, on random weights in their exact layouts, and what --dry-run says of the real ones."""
+"""The published backbones in every command, on random weights in their exact layouts, and what --dry-run says of the
+real ones."""
 
 import json
 import math
@@ -17,12 +18,39 @@ from tests.bench.tiny_runs import leave, records, tree
 
 METHODS = ["mask", "trace", "ht", "uni"]
 SIZES = {"mmada": "64x64", "lumina-dimoo": "32x64"}
-SMALL = ["group_size=3", "prompts_per_iteration=2", "steps=3", "lora_rank=2", "main.steps=3", "main.samples=1", "uni.tuning=full"]
-SMALL = ["--budget", "iterations:1", "--limit", "6", "--jobs", "0", *(part for text in SMALL for part in ("--set", text))]
+SMALL = [
+    "group_size=3",
+    "prompts_per_iteration=2",
+    "steps=3",
+    "lora_rank=2",
+    "main.steps=3",
+    "main.samples=1",
+    "uni.tuning=full",
+]
+SMALL = [
+    "--budget",
+    "iterations:1",
+    "--limit",
+    "6",
+    "--jobs",
+    "0",
+    *(part for text in SMALL for part in ("--set", text)),
+]
 
 
 def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
-    return ["--backbone", backbone, "--policy", str(policy), "--resolution", SIZES[backbone], "--out", str(out), *SMALL, *more]
+    return [
+        "--backbone",
+        backbone,
+        "--policy",
+        str(policy),
+        "--resolution",
+        SIZES[backbone],
+        "--out",
+        str(out),
+        *SMALL,
+        *more,
+    ]
 
 
 def print_quickly(run, allow_incomplete: bool, as_json: bool) -> dict:
@@ -69,7 +97,11 @@ def quick_report(monkeypatch):
 def test_every_method_trains_on_a_published_backbone(backbone, policies, runs):
     run, resolution = runs[backbone], SIZES[backbone]
     config = json.loads((run / "config.json").read_text())
-    assert (config["backbone"], config["policy"], config["revision"]) == (backbone, str(policies[backbone].resolve()), "")
+    assert (config["backbone"], config["policy"], config["revision"]) == (
+        backbone,
+        str(policies[backbone].resolve()),
+        "",
+    )
     assert config["train"]["ht"]["resolution"] == config["settings"]["main"]["resolution"] == resolution
     for method in METHODS:
         (line,) = records(run / f"train/{method}/seed0/metrics.jsonl")
@@ -80,8 +112,10 @@ def test_every_method_trains_on_a_published_backbone(backbone, policies, runs):
         assert (sidecar["backbone"], sidecar["random_weights"], sidecar["resolution"]) == (backbone, True, resolution)
         if method == "uni":  # all weights learn
             assert not (folder / "adapter_config.json").exists()
-            before, after = (load_file(file) for file in (next(policies[backbone].glob("*.safetensors")),
-                                                          next(folder.glob("*.safetensors"))))
+            before, after = (
+                load_file(file)
+                for file in (next(policies[backbone].glob("*.safetensors")), next(folder.glob("*.safetensors")))
+            )
             assert any(not torch.equal(before[key].to(after[key].dtype), after[key]) for key in before if key in after)
         else:
             adapters = load_file(folder / "adapter_model.safetensors")
@@ -111,12 +145,19 @@ def test_an_unchanged_run_is_kept_and_its_table_says_random_weights(backbone, po
     told = capsys.readouterr()
     assert "nothing to do" in told.err and tree(runs[backbone]) == before
     assert f"# Comparison ({backbone} on prompts and judges of the embedded world, random weights)" in told.out
-    for heading in ("## GenEval (embedded world), 6 of", "## DPG-Bench (embedded world), ",
-                    "## Cost and end of training, random weights"):
+    for heading in (
+        "## GenEval (embedded world), 6 of",
+        "## DPG-Bench (embedded world), ",
+        "## Cost and end of training, random weights",
+    ):
         assert heading in told.out
     assert "| base (random weights) " in told.out
     assert all(told.out.count(f"| {method} (from random weights) ") == 2 for method in METHODS)
-    assert generate.main([str(runs[backbone]), "--jobs", "0"]) == score.main([str(runs[backbone]), "--jobs", "0"]) == EXIT_OK
+    assert (
+        generate.main([str(runs[backbone]), "--jobs", "0"])
+        == score.main([str(runs[backbone]), "--jobs", "0"])
+        == EXIT_OK
+    )
     assert {k: v for k, v in tree(runs[backbone]).items() if k != "complete.json"}.items() <= before.items()
 
 
@@ -171,8 +212,10 @@ def protocol_of(run: Path) -> str:
 
 def test_a_cache_is_forecast_by_what_it_computes(policies, capsys):
     flags = ["--policy", str(policies["lumina-dimoo"]), "--methods", "ht", "--set", "main.steps=10"]
-    plain, cached = (planned(capsys, *flags, *more)["forecast"]["pictures_of_one_policy"]["embedded_dpg/main"]["pflop"]
-                     for more in ([], ["--set", "main.cache=ml", "--set", "main.cache_ratio=0.75", "--set", "main.warmup_ratio=0"]))
+    plain, cached = (
+        planned(capsys, *flags, *more)["forecast"]["pictures_of_one_policy"]["embedded_dpg/main"]["pflop"]
+        for more in ([], ["--set", "main.cache=ml", "--set", "main.cache_ratio=0.75", "--set", "main.warmup_ratio=0"])
+    )
     assert cached == pytest.approx(plain * (2 + 8 * 0.25) / 10, rel=0.02)
 
 
@@ -225,7 +268,17 @@ def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_
     (home / "refs").mkdir()
     (home / "refs" / "main").write_text(commit)
     for revision in ([], ["--revision", "main"], ["--revision", commit]):
-        flags = ["--backbone", "lumina-dimoo", *revision, "--methods", "base", "--benchmarks", "embedded_dpg", "--limit", "1"]
+        flags = [
+            "--backbone",
+            "lumina-dimoo",
+            *revision,
+            "--methods",
+            "base",
+            "--benchmarks",
+            "embedded_dpg",
+            "--limit",
+            "1",
+        ]
         flags += ["--jobs", "0"]
         small = ["--set", "main.steps=2", "--set", "main.samples=1", "--out", str(tmp_path / "run")]
         assert compare.main([*flags, *small]) == EXIT_OK

@@ -18,8 +18,9 @@ from tests.bench.tiny_runs import leave
 
 BASE, HT = "verdicts/embedded_geneval/main/base", "verdicts/embedded_geneval/main/ht-seed0"
 LOG = "train/ht/seed0/metrics.jsonl"
-PICTURES, DENSE, THEIRS = (f"images/{name}/main" for name in ("base/embedded_geneval", "base/embedded_dpg",
-                                                              "ht-seed0/embedded_geneval"))
+PICTURES, DENSE, THEIRS = (
+    f"images/{name}/main" for name in ("base/embedded_geneval", "base/embedded_dpg", "ht-seed0/embedded_geneval")
+)
 
 
 @pytest.fixture
@@ -54,8 +55,15 @@ def test_an_honest_run_matches_to_the_last_byte_and_is_left_alone(run, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["status"], found["mismatches"], found["missing"], found["unchecked"]) == ("ok", [], [], [])
     pictures = len(list(run.glob("report/*.png")) + list(run.glob("report/*.pdf")))
-    wanted = {"pictures": 42, "verdicts": 42, "verdicts judged again": 42, "trainings": 2, "training iterations": 4,
-              "pictures of the report": pictures, "texts and tables of the report": 5}
+    wanted = {
+        "pictures": 42,
+        "verdicts": 42,
+        "verdicts judged again": 42,
+        "trainings": 2,
+        "training iterations": 4,
+        "pictures of the report": pictures,
+        "texts and tables of the report": 5,
+    }
     assert found["counts"].items() >= wanted.items() and pictures > 4
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -69,16 +77,22 @@ TAMPERINGS = {
         lambda run: edit_line(run / f"{BASE}.jsonl", 2, lambda r: r["evidence"].update(reason="looks good")),
         [f"{BASE}.jsonl: (", "evidence differs from what the scorer finds"],
     ),
-    "a dropped record": (lambda run: drop_line(run / f"{BASE}.jsonl", 3), [f"{BASE}.jsonl: the record of (", "is missing"]),
+    "a dropped record": (
+        lambda run: drop_line(run / f"{BASE}.jsonl", 3),
+        [f"{BASE}.jsonl: the record of (", "is missing"],
+    ),
     "a record twice": (
-        lambda run: (run / f"{BASE}.jsonl").write_text((run / f"{BASE}.jsonl").read_text() * 2), [f"{BASE}.jsonl: (", "2 times"]
+        lambda run: (run / f"{BASE}.jsonl").write_text((run / f"{BASE}.jsonl").read_text() * 2),
+        [f"{BASE}.jsonl: (", "2 times"],
     ),
     "a truncated file": (
-        lambda run: (run / f"{BASE}.jsonl").write_text((run / f"{BASE}.jsonl").read_text()[:-30]), [f"{BASE}.jsonl: is cut off"]
+        lambda run: (run / f"{BASE}.jsonl").write_text((run / f"{BASE}.jsonl").read_text()[:-30]),
+        [f"{BASE}.jsonl: is cut off"],
     ),
     "swapped pictures": (swap, [f"{PICTURES}: ", "is not the picture that manifest.jsonl records"]),
     "pictures swapped in the manifest": (
-        swap_records, [f"{PICTURES}: ", "is recorded as the picture of ", "was judged from another picture than the one manifest"]
+        swap_records,
+        [f"{PICTURES}: ", "is recorded as the picture of ", "was judged from another picture than the one manifest"],
     ),
     "a removed picture": (lambda run: next(run.glob(f"{DENSE}/*.png")).unlink(), [f"{DENSE}: ", "is gone"]),
     "a picture more": (
@@ -110,7 +124,8 @@ TAMPERINGS = {
         [f"{PICTURES}/meta.json: policy_sha256 is ", "train/ht/seed0/checkpoints"],
     ),
     "other prompts": (
-        lambda run: edit(run / "config.json", lambda c: c.update(limit=6)), ["config.json: prompt_sets.embedded_geneval is "]
+        lambda run: edit(run / "config.json", lambda c: c.update(limit=6)),
+        ["config.json: prompt_sets.embedded_geneval is "],
     ),
     "a subset that cannot be": (
         lambda run: edit(run / "config.json", lambda c: c.update(subset={"embedded_dpg": 999})),
@@ -133,12 +148,17 @@ TAMPERINGS = {
         [f"{HT}.jsonl: its name is 'ht-seed0', but its meta file says 'base'"],
     ),
     "other weights": (
-        lambda run: shutil.copy(run / "train/pretrain/seed0/checkpoints/step_000002/model.safetensors",
-                                run / "train/ht/seed0/checkpoints/step_000002/model.safetensors"),
+        lambda run: shutil.copy(
+            run / "train/pretrain/seed0/checkpoints/step_000002/model.safetensors",
+            run / "train/ht/seed0/checkpoints/step_000002/model.safetensors",
+        ),
         [f"{THEIRS}/meta.json: policy_sha256 is "],
     ),
     "a dropped training record": (lambda run: drop_line(run / LOG, 0), [f"{LOG}: line 1 is of iteration 2"]),
-    "a truncated training log": (lambda run: (run / LOG).write_text((run / LOG).read_text()[:-9]), ["metrics.jsonl is cut off"]),
+    "a truncated training log": (
+        lambda run: (run / LOG).write_text((run / LOG).read_text()[:-9]),
+        ["metrics.jsonl is cut off"],
+    ),
     "forged costs": (
         lambda run: edit_line(run / LOG, 1, lambda r: r.update(forwards_total=1)),
         [f"{LOG}: the forwards of iteration 2 do not add up", "state.json: forwards is "],
@@ -148,7 +168,8 @@ TAMPERINGS = {
         [f"{BASE}.jsonl: {BASE}.meta.json, which belongs to it, is damaged"],
     ),
     "values of a wrong kind": (
-        lambda run: edit(run / f"{BASE}.meta.json", lambda m: m.update(policy=[])), [f"{BASE}.jsonl: holds values of a wrong kind"]
+        lambda run: edit(run / f"{BASE}.meta.json", lambda m: m.update(policy=[])),
+        [f"{BASE}.jsonl: holds values of a wrong kind"],
     ),
     "no configuration": (lambda run: (run / "config.json").write_text("{}"), ["config.json: config.json lacks "]),
     "a truncated configuration": (
@@ -181,7 +202,10 @@ def test_the_seal_alone_names_a_file_that_was_touched(run, name):
     TAMPERINGS[name][0](run)
     findings = Findings()
     check_complete(RunDir(run), findings)
-    assert len(findings.mismatches) == 1 and "is not the file that was there when the run was complete" in findings.mismatches[0]
+    assert (
+        len(findings.mismatches) == 1
+        and "is not the file that was there when the run was complete" in findings.mismatches[0]
+    )
 
 
 def test_what_is_not_there_yet_is_incomplete_and_no_mismatch(run, raw, capsys):
@@ -205,7 +229,9 @@ def test_a_verdict_file_that_is_gone_from_a_complete_run_is_a_mismatch(run, raw)
 
 
 def test_scores_of_another_scorer_are_said_not_to_be_checked(run, raw):
-    """A whole chain that was judged by a scorer which is not here: its identity holds, its pictures cannot be judged again."""
+    """A whole chain that was judged by a scorer which is not here: its identity holds, its pictures cannot be judged
+    again."""
+
     def other(meta: dict) -> None:
         pictures = json.loads((run / f"{PICTURES}/meta.json").read_text())
         meta["scorer"] = {**meta["scorer"], "version": "0"}
@@ -214,7 +240,9 @@ def test_scores_of_another_scorer_are_said_not_to_be_checked(run, raw):
     edit(run / f"{BASE}.meta.json", other)
     reseal(run)
     found = check.check(run)
-    assert found.mismatches == [] and len(found.unchecked) == 1 and "another version of the scorer" in found.unchecked[0]
+    assert (
+        found.mismatches == [] and len(found.unchecked) == 1 and "another version of the scorer" in found.unchecked[0]
+    )
 
 
 CLIP = "clip@embedded_geneval"
@@ -222,13 +250,17 @@ CLIP = "clip@embedded_geneval"
 
 @pytest.fixture
 def with_clip(run, monkeypatch) -> Path:
-    """The run with verdicts of a scorer whose weights are not here, on pictures that it shares with embedded_geneval."""
+    """The run with verdicts of a scorer whose weights are not here, on pictures that it shares with
+    embedded_geneval."""
     benchmark, scorer = make(CLIP), {"name": "clip", "version": "1", "weights_revision": "abc"}
     monkeypatch.setenv("HTGRPO_WEIGHTS", str(run / "nothing"))
     for path in run.glob("verdicts/embedded_geneval/main/*.meta.json"):
         meta = json.loads(path.read_text())
         made = json.loads((run / "images" / meta["policy"]["name"] / "embedded_geneval/main/meta.json").read_text())
-        rule = {key: getattr(benchmark, key) for key in ("version", "title", "aggregate", "scale", "higher_is_better", "note")}
+        rule = {
+            key: getattr(benchmark, key)
+            for key in ("version", "title", "aggregate", "scale", "higher_is_better", "note")
+        }
         identity = sha256_json([made["identity"], scorer, benchmark.version])
         meta |= {**rule, "categories": [], "benchmark": CLIP, "scorer": scorer, "identity": identity}
         folder = run / "verdicts" / CLIP / "main"
@@ -258,7 +290,10 @@ def test_scorers_without_weights_share_pictures_and_are_said_once_not_to_be_chec
     (line,) = check.check(with_clip).mismatches
     assert line.startswith(f"{path}: (") and "was judged from another picture" in line
     (with_clip / path).with_suffix(".part0").write_text("")
-    assert f"verdicts/{CLIP}/main/base.part0: a scoring was interrupted; run its command again" in check.check(with_clip).missing
+    assert (
+        f"verdicts/{CLIP}/main/base.part0: a scoring was interrupted; run its command again"
+        in check.check(with_clip).missing
+    )
 
 
 def test_a_command_line_without_a_run_is_a_usage_error(tmp_path, capsys):

@@ -66,10 +66,14 @@ def test_a_report_warns_of_pictures_that_are_others_now(run, capsys):
 TAMPERINGS = {
     "an edited score": (score_of(0), f"{VERDICTS}: ("),
     "swapped pictures": (swap, "is not the picture that manifest.jsonl records"),
-    "a dropped picture": (lambda run: drop_line(run / GIVEN / "manifest.jsonl", 0), f"{GIVEN}/meta.json: policy_sha256 is "),
+    "a dropped picture": (
+        lambda run: drop_line(run / GIVEN / "manifest.jsonl", 0),
+        f"{GIVEN}/meta.json: policy_sha256 is ",
+    ),
     "a dropped record": (lambda run: drop_line(run / VERDICTS, 0), f"{VERDICTS}: the record of ("),
     "another label": (
-        lambda run: edit(run / "config.json", lambda c: c.update(methods=["two"])), "config.json knows no pictures of 'one'"
+        lambda run: edit(run / "config.json", lambda c: c.update(methods=["two"])),
+        "config.json knows no pictures of 'one'",
     ),
 }
 

@@ -27,7 +27,11 @@ def test_mixed_identities_make_no_report(run):
     edit(run / f"{BASE}.meta.json", lambda meta: meta.update(scorer={**meta["scorer"], "version": "0"}))
     findings = Findings()
     report.check_report(RunDir(run), RunDir(run).config(), True, findings)
-    assert [line for line in findings.mismatches if "cannot be made from these records" in line and "different scorer" in line]
+    assert [
+        line
+        for line in findings.mismatches
+        if "cannot be made from these records" in line and "different scorer" in line
+    ]
 
 
 def test_a_report_with_a_view_at_equal_seconds_is_made_again_with_it(policy, tmp_path):

@@ -88,7 +88,12 @@ def test_checkpoints_that_are_cut_off_or_of_another_shape(policy, tmp_path, caps
     refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "is damaged")
     refused(capsys, compare.main, ["--policy", str(cut), "--out", str(tmp_path / "run")], "is damaged")
     (cut / "model.safetensors").unlink()
-    refused(capsys, compare.main, arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"), "has no model.safetensors")
+    refused(
+        capsys,
+        compare.main,
+        arguments(policy, tmp_path / "run", "--checkpoint", f"ht={cut}"),
+        "has no model.safetensors",
+    )
     wide = save_policy(tmp_path / "wide", d_model=32)
     argv = arguments(policy, tmp_path / "run", "--checkpoint", f"ht={wide}")
     refused(capsys, compare.main, argv, "another shape", "d_model 32 and 16")
@@ -102,11 +107,19 @@ def test_checkpoints_that_are_cut_off_or_of_another_shape(policy, tmp_path, caps
 def test_output_folders_that_cannot_be_used(policy, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     refused(capsys, compare.main, arguments(policy, tmp_path / "file"), "is a file: give a folder")
-    refused(capsys, compare.main, arguments(policy, tmp_path / "file" / "run"), "cannot write", "a part of the path is a file")
+    refused(
+        capsys,
+        compare.main,
+        arguments(policy, tmp_path / "file" / "run"),
+        "cannot write",
+        "a part of the path is a file",
+    )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("")
     refused(capsys, compare.main, arguments(policy, tmp_path / "full"), "holds 'thesis.txt' and is no run")
-    refused(capsys, compare.main, arguments(policy, tmp_path / "full", "--overwrite"), "holds 'thesis.txt' and is no run")
+    refused(
+        capsys, compare.main, arguments(policy, tmp_path / "full", "--overwrite"), "holds 'thesis.txt' and is no run"
+    )
     assert (tmp_path / "full" / "thesis.txt").is_file()
 
 
@@ -178,7 +191,12 @@ def test_damaged_run_files_are_named(policy, finished, tmp_path, capsys):
 def test_stages_want_a_run_or_weights(policy, finished, tmp_path, capsys):
     refused(capsys, generate.main, [], "no run is named")
     refused(capsys, generate.main, [str(tmp_path / "nothing")], "holds no config.json")
-    refused(capsys, generate.main, [str(finished), "--benchmarks", "embedded_dpg"], "--benchmarks has no effect with the run")
+    refused(
+        capsys,
+        generate.main,
+        [str(finished), "--benchmarks", "embedded_dpg"],
+        "--benchmarks has no effect with the run",
+    )
     refused(capsys, report.main, [str(tmp_path / "nothing")], "holds no config.json")
     fresh = str(tmp_path / "fresh")
     argv = ["--policy", str(policy), "--benchmarks", "embedded_dpg", "--limit", "2", "--jobs", "0", "--out", fresh]

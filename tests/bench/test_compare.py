@@ -31,14 +31,21 @@ def test_a_run_holds_what_was_asked_for(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["methods"] == ["ht", "pretrain"] and config["seeds"] == [0] and config["title"] == "embedded world"
     assert config["train"]["ht"]["group_size"] == 2 and config["settings"]["main"]["samples"] == 1
-    assert set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"} and len(config["selections"]["embedded_geneval"]) == 7
+    assert (
+        set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"}
+        and len(config["selections"]["embedded_geneval"]) == 7
+    )
     for name, method, seed in (("base", "base", None), ("ht-seed0", "ht", 0), ("pretrain-seed0", "pretrain", 0)):
         verdicts = records(finished / f"verdicts/embedded_geneval/main/{name}.jsonl")
         assert len(verdicts) == 7 and all(v["status"] == "ok" and v["score"] in (0.0, 1.0) for v in verdicts)
         assert all((finished / v["image"]).is_file() for v in verdicts)
         meta = json.loads((finished / f"verdicts/embedded_geneval/main/{name}.meta.json").read_text())
         assert meta["expected_images"] == 7 and meta["setting"]["steps"] == 2 and meta["setting"]["dtype"] != "auto"
-        assert (meta["policy"]["method"], meta["policy"]["train_seed"], meta["policy"]["milestone"]) == (method, seed, "final")
+        assert (meta["policy"]["method"], meta["policy"]["train_seed"], meta["policy"]["milestone"]) == (
+            method,
+            seed,
+            "final",
+        )
     assert meta["policy"]["checkpoint"] == "train/pretrain/seed0/checkpoints/step_000002"
     assert meta["policy"]["iteration"] == 2 and meta["policy"]["forwards"] == 2 * 3 * 4
     assert (finished / "report" / "index.html").is_file()
@@ -112,21 +119,27 @@ def test_given_checkpoints_are_scored_and_not_trained(policy, finished, tmp_path
     run_compare(policy, tmp_path / "run", "--checkpoint", f"ht={trained}", "--checkpoint", f"twin={policy}")
     assert not (tmp_path / "run" / "train").exists()
     main = tmp_path / "run/verdicts/embedded_geneval/main"
-    assert (main / "ht-seed0.jsonl").read_text() == (finished / "verdicts/embedded_geneval/main/ht-seed0.jsonl").read_text()
+    assert (main / "ht-seed0.jsonl").read_text() == (
+        finished / "verdicts/embedded_geneval/main/ht-seed0.jsonl"
+    ).read_text()
     record = json.loads((main / "ht-seed0.meta.json").read_text())["policy"]
     assert (record["iteration"], record["train_seed"], record["checkpoint"]) == (2, 0, str(trained.resolve()))
     # The same weights under another name make the same pictures: the noise belongs to prompt and sample alone.
     for benchmark in ("embedded_geneval", "embedded_dpg"):
-        twin, base = (tmp_path / f"run/images/{name}/{benchmark}/main/manifest.jsonl" for name in ("twin-seed0", "base"))
+        twin, base = (
+            tmp_path / f"run/images/{name}/{benchmark}/main/manifest.jsonl" for name in ("twin-seed0", "base")
+        )
         assert twin.read_text() == base.read_text()
     capsys.readouterr()
-    compare.main([*arguments(policy, tmp_path / "other", "--dry-run", "--methods", "base")[2:], "--checkpoint", str(trained)])
+    compare.main(
+        [*arguments(policy, tmp_path / "other", "--dry-run", "--methods", "base")[2:], "--checkpoint", str(trained)]
+    )
     assert f"taken as --policy {trained}" in capsys.readouterr().err
 
 
 def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_report):
-    """Equal iterations under every setting, equal forwards and equal seconds under the main one; a control without rollouts only
-    where its forwards can be compared; and what was chosen by the clock stays as it was chosen."""
+    """Equal iterations under every setting, equal forwards and equal seconds under the main one; a control without
+    rollouts only where its forwards can be compared; and what was chosen by the clock stays as it was chosen."""
     more = ["--preset", "full", "--methods", "ht,mask,pretrain", "--seeds", "1", "--set", "save_every=1"]
     more += ["--benchmarks", "embedded_geneval"]
     for name in ("other_sampler", "guided"):
@@ -136,18 +149,28 @@ def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_re
     run_compare(policy, run, *more, budget=budget)
     logs = {m: records(run / f"train/{m}/seed0/metrics.jsonl") for m in ("ht", "mask", "pretrain")}
     nearest = {m: min(log, key=lambda r: abs(r["forwards_total"] - 300))["iteration"] for m, log in logs.items()}
-    assert {m: len(log) for m, log in logs.items()} == {m: max(n, 2 if m != "pretrain" else n) for m, n in nearest.items()}
+    assert {m: len(log) for m, log in logs.items()} == {
+        m: max(n, 2 if m != "pretrain" else n) for m, n in nearest.items()
+    }
     for setting in ("other_sampler", "guided"):
         names = {path.name for path in run.glob(f"verdicts/embedded_geneval/{setting}/*.jsonl")}
         assert names == {"base.jsonl", "ht-seed0.jsonl", "mask-seed0.jsonl"}
     folder = run / "verdicts/embedded_geneval/main"
-    told = {path.name.removesuffix(".meta.json"): json.loads(path.read_text())["policy"] for path in folder.glob("*.meta.json")}
-    assert told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2 and told["ht-seed0"]["milestone"] == "final"
+    told = {
+        path.name.removesuffix(".meta.json"): json.loads(path.read_text())["policy"]
+        for path in folder.glob("*.meta.json")
+    }
+    assert (
+        told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2
+        and told["ht-seed0"]["milestone"] == "final"
+    )
     assert nearest["mask"] == 2 < nearest["ht"], "a checkpoint that two views show is scored once"
     for method, iteration in (("ht", nearest["ht"]), ("pretrain", nearest["pretrain"])):
         assert told[f"{method}-seed0@{iteration}"]["milestone"] == "milestone"
     chosen = json.loads((run / "equal_seconds.json").read_text())
-    clock = {m: {r["iteration"]: r["seconds_total"] for r in records(run / f"train/{m}/seed0/timing.jsonl")} for m in logs}
+    clock = {
+        m: {r["iteration"]: r["seconds_total"] for r in records(run / f"train/{m}/seed0/timing.jsonl")} for m in logs
+    }
     assert chosen["limit"] == min(max(times.values()) for times in clock.values())
     for method, times in clock.items():
         within = max((i for i, seconds in times.items() if seconds <= chosen["limit"]), default=0)
@@ -174,7 +197,10 @@ def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, 
     assert json.loads((run / "config.json").read_text())["claim"] == claim
     assert leave(compare.main, arguments(policy, run, *more, "--claim", "embedded_geneval", budget=budget)) == 2
     assert "is a run with claim.benchmark = 'embedded_dpg'" in capsys.readouterr().err
-    wrong = {"geneval_embedded": "benchmark of this run in --claim", "embedded_dpg/seconds": "view of --budget in --claim"}
+    wrong = {
+        "geneval_embedded": "benchmark of this run in --claim",
+        "embedded_dpg/seconds": "view of --budget in --claim",
+    }
     for text, told in wrong.items():
         assert leave(compare.main, arguments(policy, tmp_path / "new", *more, "--claim", text, budget=budget)) == 2
         assert told in capsys.readouterr().err and not (tmp_path / "new").exists()
@@ -184,7 +210,17 @@ def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, 
 
 def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, no_report):
     run = tmp_path / "run"
-    argv = [*arguments(policy, run)[:4], "--jobs", "0", "--benchmarks", "embedded_geneval", "--limit", "7", "--set", "main.steps=2"]
+    argv = [
+        *arguments(policy, run)[:4],
+        "--jobs",
+        "0",
+        "--benchmarks",
+        "embedded_geneval",
+        "--limit",
+        "7",
+        "--set",
+        "main.steps=2",
+    ]
     assert generate.main([*argv, "--set", "main.samples=1"]) == 0
     pictures = sorted((run / "images/base/embedded_geneval/main").glob("*.png"))
     pictures[0].write_bytes(pictures[0].read_bytes()[:40])
@@ -225,7 +261,8 @@ def start(module: str, argv: list[str]) -> subprocess.Popen:
 
 
 def _one_core() -> None:
-    """One compute thread in a process of its own too, which Ctrl-C ends even where the suite runs in the background of a shell."""
+    """One compute thread in a process of its own too, which Ctrl-C ends even where the suite runs in the background of
+    a shell."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -287,7 +324,9 @@ def test_ctrl_c_stops_the_workers_and_leaves_nothing_half_written(policy, tmp_pa
     assert not [path for path in run.rglob(".*") if path.name != ".lock"]
 
 
-@pytest.mark.parametrize("module", ["bench", "bench.compare", "bench.train", "bench.generate", "bench.score", "bench.report"])
+@pytest.mark.parametrize(
+    "module", ["bench", "bench.compare", "bench.train", "bench.generate", "bench.score", "bench.report"]
+)
 def test_help_loads_nothing_heavy(module):
     module = "bench.__main__" if module == "bench" else module
     code = (

@@ -22,7 +22,9 @@ def test_clean_pictures_are_all_correct(category, split):
     prompts = split_prompts(split, category)
     benchmark = EmbeddedDPG() if category == "dense" else EmbeddedGenEval()
     for seed in range(3):
-        assert [record["score"] for record in benchmark.judge(as_pictures(clean(prompts, seed)), prompts)] == [1.0] * len(prompts)
+        assert [record["score"] for record in benchmark.judge(as_pictures(clean(prompts, seed)), prompts)] == [
+            1.0
+        ] * len(prompts)
 
 
 def test_wrong_pictures_fail_with_a_reason():
@@ -82,7 +84,7 @@ def test_answers_of_every_kind():
 def test_benchmark_contract(benchmark):
     prompts = benchmark.prompts("heldout")
     assert {prompt.category for prompt in prompts} == set(benchmark.categories)
-    assert "embedded world" in benchmark.title 
+    assert "embedded world" in benchmark.title
     assert set(benchmark.scorer_identity()) == {"name", "version", "weights_revision"}
     assert benchmark.judge([], []) == []
     with pytest.raises(UserError, match="one prompt per image"):

@@ -17,13 +17,25 @@ from htgrpo.training.trainer import make_method
 SIZE = Size(4096, 32, 32, 12288, 134656)
 GRID = (32, 32)
 MMADA = BACKBONES.get("mmada").backbone
-TEXT_128 = Outline(SIZE, MMADA, lambda text: [0] * (126 if text else 0), "")  # with <|t2i|>, bos and eos: sequences of 1155
+TEXT_128 = Outline(
+    SIZE, MMADA, lambda text: [0] * (126 if text else 0), ""
+)  # with <|t2i|>, bos and eos: sequences of 1155
 CARD = Card("a card", 1e15, 80e9, 0.5)
 
 
 def config(method: str, **more) -> TrainConfig:
-    return TrainConfig(**{"method": method, "sampler": "emerge", "steps": 12, "guidance": 3.5, "tokens_per_forward": 12288,
-                          "tuning": "full", "prompts_per_iteration": 1, **more})
+    return TrainConfig(
+        **{
+            "method": method,
+            "sampler": "emerge",
+            "steps": 12,
+            "guidance": 3.5,
+            "tokens_per_forward": 12288,
+            "tuning": "full",
+            "prompts_per_iteration": 1,
+            **more,
+        }
+    )
 
 
 def counted(method: str, **more) -> dict[str, Spent]:
@@ -55,7 +67,9 @@ def test_operations_of_one_forward():
 def test_forwards_of_an_update_cycle(method, more, old, train):
     spent = counted(method, **more)
     assert (spent[OLD].forwards, spent[REF].forwards, spent[TRAIN].forwards) == (old, old, train)
-    assert spent[ROLLOUT].forwards == 2 * 9 * 11 + 2 * 2  # the first step is one for all images of a batch, of which two are made
+    assert (
+        spent[ROLLOUT].forwards == 2 * 9 * 11 + 2 * 2
+    )  # the first step is one for all images of a batch, of which two are made
 
 
 def test_a_method_without_a_reference_costs_less():
@@ -93,13 +107,16 @@ def test_memory_of_the_published_sizes():
     assert (lora.extra, lora.optimiser) == (4 * lora.adapters, 3 * 4 * lora.adapters)  # adapters are fp32
     assert 1155 * 32 * lora.kept / GIB == pytest.approx(0.28, abs=0.005)
     full = held_by(SIZE, TrainConfig(tuning="full", beta=0.01), torch.bfloat16)
-    assert full.adapters == 0 and full.optimiser == 3 * full.weights and full.extra == 2 * full.weights  # reference and rollouts
+    assert (
+        full.adapters == 0 and full.optimiser == 3 * full.weights and full.extra == 2 * full.weights
+    )  # reference and rollouts
     assert held_by(SIZE, TrainConfig(tuning="full", beta=0.0), torch.bfloat16).extra == full.weights
     assert full.activations(1155, 32) > 10 * lora.activations(1155, 32)
 
 
 def test_what_a_forward_keeps_grows_with_the_widths():
-    """Memory is measured on a narrower network: on one between the two sizes the measured bytes are those that were forecast."""
+    """Memory is measured on a narrower network: on one between the two sizes the measured bytes are those that were
+    forecast."""
     size, seen = Size(512, 3, 4, 1536, 64), {}
     net = LLaDA(size).to(torch.bfloat16)
     weights = {weight.untyped_storage().data_ptr() for weight in net.parameters()}

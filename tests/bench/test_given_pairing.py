@@ -1,4 +1,5 @@
-"""Which picture is judged under which prompt: numbers in names count as numbers, and a guess is refused with both sides shown."""
+"""Which picture is judged under which prompt: numbers in names count as numbers, and a guess is refused with both sides
+shown."""
 
 import json
 import subprocess
@@ -48,8 +49,10 @@ def paired(folder, prompts, layout="auto"):
     return [(p.file.relative_to(folder).as_posix(), p.text) for p in read(folder, layout, prompts, None).pictures]
 
 
-@pytest.mark.parametrize("pattern", ["{}.png", "img_{}.png", "sample-{}-seed0.jpg", "v2_{:04d}.webp", "deep/{}.tiff", "é {} b.GIF",
-                                     "{}.0.png"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["{}.png", "img_{}.png", "sample-{}-seed0.jpg", "v2_{:04d}.webp", "deep/{}.tiff", "é {} b.GIF", "{}.0.png"],
+)
 @pytest.mark.parametrize("first", [0, 1])
 def test_numbers_in_names_count_as_numbers(tmp_path, pattern, first):
     folder = tmp_path / "in"
@@ -58,25 +61,40 @@ def test_numbers_in_names_count_as_numbers(tmp_path, pattern, first):
     assert paired(folder, lines(folder, *TWELVE), "flat") == list(zip(names, TWELVE))
 
 
-@pytest.mark.parametrize("names, why", [
-    (["0.png", "1.png", "3.png"], "gap after 1"), (["2.png", "3.png", "4.png"], "begin with 2"),
-    (["img_0_seed0.png", "img_1_seed1.png", "img_2_seed2.png"], "2 numbers vary"),
-    (["img_0_seed0.png", "img_0_seed1.png", "img_1_seed0.png"], "2 numbers vary"),
-    (["0/0.png", "0/1.png", "1/0.png"], "2 numbers vary"),
-    (["1.png", "01.png", "2.png"], "two names have the number 1"), (["1.png", "1.jpg", "2.png"], "two names have the number 1"),
-    (["cat.png", "dog.png", "owl.png"], "not the same but for one number"),
-    (["img_0.png", "img_1.png", "sample_2.png"], "not the same but for one number"),
-    (["0.png", "1.png"], "2 pictures and 3 prompts"), (["0.png", "1.png", "2.png", "3.png"], "4 pictures and 3 prompts"),
-])
+@pytest.mark.parametrize(
+    "names, why",
+    [
+        (["0.png", "1.png", "3.png"], "gap after 1"),
+        (["2.png", "3.png", "4.png"], "begin with 2"),
+        (["img_0_seed0.png", "img_1_seed1.png", "img_2_seed2.png"], "2 numbers vary"),
+        (["img_0_seed0.png", "img_0_seed1.png", "img_1_seed0.png"], "2 numbers vary"),
+        (["0/0.png", "0/1.png", "1/0.png"], "2 numbers vary"),
+        (["1.png", "01.png", "2.png"], "two names have the number 1"),
+        (["1.png", "1.jpg", "2.png"], "two names have the number 1"),
+        (["cat.png", "dog.png", "owl.png"], "not the same but for one number"),
+        (["img_0.png", "img_1.png", "sample_2.png"], "not the same but for one number"),
+        (["0.png", "1.png"], "2 pictures and 3 prompts"),
+        (["0.png", "1.png", "2.png", "3.png"], "4 pictures and 3 prompts"),
+    ],
+)
 def test_a_guess_is_refused_with_both_sides_and_the_remedy(tmp_path, names, why):
     folder = made(tmp_path / "in", *names)
     with pytest.raises(UserError, match=f"is a guess, since .*{why}") as caught:
         read(folder, "flat", lines(folder, "first", "second", "third"), None)
-    for part in ("'first' … 'third'", '{"image": "a.png", "prompt": "a red cup"}', str(folder), "p.txt", names[0].split(".")[0]):
+    for part in (
+        "'first' … 'third'",
+        '{"image": "a.png", "prompt": "a red cup"}',
+        str(folder),
+        "p.txt",
+        names[0].split(".")[0],
+    ):
         assert part in caught.value.message
 
 
-@given(st.lists(st.integers(0, 10**30), unique=True, min_size=1, max_size=20), st.sampled_from(["{}", "a{}", "a{}b", "0x{}-7"]))
+@given(
+    st.lists(st.integers(0, 10**30), unique=True, min_size=1, max_size=20),
+    st.sampled_from(["{}", "a{}", "a{}b", "0x{}-7"]),
+)
 def test_natural_order_is_the_order_of_numbers(numbers, pattern):
     assert sorted([pattern.format(n) for n in numbers], key=natural) == [pattern.format(n) for n in sorted(numbers)]
 
@@ -90,8 +108,12 @@ def test_any_names_have_one_order(names):
 def test_rows_name_pictures(tmp_path):
     folder = made(tmp_path / "in", "b.png", "a.png", "sub/c d.png", "spare.png")
     absolute = str(folder / "a.png")
-    prompts = rows(folder, {"image": "b.png", "prompt": "B"}, {"image": absolute, "prompt": "A"},
-                   {"image": "./sub/../sub/c d.png", "prompt": "C"})
+    prompts = rows(
+        folder,
+        {"image": "b.png", "prompt": "B"},
+        {"image": absolute, "prompt": "A"},
+        {"image": "./sub/../sub/c d.png", "prompt": "C"},
+    )
     found = read(folder, "auto", prompts, None)
     assert [(p.file.name, p.text) for p in found.pictures] == [("b.png", "B"), ("a.png", "A"), ("c d.png", "C")]
     assert found.notes == ["left out: 1 (spare.png), each named by no prompt in p.jsonl"]
@@ -99,18 +121,25 @@ def test_rows_name_pictures(tmp_path):
     assert paired(folder, beside) == [("b.png", "B")]
 
 
-@pytest.mark.parametrize("records, why", [
-    ([{"image": "none.png", "prompt": "x"}], "line 1 of .* names the picture 'none.png', which is not in"),
-    ([{"image": "../out.png", "prompt": "x"}], "not in"), ([{"image": "/etc/passwd", "prompt": "x"}], "not in"),
-    ([{"image": "a.png", "prompt": "x"}, {"image": "./a.png", "prompt": "y"}], "line 2 of .* as line 1 of .* does"),
-    ([{"image": "a.png", "prompt": "x"}, {"prompt": "y"}], "line 2 of .* has no 'image', but 1 of 2 prompts"),
-    ([{"image": "sub", "prompt": "x"}], "not in"),
-    ([{"image": ["a.png"], "prompt": "x"}], "has the image"),
-    ([{"id": "a", "prompt": "x"}, {"id": "zz", "prompt": "y"}], "1 of 2 prompts .* have no picture .*zz"),
-    ([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "x"}], "line 2 of .* has the id 'a', as line 1"),
-    ([{"id": "b", "prompt": "x"}], "has none of the ids"),
-    ([{"image": "a.png", "prompt": "x", "id": 1}, {"image": "sub/b.png", "prompt": "y", "id": 1}], "stands for two prompts"),
-])
+@pytest.mark.parametrize(
+    "records, why",
+    [
+        ([{"image": "none.png", "prompt": "x"}], "line 1 of .* names the picture 'none.png', which is not in"),
+        ([{"image": "../out.png", "prompt": "x"}], "not in"),
+        ([{"image": "/etc/passwd", "prompt": "x"}], "not in"),
+        ([{"image": "a.png", "prompt": "x"}, {"image": "./a.png", "prompt": "y"}], "line 2 of .* as line 1 of .* does"),
+        ([{"image": "a.png", "prompt": "x"}, {"prompt": "y"}], "line 2 of .* has no 'image', but 1 of 2 prompts"),
+        ([{"image": "sub", "prompt": "x"}], "not in"),
+        ([{"image": ["a.png"], "prompt": "x"}], "has the image"),
+        ([{"id": "a", "prompt": "x"}, {"id": "zz", "prompt": "y"}], "1 of 2 prompts .* have no picture .*zz"),
+        ([{"id": "a", "prompt": "x"}, {"id": "a", "prompt": "x"}], "line 2 of .* has the id 'a', as line 1"),
+        ([{"id": "b", "prompt": "x"}], "has none of the ids"),
+        (
+            [{"image": "a.png", "prompt": "x", "id": 1}, {"image": "sub/b.png", "prompt": "y", "id": 1}],
+            "stands for two prompts",
+        ),
+    ],
+)
 def test_rows_that_do_not_fit_are_refused(tmp_path, records, why):
     folder = made(tmp_path / "in", "a.png", *(["sub/b.png"] if "image" in records[0] else []))
     save(tmp_path / "out.png")
@@ -122,9 +151,16 @@ def test_ids_stand_in_names(tmp_path):
     records = [{"id": 1, "prompt": "one"}, {"id": "2", "prompt": "two"}]
     folder = made(tmp_path / "in", "0001_0.png", "0001_1.png", "0002_10.png", "0002_2.png")
     found = read(folder, "auto", rows(folder, *records), None).pictures
-    assert [(p.file.name, p.prompt) for p in found] == [("0001_0.png", "1"), ("0001_1.png", "1"), ("0002_2.png", "2"),
-                                                        ("0002_10.png", "2")]
-    assert [(key, p.file.name) for key, p in assigned(found, own_prompts(found), "given").items()][-1] == (("2", 1), "0002_10.png")
+    assert [(p.file.name, p.prompt) for p in found] == [
+        ("0001_0.png", "1"),
+        ("0001_1.png", "1"),
+        ("0002_2.png", "2"),
+        ("0002_10.png", "2"),
+    ]
+    assert [(key, p.file.name) for key, p in assigned(found, own_prompts(found), "given").items()][-1] == (
+        ("2", 1),
+        "0002_10.png",
+    )
     other = made(tmp_path / "other", "2/x.png", "1/x.png")
     assert paired(other, rows(other, *records)) == [("1/x.png", "one"), ("2/x.png", "two")]
 
@@ -133,24 +169,40 @@ def test_an_id_that_may_be_another_with_a_number_is_refused(tmp_path):
     records = [{"id": "cat", "prompt": "a cat"}, {"id": "cat_1", "prompt": "one cat"}]
     for name, pictures in (("one", ["cat_0.png", "cat_1.png"]), ("two", ["cat.png", "cat_1.png", "cat_1_0.png"])):
         folder = made(tmp_path / name, *pictures)
-        with pytest.raises(UserError, match="cat_1.png' may be the picture of the id 'cat_1' .'one cat'. or one of several of "
-                                            "'cat' .'a cat'. .*name every picture"):
+        with pytest.raises(
+            UserError,
+            match="cat_1.png' may be the picture of the id 'cat_1' .'one cat'. or one of several of "
+            "'cat' .'a cat'. .*name every picture",
+        ):
             read(folder, "auto", rows(folder, *records), None)
-    for name, pictures in (("exact", ["cat.png", "cat_1.png"]), ("longer", ["cat_2.png", "cat_1_0.png"]),
-                           ("folders", ["cat/0.png", "cat_1/0.png"])):
+    for name, pictures in (
+        ("exact", ["cat.png", "cat_1.png"]),
+        ("longer", ["cat_2.png", "cat_1_0.png"]),
+        ("folders", ["cat/0.png", "cat_1/0.png"]),
+    ):
         folder = made(tmp_path / name, *pictures)
         assert sorted(text for _, text in paired(folder, rows(folder, *records))) == ["a cat", "one cat"]
 
 
-@pytest.mark.parametrize("names", [["-1.png", "-2.png"], ["x/-1.png", "x/-2.png"], ["a_-0.png", "a_-1.png"],
-                                   ["g=-0.png", "g=-1.png"], ["\u22121.png", "\u22122.png"]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["-1.png", "-2.png"],
+        ["x/-1.png", "x/-2.png"],
+        ["a_-0.png", "a_-1.png"],
+        ["g=-0.png", "g=-1.png"],
+        ["\u22121.png", "\u22122.png"],
+    ],
+)
 def test_a_number_that_may_be_below_zero_says_no_order(tmp_path, names):
     folder = made(tmp_path / "in", *names)
     with pytest.raises(UserError, match="is a guess, since the number in .* may be below zero"):
         read(folder, "flat", lines(folder, "a", "b"), None)
 
 
-@pytest.mark.parametrize("pattern", ["seed{}", "Seed_{}", "run-{}", "x/step {}", "sample{}", "batch_{}", "ckpt-{}", "epochs{}"])
+@pytest.mark.parametrize(
+    "pattern", ["seed{}", "Seed_{}", "run-{}", "x/step {}", "sample{}", "batch_{}", "ckpt-{}", "epochs{}"]
+)
 @pytest.mark.parametrize("each", [1, 2])
 def test_folders_of_seeds_are_no_folders_of_prompts(tmp_path, pattern, each):
     folder = made(tmp_path / "in", *(f"{pattern.format(n)}/{k}.png" for n in range(3) for k in range(each)))
@@ -197,7 +249,11 @@ def test_a_folder_for_each_prompt(tmp_path):
         (folder / name / "prompt.txt").write_text(f"prompt {name}\n")
     found = read(folder, "auto", None, None)
     assert found.layout == "folders" and [(p.prompt, p.file.name, p.text) for p in found.pictures] == [
-        ("2", "0.png", "prompt 2"), ("2", "1.png", "prompt 2"), ("10", "0.png", "prompt 10"), ("10", "1.png", "prompt 10")]
+        ("2", "0.png", "prompt 2"),
+        ("2", "1.png", "prompt 2"),
+        ("10", "0.png", "prompt 10"),
+        ("10", "1.png", "prompt 10"),
+    ]
     assert found.notes == ["left out: 1 (2/grid.png), each a grid of the pictures beside it"]
     other = made(tmp_path / "other", *(f"p{number}/{sample}.png" for number in range(11) for sample in (1, 2)))
     assert paired(other, lines(other, *TWELVE[:11]))[-1] == ("p10/2.png", "prompt 10")
@@ -210,9 +266,24 @@ def test_a_folder_for_each_prompt(tmp_path):
 
 def test_every_file_is_judged_or_named_with_the_reason(tmp_path):
     folder = tmp_path / "in"
-    made(folder, "00000/samples/0000.png", "00000/samples/0001.jpg", "00000/samples/0002.tiff", "00000/samples/0003.GIF",
-         "00000/samples/best.png", "00000/grid.png", "sheet.png")
-    for name in ("00000/samples/0001.png.tmp", "Thumbs.db", ".DS_Store", "notes.doc", ".hidden/0.png", "00000/metadata.jsonl"):
+    made(
+        folder,
+        "00000/samples/0000.png",
+        "00000/samples/0001.jpg",
+        "00000/samples/0002.tiff",
+        "00000/samples/0003.GIF",
+        "00000/samples/best.png",
+        "00000/grid.png",
+        "sheet.png",
+    )
+    for name in (
+        "00000/samples/0001.png.tmp",
+        "Thumbs.db",
+        ".DS_Store",
+        "notes.doc",
+        ".hidden/0.png",
+        "00000/metadata.jsonl",
+    ):
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"prompt": "x"}')
@@ -222,7 +293,8 @@ def test_every_file_is_judged_or_named_with_the_reason(tmp_path):
         "left out: 2 (00000/grid.png, sheet.png), each a picture, but outside NUMBER/samples/",
         "left out: 2 (00000/samples/0001.png.tmp, notes.doc), each no picture by its ending",
         "left out: 1 (00000/samples/best.png), each among samples, but its name is no number",
-        "left out: 3 hidden or of the system (.DS_Store, .hidden/0.png, Thumbs.db)"]
+        "left out: 3 hidden or of the system (.DS_Store, .hidden/0.png, Thumbs.db)",
+    ]
     save(folder / "00000/samples/01.png")
     with pytest.raises(UserError, match="'00000/samples/0001.jpg' and '00000/samples/01.png' .* are both '1'"):
         read(folder, "auto", None, None)
@@ -252,7 +324,8 @@ def test_single_pictures_of_dpg_are_a_layout_and_never_cut_without_a_word(tmp_pa
     grids = made(tmp_path / "grids", "a.png", "b.png", size=(8, 8))
     assert read(grids, "dpg-grid", None, None).notes == [
         "every file is cut into four pictures of 4 x 4 px (nothing on them tells whether they are grids; single pictures are "
-        "--layout dpg-single)"]
+        "--layout dpg-single)"
+    ]
     save(grids / "c.png", size=(4, 4))
     with pytest.raises(UserError, match="'a.png' of 8 x 8 and 'c.png' of 4 x 4"):
         read(grids, "dpg-grid", None, None)
@@ -279,7 +352,8 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
     found = read(tmp_path / "grid", "dpg-grid", None, None)
     assert len(found.pictures) == 12 and found.notes == [
-        "every file is cut into four pictures of 64 x 64 px (single pictures are --layout dpg-single)"]
+        "every file is cut into four pictures of 64 x 64 px (single pictures are --layout dpg-single)"
+    ]
     with pytest.raises(UserError, match="files .* show no edge where four pictures would meet .*--layout dpg-single"):
         read(tmp_path / "single", "dpg-grid", None, None)
     assert len(read(tmp_path / "single", "dpg-grid", None, 64).pictures) == 12
@@ -287,8 +361,17 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
     assert len(found.pictures) == 3 and found.notes == []
 
 
-@pytest.mark.parametrize("layout, name", [("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"),
-                                          ("geneval", "{}/samples/0.png"), ("flat", "{}.png"), ("folders", "{}/0.png")])
+@pytest.mark.parametrize(
+    "layout, name",
+    [
+        ("dpg-single", "{}.png"),
+        ("dpg", "{}_0.png"),
+        ("dpg", "{}/0.png"),
+        ("geneval", "{}/samples/0.png"),
+        ("flat", "{}.png"),
+        ("folders", "{}/0.png"),
+    ],
+)
 def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
     """A layout that was recognised is refused; one that was asked for is told of."""
     folder = tmp_path / "in"
@@ -301,10 +384,14 @@ def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
         if layout in ("flat", "folders"):
             (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
     found = read(folder, layout, None, None)
-    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
+    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(
+        found.notes
+    )
     assert "--layout dpg-grid" in " ".join(found.notes)
     if not layout.startswith("dpg"):
-        with pytest.raises(UserError, match=f"3 of 3 files .* --layout dpg-grid, .* holds single pictures, give --layout {layout}"):
+        with pytest.raises(
+            UserError, match=f"3 of 3 files .* --layout dpg-grid, .* holds single pictures, give --layout {layout}"
+        ):
             read(folder, "auto", None, None)
 
 
@@ -332,7 +419,9 @@ def test_official_prompts_are_known_whatever_white_space_is_around_them(tmp_path
     for prompt in official:
         (folder / f"{prompt.id}.txt").write_text(prompt.text)
     found = read(folder, "auto", None, None).pictures
-    assert {key[0]: p.file.stem for key, p in assigned(found, official, "dpg").items()} == {p.id: p.id for p in official}
+    assert {key[0]: p.file.stem for key, p in assigned(found, official, "dpg").items()} == {
+        p.id: p.id for p in official
+    }
     verbatim = rows(folder, *({"image": f"{p.id}.png", "prompt": p.text} for p in official))
     assert [p.text for p in own_prompts(read(folder, "auto", verbatim, None).pictures)] == [p.text for p in official]
     double = [*official, Prompt("other", "an e ", "dense", {})]
@@ -387,17 +476,32 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     folder = graded(tmp_path / "in")
     (folder / "0001.png.tmp").write_text("")
     prompts = lines(folder, *TWELVE)
-    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run")]
+    argv = [
+        "--images",
+        str(folder),
+        "--prompts",
+        str(prompts),
+        "--benchmarks",
+        "geneval",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     assert leave(score.main, [*argv, "--dry-run"]) == 0
     out = capsys.readouterr().out
-    for line in ("in: 12 pictures, such as", "0.png: 'prompt 0' (prompt p0, picture 0)",
-                 "11.png: 'prompt 11' (prompt p11, picture 0)", "left out: 1 (0001.png.tmp), each no picture by its ending"):
+    for line in (
+        "in: 12 pictures, such as",
+        "0.png: 'prompt 0' (prompt p0, picture 0)",
+        "11.png: 'prompt 11' (prompt p11, picture 0)",
+        "left out: 1 (0001.png.tmp), each no picture by its ending",
+    ):
         assert line in out
     assert out.count("(prompt p") == 6 and not (tmp_path / "run").exists()
     assert leave(score.main, argv) == 0
     assert "11.png: 'prompt 11'" in capsys.readouterr().err
     records = read_jsonl(tmp_path / "run/verdicts/geneval/main/in.jsonl")
-    assert [(record["prompt"], record["score"]) for record in records] == [(text, 10.0 * n) for n, text in enumerate(TWELVE)]
+    assert [(record["prompt"], record["score"]) for record in records] == [
+        (text, 10.0 * n) for n, text in enumerate(TWELVE)
+    ]
 
 
 def test_a_list_with_one_line_twice_works_to_the_headline(tmp_path, brightness_given, capsys):
@@ -458,4 +562,7 @@ def test_sixteen_bits_of_grey_score_as_eight(tmp_path, brightness_given):
     prompts = lines(folder, "a", "b")
     argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "hpsv3", "--out", str(tmp_path / "run")]
     assert leave(score.main, argv) == 0
-    assert [record["score"] for record in read_jsonl(tmp_path / "run/verdicts/hpsv3@given/main/in.jsonl")] == [100.0, 100.0]
+    assert [record["score"] for record in read_jsonl(tmp_path / "run/verdicts/hpsv3@given/main/in.jsonl")] == [
+        100.0,
+        100.0,
+    ]

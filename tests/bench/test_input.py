@@ -1,5 +1,5 @@
-"""Every flag of every command, and every key of --set: bad values get one sentence that names the flag, before anything heavy is
-loaded, and nothing is written."""
+"""Every flag of every command, and every key of --set: bad values get one sentence that names the flag, before anything
+heavy is loaded, and nothing is written."""
 
 import dataclasses
 import importlib
@@ -20,53 +20,112 @@ FREE = {
     ("score", "--note"): "whatever is known of the pictures",
     ("serve", "--host"): "names of hosts have no list; the address is bound before anything is loaded",
     ("regress", "--setting"): "settings have any name; the run or the baseline says which there are",
-    ("compare", "--set"): "walked below", ("train", "--set"): "walked below", ("ablate", "--set"): "walked below",
+    ("compare", "--set"): "walked below",
+    ("train", "--set"): "walked below",
+    ("ablate", "--set"): "walked below",
     ("campaign", "--only"): "a part of a case's name, and there are thousands",
     ("compare", "--claim"): "one of the benchmarks and views of the same command, see LATE",
-    ("ablate", "STUDY"): "see LATE", ("doctor", "SCORER"): "scorers or names of --scorer-url, see LATE",
+    ("ablate", "STUDY"): "see LATE",
+    ("doctor", "SCORER"): "scorers or names of --scorer-url, see LATE",
     ("compare", "--methods"): "methods or labels of --checkpoint, see LATE",
     ("regress", "--methods"): "methods or labels of the baseline, see LATE",
     ("text", "--tasks"): "lm-eval's tasks, tags and patterns, which only lm-eval can tell",
 }
 """Flags whose kind is any text, and why."""
 LATE = [
-    ("compare", ["--claim", "nope"]), ("compare", ["--claim", "embedded_geneval/hours:3"]), ("compare", ["--methods", "hht"]),
-    ("compare", ["--checkpoint", "nowhere"]), ("compare", ["--checkpoint", "base=embedded"]), ("compare", ["--checkpoint",
-    "²=embedded"]),
-    ("compare", ["--policy", "/nope"]), ("compare", ["--subset", "nope:3"]), ("compare", ["--reward", "nope=1"]),
-    ("compare", ["--reward", "nowhere:f"]), ("compare", ["--train-prompts", "/nope.txt"]), ("compare", ["--revision", "abc"]),
-    ("compare", ["--gpu", "h100"]), ("compare", ["--gpu", "h100", "--dry-run"]), ("compare", ["--set", "nonsense=1"]),
-    ("compare", ["--set", "x.y=1"]), ("compare", ["--set", "=1"]), ("compare", ["--set", "lr"]), ("compare", ["--set",
-    "trace.nope=1"]),
-    ("compare", ["--methods", "ht", "--set", "trace.shrink=0"]), ("train", ["--method", "ht", "--set", "ht.nope=1"]),
-    ("train", ["--method", "ht", "--reward", "nope"]), ("ablate", ["A9"]), ("ablate", ["--set", "ht.alpha=0.2"]),
-    ("ablate", ["--gpu", "h100"]), ("generate", []), ("score", []), ("generate", ["--out", "x", "--policy", "/nope"]),
-    ("score", ["--layout", "flat"]), ("score", ["--prompts", "file"]), ("score", ["--grid", "3"]), ("score", ["--note", "x"]),
-    *(("score", ["--images", "empty", "--benchmarks", "clip", "--out", "x", *more]) for more in (
-        ["--split", "validation"], ["--set", "main.steps=2"], ["--jobs", "1"], ["--backbone", "mmada"], ["--preset", "full"],
-        ["--curve", "1"], ["--revision", "abc"], ["--resolution", "64"], ["--policy", "x"], ["--checkpoint", "ht=x"], ["--gpu",
-        "h100"])),
-    ("score", ["--images", "empty", "--out", "x"]), ("score", ["--images", "/nope", "--benchmarks", "clip", "--out", "x"]),
-    ("paper", ["--command", "--table", "1"]), ("paper", ["--run", "/nope"]), ("regress", ["--gate", "/nope"]),
-    ("regress", ["--baseline", "/nope"]), ("regress", ["--policy", "/nope", "--baseline", "file"]), ("regress", ["--prompts", "3"]),
-    ("regress", ["--update", "--methods", "hht"]), ("regress", ["--subset", "x:3"]), ("report", ["/nope"]), ("check", ["/nope"]),
-    ("train", ["--method", "ht", "--resume", "--overwrite"]), ("paper", ["--allow-incomplete"]),
-    ("tune", ["--out", "x", "--dry-run", "--write"]), ("compare", ["--methods", "base", "--seeds", "3"]),
-    ("compare", ["--methods", "base", "--reward", "objects=1"]), ("card", ["/nope"]), ("card", ["empty"]),
-    ("tune", ["--out", "x", "--seeds", "1"]), ("tune", ["--out", "x", "--policy",
-    "/nope"]),
-    ("speed", ["--scorers", "clip", "--methods", "ht"]), ("speed", ["--out", "empty"]), ("doctor", ["nope"]),
-    ("fetch", ["--all", "geneval_metadata"]), ("fetch", ["--list", "geneval_metadata"]), ("fetch", ["--all", "nope"]), ("fetch",
-    []),
-    ("serve", ["clip", "--host", "0.0.0.0"]), ("serve", ["clip", "--host", "nowhere.invalid", "--token", "x"]),
-    ("pretrain", ["--out", "x", "--n-heads", "3"]), ("pretrain", ["--out", "x", "--lr", "inf"]), ("export", ["/nope", "--out",
-    "x"]),
+    ("compare", ["--claim", "nope"]),
+    ("compare", ["--claim", "embedded_geneval/hours:3"]),
+    ("compare", ["--methods", "hht"]),
+    ("compare", ["--checkpoint", "nowhere"]),
+    ("compare", ["--checkpoint", "base=embedded"]),
+    ("compare", ["--checkpoint", "²=embedded"]),
+    ("compare", ["--policy", "/nope"]),
+    ("compare", ["--subset", "nope:3"]),
+    ("compare", ["--reward", "nope=1"]),
+    ("compare", ["--reward", "nowhere:f"]),
+    ("compare", ["--train-prompts", "/nope.txt"]),
+    ("compare", ["--revision", "abc"]),
+    ("compare", ["--gpu", "h100"]),
+    ("compare", ["--gpu", "h100", "--dry-run"]),
+    ("compare", ["--set", "nonsense=1"]),
+    ("compare", ["--set", "x.y=1"]),
+    ("compare", ["--set", "=1"]),
+    ("compare", ["--set", "lr"]),
+    ("compare", ["--set", "trace.nope=1"]),
+    ("compare", ["--methods", "ht", "--set", "trace.shrink=0"]),
+    ("train", ["--method", "ht", "--set", "ht.nope=1"]),
+    ("train", ["--method", "ht", "--reward", "nope"]),
+    ("ablate", ["A9"]),
+    ("ablate", ["--set", "ht.alpha=0.2"]),
+    ("ablate", ["--gpu", "h100"]),
+    ("generate", []),
+    ("score", []),
+    ("generate", ["--out", "x", "--policy", "/nope"]),
+    ("score", ["--layout", "flat"]),
+    ("score", ["--prompts", "file"]),
+    ("score", ["--grid", "3"]),
+    ("score", ["--note", "x"]),
+    *(
+        ("score", ["--images", "empty", "--benchmarks", "clip", "--out", "x", *more])
+        for more in (
+            ["--split", "validation"],
+            ["--set", "main.steps=2"],
+            ["--jobs", "1"],
+            ["--backbone", "mmada"],
+            ["--preset", "full"],
+            ["--curve", "1"],
+            ["--revision", "abc"],
+            ["--resolution", "64"],
+            ["--policy", "x"],
+            ["--checkpoint", "ht=x"],
+            ["--gpu", "h100"],
+        )
+    ),
+    ("score", ["--images", "empty", "--out", "x"]),
+    ("score", ["--images", "/nope", "--benchmarks", "clip", "--out", "x"]),
+    ("paper", ["--command", "--table", "1"]),
+    ("paper", ["--run", "/nope"]),
+    ("regress", ["--gate", "/nope"]),
+    ("regress", ["--baseline", "/nope"]),
+    ("regress", ["--policy", "/nope", "--baseline", "file"]),
+    ("regress", ["--prompts", "3"]),
+    ("regress", ["--update", "--methods", "hht"]),
+    ("regress", ["--subset", "x:3"]),
+    ("report", ["/nope"]),
+    ("check", ["/nope"]),
+    ("train", ["--method", "ht", "--resume", "--overwrite"]),
+    ("paper", ["--allow-incomplete"]),
+    ("tune", ["--out", "x", "--dry-run", "--write"]),
+    ("compare", ["--methods", "base", "--seeds", "3"]),
+    ("compare", ["--methods", "base", "--reward", "objects=1"]),
+    ("card", ["/nope"]),
+    ("card", ["empty"]),
+    ("tune", ["--out", "x", "--seeds", "1"]),
+    ("tune", ["--out", "x", "--policy", "/nope"]),
+    ("speed", ["--scorers", "clip", "--methods", "ht"]),
+    ("speed", ["--out", "empty"]),
+    ("doctor", ["nope"]),
+    ("fetch", ["--all", "geneval_metadata"]),
+    ("fetch", ["--list", "geneval_metadata"]),
+    ("fetch", ["--all", "nope"]),
+    ("fetch", []),
+    ("serve", ["clip", "--host", "0.0.0.0"]),
+    ("serve", ["clip", "--host", "nowhere.invalid", "--token", "x"]),
+    ("pretrain", ["--out", "x", "--n-heads", "3"]),
+    ("pretrain", ["--out", "x", "--lr", "inf"]),
+    ("export", ["/nope", "--out", "x"]),
     ("make_checkpoint", ["--backbone", "mmada", "--out", "x", "--d-model", "7"]),
-    ("text", ["--checkpoint", "x", "--policy", "y"]), ("text", ["--gen-length", "7", "--block-length", "2"]),
+    ("text", ["--checkpoint", "x", "--policy", "y"]),
+    ("text", ["--gen-length", "7", "--block-length", "2"]),
     ("text", ["--policy", "/nope"]),
-    *((command, [typo]) for command in ("compare", "serve", "fetch") for typo in ("--nope", "--metods=ht", "-x", "--out-of-place")),
-    *((command, ["--device", "cuda"]) for command in ("compare", "score", "text", "doctor")), ("report", []), ("report", ["a",
-    "b"]),
+    *(
+        (command, [typo])
+        for command in ("compare", "serve", "fetch")
+        for typo in ("--nope", "--metods=ht", "-x", "--out-of-place")
+    ),
+    *((command, ["--device", "cuda"]) for command in ("compare", "score", "text", "doctor")),
+    ("report", []),
+    ("report", ["a", "b"]),
 ]
 """Command lines each of whose flags has a good form, and which cannot be all the same."""
 
@@ -177,7 +236,9 @@ def test_every_flag_refuses_what_does_not_fit(light, places):
     assert tree(places) == before and walked > 3000
 
 
-@pytest.mark.parametrize(("command", "argv"), LATE, ids=lambda value: value if isinstance(value, str) else " ".join(value))
+@pytest.mark.parametrize(
+    ("command", "argv"), LATE, ids=lambda value: value if isinstance(value, str) else " ".join(value)
+)
 def test_what_does_not_go_together_is_told_before_anything_is_loaded(light, places, command, argv):
     before = tree(places)
     refusal(light, lambda: module(light, command).main(argv))
@@ -201,7 +262,8 @@ def keys(light):
 
 
 def test_every_key_of_set_refuses_what_does_not_fit(light, places):
-    """Fields have kinds of their own; all of their bad values are tried on the field, and three of them through the command."""
+    """Fields have kinds of their own; all of their bad values are tried on the field, and three of them through the
+    command."""
     compare, options = module(light, "compare"), light("htgrpo.base.options")
     before, walked, found = tree(places), 0, []
     for key, kind, method in keys(light):
@@ -222,8 +284,15 @@ def test_every_key_of_set_refuses_what_does_not_fit(light, places):
 
 def test_a_plugin_without_kinds_is_held_to_finite_numbers_that_fit(light):
     convert = light("htgrpo.base.options").convert
-    for kind, value in ((int, "²"), (int, 10**30), (float, "1e400"), (float, float("nan")), (str, "a\x00b"), (int, True), (int,
-                        "1_0")):
+    for kind, value in (
+        (int, "²"),
+        (int, 10**30),
+        (float, "1e400"),
+        (float, float("nan")),
+        (str, "a\x00b"),
+        (int, True),
+        (int, "1_0"),
+    ):
         refusal(light, partial(convert, value, kind, "mine.key"), "mine.key")
 
 
@@ -238,11 +307,16 @@ def python(*argv: str | bytes, **environment: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-m", *argv], capture_output=True, env={**os.environ, **environment})
 
 
-@pytest.mark.parametrize("argv", [
-    ["bench.compare", "--set", b"main.steps=\xff"], ["bench.report", b"\xff"], ["bench.compare", "--methods", "ht", "--set",
-    "ht.nope=1"],
-    ["bench.regress", "--gate", "/nope"], ["bench.paper", "--run", "/nope"],
-])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["bench.compare", "--set", b"main.steps=\xff"],
+        ["bench.report", b"\xff"],
+        ["bench.compare", "--methods", "ht", "--set", "ht.nope=1"],
+        ["bench.regress", "--gate", "/nope"],
+        ["bench.paper", "--run", "/nope"],
+    ],
+)
 def test_a_refusal_is_quick_and_told_to_any_terminal(argv):
     """CPU seconds of a whole process, start of Python included."""
     before = os.times()

@@ -24,7 +24,8 @@ PROMPTS = [Prompt(f"p{i}", f"text {i}", "ab"[i % 2], {}) for i in range(6)]
 
 
 class Grey(Benchmark):
-    """Scores a picture by its grey value. It notes what it was given, and falls over `bad` pictures and batches that hold one."""
+    """Scores a picture by its grey value. It notes what it was given, and falls over `bad` pictures and batches that
+    hold one."""
 
     title, world, version, categories, aggregate = "Grey", "made", "1", ("a", "b"), "item_mean"
     pictures = "greys"
@@ -93,7 +94,9 @@ def test_benchmarks_share_pictures_that_are_read_once(run, monkeypatch):
     found = judged(run, one, two)
     assert len(reads) == 12 and (found["grey"].missing, found["other"].expected) == (0, 10)
     assert [record["score"] for record in verdicts(run)] == [10.0 * i for i in range(12)]
-    assert [record["prompt_id"] for record in verdicts(run, "other")] == [f"p{i}" for i in (0, 0, 1, 1, 2, 2, 4, 4, 5, 5)]
+    assert [record["prompt_id"] for record in verdicts(run, "other")] == [
+        f"p{i}" for i in (0, 0, 1, 1, 2, 2, 4, 4, 5, 5)
+    ]
     meta = json.loads(run.verdicts(TARGET.name, "other", "main").with_suffix(".meta.json").read_text())
     assert meta["pictures"] == "greys" and meta["expected_images"] == 10
     sets = select_all({"grey": one, "other": two}, "heldout", 3, {})
@@ -133,7 +136,9 @@ def test_only_failures_and_changed_pictures_are_judged_again(run):
     folder = run.images(TARGET.name, "greys", "main")
     Image.new("RGB", (4, 4), (200,) * 3).save(folder / "p0_0.png")
     changed = Grey()
-    assert judged(run, changed)["grey"].missing == 0 and changed.seen == [(50, "p2")]  # the manifest knows nothing of a change yet
+    assert judged(run, changed)["grey"].missing == 0 and changed.seen == [
+        (50, "p2")
+    ]  # the manifest knows nothing of a change yet
     lines = read_jsonl(folder / MANIFEST)
     lines[0]["sha256"] = sha256_file(folder / "p0_0.png")
     (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))

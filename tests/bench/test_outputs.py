@@ -19,13 +19,29 @@ from htgrpo.policies.policy import Policy
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
 
-TINY = ["--steps", "1", "--batch", "2", "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "32"]
+TINY = [
+    "--steps",
+    "1",
+    "--batch",
+    "2",
+    "--d-model",
+    "16",
+    "--n-layers",
+    "1",
+    "--n-heads",
+    "2",
+    "--mlp-hidden-size",
+    "32",
+]
 
 
 def commands(policy: Path) -> dict:
     """Commands that make a folder, as (main, arguments but --out)."""
-    return {"pretrain": (pretrain.main, TINY), "export": (export.main, [str(policy)]),
-            "make_checkpoint": (make_checkpoint.main, ["--backbone", "mmada", "--tiny"])}
+    return {
+        "pretrain": (pretrain.main, TINY),
+        "export": (export.main, [str(policy)]),
+        "make_checkpoint": (make_checkpoint.main, ["--backbone", "mmada", "--tiny"]),
+    }
 
 
 @pytest.mark.parametrize("name", ["pretrain", "export", "make_checkpoint"])
@@ -37,8 +53,18 @@ def test_a_folder_of_somebody_else_is_never_replaced(name, policy, tmp_path, mon
     (tmp_path / "link").symlink_to(work)
     monkeypatch.chdir(work)
     before = contents(tmp_path)
-    for out in ("", ".", "..", "/", "~", str(work), str(tmp_path), str(tmp_path / "link"), str(work / "deep"),
-                str(work / "deep/thesis.tex")):
+    for out in (
+        "",
+        ".",
+        "..",
+        "/",
+        "~",
+        str(work),
+        str(tmp_path),
+        str(tmp_path / "link"),
+        str(work / "deep"),
+        str(work / "deep/thesis.tex"),
+    ):
         for more in ([], ["--overwrite"]):
             assert leave(main, [*argv, "--out", os.path.expanduser(out), *more]) == 2
             told = capsys.readouterr().err.strip().splitlines()
@@ -55,7 +81,9 @@ def test_only_its_own_folder_is_replaced_and_only_when_asked(name, policy, tmp_p
     assert read_seal(out).made_by == f"python -m bench.{name}" and verify(out)
     assert leave(main, [*argv, "--out", str(out)]) == 2 and "add --overwrite" in capsys.readouterr().err
     (out / "notes.txt").write_text("mine")
-    assert leave(main, [*argv, "--out", str(out), "--overwrite"]) == 2 and "holds 'notes.txt'" in capsys.readouterr().err
+    assert (
+        leave(main, [*argv, "--out", str(out), "--overwrite"]) == 2 and "holds 'notes.txt'" in capsys.readouterr().err
+    )
     (out / "notes.txt").unlink()
     assert contents(out) == before
     assert leave(main, [*argv, "--out", str(out), "--overwrite"]) == 0
@@ -87,7 +115,9 @@ def test_a_full_disk_is_explained(name, policy, tmp_path, monkeypatch, capsys):
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     main, argv = commands(policy)[name]
-    monkeypatch.setattr(*((make_checkpoint, "write_weights") if name == "make_checkpoint" else (Policy, "write")), refuse)
+    monkeypatch.setattr(
+        *((make_checkpoint, "write_weights") if name == "make_checkpoint" else (Policy, "write")), refuse
+    )
     assert leave(main, [*argv, "--out", str(tmp_path / "out")]) == 2
     assert "the disk is full; free some space" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
@@ -106,7 +136,9 @@ def test_files_that_commands_write_replace_no_others(finished, tmp_path, capsys)
     assert (tmp_path / "mine/table1.md").read_text() == "mine" and json.loads(thesis.read_text()) == {"chapter": 1}
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "vq/codebook.safetensors", FILE])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "config.json", "vq/codebook.safetensors", FILE]
+)
 def test_damaged_policies_are_refused_by_whoever_reads_them(name, finished, tmp_path, capsys):
     import shutil
 
@@ -115,10 +147,13 @@ def test_damaged_policies_are_refused_by_whoever_reads_them(name, finished, tmp_
     policy = Path(shutil.copytree(finished / "train/ht/seed0/checkpoints/step_000002", tmp_path / "step_000002"))
     flip(policy / name)
     out = str(tmp_path / "out")
-    for main, argv in ((export.main, [str(policy), "--out", out]), (card.main, [str(policy), "--out", f"{out}.md"]),
-                       (compare.main, ["--policy", str(policy), "--out", out]), (train.main, ["--method", "ht", "--policy",
-                                                                                             str(policy), "--out", out]),
-                       (compare.main, ["--checkpoint", f"ht={policy}", "--out", out])):
+    for main, argv in (
+        (export.main, [str(policy), "--out", out]),
+        (card.main, [str(policy), "--out", f"{out}.md"]),
+        (compare.main, ["--policy", str(policy), "--out", out]),
+        (train.main, ["--method", "ht", "--policy", str(policy), "--out", out]),
+        (compare.main, ["--checkpoint", f"ht={policy}", "--out", out]),
+    ):
         assert leave(main, argv) == 2
         told = capsys.readouterr().err.strip().splitlines()
         assert len(told) == 1 and name in told[0] and "damaged" in told[0]
@@ -145,8 +180,12 @@ def test_a_card_belongs_to_its_checkpoint(finished, tmp_path):
 def test_a_second_scoring_is_refused_before_anything_is_judged(tmp_path, finished, monkeypatch, capsys):
     source, out = finished / "images/base/embedded_geneval/main", tmp_path / "out"
     prompts = tmp_path / "prompts.jsonl"
-    lines = [json.loads(line) for line in (finished / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()]
-    prompts.write_text("".join(json.dumps({"image": Path(one["image"]).name, "prompt": one["prompt"]}) + "\n" for one in lines))
+    lines = [
+        json.loads(line) for line in (finished / "verdicts/embedded_geneval/main/base.jsonl").read_text().splitlines()
+    ]
+    prompts.write_text(
+        "".join(json.dumps({"image": Path(one["image"]).name, "prompt": one["prompt"]}) + "\n" for one in lines)
+    )
     pictures = tmp_path / "one"
     pictures.mkdir()
     for path in source.glob("*.png"):
@@ -161,8 +200,13 @@ def test_a_second_scoring_is_refused_before_anything_is_judged(tmp_path, finishe
 def test_a_worker_ends_without_a_word_when_its_parent_is_killed(policy, tmp_path):
     run = tmp_path / "run"
     argv = arguments(policy, run, "--methods", "ht", jobs=1, budget="iterations:100000")
-    process = subprocess.Popen([sys.executable, "-m", "bench.compare", *argv], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                               text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.compare", *argv],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     log = run / "train/ht/seed0/metrics.jsonl"
     deadline = time.monotonic() + 120
     while not log.is_file() or log.read_bytes().count(b"\n") < 2:

@@ -66,8 +66,10 @@ def test_a_run_does_not_fall_below_itself_and_power_is_stated(scored, tmp_path, 
     assert leave(regress.main, ["--gate", str(scored), "--baseline", str(path)]) == 0
     assert "ok: alpha" in capsys.readouterr().out and path.stat().st_size < 20_000
     stored = gate.read(path)
-    drawn = [Prompt(r["prompt_id"], r["prompt"], r["category"], {}) for r in load_run(scored).records.drop_duplicates(
-        "prompt_id").to_dict("records")]
+    drawn = [
+        Prompt(r["prompt_id"], r["prompt"], r["category"], {})
+        for r in load_run(scored).records.drop_duplicates("prompt_id").to_dict("records")
+    ]
     assert stored.prompts == [p.id for p in select("geneval", drawn, None, 60)]
     assert all(stored.categories.count(category) == 10 for category in set(stored.categories))
 
@@ -75,13 +77,21 @@ def test_a_run_does_not_fall_below_itself_and_power_is_stated(scored, tmp_path, 
 def test_a_fall_is_found_and_a_rise_is_none(scored, tmp_path, capsys):
     path = tmp_path / "quality.json"
     stored = gate.measure(load_run(scored), "geneval", "main", 60)
-    better = {**stored.scores, "alpha": [min(1.0, score + 0.3) for score in stored.scores["alpha"]],
-              "base": [score / 2 for score in stored.scores["base"]]}
+    better = {
+        **stored.scores,
+        "alpha": [min(1.0, score + 0.3) for score in stored.scores["alpha"]],
+        "base": [score / 2 for score in stored.scores["base"]],
+    }
     gate.write(path, gate.Quality(**{**stored.__dict__, "scores": better}))
     argv = ["--gate", str(scored), "--baseline", str(path)]
     assert leave(regress.main, argv) == 1
     out = capsys.readouterr().out
-    assert "fell: alpha" in out and "ok: base" in out and "ok: beta" in out and "regression: alpha (60 prompts of geneval)" in out
+    assert (
+        "fell: alpha" in out
+        and "ok: base" in out
+        and "ok: beta" in out
+        and "regression: alpha (60 prompts of geneval)" in out
+    )
     assert leave(regress.main, [*argv, "--methods", "beta,base", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["methods"]
     assert [row["method"] for row in rows] == ["beta", "base"] and rows[1]["change"] > 0 and not rows[1]["regressed"]

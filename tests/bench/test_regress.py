@@ -32,6 +32,7 @@ def baseline(policy, owned) -> detector.Baseline:
 @pytest.fixture
 def changes(policy, owned, baseline):
     """Looks for changes, here or as if on another platform."""
+
     def look(elsewhere: bool = False, methods=("ht",)) -> detector.Changes:
         facts = frozen.gather(str(policy), owned, list(methods), baseline.facts.codes)
         return detector.compare(baseline, facts, everywhere=elsewhere)
@@ -148,10 +149,17 @@ def test_a_baseline_is_a_small_file_that_learns_of_platforms(tmp_path, baseline,
     assert first.exact() == facts.exact and detector.compare(first, facts) == detector.Changes()
     monkeypatch.setattr(detector, "fingerprint", lambda: {"cpu": "another"})
     assert first.exact() is None and not detector.compare(first, facts).exact
-    nearly = detector.Facts(**{**facts.__dict__, "log_probs": {state: [[x + 1e-9 for x in row] for row in rows]
-                                                               for state, rows in facts.log_probs.items()}, "exact": {"x": "y"}})
+    nearly = detector.Facts(
+        **{
+            **facts.__dict__,
+            "log_probs": {state: [[x + 1e-9 for x in row] for row in rows] for state, rows in facts.log_probs.items()},
+            "exact": {"x": "y"},
+        }
+    )
     assert detector.write(path, nearly, first) and len(detector.read(path).platforms) == 2
-    assert detector.compare(detector.read(path), nearly) == detector.Changes()  # each platform repeats its own last bits
+    assert (
+        detector.compare(detector.read(path), nearly) == detector.Changes()
+    )  # each platform repeats its own last bits
     moved = detector.Facts(**{**facts.__dict__, "log_probs": {"base": [[0.0, 0.0]] * COUNT}})
     assert not detector.write(path, moved, detector.read(path)) and len(detector.read(path).platforms) == 1
 
@@ -181,17 +189,20 @@ def test_the_shipped_baseline_is_about_the_shipped_policy_and_all_methods():
     assert set(shipped.facts.log_probs) - {"base"} <= set(METHODS.names()) and regress.SHIPPED.stat().st_size < 20_000
 
 
-@pytest.mark.parametrize("argv, sentence", [
-    (["--subset", "geneval:60"], "--subset has no effect without --gate"),
-    (["--gate", "x", "--prompts", "3"], "--prompts has no effect with --gate"),
-    (["--gate", "x"], "--gate needs --baseline FILE"),
-    (["--methods", "ht"], "--methods has no effect without --gate or --update"),
-    (["--prompts", "8"], "--prompts has no effect without --gate or --update"),
-    (["--policy", "elsewhere"], "name its file with --baseline"),
-    (["--gate", "x", "--baseline", "y", "--update"], "--update needs --subset"),
-    (["--gate", "x", "--baseline", "y", "--update", "--subset", "geneval:1"], "--subset is 'geneval:1'"),
-    (["--gate", "x", "--baseline", "y"], "there is no baseline 'y'"),
-])
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (["--subset", "geneval:60"], "--subset has no effect without --gate"),
+        (["--gate", "x", "--prompts", "3"], "--prompts has no effect with --gate"),
+        (["--gate", "x"], "--gate needs --baseline FILE"),
+        (["--methods", "ht"], "--methods has no effect without --gate or --update"),
+        (["--prompts", "8"], "--prompts has no effect without --gate or --update"),
+        (["--policy", "elsewhere"], "name its file with --baseline"),
+        (["--gate", "x", "--baseline", "y", "--update"], "--update needs --subset"),
+        (["--gate", "x", "--baseline", "y", "--update", "--subset", "geneval:1"], "--subset is 'geneval:1'"),
+        (["--gate", "x", "--baseline", "y"], "there is no baseline 'y'"),
+    ],
+)
 def test_usage_errors(argv, sentence, capsys, tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "config.json").write_text("{}")

@@ -25,7 +25,9 @@ from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.registry import BENCHMARKS, METHODS
 from tests.bench.tiny_runs import arguments, records
 
-PROMPTS = [Prompt(f"{category}-{i}", f"a photo of {category} {i}", category, {}) for category in ("a", "b") for i in range(5)]
+PROMPTS = [
+    Prompt(f"{category}-{i}", f"a photo of {category} {i}", category, {}) for category in ("a", "b") for i in range(5)
+]
 
 
 def parsed(policy: Path, *flags: str):
@@ -46,7 +48,9 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
     assert tuned("somebody elses", "embedded") == tuned("ht", "somebody elses") == {}
     full = parsed(policy, "--preset", "full").request
     assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "trace_once", "pretrain"}
-    assert full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:") and full.views[2] == "seconds"
+    assert (
+        full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:") and full.views[2] == "seconds"
+    )
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
     assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
 
@@ -54,7 +58,13 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
 def test_the_folder_name_follows_what_defines_a_run(policy):
     name = parsed(policy).name
     assert name.startswith("quick-") and len(name) == len("quick-") + 8
-    for same in (["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "embedded_dpg"], ["--jobs", "1"], ["--methods", "base"]):
+    for same in (
+        ["--methods", "uni"],
+        ["--seeds", "3"],
+        ["--benchmarks", "embedded_dpg"],
+        ["--jobs", "1"],
+        ["--methods", "base"],
+    ):
         assert parsed(policy, *same).name == name
     others = (
         ["--budget", "iterations:3"],
@@ -92,7 +102,9 @@ def test_overrides_go_where_they_belong(policy):
         "iterations:7",
     ).request
     assert (request.train["ht"]["lr"], request.train["mask"]["lr"]) == (3e-4, 1e-5)
-    assert request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
+    assert (
+        request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
+    )
     assert request.settings["main"]["samples"] == 2 and request.train["ht"]["rewards"] == "objects=2"
     assert request.config("ht", 5).seed == 5 and request.config("ht", 5).budget == "iterations:7"
     assert [literal(text) for text in ("0.50", "true", "null", "2:4:2", "[1]")] == [0.5, True, None, "2:4:2", "[1]"]
@@ -128,7 +140,9 @@ def test_a_request_survives_config_json_and_differences_are_named(policy, finish
     request = Request.read(config, "config.json")
     assert asdict(request) == {key: config[key] for key in asdict(request)}
     refuse_difference(finished, config, request, config["prompt_sets"])
-    refuse_difference(finished, config, replace(request, methods=["uni"], seeds=[9], benchmarks=["embedded_dpg"], train={}))
+    refuse_difference(
+        finished, config, replace(request, methods=["uni"], seeds=[9], benchmarks=["embedded_dpg"], train={})
+    )
     with pytest.raises(UserError, match="prompt_sets.embedded_dpg = .* says 'other'"):
         refuse_difference(finished, config, request, {"embedded_dpg": "other"})
     with pytest.raises(UserError, match="subset.embedded_dpg = None.* says 3"):
@@ -151,7 +165,12 @@ def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
 
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):
     stages = ("train", "generate", "score", "report")
-    for part in ("verdicts/embedded_dpg/main/base.jsonl", "images/base/embedded_dpg/main", "train/ht/seed0/checkpoints", None):
+    for part in (
+        "verdicts/embedded_dpg/main/base.jsonl",
+        "images/base/embedded_dpg/main",
+        "train/ht/seed0/checkpoints",
+        None,
+    ):
         run = RunDir(Path(shutil.copytree(finished, tmp_path / str(part).replace("/", "_"))))
         request = run.request()
         if part and (run.root / part).is_dir():
@@ -186,8 +205,15 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
     from htgrpo.policies.storage import load_policy
 
     prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
-    values = {"sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,
-              "resolution": ""}
+    values = {
+        "sampler": "random",
+        "steps": 2,
+        "guidance": 1.0,
+        "dtype": "float32",
+        "seed": 0,
+        "samples": BATCH // 4,
+        "resolution": "",
+    }
     evaluation = Evaluation("embedded_dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
     net = load_policy(str(policy))
     seen = []

@@ -74,12 +74,26 @@ def test_any_file_that_is_gone_or_added_or_renamed_is_named(run, seals):
     assert f"{PICTURES}/more_7.png: was not there when the run was complete" in told
 
 
-@pytest.mark.parametrize("name", [
-    "train/ht/seed0/metrics.jsonl", "train/ht/seed0/timing.jsonl", "train/ht/seed0/rewards.json", "config.json", FILE,
-    f"{CHECKPOINT}/model.safetensors", f"{CHECKPOINT}/tokenizer.json", f"{CHECKPOINT}/vq/codebook.safetensors",
-    f"{CHECKPOINT}/trainer_state/optimizer.safetensors", f"{CHECKPOINT}/trainer_state/state.json", f"{CHECKPOINT}/files.json",
-    f"{VERDICTS}.jsonl", f"{VERDICTS}.meta.json", f"{PICTURES}/manifest.jsonl", f"{PICTURES}/meta.json",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train/ht/seed0/metrics.jsonl",
+        "train/ht/seed0/timing.jsonl",
+        "train/ht/seed0/rewards.json",
+        "config.json",
+        FILE,
+        f"{CHECKPOINT}/model.safetensors",
+        f"{CHECKPOINT}/tokenizer.json",
+        f"{CHECKPOINT}/vq/codebook.safetensors",
+        f"{CHECKPOINT}/trainer_state/optimizer.safetensors",
+        f"{CHECKPOINT}/trainer_state/state.json",
+        f"{CHECKPOINT}/files.json",
+        f"{VERDICTS}.jsonl",
+        f"{VERDICTS}.meta.json",
+        f"{PICTURES}/manifest.jsonl",
+        f"{PICTURES}/meta.json",
+    ],
+)
 def test_nothing_is_built_on_what_was_changed(run, policy, name, capsys):
     """Adding a seed to a run of which one byte was changed: refused in one sentence, nothing is written."""
     flip(run / name, 0 if name == "config.json" else None)
@@ -130,7 +144,8 @@ def test_a_command_that_did_not_end_is_told_and_its_files_are_not_held_against_i
 
 
 def test_damage_is_not_sealed_over(run, seals):
-    """What was changed while a command was at work is held against the list from before, where trainings are concerned."""
+    """What was changed while a command was at work is held against the list from before, where trainings are
+    concerned."""
     one = RunDir(run)
     with working(one):
         flip(run / CHECKPOINT / "model.safetensors")
@@ -172,18 +187,45 @@ def test_overwriting_a_training_leaves_the_others_and_strangers(run):
 
 LINE = {"iteration": 1, "forwards": 2, "forwards_total": 2}
 WRONG = {
-    "config.json": [("methods", None), ("seeds", "0"), ("seeds", ["0"]), ("train", []), ("settings", {"main": 3}), ("limit", "7"),
-                    ("prompt_sets", []), ("checkpoints", {"a": [{"path": 1}]}), ("versions", 3), ("text", None),
-                    ("train", {"ht": {"lr": "x"}}), ("train", {"ht": {"nonsense": 1}}), ("curve", None), ("benchmarks", [3]),
-                    ("titles", 3), ("choices", {"methods": [1]}), ("choices", {"world": "", "tuning": {}, "methods": {}}),
-                    ("earlier_versions", [3]), ("claim", {"benchmark": 1}), ("budget", 3)],
-    f"{VERDICTS}.meta.json": [("policy", []), ("categories", None), ("scale", "1"), ("expected_images", "7"), ("scorer", 3),
-                              ("published", {"prompts": "x"}), ("axes", ["a"]), ("note", 3)],
+    "config.json": [
+        ("methods", None),
+        ("seeds", "0"),
+        ("seeds", ["0"]),
+        ("train", []),
+        ("settings", {"main": 3}),
+        ("limit", "7"),
+        ("prompt_sets", []),
+        ("checkpoints", {"a": [{"path": 1}]}),
+        ("versions", 3),
+        ("text", None),
+        ("train", {"ht": {"lr": "x"}}),
+        ("train", {"ht": {"nonsense": 1}}),
+        ("curve", None),
+        ("benchmarks", [3]),
+        ("titles", 3),
+        ("choices", {"methods": [1]}),
+        ("choices", {"world": "", "tuning": {}, "methods": {}}),
+        ("earlier_versions", [3]),
+        ("claim", {"benchmark": 1}),
+        ("budget", 3),
+    ],
+    f"{VERDICTS}.meta.json": [
+        ("policy", []),
+        ("categories", None),
+        ("scale", "1"),
+        ("expected_images", "7"),
+        ("scorer", 3),
+        ("published", {"prompts": "x"}),
+        ("axes", ["a"]),
+        ("note", 3),
+    ],
     FILE: [("about", {"stamps": {}}), ("files", []), ("files", {"a": None})],
 }
 
 
-@pytest.mark.parametrize(("name", "key", "value"), [(name, *change) for name, changes in WRONG.items() for change in changes])
+@pytest.mark.parametrize(
+    ("name", "key", "value"), [(name, *change) for name, changes in WRONG.items() for change in changes]
+)
 def test_json_of_a_wrong_kind_gives_one_sentence(run, policy, name, key, value, capsys):
     """Without complete.json, so that only the kinds are left to find it."""
     edit(run / name, lambda found: found.update({key: value}))
@@ -197,11 +239,18 @@ def test_json_of_a_wrong_kind_gives_one_sentence(run, policy, name, key, value, 
         assert Path(name).name in told.err + told.out
 
 
-@pytest.mark.parametrize(("line", "told"), [
-    ({**LINE, "reward_mean": "high"}, "reward_mean is 'high'"), ({"iteration": "1"}, "iteration is '1'"),
-    ({"iteration": 1, "forwards": 2}, "lacks forwards_total"), ({**LINE, "forwards": 1.5}, "forwards is 1.5"),
-    ({**LINE, "entropy_by_rank": [1.0, "x"]}, "entropy_by_rank is"), ({}, "lacks iteration"), ([], "no object"),
-])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({**LINE, "reward_mean": "high"}, "reward_mean is 'high'"),
+        ({"iteration": "1"}, "iteration is '1'"),
+        ({"iteration": 1, "forwards": 2}, "lacks forwards_total"),
+        ({**LINE, "forwards": 1.5}, "forwards is 1.5"),
+        ({**LINE, "entropy_by_rank": [1.0, "x"]}, "entropy_by_rank is"),
+        ({}, "lacks iteration"),
+        ([], "no object"),
+    ],
+)
 def test_a_log_of_a_wrong_kind_gives_one_sentence(run, policy, line, told, capsys):
     (run / FILE).unlink()
     path = run / "train/ht/seed0/metrics.jsonl"
@@ -212,10 +261,14 @@ def test_a_log_of_a_wrong_kind_gives_one_sentence(run, policy, line, told, capsy
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("line", "told"), [
-    ({"iteration": 2}, "lacks seconds_total"), ({"iteration": 2, "seconds_total": "x"}, "seconds_total is 'x'"),
-    ({"iteration": 1, "seconds_total": 1.0}, "lacks the time of iteration 2"),
-])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ({"iteration": 2}, "lacks seconds_total"),
+        ({"iteration": 2, "seconds_total": "x"}, "seconds_total is 'x'"),
+        ({"iteration": 1, "seconds_total": 1.0}, "lacks the time of iteration 2"),
+    ],
+)
 def test_times_of_a_wrong_kind_give_one_sentence(run, line, told):
     training = RunDir(run).train("ht", 0)
     (training / "timing.jsonl").write_text(json.dumps(line) + "\n")
@@ -248,7 +301,9 @@ def test_verdicts_that_were_edited_in_an_unsealed_run_are_judged_again(run, poli
     (run / FILE).unlink()
     (run / f"{VERDICTS}.jsonl").write_text(before.decode().replace('"score": 0.0', '"score": 1.0'))
     assert (run / f"{VERDICTS}.jsonl").read_bytes() != before
-    with pytest.raises(UserError, match=r"base.jsonl' is not as it was written .* delete it, and the same command judges again"):
+    with pytest.raises(
+        UserError, match=r"base.jsonl' is not as it was written .* delete it, and the same command judges again"
+    ):
         load_run(run)
     findings = Findings()
     one = RunDir(run)

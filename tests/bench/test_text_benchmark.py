@@ -53,7 +53,11 @@ def test_every_policy_is_asked_and_shown(asked, capsys):
         assert [v["category"] for v in verdicts] == ["embedded_choice"] * 7 + ["embedded_write"] * 7
         assert all(v["status"] == "ok" and v["score"] in (0.0, 1.0) and v["image"] == "" for v in verdicts)
         meta = json.loads((asked / f"verdicts/text/main/{name}.meta.json").read_text())
-        assert meta["setting"]["text"]["samples"] == 15 and meta["setting"]["dtype"] == "float32" and "pictures" not in meta
+        assert (
+            meta["setting"]["text"]["samples"] == 15
+            and meta["setting"]["dtype"] == "float32"
+            and "pictures" not in meta
+        )
         assert (meta["aggregate"], meta["expected_images"]) == ("category_mean", 14)
     assert not (asked / "images").exists()
     table = (asked / "report" / "table.csv").read_text()
@@ -88,7 +92,10 @@ def test_what_is_missing_is_asked_again_and_comes_out_alike(asked, tmp_path, no_
     before = (run / "verdicts/text/main/pretrain-seed0.jsonl").read_bytes(), tree(run)["verdicts/text/main/base.jsonl"]
     (run / "verdicts/text/main/pretrain-seed0.meta.json").unlink()
     assert score.main([str(run), "--jobs", "0"]) == 0
-    assert ((run / "verdicts/text/main/pretrain-seed0.jsonl").read_bytes(), tree(run)["verdicts/text/main/base.jsonl"]) == before
+    assert (
+        (run / "verdicts/text/main/pretrain-seed0.jsonl").read_bytes(),
+        tree(run)["verdicts/text/main/base.jsonl"],
+    ) == before
     assert (run / "verdicts/text/main/pretrain-seed0.meta.json").is_file()
 
 
@@ -99,7 +106,9 @@ def checked(run, capsys) -> tuple[int, str]:
 def test_a_check_finds_nothing_in_an_honest_run(asked, capsys, monkeypatch):
     monkeypatch.setattr("bench.checking.report.check_report", lambda *_: None)
     code, told = checked(asked, capsys)
-    assert code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told and "missing" not in told
+    assert (
+        code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told and "missing" not in told
+    )
 
 
 VERDICTS, KEPT = "verdicts/text/main/base", "results/text/main/base"
@@ -110,11 +119,21 @@ VERDICTS, KEPT = "verdicts/text/main/base", "results/text/main/base"
     [
         (lambda run: edit_line(run / f"{VERDICTS}.jsonl", 0, lambda r: r.update(score=1.0 - r["score"])), "score is"),
         (lambda run: drop_line(run / f"{VERDICTS}.jsonl", 3), "is missing"),
-        (lambda run: edit_line(run / f"{KEPT}/samples_embedded_choice.jsonl", 1, lambda s: s.update(acc=1.0 - s["acc"])),
-         "score is"),
+        (
+            lambda run: edit_line(
+                run / f"{KEPT}/samples_embedded_choice.jsonl", 1, lambda s: s.update(acc=1.0 - s["acc"])
+            ),
+            "score is",
+        ),
         (lambda run: drop_line(run / f"{KEPT}/samples_embedded_write.jsonl", 0), "does not hold lm-eval's results"),
-        (lambda run: edit(run / f"{KEPT}/results.json", lambda r: r["config"].update(model_sha="0" * 64)), "policy_sha256 is"),
-        (lambda run: edit(run / f"{VERDICTS}.meta.json", lambda m: m["setting"]["text"].update(samples=16)), "setting.text is"),
+        (
+            lambda run: edit(run / f"{KEPT}/results.json", lambda r: r["config"].update(model_sha="0" * 64)),
+            "policy_sha256 is",
+        ),
+        (
+            lambda run: edit(run / f"{VERDICTS}.meta.json", lambda m: m["setting"]["text"].update(samples=16)),
+            "setting.text is",
+        ),
         (lambda run: edit(run / f"{VERDICTS}.meta.json", lambda m: m["scorer"].update(version="0.0")), "identity is"),
         (lambda run: edit(run / "config.json", lambda c: c.update(benchmarks=[])), "asks for no text"),
     ],
@@ -130,7 +149,10 @@ def test_a_check_finds_what_was_changed(asked, tmp_path, capsys, monkeypatch, ta
 
 def test_a_curve_of_text_is_kept_apart(policy, tmp_path, capsys):
     """Every checkpoint on a few documents, beside the main setting; the report and the check know them apart."""
-    run, more = tmp_path / "run", ["--methods", "pretrain", "--benchmarks", "text", *ASK, "--set", "save_every=1", "--curve", "4"]
+    run, more = (
+        tmp_path / "run",
+        ["--methods", "pretrain", "--benchmarks", "text", *ASK, "--set", "save_every=1", "--curve", "4"],
+    )
     run_compare(policy, run, *more)
     curve = {path.stem: len(records(path)) for path in run.glob("verdicts/text/curve/*.jsonl")}
     assert curve == {"base": 4, "pretrain-seed0.1": 4, "pretrain-seed0.2": 4}
@@ -146,8 +168,13 @@ def test_an_identity_is_of_weights_settings_and_documents(policy, tmp_path):
         (evaluation,) = context.evaluations()
         return score_identity(context.benchmarks["text"], evaluation, context.request.policy_sha256)
 
-    found = [identity(policy), identity(save_policy(tmp_path / "other", d_model=8)), identity(policy, "--set", "text.seed=1"),
-             identity(policy, "--limit", "8"), identity(policy, "--subset", "text:7")]
+    found = [
+        identity(policy),
+        identity(save_policy(tmp_path / "other", d_model=8)),
+        identity(policy, "--set", "text.seed=1"),
+        identity(policy, "--limit", "8"),
+        identity(policy, "--subset", "text:7"),
+    ]
     assert len(set(found)) == 5 and identity(policy) == found[0]
 
 
@@ -155,10 +182,18 @@ def test_a_subset_may_leave_a_task_out(policy, tmp_path):
     context = context_of(policy, tmp_path / "run", "--limit", "1")
     (evaluation,) = context.evaluations()
     steps = []
-    found = make("text").examine(load_policy(str(policy)), evaluation, tmp_path / "left", steps.append, SimpleNamespace(
-        is_main=True, count=1, share=list, together=list))
+    found = make("text").examine(
+        load_policy(str(policy)),
+        evaluation,
+        tmp_path / "left",
+        steps.append,
+        SimpleNamespace(is_main=True, count=1, share=list, together=list),
+    )
     assert len(found) == 1 and steps == sorted(steps) and steps[-1] == 1.0
-    assert sorted(path.name for path in (tmp_path / "left").iterdir()) == ["results.json", "samples_embedded_choice.jsonl"]
+    assert sorted(path.name for path in (tmp_path / "left").iterdir()) == [
+        "results.json",
+        "samples_embedded_choice.jsonl",
+    ]
 
 
 def test_the_first_of_several_filters_counts(policy, tmp_path, monkeypatch):
@@ -168,8 +203,10 @@ def test_the_first_of_several_filters_counts(policy, tmp_path, monkeypatch):
 
     def twice(*arguments, **options):
         results = evaluate(*arguments, **options)
-        more = {task: [{**s, s["metrics"][0]: 1.0 - s[s["metrics"][0]], "filter": "last"} for s in samples]
-                for task, samples in results["samples"].items()}
+        more = {
+            task: [{**s, s["metrics"][0]: 1.0 - s[s["metrics"][0]], "filter": "last"} for s in samples]
+            for task, samples in results["samples"].items()
+        }
         return {**results, "samples": {task: samples + more[task] for task, samples in results["samples"].items()}}
 
     def ask():
@@ -185,10 +222,15 @@ def test_pictures_and_text_share_a_policy(policy, tmp_path, no_report):
     """A job of both loads its policy once."""
     loads = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.run.worker._load", lambda job, source, *rest: loads.append(source) or load_policy(source, "cpu"))
+        patch.setattr(
+            "bench.run.worker._load", lambda job, source, *rest: loads.append(source) or load_policy(source, "cpu")
+        )
         run_compare(policy, tmp_path / "run", "--methods", "base", "--benchmarks", "text,embedded_geneval", *ASK)
     assert len(loads) == 1
-    assert {path.parent.parent.name for path in tmp_path.glob("run/verdicts/*/main/base.jsonl")} == {"text", "embedded_geneval"}
+    assert {path.parent.parent.name for path in tmp_path.glob("run/verdicts/*/main/base.jsonl")} == {
+        "text",
+        "embedded_geneval",
+    }
     assert not (tmp_path / "run/images/base/text").exists()
 
 
@@ -218,7 +260,9 @@ def test_bad_input_is_one_sentence_before_anything_is_done(policy, tmp_path, cap
         import lm_eval.tasks as tasks
 
         folder = f"{tasks.__path__[0]}/gsm8k"
-        original(self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False)
+        original(
+            self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False
+        )
 
     monkeypatch.setattr(TaskManager, "__init__", quick)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -252,8 +296,13 @@ def test_only_accuracies_are_accepted():
 
     for metric in ("acc", "acc_norm", "exact_match", "prompt_level_strict_acc"):
         assert scoring.metric_of(tasks(metric), "t") == metric
-    for refused in (tasks("f1"), tasks("word_perplexity", better=False), tasks("acc", better=False), tasks("acc", aggregate=max),
-                    tasks("accident")):
+    for refused in (
+        tasks("f1"),
+        tasks("word_perplexity", better=False),
+        tasks("acc", better=False),
+        tasks("acc", aggregate=max),
+        tasks("accident"),
+    ):
         with pytest.raises(UserError, match="the task 't' is measured by"):
             scoring.metric_of(refused, "t")
 

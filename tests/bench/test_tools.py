@@ -32,7 +32,9 @@ def test_the_shipped_policy_names_the_command_that_made_it():
     header = json.loads((folder_of("embedded") / "pretrain.jsonl").read_text().splitlines()[0])
     args = pretrain.parser().parse_args(["--out", "x"])
     shipped = {name: header[name] for name in ("steps", "batch", "lr", "ema", "seed", "threads", "d_model", "n_layers")}
-    assert shipped == {name: getattr(args, name) for name in shipped}, "bench.pretrain's defaults must remake the shipped policy"
+    assert shipped == {name: getattr(args, name) for name in shipped}, (
+        "bench.pretrain's defaults must remake the shipped policy"
+    )
     assert sum(file.stat().st_size for file in folder_of("embedded").rglob("*") if file.is_file()) <= 8 * 2**20
 
 
@@ -54,7 +56,9 @@ def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
 
 
 def test_speed_counts_the_forwards_of_the_formula(capsys):
-    assert speed.main(["--methods", "ht,mask", "--dedup", "all,none", "--prompts", "1", "--threads", "1", "--json"]) == 0
+    assert (
+        speed.main(["--methods", "ht,mask", "--dedup", "all,none", "--prompts", "1", "--threads", "1", "--json"]) == 0
+    )
     rows = {(r["name"], r["phase"]): r for r in json.loads(capsys.readouterr().out)["rows"]}
     assert [rows["ht (all)", phase]["forwards"] for phase in ("old", "ref", "update")] == [1, 1, 24]
     assert [rows["mask (none)", phase]["forwards"] for phase in ("old", "ref", "update")] == [72, 72, 216]

@@ -31,16 +31,22 @@ def written(path, *lines):
 def test_texts_one_a_line(tmp_path):
     found = prompts.train_prompts(written(tmp_path / "a.txt", "a cat", "", "  zwei Hunde  ", "a\u2028b"))
     assert found["source"] == str(tmp_path / "a.txt")
-    assert prompts.load(found) == [Prompt("000001", "a cat", "prompts", {}), Prompt("000003", "zwei Hunde", "prompts", {}),
-                                   Prompt("000004", "a\u2028b", "prompts", {})]
+    assert prompts.load(found) == [
+        Prompt("000001", "a cat", "prompts", {}),
+        Prompt("000003", "zwei Hunde", "prompts", {}),
+        Prompt("000004", "a\u2028b", "prompts", {}),
+    ]
     assert found["sha256"] == prompt_set_sha256(prompts.load(found))
 
 
 def test_records(tmp_path):
     lines = [{"prompt": "a cat"}, {"prompt": "b", "id": 7, "category": "x", "spec": {"n": 1}}, GENEVAL]
     found = prompts.load(prompts.train_prompts(written(tmp_path / "a.jsonl", *map(json.dumps, lines))))
-    assert found == [Prompt("000001", "a cat", "prompts", {}), Prompt("7", "b", "x", {"n": 1}),
-                     Prompt("000003", "a photo of a red cup", "colors", GENEVAL)]
+    assert found == [
+        Prompt("000001", "a cat", "prompts", {}),
+        Prompt("7", "b", "x", {"n": 1}),
+        Prompt("000003", "a photo of a red cup", "colors", GENEVAL),
+    ]
 
 
 def test_the_default_is_the_embedded_world():
@@ -63,15 +69,23 @@ def test_an_asset(tmp_path, monkeypatch):
         prompts.train_prompts("other")  # a benchmark's: not to be trained on
 
 
-@pytest.mark.parametrize(("name", "text", "why"), [
-    ("a.txt", "\n \n", "holds no prompts"), ("a.md", "a", r"\.txt, .* files, not from 'a.md'"),
-    ("a.csv", "a", "line 1 of .* does not name the columns"),
-    ("a.jsonl", '{"prompt": "a"}\nb', "line 2 of .* is not JSON"), ("a.jsonl", '{"text": "a"}', 'line 1 .* has no "prompt"'),
-    ("a.jsonl", '{"prompt": " "}', 'has no "prompt"'), ("a.jsonl", '["a"]', 'has no "prompt"'),
-    ("a.jsonl", '{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}', "id 'x' twice"),
-    ("a.jsonl", '{"prompt": "a", "spec": 3}', '"spec" is an object'), ("a.jsonl", '{"prompt": "a", "id": "../x"}', "the id '../x'"),
-    ("a.jsonl", '{"prompt": "a", "id": true}', "the id True"), ("a.jsonl", '{"prompt": "a", "tag": 1}', '"category"'),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.txt", "\n \n", "holds no prompts"),
+        ("a.md", "a", r"\.txt, .* files, not from 'a.md'"),
+        ("a.csv", "a", "line 1 of .* does not name the columns"),
+        ("a.jsonl", '{"prompt": "a"}\nb', "line 2 of .* is not JSON"),
+        ("a.jsonl", '{"text": "a"}', 'line 1 .* has no "prompt"'),
+        ("a.jsonl", '{"prompt": " "}', 'has no "prompt"'),
+        ("a.jsonl", '["a"]', 'has no "prompt"'),
+        ("a.jsonl", '{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}', "id 'x' twice"),
+        ("a.jsonl", '{"prompt": "a", "spec": 3}', '"spec" is an object'),
+        ("a.jsonl", '{"prompt": "a", "id": "../x"}', "the id '../x'"),
+        ("a.jsonl", '{"prompt": "a", "id": true}', "the id True"),
+        ("a.jsonl", '{"prompt": "a", "tag": 1}', '"category"'),
+    ],
+)
 def test_bad_files(tmp_path, name, text, why):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=why) as caught:
@@ -88,16 +102,36 @@ def test_files_that_are_none(tmp_path):
 
 
 def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
-    """Recorded in config.json; another file is refused, also under the same name; the embedded rewards refuse strangers."""
+    """Recorded in config.json; another file is refused, also under the same name; the embedded rewards refuse
+    strangers."""
     path = tmp_path / "p.jsonl"
     written(path, *(json.dumps({"prompt": f"{colour} circle", "id": colour}) for colour in ("red", "blue", "green")))
     reward = ["--reward", "tests.htgrpo.reward_functions:brightness=1"]
-    cut = [value for pair in zip(SMALL[::2], SMALL[1::2]) for value in pair
-           if pair[0] == "--set" and not pair[1].startswith("main.")]
+    cut = [
+        value
+        for pair in zip(SMALL[::2], SMALL[1::2])
+        for value in pair
+        if pair[0] == "--set" and not pair[1].startswith("main.")
+    ]
 
     def command(*more):
-        return leave(train.main, ["--method", "ht", "--policy", str(policy), "--out", str(tmp_path / "run"), "--budget",
-                                  "iterations:2", *cut, "--train-prompts", str(path), *more])
+        return leave(
+            train.main,
+            [
+                "--method",
+                "ht",
+                "--policy",
+                str(policy),
+                "--out",
+                str(tmp_path / "run"),
+                "--budget",
+                "iterations:2",
+                *cut,
+                "--train-prompts",
+                str(path),
+                *more,
+            ],
+        )
 
     assert command() == EXIT_USAGE and "embedded world only" in capsys.readouterr().err
     assert not (tmp_path / "run" / "train").exists()
@@ -132,8 +166,18 @@ def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, mon
     monkeypatch.setenv("HTGRPO_SCORER_URLS", "")
     use_servers([f"brightness=http://127.0.0.1:{brightness_server.server_port}"])
     config = TrainConfig(rewards="brightness=1", budget="iterations:2", group_size=2, prompts_per_iteration=2, steps=2)
-    job = Job("ht", RunDir(tmp_path), "embedded", str(policy), "", (TRAIN,), "cpu", 1, config=config,
-              prompts=tuple(split_prompts("train")[:4]))
+    job = Job(
+        "ht",
+        RunDir(tmp_path),
+        "embedded",
+        str(policy),
+        "",
+        (TRAIN,),
+        "cpu",
+        1,
+        config=config,
+        prompts=tuple(split_prompts("train")[:4]),
+    )
     texts = []
     (ended,) = run_jobs([job], 1, lambda job, event: texts.append(event.get("text", "")))
     assert ended.sentence is None and any("load rewards" in text for text in texts)
@@ -145,7 +189,16 @@ def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, mon
 def test_a_check_knows_the_runs_own_prompts_and_says_where_their_file_is_gone(policy, tmp_path, capsys):
     file, out = tmp_path / "mine.txt", tmp_path / "run"
     written(file, "a cat", "two dogs")
-    small = ["--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--budget", "iterations:1"]
+    small = [
+        "--set",
+        "group_size=2",
+        "--set",
+        "prompts_per_iteration=2",
+        "--set",
+        "steps=2",
+        "--budget",
+        "iterations:1",
+    ]
     where = ["--policy", str(policy), "--out", str(out), "--train-prompts", str(file)]
     assert train.main(["--method", "ht", *where, "--reward", "jpeg=1", *small]) == 0
 

@@ -50,7 +50,9 @@ def test_an_own_choice_may_bring_its_rate_and_may_win():
     scores = played("mask", lambda lr, options: 1.0 if options else -abs(math.log(lr / 1e-4)))
     assert list(scores)[-1] == best(scores, "mask") == Try("mask", 2e-4, (("min_rate", 0.5),))
     assert interior(GRID, "mask", scores), "interior is said of the learning rates at the default options"
-    assert len(played("uni", lambda lr, options: -abs(math.log(lr / 1e-4)))) == 3, "a method without a choice of its own"
+    assert len(played("uni", lambda lr, options: -abs(math.log(lr / 1e-4)))) == 3, (
+        "a method without a choice of its own"
+    )
 
 
 def test_rates_that_diverge_are_worst_and_smaller_ones_follow():
@@ -72,7 +74,10 @@ def test_the_shipped_grid_is_the_same_for_every_method():
 def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
     tuning = tune.asked(tune.parser().parse_args(["--out", str(tmp_path)]))
     views = tune.preset(read("tune")["preset"], "embedded")["budget"].split(",")
-    assert tuning.settings["budget"].split(",")[0] == views[0] == "iterations:16" and "seconds" not in tuning.settings["budget"]
+    assert (
+        tuning.settings["budget"].split(",")[0] == views[0] == "iterations:16"
+        and "seconds" not in tuning.settings["budget"]
+    )
     assert tune.preset("quick", "embedded")["budget"].split(",")[0] == views[0], "both presets are tuned for"
 
 
@@ -121,14 +126,23 @@ def test_tries_are_kept_and_told(policy, small, tmp_path, capsys):
     one = next(iter(stamps))
     one.unlink()
     assert tune.main(command(policy, tmp_path)) == 0
-    assert {path: path.stat().st_mtime_ns for path in stamps if path != one} == {p: t for p, t in stamps.items() if p != one}
-    assert json.loads((tmp_path / "tune.json").read_text())["chosen"] == record["chosen"], "a try made again is the same try"
+    assert {path: path.stat().st_mtime_ns for path in stamps if path != one} == {
+        p: t for p, t in stamps.items() if p != one
+    }
+    assert json.loads((tmp_path / "tune.json").read_text())["chosen"] == record["chosen"], (
+        "a try made again is the same try"
+    )
 
 
-@pytest.mark.parametrize(("flags", "named"), [
-    (("--budget", "iterations:2"), "settings.budget"), (("--seeds", "5,6"), "seeds"), (("--samples", "2"), "samples"),
-    (("--policy", "embedded"), "policy_sha256"),
-])
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (("--budget", "iterations:2"), "settings.budget"),
+        (("--seeds", "5,6"), "seeds"),
+        (("--samples", "2"), "samples"),
+        (("--policy", "embedded"), "policy_sha256"),
+    ],
+)
 def test_a_folder_of_other_tries_is_refused(flags, named, policy, small, tmp_path, capsys):
     assert tune.main(command(policy, tmp_path)) == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
@@ -141,7 +155,10 @@ def test_a_folder_of_other_tries_is_refused(flags, named, policy, small, tmp_pat
 def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_path, monkeypatch, capsys):
     assert tune.main(command(policy, tmp_path)) == 0
     whole = read("tune")
-    for changed, named in (({"ladder": [0.3, 1, 3]}, "ladder"), ({"own_choice": {"ht": {"alpha": 0.4}}}, "own_choice.ht.alpha")):
+    for changed, named in (
+        ({"ladder": [0.3, 1, 3]}, "ladder"),
+        ({"own_choice": {"ht": {"alpha": 0.4}}}, "own_choice.ht.alpha"),
+    ):
         monkeypatch.setattr(tune, "read", lambda name, changed=changed: {**whole, **changed})
         assert leave(tune.main, command(policy, tmp_path)) == 2
         assert f"holds tries with {named} = " in capsys.readouterr().err
@@ -150,11 +167,17 @@ def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_pa
     assert set(json.loads((tmp_path / tune.CONFIG).read_text())["own_choice"]) == {"ht", "pretrain"}
 
 
-@pytest.mark.parametrize(("flags", "sentence"), [
-    (("--samples", "0"), "--samples is '0'"), (("--jobs", "-1"), "--jobs is '-1'"), (("--seeds", "7,"), "at least two"),
-    (("--seeds", "x"), "--seeds is 'x'"), (("--budget", "hours:3"), "budget is 'hours:3'"),
-    (("--methods", "hat"), "did you mean 'ht'"),
-])
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--samples", "0"), "--samples is '0'"),
+        (("--jobs", "-1"), "--jobs is '-1'"),
+        (("--seeds", "7,"), "at least two"),
+        (("--seeds", "x"), "--seeds is 'x'"),
+        (("--budget", "hours:3"), "budget is 'hours:3'"),
+        (("--methods", "hat"), "did you mean 'ht'"),
+    ],
+)
 def test_wrong_input_is_told_in_one_sentence(flags, sentence, policy, tmp_path, capsys):
     assert leave(tune.main, [*command(policy, tmp_path / "new"), *flags]) == 2
     told = capsys.readouterr().err
@@ -176,7 +199,9 @@ def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
     """--write changes the tuned methods alone, and keeps the record of the others."""
     folder = tmp_path / "bench" / "presets"
     folder.mkdir(parents=True)
-    (folder / "methods.json").write_text(json.dumps({"embedded": {"ht": {"lr": 9}, "mask": {"lr": 8}}, "mmada": {"ht": {"lr": 7}}}))
+    (folder / "methods.json").write_text(
+        json.dumps({"embedded": {"ht": {"lr": 9}, "mask": {"lr": 8}}, "mmada": {"ht": {"lr": 7}}})
+    )
     monkeypatch.setattr(presets.resources, "files", lambda package: tmp_path / package)
     monkeypatch.setattr(presets, "read", presets.read.__wrapped__)
     tuning = tune.asked(tune.parser().parse_args(command(policy, tmp_path / "out")))
@@ -184,8 +209,15 @@ def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
     record = recorded(tuning, tmp_path / "out", base)
     presets.write_tuned(record)
     written = json.loads((folder / "methods.json").read_text())
-    assert written == {"embedded": {"ht": record["chosen"]["ht"]["settings"], "mask": {"lr": 8}}, "mmada": {"ht": {"lr": 7}}}
+    assert written == {
+        "embedded": {"ht": record["chosen"]["ht"]["settings"], "mask": {"lr": 8}},
+        "mmada": {"ht": {"lr": 7}},
+    }
     presets.write_tuned({**record, "chosen": {"mask": record["chosen"]["ht"]}, "tries": []})
     kept = json.loads((folder / "tuning.json").read_text())
     assert set(kept["chosen"]) == {"ht", "mask"} and kept["tries"] == record["tries"]
-    assert render(record).count("| ht |") == len(read_results(tuning, "ht", tmp_path / "out")) == record["chosen"]["ht"]["tries"]
+    assert (
+        render(record).count("| ht |")
+        == len(read_results(tuning, "ht", tmp_path / "out"))
+        == record["chosen"]["ht"]["tries"]
+    )

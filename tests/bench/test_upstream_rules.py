@@ -1,6 +1,8 @@
-"""GenEval's and DPG-Bench's whole decisions against independent restatements of the published programs, on random cases.
+"""GenEval's and DPG-Bench's whole decisions against independent restatements of the published programs, on random
+cases.
 
-GenEval's program sorts with numpy's default, which keeps the order of equal scores where there are few; here it is asked for.
+GenEval's program sorts with numpy's default, which keeps the order of equal scores where there are few; here it is
+asked for.
 """
 
 from dataclasses import dataclass
@@ -101,7 +103,9 @@ def test_genevals_decision_is_upstreams_with_many_equal_scores():
         assert verdict.correct == is_right(found, spec), (found, spec)
         assert verdict.evidence["boxes"] == {cls: [[*one.box, one.score] for one in own] for cls, own in wanted.items()}
         right += verdict.correct
-        forward = sorted(found, key=lambda one: -one.score)  # the order that keeps the earlier of equals, for how much it matters
+        forward = sorted(
+            found, key=lambda one: -one.score
+        )  # the order that keeps the earlier of equals, for how much it matters
         tied += is_right(found, spec) != is_right(list(reversed(forward)), spec)
     assert right > 200 and tied > 20, "cases of both kinds, and cases that ties decide"
 
@@ -110,8 +114,8 @@ def test_genevals_decision_is_upstreams_with_many_equal_scores():
 
 
 def upstream_score(rows, answers):
-    """(score, answers before zeroing by proposition) of one picture, from table rows (id, parents) of one item; KeyError where a
-    parent is missing, as there."""
+    """(score, answers before zeroing by proposition) of one picture, from table rows (id, parents) of one item;
+    KeyError where a parent is missing, as there."""
     questions = {number: parents for number, parents in rows}  # a repeated id stands in the first one's place
     scores = {number: float(answers[number]) for number in questions}
     before = dict(scores)
@@ -126,7 +130,8 @@ def upstream_score(rows, answers):
 
 
 def random_graph(rng):
-    """Rows (id, parents) in any order, with parents before and after their children, repeated ids, and now and then one missing."""
+    """Rows (id, parents) in any order, with parents before and after their children, repeated ids, and now and then one
+    missing."""
     numbers = [int(number) for number in rng.permutation(np.arange(1, rng.integers(2, 8)))]
     rows = []
     for number in numbers + [int(number) for number in rng.choice(numbers, rng.integers(0, 3))]:
@@ -141,9 +146,25 @@ def test_dpgs_score_and_categories_are_upstreams_on_random_graphs():
     for _ in range(2000):
         rows = random_graph(rng)
         kinds = {number: str(rng.choice(["entity - whole", "attribute - color", "global -"])) for number, _ in rows}
-        table = [{"item_id": "0", "proposition_id": "1", "dependency": "0", "tuple": "lost", "question_natural_language": "?"}]
-        table += [{"item_id": "a", "proposition_id": str(number), "dependency": ",".join(map(str, parents)),
-                   "tuple": f"{kinds[number]} (x)", "question_natural_language": f"{number}?"} for number, parents in rows]
+        table = [
+            {
+                "item_id": "0",
+                "proposition_id": "1",
+                "dependency": "0",
+                "tuple": "lost",
+                "question_natural_language": "?",
+            }
+        ]
+        table += [
+            {
+                "item_id": "a",
+                "proposition_id": str(number),
+                "dependency": ",".join(map(str, parents)),
+                "tuple": f"{kinds[number]} (x)",
+                "question_natural_language": f"{number}?",
+            }
+            for number, parents in rows
+        ]
         questions = load_items(table, "upstream")["a"]
         samples = [{number: int(rng.random() < 0.6) for number, _ in rows} for _ in range(4)]
         said = [["yes" if one[q.id] else "no" for q in questions] for one in samples]
@@ -156,7 +177,9 @@ def test_dpgs_score_and_categories_are_upstreams_on_random_graphs():
                     record(questions, answers, "upstream")
             continue
         assert not never_scored(questions)
-        records = [{"prompt_id": "a", "sample": n, **record(questions, answers, "upstream")} for n, answers in enumerate(said)]
+        records = [
+            {"prompt_id": "a", "sample": n, **record(questions, answers, "upstream")} for n, answers in enumerate(said)
+        ]
         assert [one["score"] for one in records] == pytest.approx([score for score, _ in wanted])
         pooled = {q["id"]: value for _, q, value in counted(records, "upstream")}
         assert pooled == wanted[-1][1], "categories: the last picture, before zeroing"

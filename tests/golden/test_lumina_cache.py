@@ -14,7 +14,11 @@ from tests.golden.upstream import RUNS, decisions_differ, recorded_policy, repla
 
 LONG, SHORT, NOTHING = (3, 141, 59, 26, 53), (58, 97), (420, 511, 421)
 CACHED = runs("lumina", cached=True)
-ALWAYS_FULL = [CacheConfig(refresh_interval=1), CacheConfig(cache_ratio=0.0, warmup_ratio=0.1), CacheConfig(warmup_ratio=1.0)]
+ALWAYS_FULL = [
+    CacheConfig(refresh_interval=1),
+    CacheConfig(cache_ratio=0.0, warmup_ratio=0.1),
+    CacheConfig(warmup_ratio=1.0),
+]
 
 
 def config(name):
@@ -74,7 +78,10 @@ def test_batches_cannot_change_a_cached_image(sampler, guidance):
     single = images(sampler, CacheConfig(0.6, 0.2, 3), limit=1, guidance=guidance)
     alone = images(sampler, CacheConfig(0.6, 0.2, 3), texts=(LONG,), guidance=guidance)
     assert torch.equal(whole.codes, single.codes) and torch.equal(whole.reveal_step, single.reveal_step)
-    assert torch.equal(whole.codes[:1], alone.codes) and (whole.forwards, whole.heads) == (single.forwards, single.heads)
+    assert torch.equal(whole.codes[:1], alone.codes) and (whole.forwards, whole.heads) == (
+        single.forwards,
+        single.heads,
+    )
     assert int(whole.codes.min()) >= 0
 
 
@@ -97,12 +104,15 @@ def test_the_least_certain_positions_are_run_again():
     assert sequence.uncertain(0.1).tolist() == [1] and sequence.uncertain(1.0).tolist() == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"cache_ratio": 1.0}, "cache_ratio is 1.0, but it takes a finite number of at least 0 and less than 1"),
-    ({"cache_ratio": -0.1}, "cache_ratio is -0.1, but it takes a finite number of at least 0"),
-    ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5, but it takes a finite number from 0 to 1"),
-    ({"refresh_interval": 0}, "refresh_interval is 0, but it takes a whole number from 1"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cache_ratio": 1.0}, "cache_ratio is 1.0, but it takes a finite number of at least 0 and less than 1"),
+        ({"cache_ratio": -0.1}, "cache_ratio is -0.1, but it takes a finite number of at least 0"),
+        ({"warmup_ratio": 1.5}, "warmup_ratio is 1.5, but it takes a finite number from 0 to 1"),
+        ({"refresh_interval": 0}, "refresh_interval is 0, but it takes a whole number from 1"),
+    ],
+)
 def test_settings_out_of_range_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         CacheConfig(**options)
@@ -111,7 +121,9 @@ def test_settings_out_of_range_are_refused(options, message):
 def test_a_network_that_is_not_whole_is_refused():
     policy = recorded_policy("lumina", (3, 4), NOTHING)
     with pytest.raises(UserError, match="needs the whole of it in this process, not InStep: use cache=none"):
-        generate(policy.with_net(InStep(policy.net, ALONE)), [SHORT], [("cached", 0)], Lumina(4), 0.0, cache=CacheConfig())
+        generate(
+            policy.with_net(InStep(policy.net, ALONE)), [SHORT], [("cached", 0)], Lumina(4), 0.0, cache=CacheConfig()
+        )
 
 
 @pytest.mark.parametrize("config", [CacheConfig(), CacheConfig(0.5, 0.0, 3)], ids=repr)

@@ -38,7 +38,9 @@ def test_counts(slots, steps):
         keep = sampler.keep(step, candidates, log_probs(candidates, step), d)
         assert not (keep & ~candidates).any()
         hidden = hidden & ~keep
-        wanted = max(1, math.floor(slots * math.cos(math.pi / 2 * (step + 1) / steps) - 1e-6)) if step < steps - 1 else 0
+        wanted = (
+            max(1, math.floor(slots * math.cos(math.pi / 2 * (step + 1) / steps) - 1e-6)) if step < steps - 1 else 0
+        )
         unknown = max(0, min(wanted, unknown - 1))
         assert hidden.sum(1).tolist() == [unknown] * 3
     assert unknown == 0
@@ -53,8 +55,11 @@ def test_the_least_confident_are_masked_again(temperature):
         log_prob = log_probs(candidates, step)
         keep = sampler.keep(step, candidates, log_prob, d)
         for image in range(3):
-            confidence = {s: float(log_prob[image, s]) - temperature * math.log(-math.log(float(d.order[image, step, s])))
-                          for s in range(12) if candidates[image, s]}
+            confidence = {
+                s: float(log_prob[image, s]) - temperature * math.log(-math.log(float(d.order[image, step, s])))
+                for s in range(12)
+                if candidates[image, s]
+            }
             count = min(len(confidence) - 1, math.floor(12 * math.cos(math.pi / 2 * (step + 1) / 6)))
             remasked = sorted(confidence, key=confidence.get)[:count]
             assert keep[image].nonzero()[:, 0].tolist() == sorted(set(confidence) - set(remasked))

@@ -73,8 +73,8 @@ def summed_attention(q, k, v, is_causal=False):
 
 @pytest.fixture
 def summed(monkeypatch):
-    """Sums in fp64, as under the recorded bf16 runs of upstream: bf16 sums of other processors' kernels move these logits by 0.03,
-    as much as a wrong order of casts would."""
+    """Sums in fp64, as under the recorded bf16 runs of upstream: bf16 sums of other processors' kernels move these
+    logits by 0.03, as much as a wrong order of casts would."""
     monkeypatch.setattr(llada.F, "linear", summed_linear)
     monkeypatch.setattr(llada.F, "scaled_dot_product_attention", summed_attention)
 
@@ -107,7 +107,9 @@ def causal(monkeypatch):
     monkeypatch.setattr(llada.F, "scaled_dot_product_attention", lambda q, k, v: attend(q, k, v, is_causal=True))
 
 
-@pytest.mark.parametrize(("dtype", "key", "limit"), [(torch.float32, "mmada", SINGLE), (torch.bfloat16, "mmada_bf16", HALF)])
+@pytest.mark.parametrize(
+    ("dtype", "key", "limit"), [(torch.float32, "mmada", SINGLE), (torch.bfloat16, "mmada_bf16", HALF)]
+)
 @pytest.mark.parametrize("wrong", [bf16_rope, causal, "theta"], ids=lambda wrong: getattr(wrong, "__name__", wrong))
 def test_a_wrong_network_fails_the_tolerance(wrong, dtype, key, limit, summed, monkeypatch):
     net = network(dtype, replace(SIZE, rope_theta=10_000.0) if wrong == "theta" else SIZE)

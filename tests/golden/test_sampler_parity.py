@@ -1,4 +1,5 @@
-"""Our samplers make upstream's decisions under upstream's draws: which slots are revealed at which step, and as which codes."""
+"""Our samplers make upstream's decisions under upstream's draws: which slots are revealed at which step, and as which
+codes."""
 
 import math
 from dataclasses import replace
@@ -33,8 +34,8 @@ def test_recorded_counts_are_those_of_the_reveal_steps(name):
 
 @pytest.mark.parametrize("name", [*runs("maskgit"), *runs("lumina")])
 def test_one_slot_fewer_stays_masked_at_two_thirds(name):
-    """Upstream's fp32 cosine of pi/3 is just below a half; where the schedule meets it with an even number of slots, floor takes
-    one more slot away than it would in exact arithmetic."""
+    """Upstream's fp32 cosine of pi/3 is just below a half; where the schedule meets it with an even number of slots,
+    floor takes one more slot away than it would in exact arithmetic."""
     run, slots = RUNS[name], numbers(name)["codes"].shape[1]
     step = 2 * run["steps"] // 3
     if run["steps"] % 3 == 0:
@@ -68,7 +69,9 @@ def test_another_sampler_decides_otherwise(wrong, monkeypatch):
 
 @pytest.mark.parametrize("name", ["maskgit_guided", "maskgit_larger", "lumina", "lumina_wide", "lumina_unguided_hot"])
 def test_an_exact_schedule_decides_otherwise(name, monkeypatch):
-    monkeypatch.setattr("htgrpo.samplers.single_precision_mask", lambda slots, t: math.floor(slots * math.cos(math.pi * t / 2)))
+    monkeypatch.setattr(
+        "htgrpo.samplers.single_precision_mask", lambda slots, t: math.floor(slots * math.cos(math.pi * t / 2))
+    )
     assert decisions_differ(name, replay(name, monkeypatch)) >= 1
 
 
@@ -80,6 +83,7 @@ def test_other_guidance_decides_otherwise(name, monkeypatch):
 
 def test_the_temperature_of_the_draw_matters_by_itself(monkeypatch):
     """Noise on the confidence at 1.7 but codes drawn at 1: other codes at step 0 already."""
+
     class Untempered(Lumina):
         code_temperature = 1.0
 

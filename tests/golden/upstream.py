@@ -1,4 +1,5 @@
-"""Recorded numbers of upstream's networks and samplers (README.md says how they were made), and our side under the same inputs."""
+"""Recorded numbers of upstream's networks and samplers (README.md says how they were made), and our side under the same
+inputs."""
 
 import json
 from dataclasses import dataclass, field
@@ -52,8 +53,9 @@ class RecordedPolicy(Policy):
         return self.nothing
 
 
-def recorded_policy(layout: str, grid: tuple[int, int], nothing: tuple[int, ...],
-                    dtype: torch.dtype = torch.float32) -> RecordedPolicy:
+def recorded_policy(
+    layout: str, grid: tuple[int, int], nothing: tuple[int, ...], dtype: torch.dtype = torch.float32
+) -> RecordedPolicy:
     """The recorded weights in one of BLOCKS' layouts; `nothing`: the unconditional prompt."""
     backbone = Backbone("recorded", (), (), *BLOCKS[layout], MASK, OFFSET, CODES, 64, 8, grid)
     return RecordedPolicy(network(dtype), backbone, None, None, nothing=nothing)
@@ -62,14 +64,25 @@ def recorded_policy(layout: str, grid: tuple[int, int], nothing: tuple[int, ...]
 def recorded_sampler(name: str) -> Sampler:
     """Our sampler under the settings of the recorded run."""
     run = RUNS[name]
-    kinds = {"maskgit": lambda: MaskGIT(run["steps"], run["temperature"]), "emerge": lambda: Emerge(run["steps"]),
-             "lumina": lambda: Lumina(run["steps"], run["temperature"])}
+    kinds = {
+        "maskgit": lambda: MaskGIT(run["steps"], run["temperature"]),
+        "emerge": lambda: Emerge(run["steps"]),
+        "lumina": lambda: Lumina(run["steps"], run["temperature"]),
+    }
     return kinds[run["kind"]]()
 
 
-def replay(name: str, monkeypatch, sampler: Sampler | None = None, dtype: torch.dtype = torch.float32,
-           images: list[int] | None = None, guidance: float | None = None, **options) -> Rollouts:
-    """Our rollout of the recorded run with its draws: same prompts, network, guidance and, unless given otherwise, sampler.
+def replay(
+    name: str,
+    monkeypatch,
+    sampler: Sampler | None = None,
+    dtype: torch.dtype = torch.float32,
+    images: list[int] | None = None,
+    guidance: float | None = None,
+    **options,
+) -> Rollouts:
+    """Our rollout of the recorded run with its draws: same prompts, network, guidance and, unless given otherwise,
+    sampler.
 
     MMaDA's prompts come without their pads, which upstream masks; MaskGRPO's keep them, as upstream attends to them.
     """
@@ -83,8 +96,14 @@ def replay(name: str, monkeypatch, sampler: Sampler | None = None, dtype: torch.
     ties = torch.linspace(0, 0.9, stored["codes"].shape[1], dtype=torch.float64).expand(len(images), -1)
     draws = Draws(stored["code"][images], stored["order"][images], ties)
     monkeypatch.setattr("htgrpo.rollout.Draws.make", staticmethod(lambda generators, steps, slots: draws))
-    return generate(policy, [tuple(prompts[i]) for i in images], [(i,) for i in images], sampler or recorded_sampler(name),
-                    run["guidance"] if guidance is None else guidance, **options)
+    return generate(
+        policy,
+        [tuple(prompts[i]) for i in images],
+        [(i,) for i in images],
+        sampler or recorded_sampler(name),
+        run["guidance"] if guidance is None else guidance,
+        **options,
+    )
 
 
 def decisions_differ(name: str, found: Rollouts, images: list[int] | None = None) -> int:

@@ -1,5 +1,5 @@
-"""The methods' formulas as lists of terms, one token at a time (see oracle.Term). Only the random subsets are taken from the
-method under test; contexts, normalisations, weights and units are worked out here."""
+"""The methods' formulas as lists of terms, one token at a time (see oracle.Term). Only the random subsets are taken
+from the method under test; contexts, normalisations, weights and units are worked out here."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from tests.htgrpo.tiny import method_generator
 
 
 def terms_of(method: Method, formula: Callable) -> Callable[[RolloutGroup], list[list[Term]]]:
-    """`formula(method, group, images, updates)` for oracle.brute_force: images maps rows of the updates to images of the group."""
+    """`formula(method, group, images, updates)` for oracle.brute_force: images maps rows of the updates to images of
+    the group."""
+
     def terms(group: RolloutGroup) -> list[list[Term]]:
         images = [g for g, reward in enumerate(group.reward.tolist()) if math.isfinite(reward)]
         updates = method.updates(group.kept(), method_generator(group))
@@ -26,21 +28,31 @@ def scripted_terms(method: Method, group: RolloutGroup, images: list[int], updat
         terms = []
         for r, image in enumerate(images):
             for slot in range(group.codes.shape[1]):
-                terms.append(Term(
-                    image, slot, tuple(u.contexts[u.row[r, slot]].tolist()), float(u.share[r, slot]), float(u.weight[r, slot]),
-                    float((u.share if u.kl_share is None else u.kl_share)[r, slot]),
-                    None if u.unit is None else int(u.unit[r, slot])))
+                terms.append(
+                    Term(
+                        image,
+                        slot,
+                        tuple(u.contexts[u.row[r, slot]].tolist()),
+                        float(u.share[r, slot]),
+                        float(u.weight[r, slot]),
+                        float((u.share if u.kl_share is None else u.kl_share)[r, slot]),
+                        None if u.unit is None else int(u.unit[r, slot]),
+                    )
+                )
         result.append([term for term in terms if term.share or term.kl_share])
     return result
 
 
 def ht_terms(method: Method, group: RolloutGroup, images: list[int], updates: list[Update]) -> list[list[Term]]:
-    """HT-GRPO: sheet section 3. w = lambda_s on ranks up to floor(alpha N), lambda_r beyond, in every stage; 1/G . 1/|M_g|."""
+    """HT-GRPO: sheet section 3. w = lambda_s on ranks up to floor(alpha N), lambda_r beyond, in every stage; 1/G .
+    1/|M_g|."""
     slots, result = group.codes.shape[1], []
     cut = math.floor(method.alpha * slots)
     ranks = group.rank.tolist()
     if method.ties == "raster":
-        orders = [sorted(range(slots), key=lambda s, steps=steps: (steps[s], s)) for steps in group.reveal_step.tolist()]
+        orders = [
+            sorted(range(slots), key=lambda s, steps=steps: (steps[s], s)) for steps in group.reveal_step.tolist()
+        ]
         ranks = [[order.index(s) + 1 for s in range(slots)] for order in orders]
     for u in updates:
         chosen = {image: [s for s in range(slots) if u.share[r, s] > 0] for r, image in enumerate(images)}
@@ -56,7 +68,9 @@ def ht_terms(method: Method, group: RolloutGroup, images: list[int], updates: li
                 share = 1 / total if method.loss_norm == "token_mean" else 1 / (len(images) * len(support))
                 weight = 1.0 if method.credit == "none" else method.lambda_s if structural else method.lambda_r
                 if method.credit == "stage_mean":
-                    weights = [method.lambda_s if ranks[i][s] <= cut else method.lambda_r for i in images for s in chosen[i]]
+                    weights = [
+                        method.lambda_s if ranks[i][s] <= cut else method.lambda_r for i in images for s in chosen[i]
+                    ]
                     weight /= sum(weights) / len(weights)
                 terms.append(Term(image, slot, tuple(context), share, weight))
         result.append(terms)
@@ -64,11 +78,13 @@ def ht_terms(method: Method, group: RolloutGroup, images: list[int], updates: li
 
 
 def mask_terms(method: Method, group: RolloutGroup, images: list[int], updates: list[Update]) -> list[list[Term]]:
-    """MaskGRPO: sheet section 4. Context = kept codes; loss on the remasked tokens, w = 1; in the published code the loss mask is
-    the K masks added up, over which it takes the token mean."""
+    """MaskGRPO: sheet section 4. Context = kept codes; loss on the remasked tokens, w = 1; in the published code the
+    loss mask is the K masks added up, over which it takes the token mean."""
     slots = group.codes.shape[1]
-    masks = [{image: [int(u.contexts[u.row[r, s], s]) == HIDDEN for s in range(slots)] for r, image in enumerate(images)}
-             for u in updates]
+    masks = [
+        {image: [int(u.contexts[u.row[r, s], s]) == HIDDEN for s in range(slots)] for r, image in enumerate(images)}
+        for u in updates
+    ]
     result = []
     for mask in masks:
         counts = {i: [int(m) for m in mask[i]] for i in images}
@@ -102,7 +118,9 @@ def trace_terms(method: Method, group: RolloutGroup, images: list[int], updates:
     maps = {i: trace_map(group.reveal_step[i].tolist(), method.shrink) for i in images}
     result = []
     for u in updates:
-        rows = {(i, q): [s for s, step in enumerate(maps[i]) if step == q] for i in images for q in sorted(set(maps[i]))}
+        rows = {
+            (i, q): [s for s, step in enumerate(maps[i]) if step == q] for i in images for q in sorted(set(maps[i]))
+        }
         position = {image: r for r, image in enumerate(images)}
         visited = {key: members for key, members in rows.items() if u.share[position[key[0]], members[0]] > 0}
         tokens = sum(map(len, visited.values()))

@@ -1,4 +1,5 @@
-"""Brute force: the network and the objective written out from the fact sheets' formulas, one sequence and one token at a time.
+"""Brute force: the network and the objective written out from the fact sheets' formulas, one sequence and one token at
+a time.
 
 Nothing here shares work between rollouts, contexts or updates, and nothing imports the engine.
 """
@@ -24,7 +25,8 @@ def reference_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
 
 def reference_rotate(x: Tensor, theta: float, dtype: torch.dtype) -> Tensor:
-    """Half-split rotary embedding of one head [S, head_dim]: pair (j, j + half) turns by position x theta^(-2j / head_dim)."""
+    """Half-split rotary embedding of one head [S, head_dim]: pair (j, j + half) turns by position x theta^(-2j /
+    head_dim)."""
     half = x.shape[1] // 2
     inverse = torch.tensor([theta ** -(j / half) for j in range(half)], dtype=torch.float32)
     angle = (torch.arange(len(x), dtype=torch.float32)[:, None] * inverse).to(dtype)
@@ -32,10 +34,18 @@ def reference_rotate(x: Tensor, theta: float, dtype: torch.dtype) -> Tensor:
     return torch.cat([a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()], 1).to(x.dtype)
 
 
-def reference_logits(net: LLaDA, ids: list[int], theta: float = 500_000.0, causal: bool = False,
-                     rope_dtype: torch.dtype | None = None, fused: bool = False, mask: list[bool] | None = None) -> Tensor:
-    """Logits [S, V] of one sequence, with explicit attention, or the library's where its rounding in bf16 is wanted (`fused`).
-    mask: upstream's pair mask, i attends to j where both are True. theta, causal and rope_dtype are there to be set wrong."""
+def reference_logits(
+    net: LLaDA,
+    ids: list[int],
+    theta: float = 500_000.0,
+    causal: bool = False,
+    rope_dtype: torch.dtype | None = None,
+    fused: bool = False,
+    mask: list[bool] | None = None,
+) -> Tensor:
+    """Logits [S, V] of one sequence, with explicit attention, or the library's where its rounding in bf16 is wanted
+    (`fused`). mask: upstream's pair mask, i attends to j where both are True. theta, causal and rope_dtype are there to
+    be set wrong."""
     w = {name.removeprefix("model.transformer."): value for name, value in net.named_parameters()}
     size, h = net.size, w["wte.weight"][torch.tensor(ids)]
     wide = torch.float64 if h.dtype == torch.float64 else torch.float32
@@ -64,7 +74,9 @@ def reference_logits(net: LLaDA, ids: list[int], theta: float = 500_000.0, causa
     return reference_norm(h, w["ln_f.weight"], size.rms_norm_eps) @ w["ff_out.weight"].T
 
 
-def sequence(policy: Policy, prompt: tuple[int, ...], codes: list[int], grid: tuple[int, int]) -> tuple[list[int], list[int]]:
+def sequence(
+    policy: Policy, prompt: tuple[int, ...], codes: list[int], grid: tuple[int, int]
+) -> tuple[list[int], list[int]]:
     """Ids of the whole sequence and the positions of the image slots, HIDDEN codes as the mask id."""
     b, (rows, columns) = policy.backbone, grid
     ids, slots = [*prompt, *b.image_open], []
@@ -84,8 +96,8 @@ def log_table(policy: Policy, net: LLaDA, prompt: tuple[int, ...], codes: list[i
 
 @dataclass(frozen=True)
 class Term:
-    """What the formulas say of one token: its image and slot, the codes it is judged under, its parts of the policy term and of
-    the KL term, its weight, and what it shares a ratio with (its own key: nothing)."""
+    """What the formulas say of one token: its image and slot, the codes it is judged under, its parts of the policy
+    term and of the KL term, its weight, and what it shares a ratio with (its own key: nothing)."""
 
     image: int
     slot: int
@@ -113,8 +125,17 @@ class Seen:
     ratios: tuple[float, ...] = ()
 
 
-def group_loss(policy: Policy, nets: tuple[LLaDA, LLaDA, LLaDA | None], group: RolloutGroup, terms: list[Term], seen: Seen,
-               clip: float = 0.2, beta: float = 0.02, kl: str = "k3", ddof: int = 1) -> Tensor:
+def group_loss(
+    policy: Policy,
+    nets: tuple[LLaDA, LLaDA, LLaDA | None],
+    group: RolloutGroup,
+    terms: list[Term],
+    seen: Seen,
+    clip: float = 0.2,
+    beta: float = 0.02,
+    kl: str = "k3",
+    ddof: int = 1,
+) -> Tensor:
     """-J of one group: sum of -share min(r A, clip(r) A) + beta kl_share kl. nets: current, old, reference."""
     advantage = advantages(group.reward.tolist(), ddof)
     tables: dict[tuple[int, tuple[int, ...]], list[Tensor | None]] = {}
@@ -124,8 +145,10 @@ def group_loss(policy: Policy, nets: tuple[LLaDA, LLaDA, LLaDA | None], group: R
         if where not in tables:  # one forward of each network per (rollout, context)
             current = log_table(policy, nets[0], group.prompt, list(t.context), group.grid)
             with torch.no_grad():
-                tables[where] = [current, *(n and log_table(policy, n, group.prompt, list(t.context), group.grid)
-                                            for n in nets[1:])]
+                tables[where] = [
+                    current,
+                    *(n and log_table(policy, n, group.prompt, list(t.context), group.grid) for n in nets[1:]),
+                ]
         code = int(group.codes[t.image, t.slot])
         if t.share > 0:
             new, old, _ = tables[where]
@@ -155,10 +178,18 @@ def _key(term: Term) -> object:
     return (term.image, term.slot) if term.unit is None else ("unit", term.unit)
 
 
-def brute_force(policy: Policy, groups: list[RolloutGroup], terms: Callable[[RolloutGroup], list[list[Term]]],
-                reference: LLaDA | None = None, lr: float = 0.1, kl_ref: str = "ref", **config) -> tuple[list[Tensor], Seen]:
-    """The gradient of every update, weights moving by plain descent in between; `terms(group)` gives one list per update,
-    images numbered as in the whole group, failed ones never named."""
+def brute_force(
+    policy: Policy,
+    groups: list[RolloutGroup],
+    terms: Callable[[RolloutGroup], list[list[Term]]],
+    reference: LLaDA | None = None,
+    lr: float = 0.1,
+    kl_ref: str = "ref",
+    **config,
+) -> tuple[list[Tensor], Seen]:
+    """The gradient of every update, weights moving by plain descent in between; `terms(group)` gives one list per
+    update, images numbered as in the whole group, failed ones never named."""
+
     def copy() -> LLaDA:
         net = LLaDA(policy.net.size).double()
         net.load_state_dict(policy.net.state_dict())
@@ -168,7 +199,9 @@ def brute_force(policy: Policy, groups: list[RolloutGroup], terms: Callable[[Rol
     nets = (net, old, old if kl_ref == "old" else reference)
     for update in zip(*map(terms, groups), strict=True):
         net.zero_grad()
-        loss = sum(group_loss(policy, nets, g, t, seen, **config) for g, t in zip(groups, update, strict=True)) / len(groups)
+        loss = sum(group_loss(policy, nets, g, t, seen, **config) for g, t in zip(groups, update, strict=True)) / len(
+            groups
+        )
         loss.backward()
         seen.loss += loss.item()
         gradients.append(torch.cat([w.grad.flatten() for w in net.parameters()]))

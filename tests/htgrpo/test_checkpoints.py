@@ -82,8 +82,16 @@ def test_saved_and_resumed_is_bit_identical(dtype, tmp_path):
 def test_a_checkpoint_is_a_policy_any_loader_reads(run):
     """Published key names in safetensors; the trainer's own files stay apart."""
     names = {p.relative_to(folder(run)).as_posix() for p in folder(run).rglob("*") if p.is_file()}
-    assert names == {"model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
-                     "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json"}
+    assert names == {
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "vq/codebook.safetensors",
+        "files.json",
+        "trainer_state/optimizer.safetensors",
+        "trainer_state/state.json",
+        "trainer_state/files.json",
+    }
     loaded = load_policy(str(folder(run)))
     state = load_file(folder(run) / "model.safetensors")
     assert state.keys() == loaded.net.state_dict().keys()
@@ -114,7 +122,9 @@ def test_other_settings_are_refused(run):
     refused(run, "holds a training run of other settings", identity="another")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "trainer_state/optimizer.safetensors", "trainer_state/state.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "trainer_state/optimizer.safetensors", "trainer_state/state.json"]
+)
 @pytest.mark.parametrize("keep", [0, 1, 20, 0.5])
 def test_cut_off_files_are_refused(name, keep, run):
     path = folder(run) / name
@@ -126,8 +136,16 @@ def test_cut_off_files_are_refused(name, keep, run):
             load_policy(str(folder(run)))
 
 
-PARTS = ["model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
-         "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json"]
+PARTS = [
+    "model.safetensors",
+    "config.json",
+    "tokenizer.json",
+    "vq/codebook.safetensors",
+    "files.json",
+    "trainer_state/optimizer.safetensors",
+    "trainer_state/state.json",
+    "trainer_state/files.json",
+]
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -166,9 +184,23 @@ def test_missing_files_are_refused(name, run):
 STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity": "id", "policy": {}}
 
 
-@pytest.mark.parametrize("state", [[], {}, 3, None, {"identity": "id"}, {**STATE, "more": 2}, {**STATE, "iteration": "7"},
-                                   {**STATE, "iteration": 6}, {**STATE, "iteration": True}, {**STATE, "seconds": None},
-                                   {**STATE, "policy": []}, {**STATE, "identity": None}])
+@pytest.mark.parametrize(
+    "state",
+    [
+        [],
+        {},
+        3,
+        None,
+        {"identity": "id"},
+        {**STATE, "more": 2},
+        {**STATE, "iteration": "7"},
+        {**STATE, "iteration": 6},
+        {**STATE, "iteration": True},
+        {**STATE, "seconds": None},
+        {**STATE, "policy": []},
+        {**STATE, "identity": None},
+    ],
+)
 def test_a_state_of_another_kind_is_refused(state, run):
     (folder(run) / "trainer_state" / "state.json").write_text(json.dumps(state))
     refused(run, "is damaged")
@@ -235,16 +267,28 @@ def test_a_policy_folder_without_a_part_is_refused(name, run):
 def test_a_policy_that_is_none_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         load_policy(str(tmp_path / "nowhere"))
-    for text in ("{", "[]", "{}", '{"size": {}, "backbone": {}}', '{"size": [], "backbone": []}', '{"size": 3, "backbone": null}'):
+    for text in (
+        "{",
+        "[]",
+        "{}",
+        '{"size": {}, "backbone": {}}',
+        '{"size": [], "backbone": []}',
+        '{"size": 3, "backbone": null}',
+    ):
         (folder(run) / "config.json").write_text(text)
         reseal(folder(run))
         with pytest.raises(UserError, match="is not a policy configuration|is not JSON"):
             load_policy(str(folder(run)))
 
 
-@pytest.mark.parametrize(("name", "data"), [
-    ("tokenizer.json", b"{}"), ("tokenizer.json", b"\xff"), ("vq/codebook.safetensors", b"junk"),
-])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("tokenizer.json", b"{}"),
+        ("tokenizer.json", b"\xff"),
+        ("vq/codebook.safetensors", b"junk"),
+    ],
+)
 def test_damaged_parts_of_a_policy_are_refused(name, data, run):
     (folder(run) / name).write_bytes(data)
     reseal(folder(run))

@@ -13,7 +13,9 @@ from htgrpo.training.engine import _check
 def good() -> Update:
     """One update under the empty context."""
     shape = (2, 4)  # images, slots
-    return Update(torch.full((1, 4), HIDDEN), torch.zeros(shape, dtype=torch.long), torch.ones(shape), torch.ones(shape))
+    return Update(
+        torch.full((1, 4), HIDDEN), torch.zeros(shape, dtype=torch.long), torch.ones(shape), torch.ones(shape)
+    )
 
 
 def test_equal_counts_and_non_negative_shares_pass():

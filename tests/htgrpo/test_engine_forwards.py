@@ -23,15 +23,19 @@ def cost(method, dedup="all", beta=0.1, size=9, steps=12, grid=(4, 4), **config)
     return run_engine(policy, [group], method, reference, lr=0.0, beta=beta, dedup=dedup, **config)[1].forwards
 
 
-@pytest.mark.parametrize(("method", "dedup", "old_and_ref", "train"), [
-    (Mask(), "none", 144, 216),
-    (Uni(), "none", 144, 216),
-    (HT(), "none", 144, 216),
-    (HT(), "rollout", 18, 216),
-    (HT(), "all", 2, 24),
-    (Trace(updates_per_rollout=8, shrink=1), "rollout", 216, 2592),
-    (Trace(updates_per_rollout=8, shrink=8), "rollout", 36, 432),
-], ids=lambda v: type(v).__name__ if hasattr(v, "updates") else str(v))
+@pytest.mark.parametrize(
+    ("method", "dedup", "old_and_ref", "train"),
+    [
+        (Mask(), "none", 144, 216),
+        (Uni(), "none", 144, 216),
+        (HT(), "none", 144, 216),
+        (HT(), "rollout", 18, 216),
+        (HT(), "all", 2, 24),
+        (Trace(updates_per_rollout=8, shrink=1), "rollout", 216, 2592),
+        (Trace(updates_per_rollout=8, shrink=8), "rollout", 36, 432),
+    ],
+    ids=lambda v: type(v).__name__ if hasattr(v, "updates") else str(v),
+)
 def test_costs_of_the_table(method, dedup, old_and_ref, train):
     spent = cost(method, dedup)
     assert spent["old"] == spent["ref"] == old_and_ref / 2
@@ -45,7 +49,8 @@ def test_ht_costs_three_per_update_and_two():
 
 
 def test_shared_first_contexts_are_counted_once():
-    """With sharing, UniGRPO's last update is one context (320 in all) and so is TraceGRPO's first group (2,600 in all)."""
+    """With sharing, UniGRPO's last update is one context (320 in all) and so is TraceGRPO's first group (2,600 in
+    all)."""
 
     class FromHundred(Uni):
         def timesteps(self, start):
@@ -63,7 +68,8 @@ def test_kl_to_the_old_policy_costs_no_reference():
 @pytest.mark.parametrize("dedup", ["all", "rollout", "none"])
 @pytest.mark.parametrize("name", METHODS, ids=str)
 def test_the_counter_follows_its_definition(name, dedup):
-    """3 x the distinct contexts carrying loss at k, summed over k, + their union once for old and once for the reference."""
+    """3 x the distinct contexts carrying loss at k, summed over k, + their union once for old and once for the
+    reference."""
     policy, method = tiny_policy(1), METHODS[name]
     groups = two_groups(policy, size=4)
     train, union = 0, set()
@@ -84,7 +90,9 @@ def test_the_counter_follows_its_definition(name, dedup):
     assert forwards["ref"] == (0 if method.kl_ref == "old" else len(union))
 
 
-@pytest.mark.parametrize("method", [HT(), Uni(updates_per_rollout=2), Trace(updates_per_rollout=1)], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [HT(), Uni(updates_per_rollout=2), Trace(updates_per_rollout=1)], ids=lambda m: type(m).__name__
+)
 def test_the_counter_counts_what_the_network_really_runs(method, monkeypatch):
     """Sequences pushed through the network, with gradient (three forwards each) and without."""
     policy = tiny_policy(1)
@@ -96,7 +104,9 @@ def test_the_counter_counts_what_the_network_really_runs(method, monkeypatch):
         return forward(self, packed, *rest)
 
     monkeypatch.setattr(LLaDA, "forward", counted)
-    forwards = run_engine(policy, two_groups(policy), method, moved(policy.net, 7), beta=0.1, tokens_per_forward=60)[1].forwards
+    forwards = run_engine(policy, two_groups(policy), method, moved(policy.net, 7), beta=0.1, tokens_per_forward=60)[
+        1
+    ].forwards
     assert forwards["train"] == 3 * seen[True]
     assert forwards["old"] + forwards["ref"] == seen[False]
 

@@ -1,5 +1,5 @@
-"""The engine's loss and gradients against brute force, with weights moving between the updates, and proof that a wrong engine
-would be caught."""
+"""The engine's loss and gradients against brute force, with weights moving between the updates, and proof that a wrong
+engine would be caught."""
 
 from dataclasses import replace
 
@@ -63,7 +63,8 @@ def compare(policy, groups, method, formula, lr=0.1, **config):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("options", HTS, ids=str)
 def test_ht_equals_brute_force(options, layout):
-    """Every stage, context, normalisation and credit; two prompts of different length and grid, one image without reward."""
+    """Every stage, context, normalisation and credit; two prompts of different length and grid, one image without
+    reward."""
     policy = tiny_policy(1, layout)
     seen = compare(policy, two_groups(policy, failed=(1,)), HTS[options], ht_terms, clip=0.05, beta=0.1)
     assert 0 < seen.clipped < seen.tokens
@@ -72,8 +73,13 @@ def test_ht_equals_brute_force(options, layout):
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=str)
 def test_ht_equals_brute_force_under_every_objective(objective):
     policy = tiny_policy(2)
-    seen = compare(policy, two_groups(policy, size=4, failed=(0,)), HT(stages=(1, 2, 1)), ht_terms,
-                   **{"clip": 0.05, **OBJECTIVES[objective]})
+    seen = compare(
+        policy,
+        two_groups(policy, size=4, failed=(0,)),
+        HT(stages=(1, 2, 1)),
+        ht_terms,
+        **{"clip": 0.05, **OBJECTIVES[objective]},
+    )
     assert 0 < seen.clipped < seen.tokens
 
 
@@ -82,10 +88,19 @@ def test_ht_equals_brute_force_under_every_objective(objective):
 @pytest.mark.parametrize("kl_ref", ["ref", "old"])
 @pytest.mark.parametrize("kl", ["k3", "exact"])
 def test_any_update_equals_brute_force(units, kl_ref, kl, layout):
-    """Shared and repeated contexts, KL shares off the support, units across contexts, images and prompts of any kind."""
+    """Shared and repeated contexts, KL shares off the support, units across contexts, images and prompts of any
+    kind."""
     policy = tiny_policy(3, layout)
-    seen = compare(policy, two_groups(policy, failed=(2,)), Scripted(units=units, kl_ref=kl_ref), scripted_terms, lr=0.03,
-                   kl=kl, beta=0.2, clip=0.03)
+    seen = compare(
+        policy,
+        two_groups(policy, failed=(2,)),
+        Scripted(units=units, kl_ref=kl_ref),
+        scripted_terms,
+        lr=0.03,
+        kl=kl,
+        beta=0.2,
+        clip=0.03,
+    )
     assert 0 < seen.clipped < seen.tokens
 
 
@@ -111,9 +126,16 @@ def test_a_lazy_old_policy_would_be_caught():
     assert totals.sums["ratio_max"] == pytest.approx(1.0, abs=1e-12)
 
 
-@pytest.mark.parametrize("wrong", [
-    {"lambda_r": 1.5}, {"loss_norm": "token_mean"}, {"alpha": 0.5}, {"context": "structure_revealed"},
-], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"lambda_r": 1.5},
+        {"loss_norm": "token_mean"},
+        {"alpha": 0.5},
+        {"context": "structure_revealed"},
+    ],
+    ids=str,
+)
 def test_each_part_of_the_formula_matters(wrong):
     """Negative control: brute force with one option changed disagrees, so the comparison sees that option."""
     policy = tiny_policy(1)
@@ -126,7 +148,8 @@ def test_each_part_of_the_formula_matters(wrong):
 
 
 def test_first_update_is_plain_policy_gradient():
-    """At the first update every ratio is 1, nothing is clipped, and the gradient is that of the A-weighted log-probability."""
+    """At the first update every ratio is 1, nothing is clipped, and the gradient is that of the A-weighted
+    log-probability."""
     policy, method = tiny_policy(4), HT()
     groups = two_groups(policy)
     found, _ = run_engine(policy, groups, method, beta=0.0, clip=1e-6)
@@ -136,13 +159,16 @@ def test_first_update_is_plain_policy_gradient():
         advantage = advantages(group.reward.tolist())
         for t in terms_of(method, ht_terms)(group)[0]:
             table = log_table(policy, net, group.prompt, list(t.context), group.grid)
-            objective += t.share * t.weight * advantage[t.image] * table[t.slot, int(group.codes[t.image, t.slot])] / len(groups)
+            objective += (
+                t.share * t.weight * advantage[t.image] * table[t.slot, int(group.codes[t.image, t.slot])] / len(groups)
+            )
     (-objective).backward()
     assert float((found[0] - flat_gradient(net)).abs().max()) < 1e-12
 
 
 def test_equal_rewards_move_nothing():
-    """Nine rewards of 0.1, whose mean is not 0.1 in floating point, give a gradient of exactly zero without a KL term."""
+    """Nine rewards of 0.1, whose mean is not 0.1 in floating point, give a gradient of exactly zero without a KL
+    term."""
     policy = tiny_policy(4)
     group = replace(make_group(policy, size=9), reward=torch.full((9,), 0.1, dtype=torch.float64))
     assert float(group.reward.mean()) != 0.1 or float(group.reward.std()) == 0.0

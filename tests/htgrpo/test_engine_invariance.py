@@ -49,7 +49,9 @@ def test_sharing_contexts_changes_nothing(name, beta, layout):
     policy = tiny_policy(1, layout)
     groups, reference = two_groups(policy, size=4), moved(policy.net, 7)
     settings = {"beta": beta, "clip": 0.02, "kl": "exact" if beta else "k3"}
-    runs = {d: run_engine(policy, groups, METHODS[name], reference, dedup=d, **settings) for d in ("all", "rollout", "none")}
+    runs = {
+        d: run_engine(policy, groups, METHODS[name], reference, dedup=d, **settings) for d in ("all", "rollout", "none")
+    }
     gradients, totals = runs.pop("all")
     assert totals.sums["clipped"] > 0
     for other, others in runs.values():
@@ -65,7 +67,9 @@ def test_micro_batches_change_nothing(name):
     groups, reference = two_groups(policy), moved(policy.net, 7)
     whole, totals = run_engine(policy, groups, METHODS[name], reference, beta=0.2, kl="exact", tokens_per_forward=10**9)
     for limit in (1, 23, 50, 75, 200):
-        parts, others = run_engine(policy, groups, METHODS[name], reference, beta=0.2, kl="exact", tokens_per_forward=limit)
+        parts, others = run_engine(
+            policy, groups, METHODS[name], reference, beta=0.2, kl="exact", tokens_per_forward=limit
+        )
         assert difference(whole, parts) < 1e-12
         assert abs(totals.sums["loss"] - others.sums["loss"]) < 1e-12
         assert totals.forwards == others.forwards
@@ -84,7 +88,8 @@ def test_order_of_groups_changes_nothing(name):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", METHODS, ids=str)
 def test_packed_prompts_equal_one_prompt_at_a_time(name, layout):
-    """Prompts of different length and grid together, against each alone, after the weights have moved from the old ones."""
+    """Prompts of different length and grid together, against each alone, after the weights have moved from the old
+    ones."""
     policy = tiny_policy(1, layout)
     groups, method, reference = two_groups(policy), METHODS[name], moved(policy.net, 7)
     now = moved(policy.net, 3, 0.05)
@@ -112,7 +117,8 @@ def test_loss_is_a_mean_over_the_groups_of_all_ranks():
 
 @pytest.mark.parametrize("limit", [1, 30, 60, 90, 10**6])
 def test_a_unit_is_never_split(limit):
-    """Rows tied by a unit, directly or through other rows, come in one batch; all other rows are still batched freely."""
+    """Rows tied by a unit, directly or through other rows, come in one batch; all other rows are still batched
+    freely."""
     policy = tiny_policy()
     tied, free = make_group(policy, LONG, (2, 3)), make_group(policy, SHORT, (2, 3))
     contexts = torch.randint(6, (7, 6), generator=torch.Generator().manual_seed(1))
@@ -143,18 +149,25 @@ def test_batches_keep_to_their_limit():
     tokens, _ = sort_tokens(group, contexts, row, row % 6, row % 6)
     for limit in (1, length, 3 * length, 3 * length + 1, 100 * length):
         pieces = [piece for batch in batches(policy, [tokens, tokens], limit) for piece in batch]
-        assert [(p.index, r) for p in pieces for r in range(p.first, p.last)] == [(i, r) for i in (0, 1) for r in range(10)]
+        assert [(p.index, r) for p in pieces for r in range(p.first, p.last)] == [
+            (i, r) for i in (0, 1) for r in range(10)
+        ]
         for batch in batches(policy, [tokens, tokens], limit):
             assert sum(p.last - p.first for p in batch) * length <= max(limit, length)
 
 
 def test_interleave_takes_the_update_of_the_micro_batch():
-    """MaskGRPO's slip: with two micro-batches and K = 6 the first only ever sees updates 0, 2, 4 and the second 1, 3, 5."""
+    """MaskGRPO's slip: with two micro-batches and K = 6 the first only ever sees updates 0, 2, 4 and the second 1, 3,
+    5."""
     policy = tiny_policy()
     groups = two_groups(policy)
     method = Mask(updates_per_rollout=6, min_rate=0.1)
-    plain, slipped = (Engine(policy, None, EngineConfig(beta=0.0, interleave=i)).plan(
-        groups, method, [method_generator(g) for g in groups], Totals()) for i in (False, True))
+    plain, slipped = (
+        Engine(policy, None, EngineConfig(beta=0.0, interleave=i)).plan(
+            groups, method, [method_generator(g) for g in groups], Totals()
+        )
+        for i in (False, True)
+    )
     for k, work in enumerate(slipped):
         for p, step in enumerate(work):
             assert torch.equal(step.tokens.contexts, plain[(2 * k + p) % 6][p].tokens.contexts)

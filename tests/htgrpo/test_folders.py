@@ -123,7 +123,11 @@ def test_two_commands_do_not_make_one_folder(tmp_path):
 
 
 def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path):
-    left, other, mine = tmp_path / ".x.0123abcd.unfinished", tmp_path / ".x.y.0123abcd.unfinished", tmp_path / ".x.backup"
+    left, other, mine = (
+        tmp_path / ".x.0123abcd.unfinished",
+        tmp_path / ".x.y.0123abcd.unfinished",
+        tmp_path / ".x.backup",
+    )
     for folder in (left, other, mine):
         folder.mkdir()
         (folder / "a").write_text("1")
@@ -158,8 +162,18 @@ def test_missing_added_and_renamed_files_are_named(tmp_path):
         verify(target)
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"made_by": 3}', '{"made_by": "x", "files": [], "about": {}}',
-                                  '{"made_by": "x", "files": {"a": null}, "about": {}}', "{", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"made_by": 3}',
+        '{"made_by": "x", "files": [], "about": {}}',
+        '{"made_by": "x", "files": {"a": null}, "about": {}}',
+        "{",
+        "\xff",
+    ],
+)
 def test_a_list_of_another_kind_is_refused(text, tmp_path):
     target = make(tmp_path / "x")
     (target / FILE).write_text(text)

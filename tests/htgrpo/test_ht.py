@@ -32,24 +32,34 @@ def test_rates_of_the_paper():
     assert rates == pytest.approx([1.0, 0.5, 1.0, 5 / 6, 4 / 6, 0.5, 1.0, 0.5])
 
 
-@pytest.mark.parametrize(("options", "rates"), [
-    ({"schedule": "up"}, [0.5, 1.0, 0.5, 4 / 6, 5 / 6, 1.0, 0.5, 1.0]),
-    ({"gamma_max": (0.2,) * 3, "gamma_min": (0.2,) * 3}, [0.2] * 8),
-    ({"stages": (1, 0, 1)}, [1.0, 1.0]),
-    ({"stages": (1, 0, 1), "schedule": "up"}, [1.0, 1.0]),
-    ({"stages": (0, 3, 0), "schedule": "cosine"}, [1.0, 0.75, 0.5]),
-    ({"stages": (0, 3, 0), "schedule": "square"}, [1.0, 0.625, 0.5]),
-    ({"stages": (2, 0, 2), "gamma_max": (0.9, 1.0, 0.6), "gamma_min": (0.7, 0.5, 0.1)}, [0.9, 0.7, 0.6, 0.1]),
-    ({"order": ("refinement", "structure", "global"), "stages": (2, 1, 3)}, [1.0, 0.75, 0.5, 1.0, 1.0, 0.5]),
-])
+@pytest.mark.parametrize(
+    ("options", "rates"),
+    [
+        ({"schedule": "up"}, [0.5, 1.0, 0.5, 4 / 6, 5 / 6, 1.0, 0.5, 1.0]),
+        ({"gamma_max": (0.2,) * 3, "gamma_min": (0.2,) * 3}, [0.2] * 8),
+        ({"stages": (1, 0, 1)}, [1.0, 1.0]),
+        ({"stages": (1, 0, 1), "schedule": "up"}, [1.0, 1.0]),
+        ({"stages": (0, 3, 0), "schedule": "cosine"}, [1.0, 0.75, 0.5]),
+        ({"stages": (0, 3, 0), "schedule": "square"}, [1.0, 0.625, 0.5]),
+        ({"stages": (2, 0, 2), "gamma_max": (0.9, 1.0, 0.6), "gamma_min": (0.7, 0.5, 0.1)}, [0.9, 0.7, 0.6, 0.1]),
+        ({"order": ("refinement", "structure", "global"), "stages": (2, 1, 3)}, [1.0, 0.75, 0.5, 1.0, 1.0, 0.5]),
+    ],
+)
 def test_rates_of_the_ablations(options, rates):
     """Triples stay (global, structure, refinement) whatever the order of the stages."""
     assert [rate for _, rate in HT(**options).rates()] == pytest.approx(rates)
 
 
-@pytest.mark.parametrize(("slots", "alpha", "count"), [
-    (1024, 0.3, 307), (4096, 0.3, 1228), (64, 0.3, 19), (10, 0.3, 3), (7, 0.5, 3),
-])
+@pytest.mark.parametrize(
+    ("slots", "alpha", "count"),
+    [
+        (1024, 0.3, 307),
+        (4096, 0.3, 1228),
+        (64, 0.3, 19),
+        (10, 0.3, 3),
+        (7, 0.5, 3),
+    ],
+)
 def test_structure_is_the_first_floor_alpha_n(slots, alpha, count):
     side = make_group(tiny_policy(grid=(1, slots)), "blue square", (1, slots), 2, steps=5)
     structure = HT(alpha=alpha).structure(side)
@@ -71,11 +81,15 @@ def test_exact_subsets_have_the_stated_size_in_the_right_set(group, norm):
     method = HT(loss_norm=norm)
     structure = group.rank <= CUT
     sets = {"global": torch.ones_like(structure), "structure": structure, "refinement": ~structure}
-    for (stage, rate, support), update in zip(supports(method, group, 1), method.updates(group, generator("ht", 1)), strict=True):
+    for (stage, rate, support), update in zip(
+        supports(method, group, 1), method.updates(group, generator("ht", 1)), strict=True
+    ):
         wanted = max(1, round(rate * int(sets[stage][0].sum())))
         assert (support.sum(1) == wanted).all()
         assert not (support & ~sets[stage]).any()
-        assert torch.allclose(update.share[support], torch.tensor(1 / (G * wanted), dtype=torch.float64)), "both norms coincide"
+        assert torch.allclose(update.share[support], torch.tensor(1 / (G * wanted), dtype=torch.float64)), (
+            "both norms coincide"
+        )
 
 
 def test_subset_sizes_are_rounded_to_the_nearest():
@@ -103,7 +117,9 @@ def test_bernoulli_subsets_hold_their_rate_and_are_never_empty(group):
 
 def test_subsets_are_fresh_per_update_and_image_and_reproducible(group):
     drawn = supports(HT(stages=(0, 4, 0), gamma_max=(0.5,) * 3), group, 7)
-    assert all(torch.equal(a[2], b[2]) for a, b in zip(drawn, supports(HT(stages=(0, 4, 0), gamma_max=(0.5,) * 3), group, 7)))
+    assert all(
+        torch.equal(a[2], b[2]) for a, b in zip(drawn, supports(HT(stages=(0, 4, 0), gamma_max=(0.5,) * 3), group, 7))
+    )
     assert not torch.equal(drawn[0][2], drawn[1][2])
     chosen = {tuple(sorted(rank[support].tolist())) for rank, support in zip(group.rank, drawn[0][2], strict=True)}
     assert len(chosen) > 1, "images draw independently"
@@ -154,14 +170,22 @@ def test_a_skipped_stage_still_leaves_the_others(group):
     assert [stage for stage, *_ in supports(HT(stages=(0, 2, 0)), group, 1)] == ["structure"] * 2
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"alpha": 0.0}, "ht.alpha is 0.0"), ({"alpha": 1.0}, "ht.alpha is 1.0"),
-    ({"stages": (0, 0, 0)}, "ht.stages"), ({"stages": (1, -1, 1)}, "ht.stages"),
-    ({"order": ("global", "global", "structure")}, "ht.order"),
-    ({"gamma_min": (0.5, 0.0, 0.5)}, "ht.gamma_min is 0.0"), ({"gamma_max": (0.4, 1.0, 1.0)}, "gamma_min/gamma_max"),
-    ({"gamma_max": (1.1, 1.0, 1.0)}, "ht.gamma_max is 1.1"), ({"lambda_r": -0.1}, "ht.lambda_r is -0.1"),
-    ({"alpha": math.nan}, "ht.alpha"), ({"lambda_s": math.nan}, "ht.lambda_s"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"alpha": 0.0}, "ht.alpha is 0.0"),
+        ({"alpha": 1.0}, "ht.alpha is 1.0"),
+        ({"stages": (0, 0, 0)}, "ht.stages"),
+        ({"stages": (1, -1, 1)}, "ht.stages"),
+        ({"order": ("global", "global", "structure")}, "ht.order"),
+        ({"gamma_min": (0.5, 0.0, 0.5)}, "ht.gamma_min is 0.0"),
+        ({"gamma_max": (0.4, 1.0, 1.0)}, "gamma_min/gamma_max"),
+        ({"gamma_max": (1.1, 1.0, 1.0)}, "ht.gamma_max is 1.1"),
+        ({"lambda_r": -0.1}, "ht.lambda_r is -0.1"),
+        ({"alpha": math.nan}, "ht.alpha"),
+        ({"lambda_s": math.nan}, "ht.lambda_s"),
+    ],
+)
 def test_options_that_cannot_work_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         HT(**options)

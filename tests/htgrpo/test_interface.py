@@ -24,7 +24,9 @@ def test_advantage_is_the_z_score_with_delta_on_the_deviation():
     for ddof, spread in ((1, sample), (0, population)):
         wanted = [(r - mean) / (spread + 1e-5) for r in rewards]
         assert group_with(rewards).advantage(ddof).tolist() == pytest.approx(wanted, abs=1e-12)
-    assert group_with(rewards).advantage(delta=10.0).tolist() == pytest.approx([(r - mean) / (sample + 10) for r in rewards])
+    assert group_with(rewards).advantage(delta=10.0).tolist() == pytest.approx(
+        [(r - mean) / (sample + 10) for r in rewards]
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1 / 3, 1e9, -7.3])
@@ -62,9 +64,17 @@ def test_generators_are_private_keyed_and_the_same_everywhere():
     """Equal keys give equal draws, on any machine (golden values); a number and its text are different keys."""
     first = uniform((4,), generator(0, "rollout", 3, "p-1", 2))
     assert torch.equal(first, uniform((4,), generator(0, "rollout", 3, "p-1", 2)))
-    others = ((1, "rollout", 3, "p-1", 2), (0, "rollout", 3, "p-1", 3), ("0", "rollout", 3, "p-1", 2), (0, "rollout", 31, "p", 2))
+    others = (
+        (1, "rollout", 3, "p-1", 2),
+        (0, "rollout", 3, "p-1", 3),
+        ("0", "rollout", 3, "p-1", 2),
+        (0, "rollout", 31, "p", 2),
+    )
     for other in others:
         assert not torch.equal(first, uniform((4,), generator(*other)))
     assert not torch.equal(uniform((2,), generator(1)), uniform((2,), generator("1")))
     assert generator(0, "a").initial_seed() == 739273521946992771
-    assert torch.rand(2, generator=generator(0, "a"), dtype=torch.float64).tolist() == [0.7836429219255678, 0.637344833947096]
+    assert torch.rand(2, generator=generator(0, "a"), dtype=torch.float64).tolist() == [
+        0.7836429219255678,
+        0.637344833947096,
+    ]

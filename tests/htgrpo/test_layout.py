@@ -125,7 +125,8 @@ def test_mmada_prompt():
 
 
 def test_lumina_prompt():
-    """The template around the text, an empty text included; a long one loses its own last ids, never the template's; no pads."""
+    """The template around the text, an empty text included; a long one loses its own last ids, never the template's; no
+    pads."""
     policy = tiny_policy(layout="lumina", max_text=8)
     two, red, circle, right, above, a = (WORDS.index(word) for word in ("two", "red", "circle", "right", "above", "a"))
     assert policy.prompt("red circle") == (two, red, circle, right, above)
@@ -146,7 +147,8 @@ def test_image_blocks():
 
 @torch.no_grad()
 def test_a_batch_of_unequal_prompts_equals_one_at_a_time(policy):
-    """Logits of every slot, prompts of several lengths in one pack against each alone and against the literal network."""
+    """Logits of every slot, prompts of several lengths in one pack against each alone and against the literal
+    network."""
     texts, grid = (LONG, "", SHORT, LONG), (3, 2)
     codes = torch.randint(6, (4, 6), generator=torch.Generator().manual_seed(2))
     codes[:, 1::2] = HIDDEN
@@ -161,7 +163,9 @@ def test_a_batch_of_unequal_prompts_equals_one_at_a_time(policy):
         assert float((together[i] - literal).abs().max()) < 1e-12
 
 
-@pytest.mark.parametrize("text", ["<|mdm_mask|> red", "[iPAD]", "<|soi|><|eoi|>", "red\x00\n\x1b[0mcircle", "zebra ünïcode 图"])
+@pytest.mark.parametrize(
+    "text", ["<|mdm_mask|> red", "[iPAD]", "<|soi|><|eoi|>", "red\x00\n\x1b[0mcircle", "zebra ünïcode 图"]
+)
 def test_a_prompt_cannot_smuggle_in_special_ids(text):
     """Special strings, control characters and unknown words in a prompt are ordinary text."""
     policy = tiny_policy()

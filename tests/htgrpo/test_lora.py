@@ -1,4 +1,5 @@
-"""Adapters on the network: where they are, what they start as, how they are switched off and merged, and their files."""
+"""Adapters on the network: where they are, what they start as, how they are switched off and merged, and their
+files."""
 
 import json
 import re
@@ -44,15 +45,24 @@ def test_every_linear_layer_of_every_block_is_adapted_and_nothing_else():
     """The head has the name of the blocks' down projections, but no adapter."""
     net = adapted_net(shaken=False)
     assert [name for name, _ in lora.adapted(net)] == [
-        f"model.transformer.blocks.{block}.{layer}" for block in (0, 1) for layer in SEVEN]
+        f"model.transformer.blocks.{block}.{layer}" for block in (0, 1) for layer in SEVEN
+    ]
     head = net.model.transformer.ff_out
-    assert type(head) is type(plain_net().model.transformer.ff_out) and [name for name, _ in head.named_parameters()] == ["weight"]
+    assert type(head) is type(plain_net().model.transformer.ff_out) and [
+        name for name, _ in head.named_parameters()
+    ] == ["weight"]
     learning = {name for name, weight in net.named_parameters() if weight.requires_grad}
-    assert learning == {f"model.transformer.blocks.{block}.{layer}.lora_{part}.default.weight"
-                        for block in (0, 1) for layer in SEVEN for part in "AB"}
+    assert learning == {
+        f"model.transformer.blocks.{block}.{layer}.lora_{part}.default.weight"
+        for block in (0, 1)
+        for layer in SEVEN
+        for part in "AB"
+    }
     size = net.size
     d, m = size.d_model, size.mlp_hidden_size
-    assert sum(weight.numel() for weight in lora.state(net).values()) == size.n_layers * RANK * (4 * 2 * d + 3 * (d + m))
+    assert sum(weight.numel() for weight in lora.state(net).values()) == size.n_layers * RANK * (
+        4 * 2 * d + 3 * (d + m)
+    )
 
 
 def test_an_8b_network_gets_335_million_adapter_weights():
@@ -72,8 +82,12 @@ def test_they_start_from_their_generator_and_change_nothing(dtype):
     torch.manual_seed(5)
     again, other = adapted_net(dtype, shaken=False), plain_net(dtype)
     lora.add_adapters(other, RANK, ALPHA, 0.0, generator(4, "lora"))
-    for (key, weight), same, different in zip(lora.state(net).items(), lora.state(again).values(), lora.state(other).values()):
-        assert weight.dtype == (torch.float64 if dtype == torch.float64 else torch.float32), "adapters are never half precision"
+    for (key, weight), same, different in zip(
+        lora.state(net).items(), lora.state(again).values(), lora.state(other).values()
+    ):
+        assert weight.dtype == (torch.float64 if dtype == torch.float64 else torch.float32), (
+            "adapters are never half precision"
+        )
         assert torch.equal(weight, same) and weight.is_contiguous()
         if "lora_B" in key:
             assert not weight.any()
@@ -91,7 +105,9 @@ def test_they_change_the_output_as_the_formula_says():
         for name, layer in lora.adapted(net):
             delta = ALPHA / RANK * layer.lora_B["default"].weight @ layer.lora_A["default"].weight
             plain.get_submodule(name).weight += delta
-        assert (net(PACKED) - plain(PACKED)).abs().max() < 1e-12 < 1e-2 < (net(PACKED) - plain_net()(PACKED)).abs().max()
+        assert (
+            (net(PACKED) - plain(PACKED)).abs().max() < 1e-12 < 1e-2 < (net(PACKED) - plain_net()(PACKED)).abs().max()
+        )
 
 
 def test_switched_off_the_network_is_as_before_and_comes_back():
@@ -139,16 +155,26 @@ def folder(tmp_path):
 
 def test_the_files_are_those_of_peft(folder):
     keys = load_file(folder / "adapter_model.safetensors").keys()
-    assert keys == {f"base_model.model.model.transformer.blocks.{b}.{layer}.lora_{p}.weight"
-                    for b in (0, 1) for layer in SEVEN for p in "AB"}
+    assert keys == {
+        f"base_model.model.model.transformer.blocks.{b}.{layer}.lora_{p}.weight"
+        for b in (0, 1)
+        for layer in SEVEN
+        for p in "AB"
+    }
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert [config[name] for name in ("peft_type", "r", "lora_alpha", "base_model_name_or_path")] == ["LORA", 3, 6.0, None]
+    assert [config[name] for name in ("peft_type", "r", "lora_alpha", "base_model_name_or_path")] == [
+        "LORA",
+        3,
+        6.0,
+        None,
+    ]
     assert config["inference_mode"] and re.fullmatch(config["target_modules"], "model.transformer.blocks.31.ff_out")
     assert not re.fullmatch(config["target_modules"], "model.transformer.ff_out")
 
 
 def test_peft_loads_them_and_we_load_what_peft_saves(folder, tmp_path):
-    """PeftModel.from_pretrained on a network with these names says what ours says, also after a round trip through peft."""
+    """PeftModel.from_pretrained on a network with these names says what ours says, also after a round trip through
+    peft."""
     with torch.no_grad():
         on = adapted_net(torch.float32)(PACKED)
         wrapped = peft.PeftModel.from_pretrained(plain_net(torch.float32), str(folder))
@@ -170,7 +196,9 @@ def test_adapters_made_elsewhere_are_loaded(targets, tmp_path):
     net = plain_net(torch.float32)
     lora.apply_adapter(net, tmp_path)
     with torch.no_grad():
-        assert torch.equal(net(PACKED), wrapped(PACKED)) and not torch.equal(net(PACKED), plain_net(torch.float32)(PACKED))
+        assert torch.equal(net(PACKED), wrapped(PACKED)) and not torch.equal(
+            net(PACKED), plain_net(torch.float32)(PACKED)
+        )
 
 
 def test_a_bf16_network_loads_fp32_adapters(folder):
@@ -201,7 +229,10 @@ def test_wrong_keys_and_shapes_are_refused_by_name(folder, tmp_path):
     refused(folder, f"lacks key '{FIRST}'")
     changed(folder, lambda w: w.update({FIRST: torch.ones(RANK, 9)}))
     refused(folder, rf"'{FIRST}' in .* has shape \[3, 9\], but the network and adapter_config.json say \[3, 8\]")
-    changed(folder, lambda w: w.update({FIRST: torch.ones(RANK, 8), FIRST.replace("blocks.0", "blocks.7"): torch.ones(RANK, 8)}))
+    changed(
+        folder,
+        lambda w: w.update({FIRST: torch.ones(RANK, 8), FIRST.replace("blocks.0", "blocks.7"): torch.ones(RANK, 8)}),
+    )
     refused(folder, "has the unexpected key '.*blocks.7.q_proj.lora_A.weight'")
 
 
@@ -209,13 +240,20 @@ def test_an_adapted_head_is_refused(tmp_path):
     """Upstream's suffix trap: the network would read the head's weight past such an adapter."""
     wrapped = peft.get_peft_model(plain_net(torch.float32), peft.LoraConfig(r=2, target_modules=["ff_out"]))
     wrapped.save_pretrained(str(tmp_path))
-    refused(tmp_path, r"unexpected key '.*model\.transformer\.ff_out\.lora_A\.weight': only the linear layers of the blocks")
+    refused(
+        tmp_path, r"unexpected key '.*model\.transformer\.ff_out\.lora_A\.weight': only the linear layers of the blocks"
+    )
 
 
-@pytest.mark.parametrize("config", [
-    peft.LoHaConfig(target_modules=["q_proj"]), peft.LoraConfig(target_modules=["q_proj"], use_dora=True),
-    peft.LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"),
-], ids=["loha", "dora", "pissa"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        peft.LoHaConfig(target_modules=["q_proj"]),
+        peft.LoraConfig(target_modules=["q_proj"], use_dora=True),
+        peft.LoraConfig(target_modules=["q_proj"], init_lora_weights="pissa"),
+    ],
+    ids=["loha", "dora", "pissa"],
+)
 def test_other_kinds_of_adapters_are_refused(config, folder):
     config.save_pretrained(str(folder))
     refused(folder, "holds no plain LoRA adapter")
@@ -230,11 +268,16 @@ def test_an_adapter_of_another_network_is_refused(folder):
     refused(folder, "has shape", tiny_policy(3, layers=2, d_model=16, dtype=torch.float32).net)
 
 
-@pytest.mark.parametrize(("name", "data", "message"), [
-    (lora.CONFIG, b"{", "cannot be read as the configuration"), (lora.CONFIG, b'{"peft_type": "NEW"}', "cannot be read as the"),
-    (lora.CONFIG, None, "holds no plain LoRA adapter"), (lora.WEIGHTS, b"\x10\0", "cannot be read as safetensors"),
-    (lora.WEIGHTS, None, "cannot be read as safetensors"),
-])
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (lora.CONFIG, b"{", "cannot be read as the configuration"),
+        (lora.CONFIG, b'{"peft_type": "NEW"}', "cannot be read as the"),
+        (lora.CONFIG, None, "holds no plain LoRA adapter"),
+        (lora.WEIGHTS, b"\x10\0", "cannot be read as safetensors"),
+        (lora.WEIGHTS, None, "cannot be read as safetensors"),
+    ],
+)
 def test_damaged_folders_are_refused(name, data, message, folder):
     (folder / name).unlink()
     if data is not None:

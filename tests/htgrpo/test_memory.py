@@ -1,7 +1,7 @@
 """What one update keeps for its backward pass, counted by saved-tensor hooks: HT-GRPO's does not grow with the group.
 
-The network's activations and the table of log-probabilities are kept once per prompt. All that a rollout adds is a few numbers per
-judged token (its indices into the table, advantage, share, ratio, old and reference log-probability).
+The network's activations and the table of log-probabilities are kept once per prompt. All that a rollout adds is a few
+numbers per judged token (its indices into the table, advantage, share, ratio, old and reference log-probability).
 """
 
 import peft
@@ -60,7 +60,9 @@ def update(size, method=GLOBAL, tuning="full", layout="mmada", recompute=False, 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("changes", [{}, {"kl": "exact"}, {"tuning": "lora"}, {"tuning": "lora", "recompute": True}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"kl": "exact"}, {"tuning": "lora"}, {"tuning": "lora", "recompute": True}], ids=str
+)
 def test_an_update_keeps_as_much_for_27_rollouts_as_for_3(changes, layout):
     found = {update(size, layout=layout, **changes) for size in SIZES}
     assert len(found) == 1, "network and table are kept once, and every token adds the same"
@@ -68,7 +70,8 @@ def test_an_update_keeps_as_much_for_27_rollouts_as_for_3(changes, layout):
 
 
 def test_random_subsets_keep_no_more_than_all_slots():
-    """The table has a row for every slot that some rollout judges: more rollouts judge more slots, up to all of them."""
+    """The table has a row for every slot that some rollout judges: more rollouts judge more slots, up to all of
+    them."""
     whole, _ = update(27)
     for method in (HT(stages=(0, 1, 0), gamma_max=(0.5,) * 3, gamma_min=(0.5,) * 3, alpha=0.5), HT(stages=(0, 0, 1))):
         found = [update(size, method)[0] for size in SIZES]
@@ -90,7 +93,9 @@ def test_at_published_sizes_27_rollouts_are_a_trifle_beside_one_sequence(recompu
         lora._inject(net, peft.LoraConfig(r=128, target_modules=lora.ADAPTED))
         net.recompute = recompute
         with Kept() as kept:
-            logits = net(Packed(torch.zeros(1155, dtype=torch.long), (1155,)), torch.arange(1024), slice(126349, 134541))
+            logits = net(
+                Packed(torch.zeros(1155, dtype=torch.long), (1155,)), torch.arange(1024), slice(126349, 134541)
+            )
             logits.float().log_softmax(-1).sum().backward()
     weights = {weight.untyped_storage()._cdata for weight in net.parameters()}
     assert PER_TOKEN * 27 * 1024 < share * kept.bytes(lambda tensor: tensor.untyped_storage()._cdata not in weights)

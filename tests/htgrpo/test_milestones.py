@@ -1,4 +1,5 @@
-"""Several budgets in one training: which iteration reaches each, the checkpoints that are kept, and going on across them."""
+"""Several budgets in one training: which iteration reaches each, the checkpoints that are kept, and going on across
+them."""
 
 import random
 
@@ -18,8 +19,10 @@ BOTH = {"budget": "iterations:3,forwards:260", "save_every": 4}
 def log_of(costs):
     """A metrics log of iterations that cost so many forwards."""
     totals = [sum(costs[: i + 1]) for i in range(len(costs))]
-    return [{"iteration": i, "forwards": cost, "forwards_total": total}
-            for i, (cost, total) in enumerate(zip(costs, totals, strict=True), 1)]
+    return [
+        {"iteration": i, "forwards": cost, "forwards_total": total}
+        for i, (cost, total) in enumerate(zip(costs, totals, strict=True), 1)
+    ]
 
 
 def test_a_list_of_budgets_is_read_in_order():
@@ -31,7 +34,8 @@ def test_a_list_of_budgets_is_read_in_order():
 
 
 def test_each_budget_is_reached_where_a_search_over_the_log_finds_it():
-    """An iterations budget at its number, a forwards budget at the iteration nearest to it, be iterations dear or cheap."""
+    """An iterations budget at its number, a forwards budget at the iteration nearest to it, be iterations dear or
+    cheap."""
     draw = random.Random(5)
     for _ in range(200):
         each = draw.randint(20, 400)
@@ -43,10 +47,16 @@ def test_each_budget_is_reached_where_a_search_over_the_log_finds_it():
 
 
 def test_a_budget_once_reached_stays_reached():
-    """After a cheap iteration the next one may look as if the budget were still to come; the first checkpoint counts."""
+    """After a cheap iteration the next one may look as if the budget were still to come; the first checkpoint
+    counts."""
     log = log_of([100, 100, 2, 2])
     budget = Budget("forwards", 249)
-    assert [budget.done(line["iteration"], line["forwards_total"], line["forwards"]) for line in log] == [False, True, False, False]
+    assert [budget.done(line["iteration"], line["forwards_total"], line["forwards"]) for line in log] == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert milestones([budget], log) == {"forwards:249": 2}
     assert milestones([budget], log[:1]) == {}
 
@@ -65,19 +75,25 @@ def test_a_checkpoint_is_kept_at_every_budget(tmp_path):
     assert steps == sorted({3, *range(4, len(lines) + 1, 4), len(lines)})
     alone = run(tmp_path / "alone", budget="iterations:3", save_every=4)
     assert alone == lines[:3]
-    one, two = (load_file(tmp_path / name / "checkpoints" / "step_000003" / "model.safetensors") for name in ("both", "alone"))
+    one, two = (
+        load_file(tmp_path / name / "checkpoints" / "step_000003" / "model.safetensors") for name in ("both", "alone")
+    )
     assert one.keys() == two.keys() and all((one[name] == two[name]).all() for name in one)
 
 
-@pytest.mark.parametrize("points", [[(3, "update")], [(3, "done")], [(4, "rollout")], [(2, "done"), (4, "update")]], ids=str)
+@pytest.mark.parametrize(
+    "points", [[(3, "update")], [(3, "done")], [(4, "rollout")], [(2, "done"), (4, "update")]], ids=str
+)
 def test_going_on_across_a_budget_is_bit_identical(points, tmp_path):
     whole = run(tmp_path / "whole", **BOTH)
     for point in points:
         with pytest.raises(Killed):
             run(tmp_path / "killed", on_progress=killer(*point), **BOTH)
     assert run(tmp_path / "killed", **BOTH) == whole
-    files = [{str(path.relative_to(tmp_path / name)): sha256_file(path) for path in (tmp_path / name).rglob("*.safetensors")}
-             for name in ("whole", "killed")]
+    files = [
+        {str(path.relative_to(tmp_path / name)): sha256_file(path) for path in (tmp_path / name).rglob("*.safetensors")}
+        for name in ("whole", "killed")
+    ]
     assert files[0] == files[1] and len(files[0]) > 2
 
 
@@ -95,10 +111,16 @@ def test_a_log_that_lacks_iterations_stops_the_training(tmp_path):
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize(("method", "options"), [
-    ("ht", {"stages": "1:1:1", "alpha": 0.5}), ("mask", {"updates_per_rollout": 3}), ("uni", {"updates_per_rollout": 3}),
-    ("trace", {"updates_per_rollout": 3}), ("trace", {"updates_per_rollout": 3, "visit": "once"}),
-])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("ht", {"stages": "1:1:1", "alpha": 0.5}),
+        ("mask", {"updates_per_rollout": 3}),
+        ("uni", {"updates_per_rollout": 3}),
+        ("trace", {"updates_per_rollout": 3}),
+        ("trace", {"updates_per_rollout": 3, "visit": "once"}),
+    ],
+)
 @pytest.mark.parametrize("beta", [0.0, 0.02])
 def test_what_sharing_saves_is_what_a_run_without_it_costs(method, options, beta, tmp_path):
     """From the same weights: the count that is logged, whatever is shared, and the forwards of dedup=none."""

@@ -1,4 +1,5 @@
-"""The LLaDA network against a literal reference: names, casts, rotary base, attention, packing, sliced head; with controls."""
+"""The LLaDA network against a literal reference: names, casts, rotary base, attention, packing, sliced head; with
+controls."""
 
 import re
 
@@ -47,11 +48,23 @@ def test_published_names_and_shapes(net):
     """Nine tensors per block and three more, under the published keys; no bias, no buffer."""
     state = net.state_dict()
     assert len(state) == 9 * 2 + 3
-    leaves = {"attn_norm": (64,), "q_proj": (64, 64), "k_proj": (64, 64), "v_proj": (64, 64), "attn_out": (64, 64),
-              "ff_norm": (64,), "ff_proj": (192, 64), "up_proj": (192, 64), "ff_out": (64, 192)}
+    leaves = {
+        "attn_norm": (64,),
+        "q_proj": (64, 64),
+        "k_proj": (64, 64),
+        "v_proj": (64, 64),
+        "attn_out": (64, 64),
+        "ff_norm": (64,),
+        "ff_proj": (192, 64),
+        "up_proj": (192, 64),
+        "ff_out": (64, 192),
+    }
     wanted = {f"model.transformer.blocks.{i}.{leaf}.weight": shape for i in range(2) for leaf, shape in leaves.items()}
-    wanted |= {"model.transformer.wte.weight": (640, 64), "model.transformer.ln_f.weight": (64,),
-               "model.transformer.ff_out.weight": (640, 64)}
+    wanted |= {
+        "model.transformer.wte.weight": (640, 64),
+        "model.transformer.ln_f.weight": (64,),
+        "model.transformer.ff_out.weight": (640, 64),
+    }
     assert {name: tuple(value.shape) for name, value in state.items()} == wanted
     assert not list(net.buffers())
     assert sum(w.numel() for w in net.parameters()) == 188_736 == SIZE.parameters()
@@ -86,8 +99,8 @@ def test_single_precision_equals_the_reference(net):
 
 
 def test_bfloat16_keeps_the_order_of_casts(net):
-    """Norms in fp32 cast back before the weight, rotation in fp32: as the literal reference, and not as one that rotates in
-    bf16."""
+    """Norms in fp32 cast back before the weight, rotation in fp32: as the literal reference, and not as one that
+    rotates in bf16."""
     half = LLaDA(SIZE).to(torch.bfloat16)
     half.load_state_dict(net.state_dict())
     half.requires_grad_(False)

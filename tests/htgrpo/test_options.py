@@ -22,26 +22,51 @@ def one_sentence(error):
     return text
 
 
-@pytest.mark.parametrize(("value", "kind", "wanted"), [
-    ("3", int, 3), (3, int, 3), (3.0, int, 3), ("1e-3", float, 1e-3), (2, float, 2.0), ("x", str, "x"),
-    ("true", bool, True), ("No", bool, False), (True, bool, True), ("0", bool, False),
-    ("none", int | None, None), (None, int | None, None), ("4", int | None, 4),
-    ("2:4:2", tuple[int, int, int], (2, 4, 2)), ("2,4,2", tuple[int, int, int], (2, 4, 2)),
-    ([2, 4, 2], tuple[int, int, int], (2, 4, 2)),
-    ("0.1:0.2", tuple[float, ...], (0.1, 0.2)), ("k3", Literal["k3", "exact"], "k3"),
-])
+@pytest.mark.parametrize(
+    ("value", "kind", "wanted"),
+    [
+        ("3", int, 3),
+        (3, int, 3),
+        (3.0, int, 3),
+        ("1e-3", float, 1e-3),
+        (2, float, 2.0),
+        ("x", str, "x"),
+        ("true", bool, True),
+        ("No", bool, False),
+        (True, bool, True),
+        ("0", bool, False),
+        ("none", int | None, None),
+        (None, int | None, None),
+        ("4", int | None, 4),
+        ("2:4:2", tuple[int, int, int], (2, 4, 2)),
+        ("2,4,2", tuple[int, int, int], (2, 4, 2)),
+        ([2, 4, 2], tuple[int, int, int], (2, 4, 2)),
+        ("0.1:0.2", tuple[float, ...], (0.1, 0.2)),
+        ("k3", Literal["k3", "exact"], "k3"),
+    ],
+)
 def test_conversion(value, kind, wanted):
     found = convert(value, kind, "x")
     assert found == wanted and type(found) is type(wanted)
 
 
-@pytest.mark.parametrize(("value", "kind", "message"), [
-    ("three", int, "x is 'three', but it takes a whole number"), ("2.5", int, "x is '2.5', but it takes a whole number"),
-    (2.5, int, "x is 2.5, but it takes a whole number"), (math.inf, int, "x is inf"), (math.nan, int, "x is nan"),
-    ("nan", float, "x is 'nan', but it takes a finite number"), ("inf", float, "finite"), (None, float, "x is None"),
-    ("maybe", bool, "true or false"), ("2:4", tuple[int, int, int], "3 values separated by ':'"),
-    ("2:x:2", tuple[int, int, int], "whole number"), ("exat", Literal["k3", "exact"], "did you mean 'exact'"),
-])
+@pytest.mark.parametrize(
+    ("value", "kind", "message"),
+    [
+        ("three", int, "x is 'three', but it takes a whole number"),
+        ("2.5", int, "x is '2.5', but it takes a whole number"),
+        (2.5, int, "x is 2.5, but it takes a whole number"),
+        (math.inf, int, "x is inf"),
+        (math.nan, int, "x is nan"),
+        ("nan", float, "x is 'nan', but it takes a finite number"),
+        ("inf", float, "finite"),
+        (None, float, "x is None"),
+        ("maybe", bool, "true or false"),
+        ("2:4", tuple[int, int, int], "3 values separated by ':'"),
+        ("2:x:2", tuple[int, int, int], "whole number"),
+        ("exat", Literal["k3", "exact"], "did you mean 'exact'"),
+    ],
+)
 def test_conversion_refuses(value, kind, message):
     with pytest.raises(UserError, match=message) as error:
         convert(value, kind, "x")
@@ -50,16 +75,20 @@ def test_conversion_refuses(value, kind, message):
 
 def test_build_makes_typed_options():
     assert build(HT, {"stages": "1:2:3", "alpha": "0.5", "order": "structure,global,refinement"}, "ht") == HT(
-        stages=(1, 2, 3), alpha=0.5, order=("structure", "global", "refinement"))
+        stages=(1, 2, 3), alpha=0.5, order=("structure", "global", "refinement")
+    )
     assert build(Trace, {}, "trace") == Trace()
 
 
-@pytest.mark.parametrize(("cls", "options", "message"), [
-    (Mask, {"min_rat": 0.5}, "unknown option of mask 'min_rat': did you mean 'min_rate'"),
-    (Mask, {"mask_agg": "all"}, "unknown value of mask.mask_agg 'all'"),
-    (Mask, {"min_rate": "2"}, "mask.min_rate is '2', but it takes a finite number from 0 to 1"),
-    (HT, {"stages": "2:4"}, "ht.stages is '2:4', but it takes 3 values"),
-])
+@pytest.mark.parametrize(
+    ("cls", "options", "message"),
+    [
+        (Mask, {"min_rat": 0.5}, "unknown option of mask 'min_rat': did you mean 'min_rate'"),
+        (Mask, {"mask_agg": "all"}, "unknown value of mask.mask_agg 'all'"),
+        (Mask, {"min_rate": "2"}, "mask.min_rate is '2', but it takes a finite number from 0 to 1"),
+        (HT, {"stages": "2:4"}, "ht.stages is '2:4', but it takes 3 values"),
+    ],
+)
 def test_build_refuses(cls, options, message):
     with pytest.raises(UserError, match=message) as error:
         build(cls, options, cls.__name__.lower())
@@ -74,18 +103,39 @@ def test_build_leaves_computed_fields_alone():
     assert build(Odd, {"size": "7"}, "odd").size == 7
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"method": "htt"}, "unknown method 'htt': did you mean 'ht'"), ({"sampler": "rand"}, "did you mean 'random'"),
-    ({"group_size": 1}, "group_size is 1, but it takes a whole number from 2 to"), ({"group_size": 0}, "group_size is 0"),
-    ({"prompts_per_iteration": 0}, "prompts_per_iteration is 0"), ({"steps": 0}, "steps is 0"), ({"save_every": 0}, "save_every"),
-    ({"tokens_per_forward": 0}, "tokens_per_forward"), ({"lr": 0.0}, "lr is 0.0, but it takes a finite number greater than 0"),
-    ({"lr": math.nan}, "lr is nan"), ({"lr": math.inf}, "lr is inf"), ({"max_grad_norm": -1.0}, "max_grad_norm"),
-    ({"clip": 0.0}, "clip"), ({"delta": 0.0}, "delta"), ({"guidance": -0.1}, "guidance"), ({"guidance": math.nan}, "guidance"),
-    ({"warmup": -1}, "warmup"), ({"weight_decay": -0.1}, "weight_decay"), ({"beta": -1.0}, "beta is -1.0"),
-    ({"beta": math.inf}, "beta is inf"), ({"ddof": 2}, "ddof is 2"), ({"beta1": 1.0}, "beta1"), ({"beta2": -0.1}, "beta2"),
-    ({"budget": "iterations"}, "budget is 'iterations'"), ({"kl": "k1"}, "'k1'"), ({"dedup": "some"}, "'some'"),
-    ({"pads": "mask"}, "'mask'"), ({"rollout_dtype": "int8"}, "'int8'"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "htt"}, "unknown method 'htt': did you mean 'ht'"),
+        ({"sampler": "rand"}, "did you mean 'random'"),
+        ({"group_size": 1}, "group_size is 1, but it takes a whole number from 2 to"),
+        ({"group_size": 0}, "group_size is 0"),
+        ({"prompts_per_iteration": 0}, "prompts_per_iteration is 0"),
+        ({"steps": 0}, "steps is 0"),
+        ({"save_every": 0}, "save_every"),
+        ({"tokens_per_forward": 0}, "tokens_per_forward"),
+        ({"lr": 0.0}, "lr is 0.0, but it takes a finite number greater than 0"),
+        ({"lr": math.nan}, "lr is nan"),
+        ({"lr": math.inf}, "lr is inf"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm"),
+        ({"clip": 0.0}, "clip"),
+        ({"delta": 0.0}, "delta"),
+        ({"guidance": -0.1}, "guidance"),
+        ({"guidance": math.nan}, "guidance"),
+        ({"warmup": -1}, "warmup"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"beta": -1.0}, "beta is -1.0"),
+        ({"beta": math.inf}, "beta is inf"),
+        ({"ddof": 2}, "ddof is 2"),
+        ({"beta1": 1.0}, "beta1"),
+        ({"beta2": -0.1}, "beta2"),
+        ({"budget": "iterations"}, "budget is 'iterations'"),
+        ({"kl": "k1"}, "'k1'"),
+        ({"dedup": "some"}, "'some'"),
+        ({"pads": "mask"}, "'mask'"),
+        ({"rollout_dtype": "int8"}, "'int8'"),
+    ],
+)
 def test_settings_that_cannot_work_are_refused(change, message):
     with pytest.raises(UserError, match=message) as error:
         replace(TrainConfig(), **change).validate()
@@ -97,18 +147,34 @@ def test_the_defaults_are_valid():
     assert config.validate() is config
 
 
-@pytest.mark.parametrize(("text", "budget"), [
-    ("iterations:50", Budget("iterations", 50)), ("forwards:100_000", Budget("forwards", 100_000)),
-    ("iterations:1", Budget("iterations", 1)),
-])
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("iterations:50", Budget("iterations", 50)),
+        ("forwards:100_000", Budget("forwards", 100_000)),
+        ("iterations:1", Budget("iterations", 1)),
+    ],
+)
 def test_budgets(text, budget):
     assert parse_budgets(text) == (budget,)
 
 
-@pytest.mark.parametrize("text", [
-    "", "50", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:1.5", "hours:3", "forwards:many",
-    "iterations:²", "iterations:1:2",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "50",
+        "iterations",
+        "iterations:",
+        "iterations:0",
+        "iterations:-1",
+        "iterations:1.5",
+        "hours:3",
+        "forwards:many",
+        "iterations:²",
+        "iterations:1:2",
+    ],
+)
 def test_budgets_that_are_none(text):
     with pytest.raises(UserError, match="budget is .*iterations:N or forwards:N") as error:
         parse_budgets(text)

@@ -47,13 +47,17 @@ def rgb16(values):
 def test_sixteen_bits_of_grey_are_those_of_eight(kind, factor):
     deep = data_of(Image.fromarray(RAMP.astype(np.uint16) * factor), kind)
     assert np.array_equal(shown(deep), np.stack([RAMP] * 3, axis=-1))
-    assert Image.open(io.BytesIO(deep)).convert("RGB").getextrema() != ((0, 239),) * 3, "else nothing would have to be done"
+    assert Image.open(io.BytesIO(deep)).convert("RGB").getextrema() != ((0, 239),) * 3, (
+        "else nothing would have to be done"
+    )
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("factor, reach", [(1, 239), (16, 3824)])
 def test_values_of_eight_or_twelve_bits_in_sixteen_are_not_shown_black(kind, factor, reach):
-    with pytest.raises(Unreadable, match=f"only reach {reach} of 65535, which is black: save it with 8 bits, or stretched to 16"):
+    with pytest.raises(
+        Unreadable, match=f"only reach {reach} of 65535, which is black: save it with 8 bits, or stretched to 16"
+    ):
         opened(data_of(Image.fromarray(RAMP.astype(np.uint16) * factor), kind))
 
 
@@ -72,8 +76,10 @@ def test_sixteen_bits_of_colour_are_those_of_eight():
     assert np.array_equal(shown(rgb16(COLOURS.astype(np.uint16) * 257)), COLOURS)
 
 
-@pytest.mark.parametrize("kind, options", [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}),
-                                           ("WEBP", {"lossless": True})])
+@pytest.mark.parametrize(
+    "kind, options",
+    [("PNG", {}), ("BMP", {}), ("TIFF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})],
+)
 def test_our_own_pictures_keep_their_pixels(kind, options):
     data = data_of(Image.fromarray(COLOURS), kind, **options)
     assert np.array_equal(shown(data), COLOURS) and opened(data).mode == "RGB" and size_of(data) == (20, 12)
@@ -105,7 +111,9 @@ def test_jpegs_of_every_kind_are_as_pillow_converts_them(mode):
 
 @pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
 def test_avif():
-    assert abs(shown(data_of(Image.new("RGB", (16, 16), (200, 100, 50)), "AVIF")).astype(int) - (200, 100, 50)).max() < 6
+    assert (
+        abs(shown(data_of(Image.new("RGB", (16, 16), (200, 100, 50)), "AVIF")).astype(int) - (200, 100, 50)).max() < 6
+    )
 
 
 def turned():
@@ -138,10 +146,13 @@ def test_a_phones_jpeg_with_a_preview_is_its_first_picture():
     assert shown(data_of(first, "MPO", save_all=True, append_images=[second])).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("image, why", [
-    (Image.new("F", (4, 4), 0.5), "floating-point values, and nothing says which of them is white"),
-    (Image.new("I", (4, 4), 70000), "32-bit values"),
-])
+@pytest.mark.parametrize(
+    "image, why",
+    [
+        (Image.new("F", (4, 4), 0.5), "floating-point values, and nothing says which of them is white"),
+        (Image.new("I", (4, 4), 70000), "32-bit values"),
+    ],
+)
 def test_values_without_a_known_range_are_refused(image, why):
     with pytest.raises(Unreadable, match=why):
         opened(data_of(image, "TIFF"))
@@ -155,21 +166,33 @@ def test_deep_tiffs_whose_values_do_not_range_from_black_to_white_are_refused():
         opened(data_of(deep, "TIFF", tiffinfo={262: 0}))
 
 
-@pytest.mark.parametrize("kind, options", [("PNG", {}), ("JPEG", {}), ("WEBP", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    "kind, options", [("PNG", {}), ("JPEG", {}), ("WEBP", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {})]
+)
 def test_damaged_files_are_one_sentence_that_is_the_same_each_time(kind, options):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = data_of(Image.fromarray(noise), kind, **options)
     for damaged in (b"", data[:4], data[: len(data) // 2], b"<html>" + data):
         with pytest.raises(Unreadable) as caught:
             opened(damaged)
-        assert "\n" not in str(caught.value) and " at 0x" not in str(caught.value) and "cannot be decoded" in str(caught.value)
+        assert (
+            "\n" not in str(caught.value)
+            and " at 0x" not in str(caught.value)
+            and "cannot be decoded" in str(caught.value)
+        )
 
 
 def test_bombs_are_refused_by_their_heads(monkeypatch):
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_prepare", lambda self: pytest.fail("decoded"))
     for side in (8000, 40_000):
         body = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-        head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + body + struct.pack(">I", zlib.crc32(b"IHDR" + body))
+        head = (
+            b"\x89PNG\r\n\x1a\n"
+            + struct.pack(">I", 13)
+            + b"IHDR"
+            + body
+            + struct.pack(">I", zlib.crc32(b"IHDR" + body))
+        )
         empty = struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
         with pytest.raises(Unreadable, match=f"accepted are at most {MAX_PIXELS}"):
             opened(head + empty)

@@ -1,4 +1,5 @@
-"""A fifth method from a package of somebody else: found by its entry point, configured, trained, and nothing of ours changed."""
+"""A fifth method from a package of somebody else: found by its entry point, configured, trained, and nothing of ours
+changed."""
 
 import tomllib
 from pathlib import Path
@@ -23,7 +24,10 @@ def install(folder, name, groups):
     info = folder / f"{name.replace('-', '_')}-0.1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
-    lines = [f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items()) for group, entries in groups.items()]
+    lines = [
+        f"[{group}]\n" + "".join(f"{key} = {value}\n" for key, value in entries.items())
+        for group, entries in groups.items()
+    ]
     (info / "entry_points.txt").write_text("\n".join(lines))
 
 
@@ -64,11 +68,15 @@ def test_every_token_is_judged_once_under_the_other_half(coupled):
 
 
 def test_its_gradient_is_right(coupled):
-    compare(tiny_policy(1), two_groups(tiny_policy(1), failed=(1,)), coupled(3), scripted_terms, lr=0.2, beta=0.1, clip=0.02)
+    compare(
+        tiny_policy(1), two_groups(tiny_policy(1), failed=(1,)), coupled(3), scripted_terms, lr=0.2, beta=0.1, clip=0.02
+    )
 
 
 def test_it_trains(coupled, tmp_path):
-    line = run(tmp_path, method="coupled", method_options={"updates_per_rollout": "2"}, budget="iterations:1", group_size=3)[0]
+    line = run(
+        tmp_path, method="coupled", method_options={"updates_per_rollout": "2"}, budget="iterations:1", group_size=3
+    )[0]
     assert line["groups"] == 2 and line["grad_norm"] > 0
     assert line["forwards_train"] <= 3 * 2 * 2 * 3 * 2
     assert line["forwards_old"] <= 2 * 2 * 3 * 2
@@ -82,7 +90,9 @@ def test_it_is_as_short_as_the_readme_says():
 
 
 def test_a_package_that_is_broken_is_named(site):
-    install(site, "broken", {"htgrpo.methods": {"nowhere": "no_such_module:Method", "nothing": "htgrpo.ht:NoSuchClass"}})
+    install(
+        site, "broken", {"htgrpo.methods": {"nowhere": "no_such_module:Method", "nothing": "htgrpo.ht:NoSuchClass"}}
+    )
     for name in ("nowhere", "nothing"):
         with pytest.raises(UserError, match=f"the method '{name}' is registered as .* but cannot be loaded") as error:
             METHODS.get(name)

@@ -22,6 +22,7 @@ class Killed(Exception):
 
 def killer(iteration, phase):
     """Raises when training says it is there."""
+
     def on_progress(event):
         if (event["iteration"], event["phase"]) == (iteration, phase):
             raise Killed
@@ -37,11 +38,24 @@ def whole(tmp_path_factory):
     return remains(out), lines
 
 
-@pytest.mark.parametrize("points", [
-    [(1, "rollout")], [(1, "done")], [(2, "done")], [(3, "update")], [(6, "done")],
-    *[sorted((random.Random(seed).randint(1, 6), random.Random(seed + 9).choice(PHASES)) for seed in range(base, base + 3))
-      for base in (100, 200, 300)],
-], ids=str)
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(1, "rollout")],
+        [(1, "done")],
+        [(2, "done")],
+        [(3, "update")],
+        [(6, "done")],
+        *[
+            sorted(
+                (random.Random(seed).randint(1, 6), random.Random(seed + 9).choice(PHASES))
+                for seed in range(base, base + 3)
+            )
+            for base in (100, 200, 300)
+        ],
+    ],
+    ids=str,
+)
 def test_killed_and_resumed_equals_uninterrupted(points, whole, tmp_path):
     """Kill points before, on and after checkpoints, one or several in a row."""
     for point in points:
@@ -57,7 +71,9 @@ def test_killed_between_the_two_logs_or_in_a_line(whole, tmp_path):
         run(tmp_path, on_progress=killer(4, "update"))
     with open(tmp_path / "metrics.jsonl", "a") as stream:
         stream.write('{"iteration": 4, "forwa')
-    (tmp_path / "timing.jsonl").write_text("".join((tmp_path / "timing.jsonl").read_text().splitlines(keepends=True)[:2]))
+    (tmp_path / "timing.jsonl").write_text(
+        "".join((tmp_path / "timing.jsonl").read_text().splitlines(keepends=True)[:2])
+    )
     run(tmp_path)
     assert remains(tmp_path) == whole[0]
     assert [line["iteration"] for line in read_jsonl(tmp_path / "timing.jsonl")] == [1, 2, 3, 4, 5, 6]
@@ -112,7 +128,9 @@ run(Path({str(tmp_path)!r}))
     assert len(read_jsonl(tmp_path / "metrics.jsonl")) == 4
     assert run(tmp_path) == whole[1]
     assert remains(tmp_path) == whole[0]
-    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")], "no rubbish of the killed run is left"
+    assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.startswith(".")], (
+        "no rubbish of the killed run is left"
+    )
 
 
 def test_where_a_run_is_resumed_does_not_depend_on_the_policy_object(whole, tmp_path):

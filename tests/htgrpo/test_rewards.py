@@ -10,8 +10,11 @@ from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.training.rewards import WeightedReward, find_reward, parse_weights
 
 PATH = "tests.htgrpo.reward_functions:"
-PROMPTS = [Prompt("a", "red circle", "colors", {"size": 1}), Prompt("b", "blue square", "colors", {"size": 2}),
-           Prompt("c", "red square", "colors", {"size": 3})]
+PROMPTS = [
+    Prompt("a", "red circle", "colors", {"size": 1}),
+    Prompt("b", "blue square", "colors", {"size": 2}),
+    Prompt("c", "red square", "colors", {"size": 3}),
+]
 IMAGES = torch.rand(3, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 BRIGHT = IMAGES.double().mean((1, 2, 3)).tolist()
 
@@ -35,7 +38,9 @@ def test_weights_that_are_none(spec):
 
 def test_the_weighted_sum():
     batch = WeightedReward(names("brightness=2", "spec_size=0.5"))(PROMPTS, IMAGES)
-    assert batch.total.tolist() == pytest.approx([2 * b + 0.5 * s for b, s in zip(BRIGHT, (1, 2, 3), strict=True)], abs=1e-6)
+    assert batch.total.tolist() == pytest.approx(
+        [2 * b + 0.5 * s for b, s in zip(BRIGHT, (1, 2, 3), strict=True)], abs=1e-6
+    )
     assert batch.total.dtype == torch.float64
     assert batch.parts[PATH + "spec_size"].tolist() == [1.0, 2.0, 3.0]
 
@@ -66,7 +71,8 @@ def test_normalising_makes_spreads_equal():
 
 
 def test_a_function_is_called_as_trl_calls_it(monkeypatch):
-    """Keywords only: prompts as texts, completions as pictures, specs; whatever else a caller adds is its own affair."""
+    """Keywords only: prompts as texts, completions as pictures, specs; whatever else a caller adds is its own
+    affair."""
     seen = {}
 
     def spy(**given):
@@ -85,9 +91,17 @@ def test_a_wrong_number_of_answers_is_refused():
         WeightedReward(names("short"))(PROMPTS, IMAGES)
 
 
-@pytest.mark.parametrize("name", [
-    "no.such.module:f", PATH + "no_such_function", ":f", ".relative:f", "torch:", PATH + "NOT_A_FUNCTION",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no.such.module:f",
+        PATH + "no_such_function",
+        ":f",
+        ".relative:f",
+        "torch:",
+        PATH + "NOT_A_FUNCTION",
+    ],
+)
 def test_import_paths_that_lead_nowhere(name):
     with pytest.raises(UserError, match="reward .* cannot be imported|is not a function") as error:
         find_reward(name)
@@ -102,6 +116,8 @@ def test_a_name_that_is_not_registered():
 def test_a_prompt_set_has_one_identity():
     """Order, ids, texts, categories and specifications all count; equal sets agree."""
     base = prompt_set_sha256(PROMPTS)
-    assert base == prompt_set_sha256([Prompt(p.id, p.text, p.category, dict(p.spec)) for p in PROMPTS]) and len(base) == 64
+    assert (
+        base == prompt_set_sha256([Prompt(p.id, p.text, p.category, dict(p.spec)) for p in PROMPTS]) and len(base) == 64
+    )
     changed = [PROMPTS[::-1], PROMPTS[:2], [*PROMPTS[:2], Prompt("c", "red square", "colors", {"size": 4})]]
     assert len({base, *map(prompt_set_sha256, changed)}) == 4

@@ -1,4 +1,5 @@
-"""Rollouts: replayed by brute force, whatever the batch; ranks, guidance, distribution, cost, and private randomness."""
+"""Rollouts: replayed by brute force, whatever the batch; ranks, guidance, distribution, cost, and private
+randomness."""
 
 import random
 
@@ -28,6 +29,7 @@ def rollouts(policy, sampler, texts=TEXTS, guidance=1.5, limit=10**6, **options)
 
 def guided(policy, prompt, codes, guidance, none=None):
     """(1 + g) conditional - g unconditional logits [N, codebook], from two separate forwards."""
+
     def logits(ids):
         whole, slots = sequence(policy, ids, codes, policy.backbone.grid)
         return reference_logits(policy.net, whole)[slots][:, policy.backbone.image_columns]
@@ -40,8 +42,8 @@ def guided(policy, prompt, codes, guidance, none=None):
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=repr)
 @torch.no_grad()
 def test_a_rollout_replayed_by_hand(sampler, guidance, layout):
-    """Every revealed code is the inverse-CDF draw of its step's uniform under the guided distribution given what was visible
-    then, and its entropy is that distribution's."""
+    """Every revealed code is the inverse-CDF draw of its step's uniform under the guided distribution given what was
+    visible then, and its entropy is that distribution's."""
     policy = tiny_policy(5, layout)
     found = rollouts(policy, sampler, TEXTS[:3], guidance)
     draws = Draws.make([generator("image", i) for i in range(3)], sampler.steps, 6)
@@ -52,13 +54,17 @@ def test_a_rollout_replayed_by_hand(sampler, guidance, layout):
             for slot in (found.reveal_step[i] == step).nonzero()[:, 0].tolist():
                 cdf = log_p[slot].exp().cumsum(0)
                 assert int(found.codes[i, slot]) == int((cdf <= draws.code[i, step, slot]).sum())
-                assert float(found.entropy[i, slot]) == pytest.approx(-float((log_p[slot].exp() * log_p[slot]).sum()), abs=1e-5)
+                assert float(found.entropy[i, slot]) == pytest.approx(
+                    -float((log_p[slot].exp() * log_p[slot]).sum()), abs=1e-5
+                )
             if isinstance(sampler, MaskGIT) and step < sampler.steps - 1:
                 hidden = found.reveal_step[i] >= step
                 drawn = (log_p.exp().cumsum(1) <= draws.code[i, step][:, None]).sum(1)
                 log_prob = torch.where(hidden, log_p.gather(1, drawn[:, None])[:, 0], -torch.inf)
                 one = Draws(draws.code[i : i + 1], draws.order[i : i + 1], draws.tie[i : i + 1])
-                assert torch.equal(sampler.keep(step, hidden[None], log_prob[None], one)[0], found.reveal_step[i] == step)
+                assert torch.equal(
+                    sampler.keep(step, hidden[None], log_prob[None], one)[0], found.reveal_step[i] == step
+                )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -163,7 +169,8 @@ def test_a_step_that_reveals_nothing_costs_nothing():
 
 @torch.no_grad()
 def test_attended_pads_stand_before_the_unconditional_prompt_too():
-    """pads="attend": the pads before both rows change the picture's distribution, and are those of upstream's fixed length."""
+    """pads="attend": the pads before both rows change the picture's distribution, and are those of upstream's fixed
+    length."""
     policy = tiny_policy(5)
     pad, length = policy.backbone.pad, policy.backbone.max_text
     prompt, none = policy.prompt(SHORT, "attend"), policy.unconditional("attend")
@@ -179,7 +186,9 @@ def test_attended_pads_stand_before_the_unconditional_prompt_too():
 def test_the_empty_prompt_is_its_own_unconditional():
     """Guidance then changes nothing: the same image with and without."""
     policy = tiny_policy(5)
-    assert torch.equal(rollouts(policy, RandomOrder(3), [""], 3.0).codes, rollouts(policy, RandomOrder(3), [""], 0.0).codes)
+    assert torch.equal(
+        rollouts(policy, RandomOrder(3), [""], 3.0).codes, rollouts(policy, RandomOrder(3), [""], 0.0).codes
+    )
 
 
 def test_another_grid_is_a_matter_of_the_call():
@@ -207,5 +216,7 @@ def test_a_rollout_copy_is_frozen_and_separate():
     assert all(w.dtype == torch.float64 and w.requires_grad for w in policy.net.parameters())
     same = rollout_net(policy.net, torch.float64)
     prompt = policy.prompt(SHORT)
-    assert torch.equal(log_table(policy, same, prompt, [HIDDEN] * 6, (2, 3)),
-                       log_table(policy, policy.net, prompt, [HIDDEN] * 6, (2, 3)))
+    assert torch.equal(
+        log_table(policy, same, prompt, [HIDDEN] * 6, (2, 3)),
+        log_table(policy, policy.net, prompt, [HIDDEN] * 6, (2, 3)),
+    )

@@ -71,7 +71,9 @@ def test_emerge_reveals_at_the_published_rates():
     assert len({int((r == 3).sum()) for r in revealed}) > 5, "counts are random"
 
 
-@pytest.mark.parametrize("sampler", [Emerge(1), Emerge(7), RandomOrder(7), MaskGIT(7), MaskGIT(1), MaskGIT(20)], ids=repr)
+@pytest.mark.parametrize(
+    "sampler", [Emerge(1), Emerge(7), RandomOrder(7), MaskGIT(7), MaskGIT(1), MaskGIT(20)], ids=repr
+)
 def test_everything_is_revealed_at_the_last_step(sampler):
     for slots in (1, 2, 9):
         revealed = reveal(sampler, slots, images=5)
@@ -89,8 +91,8 @@ def test_maskgit_temperatures():
 
 @pytest.mark.parametrize(("slots", "steps"), [(64, 12), (64, 18), (9, 4), (4, 9), (2, 6)])
 def test_maskgit_counts(slots, steps):
-    """mask_len = floor(N cos) clamped to [1, unknown - 1], and at least 1; the last step reveals the rest. cos(pi / 3) is a little
-    below a half, as in upstream's fp32 (tests/golden)."""
+    """mask_len = floor(N cos) clamped to [1, unknown - 1], and at least 1; the last step reveals the rest. cos(pi / 3)
+    is a little below a half, as in upstream's fp32 (tests/golden)."""
     revealed = reveal(MaskGIT(steps), slots, images=4)
     unknown = slots
     for step in range(steps):
@@ -106,12 +108,17 @@ def test_maskgit_remasks_the_least_confident(anneal):
     sampler, slots, step = MaskGIT(6, temperature=0.7, anneal=anneal), 12, 2
     d = draws(6, slots, images=3)
     candidates = torch.rand(3, slots, generator=generator("known")) < 0.8
-    log_prob = torch.where(candidates, -3 * torch.rand(3, slots, generator=generator("p"), dtype=torch.float64), -math.inf)
+    log_prob = torch.where(
+        candidates, -3 * torch.rand(3, slots, generator=generator("p"), dtype=torch.float64), -math.inf
+    )
     keep = sampler.keep(step, candidates, log_prob, d)
     temperature = 0.7 * (math.prod((5 / 6, 4 / 6, 3 / 6)) if anneal == "compound" else 3 / 6)
     for image in range(3):
-        confidence = {s: float(log_prob[image, s]) - temperature * math.log(-math.log(float(d.order[image, step, s])))
-                      for s in range(slots) if candidates[image, s]}
+        confidence = {
+            s: float(log_prob[image, s]) - temperature * math.log(-math.log(float(d.order[image, step, s])))
+            for s in range(slots)
+            if candidates[image, s]
+        }
         length = max(1, min(len(confidence) - 1, math.floor(slots * cosine(0.5))))
         remasked = sorted(confidence, key=confidence.get)[:length]
         assert keep[image].nonzero()[:, 0].tolist() == sorted(set(confidence) - set(remasked))

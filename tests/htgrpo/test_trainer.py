@@ -33,8 +33,16 @@ def weights(policy):
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_every_method_learns(method, tmp_path):
     """The mean reward of the last iterations is clearly above that of the first."""
-    lines = run(tmp_path, method=method, method_options=METHODS[method], budget="iterations:16", lr=0.02, beta=0.0, group_size=8,
-                prompts_per_iteration=4)
+    lines = run(
+        tmp_path,
+        method=method,
+        method_options=METHODS[method],
+        budget="iterations:16",
+        lr=0.02,
+        beta=0.0,
+        group_size=8,
+        prompts_per_iteration=4,
+    )
     rewards = [line["reward_mean"] for line in lines]
     spread = lines[0]["reward_std"]
     assert sum(rewards[-4:]) / 4 > sum(rewards[:2]) / 2 + 0.5 * spread
@@ -50,7 +58,9 @@ def test_a_line_of_metrics(tmp_path):
         assert line["iteration"] == number and line["groups"] == 2 and line["images_dropped"] == 0
         assert line["forwards"] == sum(line[f"forwards_{phase}"] for phase in ("rollout", "old", "ref", "train"))
         assert (line["forwards_old"], line["forwards_ref"], line["forwards_train"]) == (2, 2, 18)
-        assert line["forwards_rollout"] == 2 * (1 + 1) + 2 * 8, "each prompt and its unconditional row, then 8 images twice"
+        assert line["forwards_rollout"] == 2 * (1 + 1) + 2 * 8, (
+            "each prompt and its unconditional row, then 8 images twice"
+        )
         total += line["forwards"]
         assert line["forwards_total"] == total
         assert len(line["entropy_by_rank"]) == 8 and 0 < line["entropy"] < 1.8
@@ -68,8 +78,10 @@ def test_a_line_of_metrics(tmp_path):
 
 def test_methods_see_the_same_rollouts(tmp_path):
     """Drawing masks never disturbs sampling: in the first iteration all methods reward the same pictures."""
-    first = [run(tmp_path / name, method=name, method_options=options, budget="iterations:1")[0]
-             for name, options in METHODS.items()]
+    first = [
+        run(tmp_path / name, method=name, method_options=options, budget="iterations:1")[0]
+        for name, options in METHODS.items()
+    ]
     for name in ("reward_mean", "reward_std", "entropy", "entropy_by_rank", "forwards_rollout"):
         assert len({str(line[name]) for line in first}) == 1
     assert len({line["loss"] for line in first}) == len(first)
@@ -77,6 +89,7 @@ def test_methods_see_the_same_rollouts(tmp_path):
 
 def test_nothing_global_is_read_or_moved(tmp_path):
     """The global generators are as before, and another global seed changes nothing."""
+
     def states():
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
@@ -88,7 +101,9 @@ def test_nothing_global_is_read_or_moved(tmp_path):
 
 
 def test_warm_up_is_linear(tmp_path):
-    assert [line["lr"] for line in run(tmp_path, lr=0.01, warmup=4)] == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01])
+    assert [line["lr"] for line in run(tmp_path, lr=0.01, warmup=4)] == pytest.approx(
+        [0.0025, 0.005, 0.0075, 0.01, 0.01, 0.01]
+    )
     assert [line["lr"] for line in run(tmp_path / "none", lr=0.01, budget="iterations:2")] == [0.01, 0.01]
 
 
@@ -96,7 +111,8 @@ def test_progress_is_told_by_phase(tmp_path):
     events = []
     run(tmp_path, budget="iterations:2", on_progress=events.append)
     assert [(e["iteration"], e["phase"]) for e in events] == [(1, "load rewards")] + [
-        (i, phase) for i in (1, 2) for phase in ("rollout", "reward", "update", "done")]
+        (i, phase) for i in (1, 2) for phase in ("rollout", "reward", "update", "done")
+    ]
     fractions = [e["fraction"] for e in events]
     assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
     assert events[4]["reward_mean"] is not None
@@ -154,25 +170,39 @@ def test_failed_images_are_dropped_and_counted(tmp_path):
     assert all(line["images_dropped"] >= 3 for line in lines)
     assert any(line["groups"] < 4 for line in lines)
     for line in lines:
-        assert line["groups"] >= 1 and line["forwards_old"] == line["groups"] and line["forwards_train"] == 9 * line["groups"]
+        assert (
+            line["groups"] >= 1
+            and line["forwards_old"] == line["groups"]
+            and line["forwards_train"] == 9 * line["groups"]
+        )
 
 
 def test_dropped_images_are_not_judged(tmp_path, monkeypatch):
     """The advantage and the updates know finite rewards only."""
     seen = []
     from htgrpo.training.engine import Engine
+
     original = Engine.run
-    monkeypatch.setattr(Engine, "run", lambda self, groups, *rest: (seen.extend(groups), original(self, groups, *rest))[1])
+    monkeypatch.setattr(
+        Engine, "run", lambda self, groups, *rest: (seen.extend(groups), original(self, groups, *rest))[1]
+    )
     run(tmp_path, rewards=f"{REWARD}patchy", group_size=6, budget="iterations:2")
     assert seen and all(torch.isfinite(g.reward).all() and len(g.reward) == len(g.codes) == len(g.rank) for g in seen)
     assert any(len(g.reward) < 6 for g in seen)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"group_size": 1}, "group_size is 1"), ({"method": "no"}, "unknown method"), ({"method_options": {"alpha": "2"}}, "ht.alpha"),
-    ({"method_options": {"alfa": "2"}}, "did you mean 'alpha'"), ({"rewards": "nothing"}, "unknown reward"),
-    ({"rewards": f"{REWARD}short"}, "answered 7 values for 8 images"), ({"budget": "iterations:0"}, "budget"),
-])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group_size": 1}, "group_size is 1"),
+        ({"method": "no"}, "unknown method"),
+        ({"method_options": {"alpha": "2"}}, "ht.alpha"),
+        ({"method_options": {"alfa": "2"}}, "did you mean 'alpha'"),
+        ({"rewards": "nothing"}, "unknown reward"),
+        ({"rewards": f"{REWARD}short"}, "answered 7 values for 8 images"),
+        ({"budget": "iterations:0"}, "budget"),
+    ],
+)
 def test_what_cannot_work_is_refused(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
         run(tmp_path, **changes)
@@ -220,6 +250,10 @@ def test_divergence_stops_with_a_sentence_and_keeps_the_log_whole(tmp_path):
 
 def test_rollouts_out_of_a_cache_are_not_trained_on(tmp_path, monkeypatch):
     """No setting leads there; the learner looks all the same."""
-    monkeypatch.setattr(learner, "generate", lambda *arguments, **options: replace(generate(*arguments, **options), cached=True))
-    with pytest.raises(UserError, match="sampled with the ML-Cache, but training needs the policy's own log-probabilities"):
+    monkeypatch.setattr(
+        learner, "generate", lambda *arguments, **options: replace(generate(*arguments, **options), cached=True)
+    )
+    with pytest.raises(
+        UserError, match="sampled with the ML-Cache, but training needs the policy's own log-probabilities"
+    ):
         run(tmp_path)

@@ -1,4 +1,5 @@
-"""Training adapters: gradients against the plain network's, what moves, references, dropout, resume, recomputed activations."""
+"""Training adapters: gradients against the plain network's, what moves, references, dropout, resume, recomputed
+activations."""
 
 import copy
 import random
@@ -53,10 +54,13 @@ def gradients(policy, reference, method, **config):
     return found, totals
 
 
-@pytest.mark.parametrize("method", [HT(stages=(1, 1, 1)), Scripted(), Scripted(units=True)], ids=["ht", "scripted", "units"])
+@pytest.mark.parametrize(
+    "method", [HT(stages=(1, 1, 1)), Scripted(), Scripted(units=True)], ids=["ht", "scripted", "units"]
+)
 @pytest.mark.parametrize("kl", ["k3", "exact"])
 def test_gradients_follow_from_the_plain_networks_by_the_chain_rule(method, kl):
-    """dA = s Bᵀ dW and dB = s dW Aᵀ, with dW from the merged network, no context shared, and a copy of the base as reference."""
+    """dA = s Bᵀ dW and dB = s dW Aᵀ, with dW from the merged network, no context shared, and a copy of the base as
+    reference."""
     policy, tuning = tuned()
     found, _ = gradients(policy, tuning.reference(), method, kl=kl)
     merged = copy.deepcopy(policy.net)
@@ -92,7 +96,9 @@ def test_the_first_update_compares_equal_policies(layout):
     engine, totals = Engine(policy, tuning.reference(), EngineConfig(beta=0.1)), Totals()
     steps = engine.plan(groups, HT(stages=(1, 0, 0)), [method_generator(g) for g in groups], totals)
     engine.accumulate(steps[0], 2, totals)
-    assert totals.sums["ratio"] == totals.sums["tokens"] > 0 and totals.sums["kl"] == 0.0 and totals.sums["clipped"] == 0.0
+    assert (
+        totals.sums["ratio"] == totals.sums["tokens"] > 0 and totals.sums["kl"] == 0.0 and totals.sums["clipped"] == 0.0
+    )
     assert totals.forwards == {"old": 2, "ref": 2, "train": 6}
 
 
@@ -106,7 +112,9 @@ def test_every_method_moves_the_adapters_and_nothing_else(method, tmp_path):
     lora_free = {name.replace(".base_layer", ""): w for name, w in policy.net.named_parameters() if "lora_" not in name}
     assert lora_free.keys() == before.net.state_dict().keys()
     for name, weight in before.net.named_parameters():
-        assert torch.equal(lora_free[name], weight) and not lora_free[name].requires_grad and lora_free[name].grad is None
+        assert (
+            torch.equal(lora_free[name], weight) and not lora_free[name].requires_grad and lora_free[name].grad is None
+        )
     with torch.no_grad(), lora.adapters_off(policy.net):
         assert torch.equal(policy.net(PACKED), before.net(PACKED))
 
@@ -122,13 +130,17 @@ def test_nothing_is_copied_and_only_adapters_have_an_optimiser_state():
     policy, tuning = tuned()
     assert tuning.sampling() is policy.net and not policy.net.training
     learning = tuning.learning()
-    assert {id(w) for w in learning} == {id(w) for w in policy.net.parameters() if w.requires_grad} == {
-        id(w) for w in lora.state(policy.net).values()}
+    assert (
+        {id(w) for w in learning}
+        == {id(w) for w in policy.net.parameters() if w.requires_grad}
+        == {id(w) for w in lora.state(policy.net).values()}
+    )
     optimizer = torch.optim.AdamW(learning, lr=0.1)
     policy.net(PACKED).sum().backward()
     optimizer.step()
     assert len(optimizer.state) == 28 and sum(s["exp_avg"].numel() for s in optimizer.state.values()) == sum(
-        w.numel() for w in lora.state(policy.net).values())
+        w.numel() for w in lora.state(policy.net).values()
+    )
     reference = tuning.reference()
     before = reference(PACKED)
     with torch.no_grad():
@@ -158,12 +170,21 @@ def test_killed_and_resumed_equals_uninterrupted(changes, tmp_path):
         assert remains(tmp_path / str(index)) == remains(tmp_path / "whole")
     last = saved(tmp_path / "whole")[-1]
     names = {p.relative_to(last).as_posix() for p in last.rglob("*") if p.is_file()}
-    assert names == {"adapter_config.json", "adapter_model.safetensors", "files.json", "htgrpo.json", "trainer_state/files.json",
-                     "trainer_state/optimizer.safetensors", "trainer_state/state.json"}
+    assert names == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "files.json",
+        "htgrpo.json",
+        "trainer_state/files.json",
+        "trainer_state/optimizer.safetensors",
+        "trainer_state/state.json",
+    }
 
 
 def test_dropout_acts_on_updates_only_and_leaves_the_global_generators_alone(tmp_path):
-    """Upstream's way: another draw for old and new log-probabilities, so that the first ratios are not 1; rollouts have none."""
+    """Upstream's way: another draw for old and new log-probabilities, so that the first ratios are not 1; rollouts have
+    none."""
+
     def states():
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
@@ -172,22 +193,30 @@ def test_dropout_acts_on_updates_only_and_leaves_the_global_generators_alone(tmp
     before, dropped = states(), run(tmp_path / "dropped", **settings, lora_dropout=0.5)
     assert states() == before
     plain = run(tmp_path / "plain", **settings)
-    assert [line["ratio_mean"] for line in plain] == [1.0, 1.0] and dropped[0]["ratio_mean"] == 1.0 != dropped[1]["ratio_mean"]
+    assert [line["ratio_mean"] for line in plain] == [1.0, 1.0] and dropped[0]["ratio_mean"] == 1.0 != dropped[1][
+        "ratio_mean"
+    ]
     assert dropped[0]["reward_mean"] == plain[0]["reward_mean"]
     torch.manual_seed(77)
     assert run(tmp_path / "again", **settings, lora_dropout=0.5) == dropped
-    assert run(tmp_path / "recomputed", **settings, lora_dropout=0.5, recompute=True) == dropped, "the same draws, again"
+    assert run(tmp_path / "recomputed", **settings, lora_dropout=0.5, recompute=True) == dropped, (
+        "the same draws, again"
+    )
 
 
 def test_rollouts_and_reference_have_no_dropout():
     policy, tuning = tuned(lora_dropout=0.9)
 
     def sample():
-        return generate(policy.with_net(tuning.sampling()), [policy.prompt("red circle")], [(1,)], RandomOrder(steps=2), 1.0)
+        return generate(
+            policy.with_net(tuning.sampling()), [policy.prompt("red circle")], [(1,)], RandomOrder(steps=2), 1.0
+        )
 
     first, reference = sample(), tuning.reference()(PACKED)
     with tuning.updating(1):
-        assert not torch.equal(policy.net(PACKED), policy.net(PACKED)) and torch.equal(tuning.reference()(PACKED), reference)
+        assert not torch.equal(policy.net(PACKED), policy.net(PACKED)) and torch.equal(
+            tuning.reference()(PACKED), reference
+        )
     assert torch.equal(sample().codes, first.codes) and torch.equal(policy.net(PACKED), policy.net(PACKED))
     with pytest.raises(ZeroDivisionError), tuning.updating(2):
         raise ZeroDivisionError
@@ -203,7 +232,9 @@ def test_recomputed_activations_give_the_same_gradient(tuning):
         TUNINGS[tuning](policy, replace(TINY, tuning=tuning, recompute=recompute))
         shake(policy.net)
         before, sizes = torch.get_rng_state(), []
-        with torch.autograd.graph.saved_tensors_hooks(lambda t, sizes=sizes: (sizes.append(t.nbytes), t)[1], lambda t: t):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, sizes=sizes: (sizes.append(t.nbytes), t)[1], lambda t: t
+        ):
             loss = policy.net(PACKED).square().sum()
             kept.append(sum(sizes))
             loss.backward()
@@ -222,15 +253,32 @@ def test_training_in_bf16(tuning, tmp_path):
     assert all(line["grad_norm"] > 0 for line in lines) and lines[-1]["kl"] > 0
     dtypes = {w.dtype for w in policy.net.parameters() if w.requires_grad}
     assert dtypes == {torch.float32 if tuning == "lora" else torch.bfloat16}
-    assert run(tmp_path, tiny_policy(8, dtype=torch.bfloat16), tuning=tuning, lora_rank=2, budget="iterations:3",
-               rollout_dtype="bfloat16", lr=0.05) == lines, "a finished run is gone on with from its checkpoint"
+    assert (
+        run(
+            tmp_path,
+            tiny_policy(8, dtype=torch.bfloat16),
+            tuning=tuning,
+            lora_rank=2,
+            budget="iterations:3",
+            rollout_dtype="bfloat16",
+            lr=0.05,
+        )
+        == lines
+    ), "a finished run is gone on with from its checkpoint"
 
 
 def test_the_control_trains_adapters_too(tmp_path):
     policy = new_policy(TinySize(d_model=16, n_layers=1, n_heads=2, mlp_hidden_size=24), generator("world"))
     before = copy.deepcopy(policy.net.state_dict())
-    lines = run(tmp_path, policy, **ADAPTERS, method="pretrain", method_options={"updates_per_iteration": 4, "batch": 8},
-                rollout_dtype="auto", lr=0.03)
+    lines = run(
+        tmp_path,
+        policy,
+        **ADAPTERS,
+        method="pretrain",
+        method_options={"updates_per_iteration": 4, "batch": 8},
+        rollout_dtype="auto",
+        lr=0.03,
+    )
     assert lines[-1]["loss"] < lines[0]["loss"] and all(weight.any() for weight in lora.state(policy.net).values())
     for name, value in policy.net.state_dict().items():
         if "lora_" not in name:
@@ -238,7 +286,9 @@ def test_the_control_trains_adapters_too(tmp_path):
 
 
 def test_what_cannot_be_tuned_is_refused(tmp_path):
-    with pytest.raises(UserError, match="rollout_dtype is 'bfloat16', but with tuning=lora .* itself, which is float64"):
+    with pytest.raises(
+        UserError, match="rollout_dtype is 'bfloat16', but with tuning=lora .* itself, which is float64"
+    ):
         run(tmp_path, **ADAPTERS, rollout_dtype="bfloat16")
     policy, _ = tuned()
     for tuning in (Full, LoRA):

@@ -24,24 +24,48 @@ def mmada_layout(vocabulary: dict[str, int], codebook: int, grid: tuple[int, int
     """The MMaDA record over `vocabulary`, with two unused ids between text and codes."""
     names = ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")
     bos, eos, pad, task, start, end, mask = (vocabulary[name] for name in names)
-    return Backbone("tiny", (task, bos), (eos,), (start,), (), (end,), mask, len(vocabulary) + 2, codebook, max_text, 8, grid, pad)
+    return Backbone(
+        "tiny", (task, bos), (eos,), (start,), (), (end,), mask, len(vocabulary) + 2, codebook, max_text, 8, grid, pad
+    )
 
 
 def lumina_layout(vocabulary: dict[str, int], codebook: int, grid: tuple[int, int], max_text: int) -> Backbone:
-    """A record of Lumina-DiMOO's kind: a template around the prompt, two ids before and after the picture, a newline after every
-    row; the prompt that stands for none is a word of its own."""
+    """A record of Lumina-DiMOO's kind: a template around the prompt, two ids before and after the picture, a newline
+    after every row; the prompt that stands for none is a word of its own."""
     names = ("<|startoftext|>", "<|soi|>", "<|t2i|>", "<|eoi|>", "<|endoftext|>", "<|mdm_mask|>")
     answer, start, newline, end, close, mask = (vocabulary[name] for name in names)
-    return Backbone("tiny", (), (), (answer, start), (newline,), (end, close), mask, len(vocabulary) + 2, codebook, max_text, 8,
-                    grid, template="two {} right above", unconditional="a")
+    return Backbone(
+        "tiny",
+        (),
+        (),
+        (answer, start),
+        (newline,),
+        (end, close),
+        mask,
+        len(vocabulary) + 2,
+        codebook,
+        max_text,
+        8,
+        grid,
+        template="two {} right above",
+        unconditional="a",
+    )
 
 
 LAYOUTS = {"mmada": mmada_layout, "lumina": lumina_layout}
 """Backbone records under test; a later backbone is one more entry."""
 
 
-def tiny_policy(seed: int = 0, layout: str = "mmada", grid: tuple[int, int] = (2, 3), codebook: int = 6, d_model: int = 8,
-                layers: int = 1, max_text: int = 16, dtype: torch.dtype = torch.float64) -> Policy:
+def tiny_policy(
+    seed: int = 0,
+    layout: str = "mmada",
+    grid: tuple[int, int] = (2, 3),
+    codebook: int = 6,
+    d_model: int = 8,
+    layers: int = 1,
+    max_text: int = 16,
+    dtype: torch.dtype = torch.float64,
+) -> Policy:
     """A random policy whose head has three columns beyond the codes."""
     g = generator("tiny", seed)
     tokenizer = WordTokenizer.of(WORDS)
@@ -67,8 +91,15 @@ def moved(net: LLaDA, seed: int, scale: float = 0.1) -> LLaDA:
     return copy.requires_grad_(False)
 
 
-def make_group(policy: Policy, text: str = LONG, grid: tuple[int, int] = (2, 3), size: int = 3, steps: int = 4, seed: int = 0,
-               failed: tuple[int, ...] = ()) -> RolloutGroup:
+def make_group(
+    policy: Policy,
+    text: str = LONG,
+    grid: tuple[int, int] = (2, 3),
+    size: int = 3,
+    steps: int = 4,
+    seed: int = 0,
+    failed: tuple[int, ...] = (),
+) -> RolloutGroup:
     """Random rollouts in which every denoising step reveals something; images in `failed` have the reward NaN."""
     g = generator("group", text, seed)
     slots = grid[0] * grid[1]
@@ -84,13 +115,15 @@ def make_group(policy: Policy, text: str = LONG, grid: tuple[int, int] = (2, 3),
 
 def two_groups(policy: Policy, size: int = 3, steps: int = 4, failed: tuple[int, ...] = ()) -> list[RolloutGroup]:
     """Two prompts of different length and grid; the second has the `failed` images."""
-    return [make_group(policy, LONG, (2, 3), size, steps, seed=1),
-            make_group(policy, SHORT, (2, 2), size, steps, seed=2, failed=failed)]
+    return [
+        make_group(policy, LONG, (2, 3), size, steps, seed=1),
+        make_group(policy, SHORT, (2, 2), size, steps, seed=2, failed=failed),
+    ]
 
 
 class Scripted(Method):
-    """A method with no rule: K random updates with shared and repeated contexts, holes in the support, free weights and KL
-    shares, and with `units` ratios shared across contexts."""
+    """A method with no rule: K random updates with shared and repeated contexts, holes in the support, free weights and
+    KL shares, and with `units` ratios shared across contexts."""
 
     def __init__(self, count: int = 3, units: bool = False, kl_ref: str = "ref"):
         self.count, self.units, self.kl_ref = count, units, kl_ref
@@ -131,17 +164,29 @@ class Recorder:
 
 def flat_gradient(net: LLaDA) -> Tensor:
     """All gradients of `net` as one vector."""
-    return torch.cat([w.grad.flatten() if w.grad is not None else torch.zeros_like(w).flatten() for w in net.parameters()])
+    return torch.cat(
+        [w.grad.flatten() if w.grad is not None else torch.zeros_like(w).flatten() for w in net.parameters()]
+    )
 
 
 def method_generator(group: RolloutGroup) -> torch.Generator:
-    """The generator a method gets for `group` in these tests; keyed by the prompt, so that the order of groups is free."""
+    """The generator a method gets for `group` in these tests; keyed by the prompt, so that the order of groups is
+    free."""
     return generator("method", *group.prompt)
 
 
-def run_engine(policy: Policy, groups: list[RolloutGroup], method: Method, reference: LLaDA | None = None, lr: float = 0.1,
-               engine: type[Engine] = Engine, total_groups: int | None = None, **config) -> tuple[list[Tensor], Totals]:
-    """The gradient of every update, on a copy of `policy`, and the totals. Failed images are dropped as the learner does."""
+def run_engine(
+    policy: Policy,
+    groups: list[RolloutGroup],
+    method: Method,
+    reference: LLaDA | None = None,
+    lr: float = 0.1,
+    engine: type[Engine] = Engine,
+    total_groups: int | None = None,
+    **config,
+) -> tuple[list[Tensor], Totals]:
+    """The gradient of every update, on a copy of `policy`, and the totals. Failed images are dropped as the learner
+    does."""
     net = moved(policy.net, 0, scale=0.0).requires_grad_(True)
     recorder = Recorder(net, lr)
     runner = engine(policy.with_net(net), reference, EngineConfig(**config))
@@ -152,5 +197,10 @@ def run_engine(policy: Policy, groups: list[RolloutGroup], method: Method, refer
 
 def only(group: RolloutGroup, images: list[int]) -> RolloutGroup:
     """The group with some of its images."""
-    return replace(group, codes=group.codes[images], reveal_step=group.reveal_step[images], rank=group.rank[images],
-                   reward=group.reward[images])
+    return replace(
+        group,
+        codes=group.codes[images],
+        reveal_step=group.reveal_step[images],
+        rank=group.rank[images],
+        reward=group.reward[images],
+    )

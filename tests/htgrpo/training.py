@@ -14,13 +14,24 @@ from tests.htgrpo.tiny import tiny_policy
 REWARD = "tests.htgrpo.reward_functions:"
 
 PROMPTS = [
-    Prompt("one", "red circle", "colors", {}), Prompt("two", "a photo of blue square", "colors", {}),
-    Prompt("three", "two circle", "counting", {}), Prompt("four", "red square left of blue circle", "position", {}),
+    Prompt("one", "red circle", "colors", {}),
+    Prompt("two", "a photo of blue square", "colors", {}),
+    Prompt("three", "two circle", "counting", {}),
+    Prompt("four", "red square left of blue circle", "position", {}),
 ]
 
 CONFIG = TrainConfig(
-    method="ht", method_options={"stages": "1:1:1", "alpha": 0.5}, budget="iterations:6", group_size=4, prompts_per_iteration=2,
-    steps=2, guidance=1.0, rollout_dtype="float64", rewards=f"{REWARD}brightness", lr=0.01, save_every=2,
+    method="ht",
+    method_options={"stages": "1:1:1", "alpha": 0.5},
+    budget="iterations:6",
+    group_size=4,
+    prompts_per_iteration=2,
+    steps=2,
+    guidance=1.0,
+    rollout_dtype="float64",
+    rewards=f"{REWARD}brightness",
+    lr=0.01,
+    save_every=2,
 )
 
 

@@ -1,5 +1,5 @@
-"""Coupled-GRPO (DiffuCoder, arXiv 2506.20639) on image tokens: two complementary random masks per image, so that every token is
-judged exactly once per update, under the codes that the other mask hides."""
+"""Coupled-GRPO (DiffuCoder, arXiv 2506.20639) on image tokens: two complementary random masks per image, so that every
+token is judged exactly once per update, under the codes that the other mask hides."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
-"""What both image codecs promise: shapes, ranges, order, batches, folders, refusals, and that random ones are worth scoring."""
+"""What both image codecs promise: shapes, ranges, order, batches, folders, refusals, and that random ones are worth
+scoring."""
 
 from types import SimpleNamespace
 
@@ -96,7 +97,9 @@ def test_the_default_batch_fits_the_device(monkeypatch):
 def test_convolutions_keep_float32_on_a_gpu(monkeypatch):
     """TF32 is off while the network runs, and as it was afterwards."""
     codec, seen, setting = tiny_magvit(generator("tf32"), bits=4), [], torch.backends.cudnn
-    monkeypatch.setattr(MagvitCodec, "_encode", lambda self, images: (seen.append(setting.allow_tf32), torch.zeros(1))[1])
+    monkeypatch.setattr(
+        MagvitCodec, "_encode", lambda self, images: (seen.append(setting.allow_tf32), torch.zeros(1))[1]
+    )
     monkeypatch.setattr(setting, "allow_tf32", True)
     codec.encode(torch.zeros(1, 3, 16, 16))
     assert seen == [False] and setting.allow_tf32 is True
@@ -108,10 +111,16 @@ def test_save_and_load(codec, tmp_path):
     images = codec.decode(codes, (2, 2))
     assert (len(again), again.patch, again.dtype, again.device.type) == (len(codec), 16, torch.float32, "cpu")
     assert torch.equal(again.decode(codes, (2, 2)), images) and torch.equal(again.encode(images), codec.encode(images))
-    assert again.to("cpu") is again and not any(w.requires_grad for w in again.net.parameters()) and not again.net.training
+    assert (
+        again.to("cpu") is again and not any(w.requires_grad for w in again.net.parameters()) and not again.net.training
+    )
     rough = type(codec).load(tmp_path, dtype=torch.bfloat16)
     found = rough.decode(codes, (2, 2))
-    assert rough.dtype == torch.bfloat16 and found.dtype == torch.float32 and 1e-4 < float((found - images).abs().mean()) < 0.05
+    assert (
+        rough.dtype == torch.bfloat16
+        and found.dtype == torch.float32
+        and 1e-4 < float((found - images).abs().mean()) < 0.05
+    )
 
 
 def test_the_global_generator_is_left_alone(tmp_path):

@@ -42,10 +42,17 @@ def test_magvit_equals_upstream(upstream, recorded):
 def test_controls_that_must_differ(upstream, recorded, monkeypatch, wrong):
     codes, images = recorded["codes"], recorded["images"]
     if wrong == "padding":
-        monkeypatch.setattr(magvit.Halve, "forward", lambda self, x: self.conv(torch.nn.functional.pad(x, (1, 0, 1, 0))))
+        monkeypatch.setattr(
+            magvit.Halve, "forward", lambda self, x: self.conv(torch.nn.functional.pad(x, (1, 0, 1, 0)))
+        )
         assert (upstream.encode(images) != recorded["indices"]).any()
     elif wrong == "grid":
-        assert gap(upstream.decode(codes, (6, 4)).reshape(2, -1), ((recorded["pixels"] + 1) / 2).clamp(0, 1).reshape(2, -1)) > 0.1
+        assert (
+            gap(
+                upstream.decode(codes, (6, 4)).reshape(2, -1), ((recorded["pixels"] + 1) / 2).clamp(0, 1).reshape(2, -1)
+            )
+            > 0.1
+        )
     elif wrong == "range":
         assert (upstream.encode((images + 1) / 2) != recorded["indices"]).any()
     else:
@@ -79,9 +86,19 @@ def test_published_sizes():
     assert count == {"encoder": 55_439_171, "decoder": 39_947_833, "quantize": 0} and sum(count.values()) == 95_387_004
     assert len(state) == 382 and len(list(net.parameters())) == 380
     assert read_size(state, Path("x")) == magvit.PUBLISHED
-    for key in ("down.0.downsample.conv.bias", "down.1.block.0.nin_shortcut.weight", "mid.attn_1.proj_out.bias", "quant_conv.bias"):
+    for key in (
+        "down.0.downsample.conv.bias",
+        "down.1.block.0.nin_shortcut.weight",
+        "mid.attn_1.proj_out.bias",
+        "quant_conv.bias",
+    ):
         assert f"encoder.{key}" in state
-    for key in ("up.4.upsample.conv.weight", "up.2.block.0.norm1.weight", "mid.attn_1.norm.bias", "post_quant_conv.weight"):
+    for key in (
+        "up.4.upsample.conv.weight",
+        "up.2.block.0.norm1.weight",
+        "mid.attn_1.norm.bias",
+        "post_quant_conv.weight",
+    ):
         assert f"decoder.{key}" in state
     assert "encoder.down.4.downsample.conv.bias" not in state and "decoder.up.0.upsample.conv.weight" not in state
 
@@ -118,20 +135,24 @@ def test_a_pickle_cannot_run_code(tmp_path, monkeypatch):
     refusal("plain dictionary", MagvitCodec.load, tmp_path)
 
 
-@pytest.mark.parametrize("key, value, part", [
-    ("encoder.down.2.block.0.norm1.bias", None, "lacks key 'encoder.down.2.block.0.norm1.bias'"),
-    ("encoder.conv_in.weight", None, "lacks key 'encoder.conv_in.weight'"),
-    ("decoder.up.1.block.0.conv1.weight", None, "lacks key 'decoder.up.1.block.0.conv1.weight'"),
-    ("encoder.down.4.block.0.conv1.weight", None, "levels"),
-    ("encoder.down.0.attn.0.q.weight", torch.zeros(2), "unexpected key 'encoder.down.0.attn.0.q.weight'"),
-    ("decoder.conv_out.weight", torch.zeros(4, 64, 3, 3), "'decoder.conv_out.weight'"),
-    ("encoder.conv_in.weight", torch.zeros(40, 3, 3, 3), "multiple of 32"),
-    ("decoder.post_quant_conv.weight", torch.zeros(6), "'decoder.post_quant_conv.weight'"),
-    ("decoder.post_quant_conv.weight", torch.zeros(32, 32, 1, 1), "32 bits"),
-    ("decoder.conv_out.bias", torch.zeros(3, dtype=torch.int8), "torch.int8"),
-    ("quantize.power_vals", 2 ** torch.arange(6), "'quantize.power_vals'"),
-    ("quantize.embedding", torch.ones(64, 6), "'quantize.embedding'"),
-], ids=str)
+@pytest.mark.parametrize(
+    "key, value, part",
+    [
+        ("encoder.down.2.block.0.norm1.bias", None, "lacks key 'encoder.down.2.block.0.norm1.bias'"),
+        ("encoder.conv_in.weight", None, "lacks key 'encoder.conv_in.weight'"),
+        ("decoder.up.1.block.0.conv1.weight", None, "lacks key 'decoder.up.1.block.0.conv1.weight'"),
+        ("encoder.down.4.block.0.conv1.weight", None, "levels"),
+        ("encoder.down.0.attn.0.q.weight", torch.zeros(2), "unexpected key 'encoder.down.0.attn.0.q.weight'"),
+        ("decoder.conv_out.weight", torch.zeros(4, 64, 3, 3), "'decoder.conv_out.weight'"),
+        ("encoder.conv_in.weight", torch.zeros(40, 3, 3, 3), "multiple of 32"),
+        ("decoder.post_quant_conv.weight", torch.zeros(6), "'decoder.post_quant_conv.weight'"),
+        ("decoder.post_quant_conv.weight", torch.zeros(32, 32, 1, 1), "32 bits"),
+        ("decoder.conv_out.bias", torch.zeros(3, dtype=torch.int8), "torch.int8"),
+        ("quantize.power_vals", 2 ** torch.arange(6), "'quantize.power_vals'"),
+        ("quantize.embedding", torch.ones(64, 6), "'quantize.embedding'"),
+    ],
+    ids=str,
+)
 def test_magvit_tensors_that_disagree(tmp_path, key, value, part):
     path = tiny_magvit(generator("keys"), bits=6).save(tmp_path)
     state = load_file(path)

@@ -32,7 +32,8 @@ def same(one, other):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_made_checkpoint_loads(name, made, loaded):
-    """Published key names, vocabulary, layout and codec; the sidecar's size; marked as random; the identity bench sees."""
+    """Published key names, vocabulary, layout and codec; the sidecar's size; marked as random; the identity bench
+    sees."""
     policy, folder = loaded[name], made[name]
     stored = state_of(folder)
     assert policy.net.state_dict().keys() == stored.keys() and len(stored) == 9 * 2 + 3
@@ -40,7 +41,13 @@ def test_a_made_checkpoint_loads(name, made, loaded):
     assert all(torch.equal(value, stored[key].double()) for key, value in policy.net.state_dict().items())
     assert all(weight.requires_grad for weight in policy.net.parameters())
     size = policy.net.size
-    assert (size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, size.embedding_size) == (8, 2, 2, 24, ROWS[name])
+    assert (size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, size.embedding_size) == (
+        8,
+        2,
+        2,
+        24,
+        ROWS[name],
+    )
     assert policy.backbone.name == name and policy.backbone.codebook_size == len(policy.codec) == 8192
     assert policy.backbone.grid == {"mmada": (4, 4), "lumina-dimoo": (2, 3)}[name] == policy.grid_of("")
     assert policy.random_weights and policy.source.name == str(folder)
@@ -54,7 +61,9 @@ def test_a_made_checkpoint_depends_on_its_seed_alone(made, tmp_path):
     make("mmada", tmp_path / "same", resolution="64x64")
     make("mmada", tmp_path / "other", seed=1, sizes={"d_model": 12, "n_heads": 3, "n_layers": 1, "mlp_hidden_size": 4})
     names = sorted(path.relative_to(made["mmada"]) for path in made["mmada"].rglob("*") if path.is_file())
-    assert names and all((made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names)
+    assert names and all(
+        (made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names
+    )
     other = inspect(str(tmp_path / "other"))
     assert other.sha256 != inspect(str(made["mmada"])).sha256
     with pytest.raises(UserError, match="another shape than the policy .*d_model 12 and 8"):
@@ -65,7 +74,10 @@ def test_a_made_checkpoint_depends_on_its_seed_alone(made, tmp_path):
 def test_dtypes(dtype, made, loaded):
     policy = load_policy(str(made["mmada"]), dtype=dtype)
     assert all(weight.dtype == getattr(torch, dtype) for weight in policy.net.parameters())
-    assert all(torch.equal(a.double(), b) for a, b in zip(policy.net.parameters(), loaded["mmada"].net.parameters(), strict=True))
+    assert all(
+        torch.equal(a.double(), b)
+        for a, b in zip(policy.net.parameters(), loaded["mmada"].net.parameters(), strict=True)
+    )
     assert policy.codec.dtype == torch.float32
 
 
@@ -106,7 +118,8 @@ def test_any_kind_of_file_holds_the_same_weights(kind, copy_of, loaded):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_written_and_loaded_again_is_the_same_to_the_bit(name, made, tmp_path, monkeypatch):
-    """Weights in their dtype, tokenizer and configuration as they came, codec, size and label; in one file and in shards."""
+    """Weights in their dtype, tokenizer and configuration as they came, codec, size and label; in one file and in
+    shards."""
     policy = load_policy(str(made[name]), dtype="bfloat16")
     save_policy(policy, tmp_path / "one")
     monkeypatch.setattr(weight_files, "SHARD_SIZE", "1MB")
@@ -161,13 +174,18 @@ def test_weights_are_copied_into_a_network_that_exists(kind, made, loaded, tmp_p
         before += 1
     load_weights(policy.net, tmp_path / "saved")
     assert before is next(policy.net.parameters()) and before.dtype == torch.float32
-    assert all(torch.equal(a.double(), b) for a, b in zip(policy.net.parameters(), loaded["mmada"].net.parameters(), strict=True))
+    assert all(
+        torch.equal(a.double(), b)
+        for a, b in zip(policy.net.parameters(), loaded["mmada"].net.parameters(), strict=True)
+    )
 
 
 def test_nothing_is_read_before_it_is_known_to_fit(copy_of):
     """A sparse file that claims 4 GB is refused by its shapes, in no time and without memory."""
     checkpoint = copy_of("mmada")
-    header = {"model.transformer.wte.weight": {"dtype": "F32", "shape": [134656, 8000], "data_offsets": [0, 134656 * 32000]}}
+    header = {
+        "model.transformer.wte.weight": {"dtype": "F32", "shape": [134656, 8000], "data_offsets": [0, 134656 * 32000]}
+    }
     text = json.dumps(header).encode()
     for file in checkpoint.folder.glob("model*"):
         file.unlink()

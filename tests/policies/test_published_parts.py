@@ -1,4 +1,5 @@
-"""What a published checkpoint has beside its weights must fit them: tokenizer, codec, sidecar; and what cannot be made at all."""
+"""What a published checkpoint has beside its weights must fit them: tokenizer, codec, sidecar; and what cannot be made
+at all."""
 
 import json
 import re
@@ -37,15 +38,26 @@ def rename(text, to):
     return change
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("mmada", "<|startoftext|>"), ("mmada", "<|endoftext|>"), ("mmada", "<|mdm_mask|>"), ("mmada", "<|start_header_id|>"),
-    ("mmada", "<|end_header_id|>"), ("mmada", "<|eot_id|>"), ("lumina-dimoo", "<|mdm_mask|>"), ("lumina-dimoo", "<uncondition>"),
-])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mmada", "<|startoftext|>"),
+        ("mmada", "<|endoftext|>"),
+        ("mmada", "<|mdm_mask|>"),
+        ("mmada", "<|start_header_id|>"),
+        ("mmada", "<|end_header_id|>"),
+        ("mmada", "<|eot_id|>"),
+        ("lumina-dimoo", "<|mdm_mask|>"),
+        ("lumina-dimoo", "<uncondition>"),
+    ],
+)
 def test_special_strings_must_be_one_token(name, text, copy_of):
     checkpoint = copy_of(name)
     special(checkpoint, rename(text, "<|something|>"))
     checkpoint.edit("tokenizer_config.json", bos_token=None, eos_token=None, pad_token=None)
-    checkpoint.refused(rf"'{re.escape(text)}' is \[.*\] to the tokenizer of policy .*, but must be the one token \d+ of {name}")
+    checkpoint.refused(
+        rf"'{re.escape(text)}' is \[.*\] to the tokenizer of policy .*, but must be the one token \d+ of {name}"
+    )
 
 
 def test_special_strings_must_have_their_ids(copy_of):
@@ -103,11 +115,19 @@ def test_a_codec_of_another_size(mmada):
     mmada.refused("has 64 codes for 16 pixels a side, but mmada has 8192 for 16")
 
 
-@pytest.mark.parametrize(("name", "resolution", "message"), [
-    ("mmada", "64x32", "mmada makes square pictures only"), ("mmada", "100", "multiples of 16"), ("mmada", "0", "HEIGHTxWIDTH"),
-    ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"), ("lumina-dimoo", "big", "HEIGHTxWIDTH"),
-    ("lumina-dimoo", "64x", "HEIGHTxWIDTH"), ("lumina-dimoo", "-64", "HEIGHTxWIDTH"), ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
-])
+@pytest.mark.parametrize(
+    ("name", "resolution", "message"),
+    [
+        ("mmada", "64x32", "mmada makes square pictures only"),
+        ("mmada", "100", "multiples of 16"),
+        ("mmada", "0", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"),
+        ("lumina-dimoo", "big", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "64x", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "-64", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
+    ],
+)
 def test_resolutions_without_a_grid(name, resolution, message, copy_of, loaded):
     checkpoint = copy_of(name)
     checkpoint.edit(SIDECAR, resolution=resolution)
@@ -131,12 +151,15 @@ def test_a_sidecar_that_is_damaged(mmada):
 # ---- bench.make_checkpoint
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--backbone", "mmda"], "unknown backbone 'mmda' in --backbone: did you mean 'mmada'"),
-    (["--backbone", "mmada", "--d-model", "6"], "--d-model is 6, but it must be a multiple of twice --n-heads, 4"),
-    (["--backbone", "mmada", "--n-layers", "0"], "--n-layers is '0', but it takes a whole number from 1"),
-    (["--backbone", "mmada", "--resolution", "64x32"], "square pictures only"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backbone", "mmda"], "unknown backbone 'mmda' in --backbone: did you mean 'mmada'"),
+        (["--backbone", "mmada", "--d-model", "6"], "--d-model is 6, but it must be a multiple of twice --n-heads, 4"),
+        (["--backbone", "mmada", "--n-layers", "0"], "--n-layers is '0', but it takes a whole number from 1"),
+        (["--backbone", "mmada", "--resolution", "64x32"], "square pictures only"),
+    ],
+)
 def test_what_cannot_be_made(arguments, message, tmp_path):
     with pytest.raises(UserError, match=message):
         main([*arguments, "--tiny", "--out", str(tmp_path / "out")])

@@ -27,14 +27,17 @@ def same(one, other):
 
 @pytest.fixture
 def hub(made, tmp_path, monkeypatch):
-    """A hub cache as huggingface_hub makes it: blobs named by their sha256 (here a made-up one), snapshots of links to them."""
+    """A hub cache as huggingface_hub makes it: blobs named by their sha256 (here a made-up one), snapshots of links to
+    them."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
     def store(repository, source):
         root = tmp_path / "hub" / f"models--{repository.replace('/', '--')}"
         snapshot = root / "snapshots" / COMMIT
         ours = (SIDECAR, FILE)
-        for number, file in enumerate(sorted(path for path in source.rglob("*") if path.is_file() and path.name not in ours)):
+        for number, file in enumerate(
+            sorted(path for path in source.rglob("*") if path.is_file() and path.name not in ours)
+        ):
             blob = root / "blobs" / (f"{number:064x}" if file.suffix == ".safetensors" else f"{number:040x}")
             blob.parent.mkdir(parents=True, exist_ok=True)
             blob.hardlink_to(file)
@@ -51,7 +54,9 @@ def hub(made, tmp_path, monkeypatch):
 def test_hub_ids_are_found_in_the_cache(hub, made, loaded):
     """By id, by revision and by backbone; the codec under its own id; blobs are not read to be identified."""
     hub("Gen-Verse/MMaDA-8B-MixCoT", made["mmada"])
-    with pytest.raises(UserError, match="image codec 'showlab/magvitv2' is neither .* run `hf download showlab/magvitv2`"):
+    with pytest.raises(
+        UserError, match="image codec 'showlab/magvitv2' is neither .* run `hf download showlab/magvitv2`"
+    ):
         load_policy("Gen-Verse/MMaDA-8B-MixCoT", backbone="mmada")
     hub("showlab/magvitv2", made["mmada"] / "vq")
     by_id = load_policy("Gen-Verse/MMaDA-8B-MixCoT", backbone="mmada", dtype="float64")
@@ -69,7 +74,11 @@ def test_hub_ids_are_found_in_the_cache(hub, made, loaded):
 def test_luminas_codec_comes_with_it(hub, made, loaded):
     hub("Alpha-VLLM/Lumina-DiMOO", made["lumina-dimoo"])
     policy = load_policy("Alpha-VLLM/Lumina-DiMOO", backbone="lumina-dimoo", dtype="float64")
-    assert same(policy.net, loaded["lumina-dimoo"].net) and policy.source.codec == "vqvae" and policy.backbone.grid == (64, 64)
+    assert (
+        same(policy.net, loaded["lumina-dimoo"].net)
+        and policy.source.codec == "vqvae"
+        and policy.backbone.grid == (64, 64)
+    )
 
 
 def test_what_is_not_in_the_cache_is_one_sentence(hub, made):
@@ -96,12 +105,18 @@ def adapter(made, tmp_path):
     lora.add_adapters(policy.net, 2, 4.0, 0.0, generator("adapter"))
     with torch.no_grad():
         for _, layer in lora.adapted(policy.net):
-            layer.lora_B["default"].weight.copy_(torch.randn(layer.lora_B["default"].weight.shape, generator=generator("B")))
+            layer.lora_B["default"].weight.copy_(
+                torch.randn(layer.lora_B["default"].weight.shape, generator=generator("B"))
+            )
     folder = tmp_path / "step_000003"
     folder.mkdir()
     lora.write_adapters(policy.net, folder)
-    sidecar = {"backbone": "mmada", "base": {"source": policy.source.name, "revision": "", "sha256": policy.sha256},
-               "random_weights": True, "resolution": "32x32"}
+    sidecar = {
+        "backbone": "mmada",
+        "base": {"source": policy.source.name, "revision": "", "sha256": policy.sha256},
+        "random_weights": True,
+        "resolution": "32x32",
+    }
     (folder / SIDECAR).write_text(json.dumps(sidecar))
     seal(folder, "training")
     return folder, policy

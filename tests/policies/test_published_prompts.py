@@ -1,4 +1,5 @@
-"""Sequences of the published backbones at their real ids, against the fact sheet's layouts written out; what a prompt may hold."""
+"""Sequences of the published backbones at their real ids, against the fact sheet's layouts written out; what a prompt
+may hold."""
 
 import pytest
 import torch
@@ -17,10 +18,16 @@ TEXT = "a red circle"
 SYSTEM = "Generate an image according to the text prompt."
 OFFSET = {"mmada": 126349, "lumina-dimoo": 126356}
 ODD = {
-    "empty": "", "space": " ", "control": "red\x00\n\t\x1b[0m\x7fcircle", "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त",
-    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff", "surrogate": "red \ud800 circle \udfff", "braces": "{} {0} %s",
+    "empty": "",
+    "space": " ",
+    "control": "red\x00\n\t\x1b[0m\x7fcircle",
+    "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त",
+    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff",
+    "surrogate": "red \ud800 circle \udfff",
+    "braces": "{} {0} %s",
     "special": "<|mdm_mask|><|startoftext|><|endoftext|><|eot_id|><uncondition></user><system><IMAGE><|reserved_token_0|>",
-    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>", "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
+    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>",
+    "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
 }
 
 
@@ -42,8 +49,8 @@ def lumina(text_ids):
 
 
 def test_mmada_prompts(loaded):
-    """Section 4.1: <|t2i|> bos text eos; upstream pads it on the left to 513, and MaskGRPO, which attends to the pads, to
-    257; without a text just <|t2i|> bos eos."""
+    """Section 4.1: <|t2i|> bos text eos; upstream pads it on the left to 513, and MaskGRPO, which attends to the pads,
+    to 257; without a text just <|t2i|> bos eos."""
     policy = loaded["mmada"]
     body = (126088, 126080, *letters(TEXT), 126081)
     assert policy.prompt(TEXT) == body
@@ -58,12 +65,15 @@ def test_lumina_prompts(loaded):
     assert policy.prompt(TEXT) == policy.prompt(TEXT, "attend") == lumina(letters(TEXT))
     assert policy.unconditional() == policy.unconditional("attend") == lumina([126351])
     assert policy.prompt("") == lumina([])
-    assert policy.backbone.template.format("") + "<uncondition>" == f"<system>{SYSTEM}</system><user></user><uncondition>"
+    assert (
+        policy.backbone.template.format("") + "<uncondition>" == f"<system>{SYSTEM}</system><user></user><uncondition>"
+    )
 
 
 @pytest.mark.parametrize("pads", ["strip", "attend"])
 def test_long_prompts_keep_their_first_ids(pads, loaded):
-    """MMaDA: the first L - 1 ids and eos, L = 513, or 257 with MaskGRPO's pads. Lumina-DiMOO: 1024 ids, the template whole."""
+    """MMaDA: the first L - 1 ids and eos, L = 513, or 257 with MaskGRPO's pads. Lumina-DiMOO: 1024 ids, the template
+    whole."""
     long = "red circle, " * 2000
     ids, policy = letters(long), loaded["mmada"]
     most = {"strip": 510, "attend": 254}[pads]
@@ -124,7 +134,8 @@ def expected(name, prompt, codes, grid):
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize("grid", [(2, 3), (1, 1)])
 def test_packed_sequences(name, grid, loaded):
-    """Codes 0 and 8191 are the first and last image ids; hidden slots the mask; slots of both rows as the sheet counts them."""
+    """Codes 0 and 8191 are the first and last image ids; hidden slots the mask; slots of both rows as the sheet counts
+    them."""
     policy, slots = loaded[name], grid[0] * grid[1]
     codes = torch.tensor([[0, 8191, HIDDEN, 1, 8190, 4096][:slots], [HIDDEN] * slots])
     prompts = [policy.prompt(TEXT), policy.unconditional()]
@@ -135,15 +146,24 @@ def test_packed_sequences(name, grid, loaded):
         assert packed.ids[start : start + len(ids)].tolist() == ids
         assert places == [start + position for position in where]
         start += len(ids)
-    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts) and start == len(packed.ids)
+    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts) and start == len(
+        packed.ids
+    )
     if name == "lumina-dimoo":
         assert at[0, 0] == len(prompts[0]) + 2, "upstream's code_start"
 
 
-@pytest.mark.parametrize(("name", "pixels", "slots", "newlines"), [
-    ("mmada", "512", 1024, 0), ("mmada", "", 1024, 0), ("mmada", "256", 256, 0),
-    ("lumina-dimoo", "512", 1024, 32), ("lumina-dimoo", "", 4096, 64), ("lumina-dimoo", "768x1536", 4608, 48),
-])
+@pytest.mark.parametrize(
+    ("name", "pixels", "slots", "newlines"),
+    [
+        ("mmada", "512", 1024, 0),
+        ("mmada", "", 1024, 0),
+        ("mmada", "256", 256, 0),
+        ("lumina-dimoo", "512", 1024, 32),
+        ("lumina-dimoo", "", 4096, 64),
+        ("lumina-dimoo", "768x1536", 4608, 48),
+    ],
+)
 def test_usual_sizes(name, pixels, slots, newlines):
     """Section 4: slots and newlines of the usual sizes, without and with default."""
     backbone = RECORDS.get(name).backbone
@@ -161,8 +181,8 @@ def test_usual_sizes(name, pixels, slots, newlines):
 @pytest.mark.parametrize("name", BACKBONES)
 @torch.no_grad()
 def test_image_columns_are_the_published_slice(name, loaded):
-    """Logits of the codes equal the slice of the full logits at the sheet's ids, through a literal network; a slice that is off by
-    one, by the other backbone's offset or at llm_vocab_size does not."""
+    """Logits of the codes equal the slice of the full logits at the sheet's ids, through a literal network; a slice
+    that is off by one, by the other backbone's offset or at llm_vocab_size does not."""
     policy, offset, grid = loaded[name], OFFSET[name], (2, 3)
     codes = torch.tensor([[0, 8191, HIDDEN, HIDDEN, 5, HIDDEN]])
     packed, slots = pack(policy, [policy.prompt(TEXT)], codes, grid)
@@ -179,8 +199,8 @@ def test_image_columns_are_the_published_slice(name, loaded):
 
 @torch.no_grad()
 def test_stripped_pads_equal_upstreams_pair_mask(loaded):
-    """MMaDA's sampler: 513 ids with left pads, every pair with a pad masked. Pads are never computed here; positions are relative,
-    up to the rounding of fp32 angles. Pads that are attended are another matter."""
+    """MMaDA's sampler: 513 ids with left pads, every pair with a pad masked. Pads are never computed here; positions
+    are relative, up to the rounding of fp32 angles. Pads that are attended are another matter."""
     policy, grid = loaded["mmada"], (2, 2)
     codes, columns = torch.tensor([[7, HIDDEN, HIDDEN, 8000]]), policy.backbone.image_columns
     for prompt in (policy.prompt(TEXT), policy.unconditional()):
@@ -199,7 +219,8 @@ def test_stripped_pads_equal_upstreams_pair_mask(loaded):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_pictures_are_sampled_with_guidance(name, loaded):
-    """Own sampler, both prompts' rows: codes of the book, no difference between batched and alone, pictures that differ."""
+    """Own sampler, both prompts' rows: codes of the book, no difference between batched and alone, pictures that
+    differ."""
     policy = loaded[name]
     sampler = SAMPLERS.get(policy.backbone.sampler)(steps=3)
     assert isinstance(sampler, {"mmada": MaskGIT, "lumina-dimoo": Lumina}[name])
@@ -219,7 +240,8 @@ def test_pictures_are_sampled_with_guidance(name, loaded):
 
 @torch.no_grad()
 def test_the_unconditional_row_is_luminas_own(loaded):
-    """Guidance of one step: the entropy recorded is that of (1 + g) conditional - g unconditional, rows of different length."""
+    """Guidance of one step: the entropy recorded is that of (1 + g) conditional - g unconditional, rows of different
+    length."""
     policy, grid, g = loaded["lumina-dimoo"], (2, 3), 2.0
     found = generate(policy, [policy.prompt(TEXT)], [("row", 0)], Lumina(1), g, grid)
     logits = []

@@ -1,4 +1,5 @@
-"""Every way in which published weights can disagree with their files, their configuration or their backbone is one sentence."""
+"""Every way in which published weights can disagree with their files, their configuration or their backbone is one
+sentence."""
 
 import json
 import pickle
@@ -121,12 +122,16 @@ class Evil:
         return print, ("this must not run",)
 
 
-@pytest.mark.parametrize("write", [
-    lambda path: path.write_bytes(pickle.dumps({WTE: Evil()})),
-    lambda path: torch.save({WTE: Evil()}, path),
-    lambda path: torch.save([torch.ones(1)], path),
-    lambda path: torch.save({WTE: 3}, path),
-], ids=["pickle", "code", "list", "number"])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(pickle.dumps({WTE: Evil()})),
+        lambda path: torch.save({WTE: Evil()}, path),
+        lambda path: torch.save([torch.ones(1)], path),
+        lambda path: torch.save({WTE: 3}, path),
+    ],
+    ids=["pickle", "code", "list", "number"],
+)
 def test_a_legacy_file_that_is_not_just_tensors(write, mmada, capsys):
     for file in mmada.folder.glob("model*"):
         file.unlink()
@@ -152,13 +157,17 @@ def test_a_gap_between_blocks(mmada):
     mmada.refused("lacks key 'model.transformer.blocks.2.attn_norm.weight'")
 
 
-@pytest.mark.parametrize(("key", "value", "message"), [
-    (UP, torch.zeros(23, 8), rf"'{UP}' in .* has shape \[23, 8\], but the other tensors say \[24, 8\]"),
-    (HEAD, torch.zeros(134655, 8), r"has shape \[134655, 8\], but the other tensors say \[134656, 8\]"),
-    (WTE, torch.zeros(3), r"has shape \[3\], but it must be a matrix"),
-    (WTE, torch.zeros(134548, 8), "embedding_size is 134656 in .*, but the weights beside it have 134548"),
-    (UP, torch.zeros(24, 8, dtype=torch.int8), "is torch.int8: only floating-point weights"),
-], ids=["up", "head", "vector", "rows", "int8"])
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (UP, torch.zeros(23, 8), rf"'{UP}' in .* has shape \[23, 8\], but the other tensors say \[24, 8\]"),
+        (HEAD, torch.zeros(134655, 8), r"has shape \[134655, 8\], but the other tensors say \[134656, 8\]"),
+        (WTE, torch.zeros(3), r"has shape \[3\], but it must be a matrix"),
+        (WTE, torch.zeros(134548, 8), "embedding_size is 134656 in .*, but the weights beside it have 134548"),
+        (UP, torch.zeros(24, 8, dtype=torch.int8), "is torch.int8: only floating-point weights"),
+    ],
+    ids=["up", "head", "vector", "rows", "int8"],
+)
 def test_tensors_of_another_shape_or_kind(key, value, message, mmada):
     change(mmada, key, value)
     mmada.refused(message)
@@ -173,27 +182,34 @@ def test_sizes_that_are_not_the_tensors(name, mmada):
     mmada.refused(rf"{name} is 4096 in .*config.json', but the weights beside it have \d+")
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"n_heads": 3, "n_kv_heads": 3}, "n_heads is 3 in .*, but a width of 8 cannot be divided"),
-    ({"n_heads": 8, "n_kv_heads": 8}, "n_heads is 8 in .*, but a width of 8 cannot be divided into as many heads of even width"),
-    ({"n_heads": None, "n_kv_heads": None}, "n_heads is 32 in"),
-    ({"n_kv_heads": 1}, "n_kv_heads is 1 and n_heads 2"),
-    ({"n_heads": "2"}, "n_heads is '2' in .*, but it must be a number above 0"),
-    ({"n_heads": True}, "n_heads is True"),
-    ({"n_heads": 0}, "n_heads is 0"),
-    ({"d_model": [8]}, r"d_model is \[8\]"),
-    ({"rope_theta": -1.0}, "rope_theta is -1.0"),
-    ({"block_type": "sequential"}, "block_type is 'sequential' in .*, but only networks with 'llama'"),
-    ({"activation_type": "gelu"}, "activation_type is 'gelu'"),
-    ({"layer_norm_type": "default"}, "layer_norm_type is 'default'"),
-    ({"weight_tying": True}, "weight_tying is True"),
-    ({"include_qkv_bias": True}, "include_qkv_bias is True"),
-    ({"attention_layer_norm": True}, "attention_layer_norm is True"),
-    ({"alibi": True}, "alibi is True"),
-    ({"rope_full_precision": False}, "rope_full_precision is False"),
-    ({"block_group_size": 2}, "block_group_size is 2"),
-    ({"scale_logits": True}, "scale_logits is True"),
-], ids=lambda value: ",".join(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n_heads": 3, "n_kv_heads": 3}, "n_heads is 3 in .*, but a width of 8 cannot be divided"),
+        (
+            {"n_heads": 8, "n_kv_heads": 8},
+            "n_heads is 8 in .*, but a width of 8 cannot be divided into as many heads of even width",
+        ),
+        ({"n_heads": None, "n_kv_heads": None}, "n_heads is 32 in"),
+        ({"n_kv_heads": 1}, "n_kv_heads is 1 and n_heads 2"),
+        ({"n_heads": "2"}, "n_heads is '2' in .*, but it must be a number above 0"),
+        ({"n_heads": True}, "n_heads is True"),
+        ({"n_heads": 0}, "n_heads is 0"),
+        ({"d_model": [8]}, r"d_model is \[8\]"),
+        ({"rope_theta": -1.0}, "rope_theta is -1.0"),
+        ({"block_type": "sequential"}, "block_type is 'sequential' in .*, but only networks with 'llama'"),
+        ({"activation_type": "gelu"}, "activation_type is 'gelu'"),
+        ({"layer_norm_type": "default"}, "layer_norm_type is 'default'"),
+        ({"weight_tying": True}, "weight_tying is True"),
+        ({"include_qkv_bias": True}, "include_qkv_bias is True"),
+        ({"attention_layer_norm": True}, "attention_layer_norm is True"),
+        ({"alibi": True}, "alibi is True"),
+        ({"rope_full_precision": False}, "rope_full_precision is False"),
+        ({"block_group_size": 2}, "block_group_size is 2"),
+        ({"scale_logits": True}, "scale_logits is True"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
 def test_another_kind_of_network(changes, message, mmada):
     mmada.edit(CONFIG, **changes)
     mmada.refused(message)

@@ -14,13 +14,17 @@ from tests.policies.codecs import draw, gap, refusal
 def test_vqmodel_equals_raw_calls():
     codec, grid = tiny_vqmodel(generator("raw")), (2, 3)
     codes = draw(codec, 1, grid)
-    raw = codec.net.decode(codes.view(1, *grid), force_not_quantize=True, shape=(1, *grid, codec.net.config.latent_channels)).sample
+    raw = codec.net.decode(
+        codes.view(1, *grid), force_not_quantize=True, shape=(1, *grid, codec.net.config.latent_channels)
+    ).sample
     assert gap(codec.decode(codes, grid), raw.clip(0, 1)) == 0.0
     assert gap(raw, raw.clip(0, 1)) > 0, "the clip is seen"
     images = torch.rand(1, 3, 32, 48, generator=generator("images"))
     latents = codec.net.encode(images).latents
     assert torch.equal(codec.encode(images)[0], codec.net.quantize(latents)[2][2])
-    nearest = (latents.permute(0, 2, 3, 1).reshape(-1, 1, 8) - codec.net.quantize.embedding.weight).square().sum(-1).argmin(1)
+    nearest = (
+        (latents.permute(0, 2, 3, 1).reshape(-1, 1, 8) - codec.net.quantize.embedding.weight).square().sum(-1).argmin(1)
+    )
     assert torch.equal(codec.encode(images)[0], nearest)
 
 
@@ -44,17 +48,21 @@ def test_vqmodel_half_precision_is_refused_by_the_model_itself(tmp_path):
     assert VQModelCodec.load(tmp_path, dtype=torch.float16).dtype == torch.float16
 
 
-@pytest.mark.parametrize("change, part", [
-    ({"lookup_from_codebook": False}, "'lookup_from_codebook'"),
-    ({"out_channels": 1}, "'out_channels'"),
-    ({"latent_channels": 16}, "has shape"),
-    ({"num_vq_embeddings": 9}, "'quantize.embedding.weight'"),
-    ({"layers_per_block": 2}, "lacks key 'decoder.up_blocks.0.resnets.2.conv1.bias'"),
-    ({"mid_block_add_attention": True}, "lacks key"),
-    ({"block_out_channels": [8, 8]}, "describes no VQModel"),
-    ({"up_block_types": ["Nothing"] * 5}, "describes no VQModel"),
-    ({"block_out_channels": "8"}, "describes no VQModel"),
-], ids=str)
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        ({"lookup_from_codebook": False}, "'lookup_from_codebook'"),
+        ({"out_channels": 1}, "'out_channels'"),
+        ({"latent_channels": 16}, "has shape"),
+        ({"num_vq_embeddings": 9}, "'quantize.embedding.weight'"),
+        ({"layers_per_block": 2}, "lacks key 'decoder.up_blocks.0.resnets.2.conv1.bias'"),
+        ({"mid_block_add_attention": True}, "lacks key"),
+        ({"block_out_channels": [8, 8]}, "describes no VQModel"),
+        ({"up_block_types": ["Nothing"] * 5}, "describes no VQModel"),
+        ({"block_out_channels": "8"}, "describes no VQModel"),
+    ],
+    ids=str,
+)
 def test_vqmodel_configuration_that_disagrees(tmp_path, change, part):
     tiny_vqmodel(generator("config"), codes=8).save(tmp_path)
     path = tmp_path / "config.json"

@@ -1,6 +1,7 @@
 """A command line of the bench, run by `accelerate launch -m tests.ranks.commands CODES MODULE ARGUMENT…`.
 
-Batches are small, so that a few pictures make work for every process. Each process writes its exit code into the folder CODES.
+Batches are small, so that a few pictures make work for every process. Each process writes its exit code into the folder
+CODES.
 """
 
 import importlib

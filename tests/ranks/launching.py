@@ -9,11 +9,29 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "bench" / "run" / "launch"
 
 
-def launch(config: str, module: str, *arguments: str, timeout: float = 240.0, **environment: str) -> subprocess.CompletedProcess:
-    """Runs `module` under bench/run/launch/CONFIG.yaml. Everything but the number of processes and the port is as shipped."""
+def launch(
+    config: str, module: str, *arguments: str, timeout: float = 240.0, **environment: str
+) -> subprocess.CompletedProcess:
+    """Runs `module` under bench/run/launch/CONFIG.yaml. Everything but the number of processes and the port is as
+    shipped."""
     file = str(CONFIGS / f"{config}.yaml")
-    command = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", file, "--num_processes", "2",
-               "--main_process_port", "0", "-m", module, *arguments]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # DeepSpeed looks for ninja there
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.accelerate_cli",
+        "launch",
+        "--config_file",
+        file,
+        "--num_processes",
+        "2",
+        "--main_process_port",
+        "0",
+        "-m",
+        module,
+        *arguments,
+    ]
+    path = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    )  # DeepSpeed looks for ninja there
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)

@@ -23,7 +23,10 @@ def redness_or_nothing(prompts, completions, specs, **kwargs):
 def one_of_a_prompt(prompts, completions, specs, **kwargs):
     """A number for the first picture of each prompt alone, so that no two make a group."""
     values = brightness(prompts, completions, specs)
-    return [math.nan if prompt in prompts[:i] else value for i, (value, prompt) in enumerate(zip(values, prompts, strict=True))]
+    return [
+        math.nan if prompt in prompts[:i] else value
+        for i, (value, prompt) in enumerate(zip(values, prompts, strict=True))
+    ]
 
 
 def refuses(prompts, completions, specs, **kwargs):

@@ -1,4 +1,5 @@
-"""Trainings of a second, run by `accelerate launch -m tests.ranks.scenarios OUT NAME…` and, for comparison, by one process."""
+"""Trainings of a second, run by `accelerate launch -m tests.ranks.scenarios OUT NAME…` and, for comparison, by one
+process."""
 
 import gc
 import json
@@ -20,8 +21,10 @@ from tests.htgrpo.training import CONFIG
 
 HERE = "tests.ranks.rewards:"
 PROMPTS = [
-    Prompt("one", "red circle", "colors", {}), Prompt("two", "a photo of two red circle left of a blue square", "colors", {}),
-    Prompt("three", "two circle", "counting", {}), Prompt("four", "a photo of blue square", "position", {}),
+    Prompt("one", "red circle", "colors", {}),
+    Prompt("two", "a photo of two red circle left of a blue square", "colors", {}),
+    Prompt("three", "two circle", "counting", {}),
+    Prompt("four", "a photo of blue square", "position", {}),
 ]
 BASE = replace(CONFIG, budget="iterations:3", prompts_per_iteration=3, group_size=3, save_every=2)
 PER_UPDATE = {"updates_per_rollout": 3}
@@ -29,13 +32,22 @@ SCENARIOS = {
     "plain": {},
     "dropped_group": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 4, "tokens_per_forward": 30},
     "one_prompt": {"prompts_per_iteration": 1},
-    "no_group_on_one_rank": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 2, "budget": "iterations:5"},
+    "no_group_on_one_rank": {
+        "rewards": f"{HERE}one_prompt_fails",
+        "prompts_per_iteration": 2,
+        "budget": "iterations:5",
+    },
     "no_group_at_all": {"rewards": f"{HERE}one_of_a_prompt"},
     "normalised": {"rewards": f"{CONFIG.rewards}=1,{HERE}redness_or_nothing=0.5", "normalise_rewards": True},
     "exact_kl": {"kl": "exact", "recompute": True},
     "units": {"method": "trace", "method_options": PER_UPDATE, "tokens_per_forward": 40, "beta": 0.0},
-    "interleaved": {"method": "mask", "method_options": PER_UPDATE, "interleave": True, "rewards": f"{HERE}one_prompt_fails",
-                    "prompts_per_iteration": 4},
+    "interleaved": {
+        "method": "mask",
+        "method_options": PER_UPDATE,
+        "interleave": True,
+        "rewards": f"{HERE}one_prompt_fails",
+        "prompts_per_iteration": 4,
+    },
     "adapters": {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4.0},
     "pretrain": {"method": "pretrain", "method_options": {"updates_per_iteration": 2, "batch": 5}},
     "pretrain_of_one": {"method": "pretrain", "method_options": {"updates_per_iteration": 1, "batch": 1}},
@@ -50,8 +62,9 @@ class Killed(Exception):
 
 
 def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool = False) -> None:
-    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in `out`/ended.RANK, and in
-    `out`/held that the network outlived the training. single: in fp32 instead of fp64."""
+    """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in
+    `out`/ended.RANK, and in `out`/held that the network outlived the training. single: in fp32 instead of fp64."""
+
     def on_progress(event):
         if (event["iteration"], event["phase"]) == stop:
             raise Killed
@@ -81,8 +94,8 @@ def resumed(name: str, out: Path, single: bool) -> None:
 
 
 def main(out: Path, names: list[str]) -> None:
-    """Every scenario in a folder of its own; NAME+begun is stopped, NAME+resumed also gone on with, NAME@zero2 is sharded as
-    fsdp2_zero2_8gpu.yaml says, and NAME@fp32 is in fp32, as are all that DeepSpeed trains."""
+    """Every scenario in a folder of its own; NAME+begun is stopped, NAME+resumed also gone on with, NAME@zero2 is
+    sharded as fsdp2_zero2_8gpu.yaml says, and NAME@fp32 is in fp32, as are all that DeepSpeed trains."""
     for name in names:
         whole, _, way = name.partition("@")
         scenario, _, how = whole.partition("+")

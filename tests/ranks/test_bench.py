@@ -11,9 +11,25 @@ from htgrpo.base.files import read_jsonl
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
-SMALL = ["--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set", "text.gen_length=8"]
-for setting in ("group_size=2", "prompts_per_iteration=3", "steps=2", "rollout_dtype=float32", "main.dtype=float32", "main.steps=2",
-                "main.samples=2"):
+SMALL = [
+    "--budget",
+    "iterations:2",
+    "--benchmarks",
+    "embedded_geneval,text",
+    "--limit",
+    "14",
+    "--set",
+    "text.gen_length=8",
+]
+for setting in (
+    "group_size=2",
+    "prompts_per_iteration=3",
+    "steps=2",
+    "rollout_dtype=float32",
+    "main.dtype=float32",
+    "main.steps=2",
+    "main.samples=2",
+):
     SMALL += ["--set", setting]
 BROKEN = ["--set", "trace.rewards=tests.ranks.rewards:breaks=1"]
 POLICIES = ("base", "ht-seed0")
@@ -36,8 +52,8 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def launched(alone, tmp_path_factory):
-    """The run of two processes, which go on where a launch was killed while it made pictures of `base`; the pictures that were
-    there with their times, how the launch ended, and the exit codes of both."""
+    """The run of two processes, which go on where a launch was killed while it made pictures of `base`; the pictures
+    that were there with their times, how the launch ended, and the exit codes of both."""
     out, codes = tmp_path_factory.mktemp("launched") / "run", tmp_path_factory.mktemp("codes")
     there, folder = alone / "images/base/embedded_geneval/main", out / "images/base/embedded_geneval/main"
     records = (there / "manifest.jsonl").read_text().splitlines(keepends=True)
@@ -79,7 +95,9 @@ def test_what_policies_answer_equals_what_they_answer_to_one_process(alone, laun
         verdicts = f"verdicts/text/main/{name}.jsonl"
         assert (launched[0] / verdicts).read_bytes() == (alone / verdicts).read_bytes()
         assert len(read_jsonl(alone / verdicts)) == 14
-        kept = [json.loads((run / f"results/text/main/{name}/results.json").read_text()) for run in (launched[0], alone)]
+        kept = [
+            json.loads((run / f"results/text/main/{name}/results.json").read_text()) for run in (launched[0], alone)
+        ]
         assert kept[0]["results"] == kept[1]["results"]
 
 
@@ -96,7 +114,10 @@ def test_both_processes_end_alike_and_one_speaks(launched):
     """One training fails in one process: the rest is done, the sentence is printed once, and both leave with code 3."""
     out, _, result, codes = launched
     assert codes == ["3", "3"] and result.returncode != 0
-    assert result.stderr.count("failed: trace seed 0: unexpected RuntimeError: the scorer fell over (in process 1 of 2)") == 1
+    assert (
+        result.stderr.count("failed: trace seed 0: unexpected RuntimeError: the scorer fell over (in process 1 of 2)")
+        == 1
+    )
     assert result.stderr.count("the same command does what is left") == 1
     assert "Traceback" in (out / "logs/trace-seed-0.txt").read_text()
     assert result.stdout.count("Comparison (") == 1

@@ -51,7 +51,8 @@ def test_gradients_are_sent_in_buckets(monkeypatch):
 
 
 READ = {
-    "one_gpu": (DistributedType.NO, 1, {}), "ddp_8gpu": (DistributedType.MULTI_GPU, 8, {}),
+    "one_gpu": (DistributedType.NO, 1, {}),
+    "ddp_8gpu": (DistributedType.MULTI_GPU, 8, {}),
     "fsdp2_8gpu": (DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": True}),
     "fsdp2_zero2_8gpu": (DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": False}),
     "deepspeed_zero2_8gpu": (DistributedType.DEEPSPEED, 8, {"zero_stage": 2, "offload_optimizer_device": "none"}),
@@ -80,23 +81,44 @@ class _Accelerator:
     """As much of one as sharding.plugin reads."""
 
     def __init__(self, kind=DistributedType.MULTI_CPU, mixed_precision="no", processes=2):
-        self.distributed_type, self.mixed_precision, self.num_processes, self.state = kind, mixed_precision, processes, None
+        self.distributed_type, self.mixed_precision, self.num_processes, self.state = (
+            kind,
+            mixed_precision,
+            processes,
+            None,
+        )
 
 
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 
 
-@pytest.mark.parametrize(("plugin", "accelerator", "environment", "message"), [
-    (sharding.plugin, _Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
-    (sharding.plugin, _Accelerator(), FSDP2 | {"FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
-    (sharding.plugin, _Accelerator(), FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
-     "fsdp_activation_checkpointing: set it to false"),
-    (zero.plugin, _Accelerator(mixed_precision="bf16"), ZERO2, "mixed_precision=bf16: set it to no"),
-    (zero.plugin, _Accelerator(), ZERO2 | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "ZeRO stage 3: set zero_stage to 2"),
-    (zero.plugin, _Accelerator(), ZERO2 | {"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu"},
-     "offload_optimizer_device cpu: set it to none"),
-])
+@pytest.mark.parametrize(
+    ("plugin", "accelerator", "environment", "message"),
+    [
+        (sharding.plugin, _Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
+        (sharding.plugin, _Accelerator(), FSDP2 | {"FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
+        (
+            sharding.plugin,
+            _Accelerator(),
+            FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
+            "fsdp_activation_checkpointing: set it to false",
+        ),
+        (zero.plugin, _Accelerator(mixed_precision="bf16"), ZERO2, "mixed_precision=bf16: set it to no"),
+        (
+            zero.plugin,
+            _Accelerator(),
+            ZERO2 | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+            "ZeRO stage 3: set zero_stage to 2",
+        ),
+        (
+            zero.plugin,
+            _Accelerator(),
+            ZERO2 | {"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu"},
+            "offload_optimizer_device cpu: set it to none",
+        ),
+    ],
+)
 def test_what_a_launch_may_not_ask_for(plugin, accelerator, environment, message, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,5 @@
-"""Two processes train as one does: same images, same counts, same curves, same weights, however unequal their shares are."""
+"""Two processes train as one does: same images, same counts, same curves, same weights, however unequal their shares
+are."""
 
 import json
 import math
@@ -13,8 +14,21 @@ from htgrpo.training.checkpoints import saved
 from tests.ranks import scenarios
 from tests.ranks.launching import launch
 
-WELL = ("plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
-        "exact_kl", "units", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one")
+WELL = (
+    "plain",
+    "plain+resumed",
+    "dropped_group",
+    "one_prompt",
+    "no_group_on_one_rank",
+    "no_group_at_all",
+    "normalised",
+    "exact_kl",
+    "units",
+    "interleaved",
+    "adapters+resumed",
+    "pretrain",
+    "pretrain_of_one",
+)
 ENDS = {"refuses": "UserError: the scorer is not reachable: start it", "breaks": "RuntimeError: the scorer fell over"}
 SOME = [name for name in WELL if name not in ("plain", "normalised", "interleaved", "pretrain_of_one")]
 RUN = {
@@ -33,8 +47,12 @@ def case(config, *values):
 
 def cases(wanted):
     """The cases whose scenario is among those wanted; DeepSpeed learns in fp32 alone."""
-    return [case(config, name) for config, names in RUN.items() for name in names
-            if name.partition("@")[0] in wanted and (config, name) != ("deepspeed_zero2_8gpu", "plain")]
+    return [
+        case(config, name)
+        for config, names in RUN.items()
+        for name in names
+        if name.partition("@")[0] in wanted and (config, name) != ("deepspeed_zero2_8gpu", "plain")
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +109,18 @@ def test_two_processes_equal_one(config, name, alone, launched):
                 assert state[key].shape == value.shape and float((state[key] - value).abs().max()) < 1e-6, key
 
 
-@pytest.mark.parametrize(("config", "way", "near"), [case("ddp_8gpu", "", 1e-9), case("fsdp2_8gpu", "", 1e-9),
-                                                     case("deepspeed_zero2_8gpu", "@fp32", 1e-5)])
+@pytest.mark.parametrize(
+    ("config", "way", "near"),
+    [case("ddp_8gpu", "", 1e-9), case("fsdp2_8gpu", "", 1e-9), case("deepspeed_zero2_8gpu", "@fp32", 1e-5)],
+)
 def test_one_process_goes_on_where_two_stopped(config, way, near, alone, launched, tmp_path):
     """A checkpoint holds whole tensors and nothing of how many processes there were."""
     folder = shutil.copytree(launched(config) / f"plain+begun{way}", tmp_path / "run")
     assert [path.name for path in saved(folder)] == ["step_000002"]
     scenarios.go("plain", folder, single=bool(way))
-    for line, wanted in zip(*(read_jsonl(run / "metrics.jsonl") for run in (folder, alone / f"plain{way}")), strict=True):
+    for line, wanted in zip(
+        *(read_jsonl(run / "metrics.jsonl") for run in (folder, alone / f"plain{way}")), strict=True
+    ):
         assert numbers(line) == pytest.approx(numbers(wanted), abs=near)
 
 
@@ -111,6 +133,7 @@ def test_deepspeed_learns_in_fp32_alone(config, launched):
 
 def test_the_scenarios_are_what_they_say(alone):
     """Some groups are dropped, some ranks have none, and forwards are too small for all of a group's contexts."""
+
     def lines(name):
         return read_jsonl(alone / name / "metrics.jsonl")
 

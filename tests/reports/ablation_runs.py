@@ -12,7 +12,9 @@ def write_ablations(
 ) -> Path:
     """`gains`: variant -> change of the success probability over the starting policy. Only these variants are there."""
     for number, (name, gain) in enumerate(gains.items()):
-        folder = write_run(root / "variants" / name, {"ht": gain}, seeds=seeds, prompts=prompts, images=False, seed_sd=0.0)
+        folder = write_run(
+            root / "variants" / name, {"ht": gain}, seeds=seeds, prompts=prompts, images=False, seed_sd=0.0
+        )
         if number:  # the starting policy is scored once, with the default
             for path in folder.glob("verdicts/*/*/base.*"):
                 path.unlink()

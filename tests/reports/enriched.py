@@ -1,5 +1,5 @@
-"""Adds to a made-up run what real ones have: boxes and questions in the evidence, ranks in the manifests, a benchmark with axes, a
-benchmark of texts; and writes runs of given pictures."""
+"""Adds to a made-up run what real ones have: boxes and questions in the evidence, ranks in the manifests, a benchmark
+with axes, a benchmark of texts; and writes runs of given pictures."""
 
 import base64
 import json
@@ -46,7 +46,12 @@ def add_orders(root: Path, benchmark: str = "geneval", setting: str = "main") ->
         lines = []
         for line in path.read_text().splitlines():
             record = json.loads(line)
-            entry = {"prompt_id": record["prompt_id"], "sample": record["sample"], "file": Path(record["image"]).name, "sha256": ""}
+            entry = {
+                "prompt_id": record["prompt_id"],
+                "sample": record["sample"],
+                "file": Path(record["image"]).name,
+                "sha256": "",
+            }
             if record["sample"] == 0:
                 rank = rng.permutation(GRID[0] * GRID[1]) + 1
                 orders[path.stem, record["prompt_id"]] = rank.reshape(GRID)
@@ -75,7 +80,10 @@ def as_given(root: Path) -> None:
     import shutil
 
     config = json.loads((root / "config.json").read_text())
-    kept = {key: config[key] for key in ("created", "methods", "benchmarks", "title", "versions", "git_commit", "prompt_sets")}
+    kept = {
+        key: config[key]
+        for key in ("created", "methods", "benchmarks", "title", "versions", "git_commit", "prompt_sets")
+    }
     (root / "config.json").write_text(json.dumps({**kept, "kind": "images", "settings": {"main": {}}}))
     shutil.rmtree(root / "train")
     for path in (root / "verdicts").glob("*/*/base.*"):

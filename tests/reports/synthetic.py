@@ -162,7 +162,9 @@ def _training(folder: Path, effect: float, iterations: int, rng: np.random.Gener
                 "loss": 0.1,
             }
         )
-        timing.append({"iteration": i, "seconds_total": cost * i / 80, "seconds": cost / 80, "peak_memory_mb": 900 + cost})
+        timing.append(
+            {"iteration": i, "seconds_total": cost * i / 80, "seconds": cost / 80, "peak_memory_mb": 900 + cost}
+        )
     (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in metrics))
     (folder / "timing.jsonl").write_text("".join(json.dumps(r) + "\n" for r in timing))
 

@@ -31,12 +31,38 @@ def results(root, name, verdicts):
     benchmark.scorer_identity = lambda: dict(IDENTITY)
     prompts = [Prompt(identity, f"prompt {identity}", category, {}) for identity, category in verdicts]
     samples = len(next(iter(verdicts.values())))
-    values = {"sampler": "random", "steps": 1, "guidance": 0.0, "resolution": "", "dtype": "float32", "seed": 0, "samples": samples}
+    values = {
+        "sampler": "random",
+        "steps": 1,
+        "guidance": 0.0,
+        "resolution": "",
+        "dtype": "float32",
+        "seed": 0,
+        "samples": samples,
+    }
     evaluation = Evaluation(name, "main", values, tuple(prompts), prompt_set_sha256(prompts), whole=len(prompts))
-    records = [{"prompt_id": identity, "sample": sample, "category": category, "prompt": f"prompt {identity}", "status": "ok",
-                "score": float(score), "evidence": evidence, "image": "x.png", "sha256": "0" * 64}
-               for (identity, category), made in verdicts.items() for sample, (score, evidence) in enumerate(made)]
-    write(RunDir(root), Target("base", "base", None, "final", "embedded", "0" * 64, False, 0, 0), evaluation, benchmark, records)
+    records = [
+        {
+            "prompt_id": identity,
+            "sample": sample,
+            "category": category,
+            "prompt": f"prompt {identity}",
+            "status": "ok",
+            "score": float(score),
+            "evidence": evidence,
+            "image": "x.png",
+            "sha256": "0" * 64,
+        }
+        for (identity, category), made in verdicts.items()
+        for sample, (score, evidence) in enumerate(made)
+    ]
+    write(
+        RunDir(root),
+        Target("base", "base", None, "final", "embedded", "0" * 64, False, 0, 0),
+        evaluation,
+        benchmark,
+        records,
+    )
     atomic_json(root / "config.json", {"methods": [], "benchmarks": [name], "settings": {"main": values}, "title": ""})
     return {block.name: analyse(block) for block in make_blocks(load_run(root))}
 
@@ -53,7 +79,8 @@ def plain(scores):
 
 
 def test_geneval_prints_the_mean_of_images_by_task_and_the_unweighted_mean_of_tasks(tmp_path):
-    """summary_scores.py: a task's score is the share of its images; overall the mean of the six, whatever their sizes."""
+    """summary_scores.py: a task's score is the share of its images; overall the mean of the six, whatever their
+    sizes."""
     sizes, verdicts = (2, 3, 1, 4, 5, 2), {}
     for task, size in zip(TASKS, sizes):
         for index in range(size):
@@ -63,17 +90,24 @@ def test_geneval_prints_the_mean_of_images_by_task_and_the_unweighted_mean_of_ta
     score = found.scores["base"]
     assert {task: cell.estimate for task, cell in score.columns.items()} == pytest.approx(tasks)
     assert score.headline.estimate == pytest.approx(fmean(tasks.values()))
-    assert score.headline.estimate != pytest.approx(fmean(value for made in grouped(verdicts).values() for value in made))
+    assert score.headline.estimate != pytest.approx(
+        fmean(value for made in grouped(verdicts).values() for value in made)
+    )
     assert found.block.scale == 1 and found.block.title == "GenEval"
 
 
 def test_dpg_prints_a_hundred_times_the_mean_of_prompts_and_upstreams_categories(tmp_path):
-    """compute_dpg_bench.py: mean over prompts of the mean over four crops; categories pool the answers of each prompt's last crop,
-    before zeroing."""
+    """compute_dpg_bench.py: mean over prompts of the mean over four crops; categories pool the answers of each prompt's
+    last crop, before zeroing."""
     labels = ("entity - whole (a)", "attribute - color (a)", "relation - spatial (a, b)")
-    graphs = {"p1": [Question(1, "?", (), labels[0]), Question(2, "?", (1,), labels[1])],
-              "p2": [Question(1, "?", (), labels[0]), Question(2, "?", (1,), labels[1]), Question(3, "?", (1,), labels[2])]}
-    answers = {"p1": ["yes yes", "no yes", "no no", "no yes"], "p2": ["yes yes no", "no yes yes", "yes no yes", "no yes yes"]}
+    graphs = {
+        "p1": [Question(1, "?", (), labels[0]), Question(2, "?", (1,), labels[1])],
+        "p2": [Question(1, "?", (), labels[0]), Question(2, "?", (1,), labels[1]), Question(3, "?", (1,), labels[2])],
+    }
+    answers = {
+        "p1": ["yes yes", "no yes", "no no", "no yes"],
+        "p2": ["yes yes no", "no yes yes", "yes no yes", "no yes yes"],
+    }
     verdicts = {}
     for name, said in answers.items():
         made = [record(graphs[name], one.split(), "upstream") for one in said]
@@ -82,12 +116,17 @@ def test_dpg_prints_a_hundred_times_the_mean_of_prompts_and_upstreams_categories
     p1, p2 = fmean([1, 0, 0, 0]), fmean([2 / 3, 0, 2 / 3, 0])
     assert score.headline.estimate == pytest.approx(100 * fmean([p1, p2]))
     cells = {name.removeprefix("questions: "): cell.estimate for name, cell in score.columns.items()}
-    assert cells == pytest.approx({"entity": 0.0, "attribute": 100.0, "relation": 100.0}), "the last crops say no yes (yes)"
+    assert cells == pytest.approx({"entity": 0.0, "attribute": 100.0, "relation": 100.0}), (
+        "the last crops say no yes (yes)"
+    )
 
 
 def test_hpsv3_prints_the_unweighted_mean_of_twelve_category_means_of_one_picture_each(tmp_path):
-    verdicts = {(f"{category}{n}", category): plain([8.0 + place - 3 * n]) for place, category in enumerate(CATEGORIES)
-                for n in range(1 + place % 3)}
+    verdicts = {
+        (f"{category}{n}", category): plain([8.0 + place - 3 * n])
+        for place, category in enumerate(CATEGORIES)
+        for n in range(1 + place % 3)
+    }
     found = results(tmp_path, "hpsv3_categories", verdicts)["hpsv3_categories"]
     means = {category: fmean(scores) for category, scores in grouped(verdicts).items()}
     score = found.scores["base"]
@@ -110,16 +149,22 @@ def test_unipercept_prints_the_mean_of_every_axis_and_no_mixture(tmp_path):
     assert list(found) == [f"unipercept@dpg.{axis}" for axis in ("iaa", "iqa", "ista")]
     for axis in ("iaa", "iqa", "ista"):
         one = found[f"unipercept@dpg.{axis}"]
-        assert one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes)) and one.block.scale == 1
+        assert (
+            one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes))
+            and one.block.scale == 1
+        )
 
 
-@pytest.mark.parametrize("name, scores", [
-    ("clip@dpg", [-0.02, 0.31, 0.25, 0.18]),  # clip-score 0.2.1: the cosine, neither x100 nor x2.5 nor cut off at 0
-    ("imagereward@dpg", [-2.2, 1.9, 0.4, -0.3]),  # already normalised to mean 0 and deviation 1 on its own data
-    ("deqa@dpg", [4.604, 1.5, 3.25, 2.0]),  # 1..5, where reward-servers send a fifth
-    ("hpsv3@dpg", [-5.5, 12.25, 8.0, 10.5]),  # mu as it is, where trainings take a fifth
-    ("unifiedreward@dpg", [1.0, 5.0, 3.25, 4.5]),  # 1..5
-])
+@pytest.mark.parametrize(
+    "name, scores",
+    [
+        ("clip@dpg", [-0.02, 0.31, 0.25, 0.18]),  # clip-score 0.2.1: the cosine, neither x100 nor x2.5 nor cut off at 0
+        ("imagereward@dpg", [-2.2, 1.9, 0.4, -0.3]),  # already normalised to mean 0 and deviation 1 on its own data
+        ("deqa@dpg", [4.604, 1.5, 3.25, 2.0]),  # 1..5, where reward-servers send a fifth
+        ("hpsv3@dpg", [-5.5, 12.25, 8.0, 10.5]),  # mu as it is, where trainings take a fifth
+        ("unifiedreward@dpg", [1.0, 5.0, 3.25, 4.5]),  # 1..5
+    ],
+)
 def test_model_scores_print_the_plain_mean_over_pictures(tmp_path, name, scores):
     verdicts = {("a", "dense"): plain(scores[:2]), ("b", "dense"): plain(scores[2:])}
     found = results(tmp_path, name, verdicts)[name]

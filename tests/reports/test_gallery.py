@@ -46,7 +46,9 @@ def test_rows_hold_the_same_prompt_of_every_method_with_its_verdict(built):
     records = run.records[run.records["sample"] == 0].set_index(["policy", "benchmark", "prompt"])
     for case in geneval:
         assert [tile.method for tile in case.tiles] == ["base", "alpha", "beta_2"]
-        scores = [float(records.loc[(p, "geneval", case.prompt), "score"]) for p in ("base", "alpha-seed0", "beta_2-seed0")]
+        scores = [
+            float(records.loc[(p, "geneval", case.prompt), "score"]) for p in ("base", "alpha-seed0", "beta_2-seed0")
+        ]
         assert [tile.mark for tile in case.tiles] == ["✓" if score else "✗" for score in scores]
         assert case.disagree == (len(set(scores)) > 1)
 
@@ -60,13 +62,20 @@ def test_evidence_is_drawn_and_escaped(built):
 
 def test_evidence_of_every_benchmark_is_understood():
     boxes = '{"cup": [[1, 2, 3, 4, 0.5], [5, 6, 7, 8, 0.75]]}'
-    official = read_evidence({"reason": "r", "metadata": "{}", "details": boxes, "colours": [["cup", [5, 6, 7, 8, 0.75], "red"]]})
+    official = read_evidence(
+        {"reason": "r", "metadata": "{}", "details": boxes, "colours": [["cup", [5, 6, 7, 8, 0.75], "red"]]}
+    )
     assert [(box.name, box.corners) for box in official.boxes] == [("cup, red", (5, 6, 7, 8)), ("cup", (1, 2, 3, 4))]
-    resized = read_evidence({"found": [["a", "b", 0, 0, 16, 16, 1.0]], "resized_from": [512, 256], "resized_to": [48, 40]})
+    resized = read_evidence(
+        {"found": [["a", "b", 0, 0, 16, 16, 1.0]], "resized_from": [512, 256], "resized_to": [48, 40]}
+    )
     assert resized.frame == (40, 48) and resized.boxes[0].counted
     asked = read_evidence({"questions": [{"id": 1, "category": "entity", "text": "is it?", "answer": 1, "score": 0.0}]})
     assert asked.questions == [{"text": "is it?", "category": "entity", "answer": 1, "score": 0.0}]
-    assert read_evidence({"sigma": 1.23456, "details": "no json", "flag": True}).values == {"sigma": "1.235", "flag": "True"}
+    assert read_evidence({"sigma": 1.23456, "details": "no json", "flag": True}).values == {
+        "sigma": "1.235",
+        "flag": "True",
+    }
     assert read_evidence(None) == read_evidence("text") == read_evidence({})
 
 
@@ -125,7 +134,15 @@ def dom(root: Path, place: str) -> str:
     if CHROMIUM is None:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
     page = (root / "report" / "index.html").resolve().as_uri() + place
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom", page]
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--virtual-time-budget=2000",
+        "--dump-dom",
+        page,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -134,7 +151,10 @@ def dom(root: Path, place: str) -> str:
 def cases(document: str) -> list[tuple[dict, bool]]:
     """(data attributes, whether it is shown) of every row of the gallery."""
     tags = re.findall(r'<article class="case"[^>]*>', document)
-    return [({k: html.unescape(v) for k, v in re.findall(r'data-(\w+)="([^"]*)"', tag)}, " hidden" not in tag) for tag in tags]
+    return [
+        ({k: html.unescape(v) for k, v in re.findall(r'data-(\w+)="([^"]*)"', tag)}, " hidden" not in tag)
+        for tag in tags
+    ]
 
 
 def test_filters_in_a_browser(built):

@@ -11,11 +11,20 @@ def log(iterations=20, seed=0, **changes):
     """Metrics of a sound training; changes: column -> {iteration: value} or a whole column."""
     draw = np.random.default_rng(seed)
     count = np.arange(1, iterations + 1)
-    lines = pd.DataFrame({
-        "iteration": count, "seed": seed, "groups": 6, "groups_without_spread": 1, "images_dropped": 0, "reward_queries": 54,
-        "kl": 0.05 + 0.01 * draw.random(iterations), "ratio_mean": 1.0, "entropy": 2.0,
-        "reward_mean": 1 + 0.02 * count + 0.01 * draw.standard_normal(iterations),
-    })
+    lines = pd.DataFrame(
+        {
+            "iteration": count,
+            "seed": seed,
+            "groups": 6,
+            "groups_without_spread": 1,
+            "images_dropped": 0,
+            "reward_queries": 54,
+            "kl": 0.05 + 0.01 * draw.random(iterations),
+            "ratio_mean": 1.0,
+            "entropy": 2.0,
+            "reward_mean": 1 + 0.02 * count + 0.01 * draw.standard_normal(iterations),
+        }
+    )
     for name, values in changes.items():
         if isinstance(values, dict):
             lines[name] = lines[name].astype(float)
@@ -35,7 +44,9 @@ def test_a_sound_training_has_no_warning_and_its_reward_rose():
     assert found.warnings == [] and found.reward.low > 0 and found.reward.estimate == pytest.approx(0.3, abs=0.03)
 
 
-@pytest.mark.parametrize("name, wild, words", [("kl", 80.0, "training was unstable"), ("ratio_mean", 30.0, "importance ratio")])
+@pytest.mark.parametrize(
+    "name, wild, words", [("kl", 80.0, "training was unstable"), ("ratio_mean", 30.0, "importance ratio")]
+)
 def test_one_wild_iteration_decides_nothing_and_two_do(name, wild, words):
     assert words not in told(**{name: {7: wild}})
     assert words in told(**{name: {7: wild, 15: wild}})
@@ -70,7 +81,7 @@ def test_no_picture_with_a_reward_means_that_nothing_was_trained():
 def test_a_falling_reward_and_collapsing_entropy_are_told():
     count = np.arange(20)
     assert "the trained reward fell" in told(reward_mean=2 - 0.05 * count)
-    assert "ever fewer pictures" in told(entropy=2.0 * 0.9 ** count)
+    assert "ever fewer pictures" in told(entropy=2.0 * 0.9**count)
     assert "ever fewer pictures" not in told(entropy={20: 0.01})
 
 

@@ -32,7 +32,9 @@ def test_axes_are_blocks_of_their_own(tmp_path):
     def two_axes(record):
         return {**record, "score": 2.0, "evidence": {"iaa": record["score"] * 3, "iqa": 1.0}}
 
-    add_benchmark(root, "looks", two_axes, title="Looks", scale=1, axes={"iaa": "IAA", "iqa": "IQA"}, pictures="geneval")
+    add_benchmark(
+        root, "looks", two_axes, title="Looks", scale=1, axes={"iaa": "IAA", "iqa": "IQA"}, pictures="geneval"
+    )
     run, results = results_of(root)
     assert [r.block.name for r in results] == ["geneval", "looks.iaa", "looks.iqa"]
     assert results[1].block.title == "Looks: IAA"
@@ -59,17 +61,25 @@ def test_texts_are_a_table_and_no_pictures(tmp_path):
     assert {case.benchmark for case in make_gallery(run, results).cases} == {"GenEval (embedded world)"}
     report = build(root)
     assert "## Text" in report.terminal and "120 documents" in report.terminal
-    assert not (root / "report" / "contact_sheet_text.png").exists() and (root / "report" / "categories_text.png").exists()
+    assert (
+        not (root / "report" / "contact_sheet_text.png").exists() and (root / "report" / "categories_text.png").exists()
+    )
 
 
 def test_given_pictures_without_a_starting_policy(tmp_path):
     root = write_run(tmp_path, {"mine": 0.0, "theirs": 0.3}, seeds=1, prompts=20, samples=2, iterations=2)
     as_given(root)
     report = build(root)
-    assert "pictures as given" in report.terminal.lower() and "minus base" not in report.terminal and "Cost" not in report.terminal
+    assert (
+        "pictures as given" in report.terminal.lower()
+        and "minus base" not in report.terminal
+        and "Cost" not in report.terminal
+    )
     assert "theirs − mine" in report.terminal
     names = {path.name for path in report.files}
-    assert {"contact_sheet.png", "differences.png", "categories.png"} <= names and not any(n.startswith("curves") for n in names)
+    assert {"contact_sheet.png", "differences.png", "categories.png"} <= names and not any(
+        n.startswith("curves") for n in names
+    )
     run, results = results_of(root)
     assert [tile.method for tile in make_gallery(run, results).cases[0].tiles] == ["mine", "theirs"]
     assert make_moves(run, results, diversity(run, results)) == []
@@ -127,12 +137,28 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
     root = write_run(tmp_path, {"a": 0.2}, seeds=2, prompts=20, samples=1, iterations=20, images=False)
     folder, curve = root / "verdicts" / "geneval" / "main", root / "verdicts" / "geneval" / "curve"
     curve.mkdir()
-    for policy, method, seed, step in (("base", "base", None, 0), ("a-seed0.10", "a", 0, 10), ("a-seed1.10", "a", 1, 10)):
+    for policy, method, seed, step in (
+        ("base", "base", None, 0),
+        ("a-seed0.10", "a", 0, 10),
+        ("a-seed1.10", "a", 1, 10),
+    ):
         lines = (folder / f"{policy.partition('.')[0]}.jsonl").read_text().splitlines()[::10]
         (curve / f"{policy}.jsonl").write_text("\n".join(lines) + "\n")
         meta = json.loads((folder / "base.meta.json").read_text())
-        told = {"name": policy, "method": method, "train_seed": seed, "iteration": step, "forwards": step, "milestone": "curve"}
-        meta |= {"expected_images": len(lines), "policy": told, "prompt_set_sha256": "other", "setting": {"steps": 8, "samples": 1}}
+        told = {
+            "name": policy,
+            "method": method,
+            "train_seed": seed,
+            "iteration": step,
+            "forwards": step,
+            "milestone": "curve",
+        }
+        meta |= {
+            "expected_images": len(lines),
+            "policy": told,
+            "prompt_set_sha256": "other",
+            "setting": {"steps": 8, "samples": 1},
+        }
         (curve / f"{policy}.meta.json").write_text(json.dumps(meta))
         rehash(curve / f"{policy}.jsonl")
     run, results = results_of(root)
@@ -146,7 +172,9 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
 def test_pictures_that_become_alike_are_told_whatever_the_reward_did():
     unresolved = Move("trained reward", 1.0, 1.0, Interval(0.0, -0.1, 0.1), "unresolved", trained=True)
     fell = Move("Diversity within prompts", 0.2, 0.15, Interval(-0.05, -0.06, -0.04), "down, resolved", worse=True)
-    slightly = Move("Diversity within prompts", 0.2, 0.19, Interval(-0.01, -0.015, -0.005), "down, resolved", worse=True)
+    slightly = Move(
+        "Diversity within prompts", 0.2, 0.19, Interval(-0.01, -0.015, -0.005), "down, resolved", worse=True
+    )
     (line,) = Moves("ht", "objects", [unresolved, fell]).warnings
     assert line.startswith("ht: Diversity within prompts went from 0.200 to 0.150")
     assert Moves("ht", "objects", [unresolved, slightly]).warnings == []

@@ -26,8 +26,10 @@ from tests.sealing import rehash
             "different version",
         ),
         (
-            lambda root: [_meta(root, name, {"libraries": {"pillow": "12.0", "transformers": version}})
-                          for name, version in (("base", "5.23.0"), ("a-seed0", "5.24.0"))],
+            lambda root: [
+                _meta(root, name, {"libraries": {"pillow": "12.0", "transformers": version}})
+                for name, version in (("base", "5.23.0"), ("a-seed0", "5.24.0"))
+            ],
             'different scorer.libraries.transformers \\("5.2[34].0" and "5.2[34].0"\\)',
         ),
         (lambda root: _edit(root, "base.meta.json", '"scale": 1,', ""), "lacks scale"),

@@ -93,7 +93,9 @@ def test_every_empty_cell_has_a_reason(table, mmada):
         assert all(bool(cell.printed) != bool(cell.printed_why) for cell in cells)
         assert all((cell.measured is None) == bool(cell.why) for cell in cells)
         text = paper_text.markdown(laid)
-        assert "Nothing of this table was measured" in text if not sources or table == "3" else "half of the 95%" in text
+        assert (
+            "Nothing of this table was measured" in text if not sources or table == "3" else "half of the 95%" in text
+        )
     assert [line.method for line in laid.lines if line.group == "lumina-dimoo"] == ["base", "mask", "trace", "ht"]
 
 
@@ -108,11 +110,17 @@ def test_a_run_fills_the_rows_of_its_backbone(mmada):
         per_seed.append(np.mean([np.mean(scores) for scores in by_category.values()]))
     assert cell.measured.estimate == pytest.approx(np.mean(per_seed)) and cell.claim == "methods"
     assert cell.printed == "0.83" and cell.note == "GenEval (embedded world)"
-    counting = [r["score"] for s in range(3) for r in records(mmada.root / f"verdicts/geneval/main/ht-seed{s}.jsonl")
-                if r["category"] == "counting"]
+    counting = [
+        r["score"]
+        for s in range(3)
+        for r in records(mmada.root / f"verdicts/geneval/main/ht-seed{s}.jsonl")
+        if r["category"] == "counting"
+    ]
     assert line_of(laid, "mmada", "ht").cells["counting"].measured.estimate == pytest.approx(np.mean(counting))
     assert line_of(laid, "mmada", "uni").cells["overall"].why == "the run mmada has no uni"
-    assert "no run from the published weights of lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
+    assert (
+        "no run from the published weights of lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
+    )
     assert line_of(laid, "mmada", "coupled").cells["overall"].printed_why == paper_tables.NO_ROW
     assert line_of(paper_tables.layout("2", [mmada], ["mmada"]), "mmada", "ht").cells["entity"].measured is not None
     assert "none may be set against" in paper_text.markdown(laid)
@@ -122,7 +130,9 @@ def rename(root: Path, old: str, new: str, title: str) -> Path:
     """The run in `root` with benchmark `old` scored as `new`."""
     (root / "verdicts" / old).rename(root / "verdicts" / new)
     for path in root.glob(f"verdicts/{new}/*/*.meta.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title, "published": {"prompts": 1}}))
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "benchmark": new, "title": title, "published": {"prompts": 1}})
+        )
     return root
 
 
@@ -133,25 +143,32 @@ def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
     assert "here: GenEval (embedded world)" in paper_text.markdown(laid)
     rename(root, "embedded_geneval", "geneval", "GenEval")
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    assert line_of(laid, "mmada", "ht").cells["overall"].note == "" and "none may be set" not in paper_text.markdown(laid)
+    assert line_of(laid, "mmada", "ht").cells["overall"].note == "" and "none may be set" not in paper_text.markdown(
+        laid
+    )
     rename(root, "dpg", "hpsv3", "HPSv3 on DPG-Bench prompts")
     laid = paper_tables.layout("3", [paper_tables.open_source(root)], ["mmada"])
     cells = line_of(laid, "mmada", "ht").cells
     assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
 
 
-@pytest.mark.parametrize("whole, told", [
-    ({"prompts": 553, "pictures": 4}, "GenEval, 144 of 553 prompts, 2 of 4 pictures each"),
-    ({"prompts": 144, "pictures": 4}, "GenEval, 2 of 4 pictures each"),
-    ({"prompts": 144, "pictures": 2}, ""),
-])
+@pytest.mark.parametrize(
+    "whole, told",
+    [
+        ({"prompts": 553, "pictures": 4}, "GenEval, 144 of 553 prompts, 2 of 4 pictures each"),
+        ({"prompts": 144, "pictures": 4}, "GenEval, 2 of 4 pictures each"),
+        ({"prompts": 144, "pictures": 2}, ""),
+    ],
+)
 def test_a_part_of_the_benchmark_is_marked_in_its_row_and_said(tmp_path, whole, told):
     root = on_mmada(tmp_path / "a")
     for path in root.glob("verdicts/geneval/*/*.meta.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval", "published": whole}))
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
     cell, text = line_of(laid, "mmada", "ht").cells["overall"], paper_text.markdown(laid)
-    assert cell.note == told and cell.size.endswith("pictures each, 864/864 judged"), "prompts, pictures and coverage in every row"
+    assert cell.note == told and cell.size.endswith("pictures each, 864/864 judged"), (
+        "prompts, pictures and coverage in every row"
+    )
     assert ("†" in text) == bool(told) and ("none may be set against its numbers" in text) == bool(told)
     row = next(line for line in text.splitlines() if "864/864 judged" in line)
     assert told in row and row.count("†") == (7 if told else 0)
@@ -193,7 +210,13 @@ def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
     assert paper.main(["--table", "5", "--figure", "4", "--run", str(root), "--out", str(out)]) == EXIT_OK
     text = capsys.readouterr().out
     assert "A4 NOT MEASURED" in text and "A1 NOT MEASURED" in text and "Settings of the run ab" in text
-    assert {path.name for path in out.iterdir()} == {"table5.md", "table5.csv", "figure4.png", "figure4.pdf", "files.json"}
+    assert {path.name for path in out.iterdir()} == {
+        "table5.md",
+        "table5.csv",
+        "figure4.png",
+        "figure4.pdf",
+        "files.json",
+    }
     laid = paper_tables.layout_5(root)
     own = {line.method: line.cells["overall"] for line in laid.lines if line.group != "mmada"}
     assert own["gamma_up"].measured and own["gamma_sparse"].why == "not scored" and own["gamma_up"].printed == ""
@@ -237,7 +260,9 @@ def exact(tmp_path):
         for name, benchmark in (("geneval", "geneval"), ("dpg", "dpg")):
             for path in root.glob(f"verdicts/{benchmark}/*/*.meta.json"):
                 title = {"geneval": "GenEval", "dpg": "DPG-Bench"}[name]
-                path.write_text(json.dumps(json.loads(path.read_text()) | {"title": title, "scorer": judges[f"scorer.{name}"]}))
+                path.write_text(
+                    json.dumps(json.loads(path.read_text()) | {"title": title, "scorer": judges[f"scorer.{name}"]})
+                )
         for method in ("ht", "mask", "trace"):
             folder = root / "train" / method / "seed0"
             folder.mkdir(parents=True, exist_ok=True)
@@ -252,24 +277,41 @@ def test_the_papers_experiment_differs_in_nothing_and_another_one_in_exactly_wha
     found = beside(exact())
     assert names(found, DIFFERS, CHOSEN, UNKNOWN) == set()
     assert "None differs." in paper_text.settings_markdown("x", list(found.values()))
-    assert {"train.lr", "mask.min_rate", "trace.shrink", "ht.ties", "policy", "reward.unifiedreward"} <= names(found, SILENT)
+    assert {"train.lr", "mask.min_rate", "trace.shrink", "ht.ties", "policy", "reward.unifiedreward"} <= names(
+        found, SILENT
+    )
     sets = ("mask.lr=3e-4", "mask.min_rate=.1", "mask.mask_agg=all_iterations", "trace.shrink=4")
     flags = [flag for one in sets for flag in ("--set", one)]
     found = beside(exact(*flags, prompts="/home/me/others.txt"))
-    assert names(found, DIFFERS, CHOSEN, UNKNOWN) == {"mask.lr", "mask.min_rate", "mask.mask_agg", "trace.shrink", "train_prompts"}
+    assert names(found, DIFFERS, CHOSEN, UNKNOWN) == {
+        "mask.lr",
+        "mask.min_rate",
+        "mask.mask_agg",
+        "trace.shrink",
+        "train_prompts",
+    }
     assert "100" not in found["ht.lr"].paper and found["mask.lr"].here == "0.0003" and "3e-06" in found["mask.lr"].paper
     assert found["train_prompts"].here == "others.txt (000000000000)", "a file's folder is nobody's business"
     text = paper_text.settings_markdown("x", list(found.values()))
     assert "None" not in text and text.count("\n| mask.") == 3
 
 
-@pytest.mark.parametrize("flags, name", [
-    (["--set", "tuning=full"], "train.tuning"), (["--set", "ht.lora_rank=8"], "ht.lora_rank"), (["--limit", "24"], "limit"),
-    (["--subset", "geneval:60"], "subset"), (["--seeds", "3"], "seeds"), (["--budget", "iterations:7"], "budget"),
-    (["--set", "main.samples=1"], "main.samples"), (["--set", "main.cache=ml"], "main.cache"),
-    (["--reward", "clip=1"], "train.rewards"),
-    (["--set", "uni.spacing=stride", "--methods", "ht,uni"], "uni.spacing"), (["--set", "ht.subset=bernoulli"], "ht.subset"),
-])
+@pytest.mark.parametrize(
+    "flags, name",
+    [
+        (["--set", "tuning=full"], "train.tuning"),
+        (["--set", "ht.lora_rank=8"], "ht.lora_rank"),
+        (["--limit", "24"], "limit"),
+        (["--subset", "geneval:60"], "subset"),
+        (["--seeds", "3"], "seeds"),
+        (["--budget", "iterations:7"], "budget"),
+        (["--set", "main.samples=1"], "main.samples"),
+        (["--set", "main.cache=ml"], "main.cache"),
+        (["--reward", "clip=1"], "train.rewards"),
+        (["--set", "uni.spacing=stride", "--methods", "ht,uni"], "uni.spacing"),
+        (["--set", "ht.subset=bernoulli"], "ht.subset"),
+    ],
+)
 def test_every_kind_of_setting_is_seen(exact, flags, name):
     assert names(beside(exact(*flags)), DIFFERS, CHOSEN) == {name}
 
@@ -293,10 +335,16 @@ def test_another_judge_is_seen_and_a_missing_record_is_no_agreement(exact):
 
 def test_settings_of_a_run_on_another_policy_are_shown_as_they_are(mmada):
     found = beside(mmada.run)
-    assert found["train.group_size"].verdict == SAME and found["ht.alpha"].verdict == SAME, "left at the method's default"
-    assert found["train.lr"].verdict == SILENT and found["train.lr"].here == "3e-06" and found["seeds"].verdict == CHOSEN
+    assert found["train.group_size"].verdict == SAME and found["ht.alpha"].verdict == SAME, (
+        "left at the method's default"
+    )
+    assert (
+        found["train.lr"].verdict == SILENT and found["train.lr"].here == "3e-06" and found["seeds"].verdict == CHOSEN
+    )
     assert found["scorer.geneval"].here == "rule" and found["benchmarks.geneval"].verdict == DIFFERS
-    assert found["train.beta"].verdict == UNKNOWN and next(iter(found.values())).verdict == DIFFERS, "what differs comes first"
+    assert found["train.beta"].verdict == UNKNOWN and next(iter(found.values())).verdict == DIFFERS, (
+        "what differs comes first"
+    )
 
 
 @pytest.mark.parametrize("backbone", ["mmada", "lumina-dimoo"])
@@ -354,7 +402,9 @@ def test_prompts_resampled_and_adjusted_see_it_four_times_in_five():
     size = detectable(Interval(0.0, -1.96 * error, 1.96 * error), family)
     rows = generator.normal(0.0, spread, (trials, family, prompts))
     rows[:, 0] += size
-    found = stats_of_reports.difference_intervals(rows.reshape(-1, prompts), categories, "category_mean", None, generator, 999)
+    found = stats_of_reports.difference_intervals(
+        rows.reshape(-1, prompts), categories, "category_mean", None, generator, 999
+    )
     p_values = np.array([one.p for one in found]).reshape(trials, family)
     real, null = p_values.T
     seen = (real * family < ALPHA) | ((null * family < ALPHA) & (real < ALPHA))  # Holm's two steps
@@ -369,7 +419,9 @@ def test_training_seeds_see_it_four_times_in_five():
     half = stats.t.ppf(0.975, seeds - 1) * spread / math.sqrt(seeds)
     size = detectable(Interval(0.0, -half, half, df=seeds - 1), family)
     luck = generator.normal(0.0, spread, (trials, seeds, 1)) + size + generator.normal(0.0, 1e-4, (trials, seeds, 30))
-    found = [stats_of_reports.method_difference(one, categories, "category_mean", None, generator, 999).p for one in luck]
+    found = [
+        stats_of_reports.method_difference(one, categories, "category_mean", None, generator, 999).p for one in luck
+    ]
     assert (np.array(found) * family < ALPHA).mean() == pytest.approx(0.8, abs=0.04)
 
 
@@ -379,6 +431,8 @@ def test_without_an_interval_nothing_is_known():
 
 def test_the_reports_load_no_torch():
     modules = "ablation_build, ablation_figures, ablation_text, ablations, paper, paper_settings, paper_tables, paper_text, power"
-    code = f"import sys; from reports import {modules}; assert 'torch' not in sys.modules and 'bench' not in sys.modules"
+    code = (
+        f"import sys; from reports import {modules}; assert 'torch' not in sys.modules and 'bench' not in sys.modules"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -79,7 +79,11 @@ def test_every_score_and_difference_recomputed_by_hand(two_seeds):
             assert float(row["low"]) < float(row["estimate"]) < float(row["high"])
         headlines[method] = sum(sum(c.values()) / len(c) for c in cells) / len(cells)
         (row,) = rows_of(two_seeds, kind="score", benchmark="geneval", method=method, column="headline")
-        assert float(row["estimate"]) == pytest.approx(headlines[method]) and row["coverage"] == "240/240" or len(policies) == 2
+        assert (
+            float(row["estimate"]) == pytest.approx(headlines[method])
+            and row["coverage"] == "240/240"
+            or len(policies) == 2
+        )
     for row in rows_of(two_seeds, kind="difference", benchmark="geneval", column="headline"):
         assert float(row["estimate"]) == pytest.approx(headlines[row["method"]] - headlines[row["minus"]])
 
@@ -246,10 +250,15 @@ def test_random_weights_are_labelled(tmp_path):
     run = load_run(root)
     results, spent = [analyse(block) for block in make_blocks(run)], costs(run)
     rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, spent))))
-    assert {row["weights"] for row in rows if row["method"] == "a" and row["kind"] != "difference"} == {"from random weights"}
+    assert {row["weights"] for row in rows if row["method"] == "a" and row["kind"] != "difference"} == {
+        "from random weights"
+    }
     assert {row["weights"] for row in rows if row["method"] == "base"} == {""}
-    for written in (tables.markdown(run.title, results, spent), exports.to_latex(run.title, results, spent),
-                    html.page(run, results, spent, {})):
+    for written in (
+        tables.markdown(run.title, results, spent),
+        exports.to_latex(run.title, results, spent),
+        html.page(run, results, spent, {}),
+    ):
         assert title in written and written.count("a (from random weights)") >= 2
     base = root / "verdicts" / "geneval" / "main" / "base.meta.json"
     meta = json.loads(base.read_text())

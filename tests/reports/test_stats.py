@@ -65,7 +65,10 @@ def test_all_right_and_all_wrong_have_an_interval_that_touches_the_end():
     for value, end in ((0.0, "low"), (100.0, "high")):
         found = stats.score_intervals(np.full((1, 36), value), np.zeros(36, int), "item_mean", 100.0)[0]
         exact = proportion_confint(36 if value else 0, 36, method="beta")
-        assert getattr(found, end) == pytest.approx(value) and abs(found.high - found.low - 100 * (exact[1] - exact[0])) < 1.0
+        assert (
+            getattr(found, end) == pytest.approx(value)
+            and abs(found.high - found.low - 100 * (exact[1] - exact[0])) < 1.0
+        )
 
 
 def test_the_long_side_of_skewed_scores_is_the_longer_one():
@@ -117,7 +120,10 @@ def test_no_interval_without_prompts_or_variation():
         (np.ones((1, 19)), np.zeros(19, int), "fewer than 20 prompts"),
         (np.ones((1, 34)), np.array([0] * 30 + [1] * 4), "a category has fewer than 5 prompts"),
     ):
-        for found in (stats.score_intervals(rows, categories, "category_mean", 1.0)[0], difference(rows[0], categories)):
+        for found in (
+            stats.score_intervals(rows, categories, "category_mean", 1.0)[0],
+            difference(rows[0], categories),
+        ):
             assert not found.known and np.isnan(found.p) and found.note == why
     flat = stats.score_intervals(np.ones((1, 40)), np.zeros(40, int), "item_mean", None)[0]
     assert not flat.known and flat.note == "no variation between prompts"
@@ -149,8 +155,10 @@ def test_holm_against_statsmodels_and_by_hand():
 def test_fewer_than_three_seeds_support_no_claim():
     for seeds in (1, 2):
         matrix = rng(14).normal(size=(seeds, 90))
-        for found in (stats.method_score(matrix, CATEGORIES, "category_mean", None),
-                      stats.method_difference(matrix, CATEGORIES, "category_mean", None, rng())):
+        for found in (
+            stats.method_score(matrix, CATEGORIES, "category_mean", None),
+            stats.method_difference(matrix, CATEGORIES, "category_mean", None, rng()),
+        ):
             assert not found.known and np.isnan(found.p) and "these checkpoints, not these methods" in found.note
 
 
@@ -170,7 +178,9 @@ def test_crossed_variance_by_hand():
 def test_crossed_variance_is_that_of_a_two_way_anova():
     """One category: (MS of seeds + MS of prompts - MS of the rest) / (seeds x prompts)."""
     seeds, prompts = 4, 30
-    matrix = rng(18).normal(0, 0.2, (seeds, 1)) + rng(19).normal(0, 0.3, prompts) + rng(20).normal(0, 0.1, (seeds, prompts))
+    matrix = (
+        rng(18).normal(0, 0.2, (seeds, 1)) + rng(19).normal(0, 0.3, prompts) + rng(20).normal(0, 0.1, (seeds, prompts))
+    )
     s, p = np.meshgrid(np.arange(seeds), np.arange(prompts), indexing="ij")
     table = pd.DataFrame({"score": matrix.ravel(), "seed": s.ravel(), "prompt": p.ravel()})
     anova = anova_lm(ols("score ~ C(seed) + C(prompt)", table).fit())
@@ -182,7 +192,9 @@ def test_crossed_variance_is_that_of_a_two_way_anova():
 def test_equal_headlines_leave_the_prompts_part():
     row = rng(21).normal(size=90)
     found = crossed(np.stack([row] * 3), CATEGORIES)
-    single = [(CATEGORIES == c).mean() ** 2 * row[CATEGORIES == c].var(ddof=1) / (CATEGORIES == c).sum() for c in range(3)]
+    single = [
+        (CATEGORIES == c).mean() ** 2 * row[CATEGORIES == c].var(ddof=1) / (CATEGORIES == c).sum() for c in range(3)
+    ]
     assert found.variance == pytest.approx(sum(single)) and found.df(0.05) > 19
 
 
@@ -206,6 +218,11 @@ def test_ten_and_more_seeds_use_the_same_rule():
     for _ in range(1500):
         rows = matrix[draw.integers(0, 10, 10)]
         means.append(
-            np.mean([rows[:, draw.choice(np.flatnonzero(CATEGORIES == c), (CATEGORIES == c).sum())].mean() for c in range(3)])
+            np.mean(
+                [
+                    rows[:, draw.choice(np.flatnonzero(CATEGORIES == c), (CATEGORIES == c).sum())].mean()
+                    for c in range(3)
+                ]
+            )
         )
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.03)

@@ -13,16 +13,29 @@ from reports.costs import by_view, costs
 from reports.load import load_run
 from tests.reports.synthetic import write_run
 
-LINE = {"forwards_rollout": 30, "forwards_old": 4, "forwards_ref": 4, "forwards_train": 12, "optimiser_steps": 2, "rollouts": 6,
-        "reward_queries": 6, "forwards_undeduplicated": 90}
+LINE = {
+    "forwards_rollout": 30,
+    "forwards_old": 4,
+    "forwards_ref": 4,
+    "forwards_train": 12,
+    "optimiser_steps": 2,
+    "rollouts": 6,
+    "reward_queries": 6,
+    "forwards_undeduplicated": 90,
+}
 
 
 @pytest.fixture
 def root(tmp_path):
-    """Methods a and b over 30 iterations of 50 forwards, a view at iteration 20 and one at 800 forwards; b takes twice the time."""
+    """Methods a and b over 30 iterations of 50 forwards, a view at iteration 20 and one at 800 forwards; b takes twice
+    the time."""
     root = write_run(tmp_path / "run", {"a": 0.1, "b": 0.1}, milestones=("final", "milestone"), images=False, prompts=4)
-    change(root, "config.json", budget="iterations:30,forwards:1000", claim={"benchmark": "geneval", "setting": "main",
-                                                                            "milestone": "forwards:1000"})
+    change(
+        root,
+        "config.json",
+        budget="iterations:30,forwards:1000",
+        claim={"benchmark": "geneval", "setting": "main", "milestone": "forwards:1000"},
+    )
     for method in ("a", "b"):
         for seed in (0, 1):
             folder = root / "train" / method / f"seed{seed}"
@@ -46,11 +59,19 @@ def test_costs_up_to_each_view_are_counted_by_hand(root):
     for view, iterations in (("iterations:30", 30), ("forwards:1000", 20)):
         for method, pace in (("a", 1), ("b", 2)):
             cost = found[view, method]
-            assert (cost.iterations, cost.steps, cost.rollouts, cost.queries) == (iterations, 2 * iterations, 6 * iterations,
-                                                                                  6 * iterations)
+            assert (cost.iterations, cost.steps, cost.rollouts, cost.queries) == (
+                iterations,
+                2 * iterations,
+                6 * iterations,
+                6 * iterations,
+            )
             phases = (cost.forwards, cost.rollout, cost.old, cost.ref, cost.train)
             assert phases == tuple(count * iterations for count in (50, 30, 4, 4, 12))
-            assert cost.undeduplicated == 90 * iterations and cost.seconds == pace * iterations and cost.memory == 100 + iterations
+            assert (
+                cost.undeduplicated == 90 * iterations
+                and cost.seconds == pace * iterations
+                and cost.memory == 100 + iterations
+            )
     assert list(by_view(list(found.values()))) == ["at equal iterations (30)", "at equal forwards (1000)"]
 
 
@@ -73,8 +94,11 @@ def test_a_seed_that_lacks_a_view_withholds_its_headline(root):
 
 def test_equal_seconds_show_what_was_chosen(root):
     change(root, "config.json", budget="iterations:30,forwards:1000,seconds")
-    places = {f"{method} seed {seed}": {"iteration": step, "seconds": 30.0}
-              for method, step in (("a", 30), ("b", 20)) for seed in (0, 1)}
+    places = {
+        f"{method} seed {seed}": {"iteration": step, "seconds": 30.0}
+        for method, step in (("a", 30), ("b", 20))
+        for seed in (0, 1)
+    }
     change(root, "equal_seconds.json", limit=30.0, of="a seed 0", checkpoints=places)
     run = load_run(root)
     block = make_blocks(run)[2]
@@ -84,7 +108,9 @@ def test_equal_seconds_show_what_was_chosen(root):
     places["b seed 1"]["iteration"] = 0  # no checkpoint by then
     change(root, "equal_seconds.json", checkpoints=places)
     block = make_blocks(load_run(root))[2]
-    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]] and all(method.complete for method in block.methods)
+    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]] and all(
+        method.complete for method in block.methods
+    )
     (root / "equal_seconds.json").write_text('{"limit": 30}')
     with pytest.raises(UserError, match="is damaged"):
         load_run(root)
@@ -95,7 +121,9 @@ def test_a_method_without_rollouts_stands_where_its_forwards_compare(root):
     for seed in (0, 1):
         path = root / "train" / "b" / f"seed{seed}" / "metrics.jsonl"
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps({k: v for k, v in line.items() if k != "reward_mean"}) + "\n" for line in lines))
+        path.write_text(
+            "".join(json.dumps({k: v for k, v in line.items() if k != "reward_mean"}) + "\n" for line in lines)
+        )
     for path in (root / "verdicts" / "geneval" / "main").glob("b-seed?.*"):
         path.unlink()
     first, second = make_blocks(load_run(root))
@@ -103,19 +131,37 @@ def test_a_method_without_rollouts_stands_where_its_forwards_compare(root):
     assert [method.name for method in second.methods] == ["base", "a", "b"] and not second.elsewhere
     text = build(root).terminal
     assert "b samples no rollouts" in text and "b: not scored" not in text
-    assert [(cost.view, cost.method) for cost in costs(load_run(root))] == [("iterations:30", "a"), ("forwards:1000", "a"),
-                                                                           ("forwards:1000", "b")]
+    assert [(cost.view, cost.method) for cost in costs(load_run(root))] == [
+        ("iterations:30", "a"),
+        ("forwards:1000", "a"),
+        ("forwards:1000", "b"),
+    ]
 
 
 def test_the_report_tells_how_settings_were_chosen(root):
-    tuning = {"seeds": [7, 8], "split": "validation", "samples": 4, "lr": 1e-4, "start": [0.3, 1, 3], "ladder": [0.1, 1, 10],
-              "budget": "iterations:16,forwards:900"}
+    tuning = {
+        "seeds": [7, 8],
+        "split": "validation",
+        "samples": 4,
+        "lr": 1e-4,
+        "start": [0.3, 1, 3],
+        "ladder": [0.1, 1, 10],
+        "budget": "iterations:16,forwards:900",
+    }
     one = {"settings": {"lr": 3e-4, "alpha": 0.5}, "score": 0.31, "tries": 5, "interior": False, "as_tuned": False}
     choices = {"world": "It was made so.", "tuning": tuning, "methods": {"a": one}}
     change(root, "config.json", choices=choices, titles={"a": "Alpha"})
     run = load_run(root)
     told = " ".join(paragraphs(run))
-    for part in ("validation prompts", "iterations:16 ", "7, 8", "0.3, 1, 3", "down to x 0.1 and up to x 10", "No record", "made"):
+    for part in (
+        "validation prompts",
+        "iterations:16 ",
+        "7, 8",
+        "0.3, 1, 3",
+        "down to x 0.1 and up to x 10",
+        "No record",
+        "made",
+    ):
         assert part in told
     assert rows(run) == [["a", "lr 0.0003, alpha 0.5", "5", "0.310", "at the end of what was tried", "otherwise"]]
     text = build(root).terminal

@@ -16,7 +16,14 @@ from bench.scorers.web import Connection
 class Brightness(Scorer):
     """The mean grey of a picture, as its pixels really arrive."""
 
-    name, title, version, needs_prompt, published_range, reward_scale = "brightness", "Brightness", "3", True, "0..255", 0.5
+    name, title, version, needs_prompt, published_range, reward_scale = (
+        "brightness",
+        "Brightness",
+        "3",
+        True,
+        "0..255",
+        0.5,
+    )
     axes = ("length",)
 
     def __init__(self):
@@ -36,8 +43,10 @@ class Brightness(Scorer):
             self.batches.append(len(images))
             if "break" in prompts:
                 raise RuntimeError("the model broke")
-            return [Judged.of(float(image.convert("L").resize((1, 1)).getpixel((0, 0))), {"length": len(prompt)})
-                    for image, prompt in zip(images, prompts)]
+            return [
+                Judged.of(float(image.convert("L").resize((1, 1)).getpixel((0, 0))), {"length": len(prompt)})
+                for image, prompt in zip(images, prompts)
+            ]
         finally:
             self.busy -= 1
 
@@ -71,8 +80,12 @@ def item(data, prompt="a", name="0"):
 def ask(server, method="POST", path="/score", body=b"", headers=None):
     """(status, JSON) of one raw request."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
-    connection.request(method, path, body if isinstance(body, bytes) else json.dumps(body).encode(),
-                       {"Content-Type": "application/json"} | (headers or {}))
+    connection.request(
+        method,
+        path,
+        body if isinstance(body, bytes) else json.dumps(body).encode(),
+        {"Content-Type": "application/json"} | (headers or {}),
+    )
     answer = connection.getresponse()
     data = json.loads(answer.read())
     connection.close()

@@ -9,8 +9,17 @@ from PIL import Image
 from bench.benchmarks.dpg import DPG
 from tests.scorers import made_assets
 
-COLUMNS = ["item_id", "text", "keywords", "proposition_id", "dependency", "category_broad", "category_detailed", "tuple",
-           "question_natural_language"]
+COLUMNS = [
+    "item_id",
+    "text",
+    "keywords",
+    "proposition_id",
+    "dependency",
+    "category_broad",
+    "category_detailed",
+    "tuple",
+    "question_natural_language",
+]
 GRAPH = [
     # the row that the published loader loses, and the item that it therefore loses
     ("partiprompts9", 1, "0", "entity - whole (bear)", "Is there a bear?"),
@@ -18,7 +27,7 @@ GRAPH = [
     ("partiprompts9", 3, "1,2", "relation - spatial (bear, log, on)", "Is the bear on a log?"),
     ("10", 1, "0", "entity - whole (car)", "Is there a car?"),
     ("10", 2, "1", "attribute - color (car, red)", "Is the car red?"),
-    ("10", 3, "1, 2", "attribute - size (car, big)", "Is the red car big, \"really\"?"),
+    ("10", 3, "1, 2", "attribute - size (car, big)", 'Is the red car big, "really"?'),
     ("10", 4, "0", "global - (photo)", "Is it a photo?"),
     # a child before its parent: a zero does not reach it
     ("2", 3, "2", "other - count (cups, ==2)", "Are there two cups?"),

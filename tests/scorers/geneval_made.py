@@ -1,4 +1,5 @@
-"""GenEval's pieces made for tests: objects in a picture, requirements, a detector and colours that say what they are told."""
+"""GenEval's pieces made for tests: objects in a picture, requirements, a detector and colours that say what they are
+told."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -74,11 +75,14 @@ def row(count, score=0.95, cls="cup"):
 CLASSES = ("cup", "dog")
 objects = st.builds(
     lambda cls, score, x, y, w, h: Detection(cls, score, (x, y, x + w, y + h), EMPTY),
-    st.sampled_from(CLASSES), st.sampled_from([0.2, 0.3, 0.31, 0.5, 0.89, 0.9, 0.91, 0.97, 1.0]), *[st.integers(0, 60)] * 2,
+    st.sampled_from(CLASSES),
+    st.sampled_from([0.2, 0.3, 0.31, 0.5, 0.89, 0.9, 0.91, 0.97, 1.0]),
+    *[st.integers(0, 60)] * 2,
     *[st.integers(0, 40)] * 2,
 )
 clauses = st.fixed_dictionaries(
-    {"class": st.sampled_from(CLASSES), "count": st.integers(1, 3)}, optional={"color": st.sampled_from(["red", "blue"])}
+    {"class": st.sampled_from(CLASSES), "count": st.integers(1, 3)},
+    optional={"color": st.sampled_from(["red", "blue"])},
 )
 
 
@@ -89,7 +93,9 @@ def requirements(draw):
         if draw(st.booleans()):
             relation = draw(st.sampled_from(["left of", "right of", "above", "below"]))
             include[index]["position"] = [relation, draw(st.integers(0, index - 1))]
-    exclude = draw(st.lists(st.fixed_dictionaries({"class": st.sampled_from(CLASSES), "count": st.integers(1, 4)}), max_size=1))
+    exclude = draw(
+        st.lists(st.fixed_dictionaries({"class": st.sampled_from(CLASSES), "count": st.integers(1, 4)}), max_size=1)
+    )
     return spec(draw(st.sampled_from(TASKS)), *include, exclude=exclude)
 
 

@@ -21,8 +21,19 @@ def git_blob(data):
 
 def entry(name, file, digest, sources=None, make="copy", **recipe):
     """An asset of the manifest."""
-    return assets.read_entry({"name": name, "what": f"made {name}", "file": file, "digest": digest, "licence": "none",
-                              "upstream": "this test", "make": make, "sources": sources or {}, **recipe})
+    return assets.read_entry(
+        {
+            "name": name,
+            "what": f"made {name}",
+            "file": file,
+            "digest": digest,
+            "licence": "none",
+            "upstream": "this test",
+            "make": make,
+            "sources": sources or {},
+            **recipe,
+        }
+    )
 
 
 def source(url, digest="", member=""):
@@ -48,7 +59,8 @@ def put(monkeypatch, folder, **contents):
 
 @contextmanager
 def serving(files):
-    """A server of {path: bytes}, or of (bytes, length it claims); yields its address and the list of paths asked for."""
+    """A server of {path: bytes}, or of (bytes, length it claims); yields its address and the list of paths asked
+    for."""
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):

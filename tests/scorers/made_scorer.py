@@ -1,4 +1,5 @@
-"""A scorer as somebody else's package brings it: registered, with weights that may be missing, and with pictures it fails."""
+"""A scorer as somebody else's package brings it: registered, with weights that may be missing, and with pictures it
+fails."""
 
 import json
 import os
@@ -33,13 +34,23 @@ class Made(Scorer):
         return [Path(os.environ["MADE_WEIGHTS"])]
 
     def identity(self):
-        return {"name": self.name, "version": self.version, "weights_revision": os.environ["MADE_WEIGHTS"], "dtype": "float32"}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "weights_revision": os.environ["MADE_WEIGHTS"],
+            "dtype": "float32",
+        }
 
     def score(self, images, prompts):
-        return [Judged.failed("too dark") if prompt != "a" and image.convert("L").getpixel((0, 0)) < self.dark
-                else Judged.of(float(image.convert("L").resize((1, 1)).getpixel((0, 0))),
-                               {"red": float(image.resize((1, 1)).getpixel((0, 0))[0]), "word": prompt})
-                for image, prompt in zip(images, prompts)]
+        return [
+            Judged.failed("too dark")
+            if prompt != "a" and image.convert("L").getpixel((0, 0)) < self.dark
+            else Judged.of(
+                float(image.convert("L").resize((1, 1)).getpixel((0, 0))),
+                {"red": float(image.resize((1, 1)).getpixel((0, 0))[0]), "word": prompt},
+            )
+            for image, prompt in zip(images, prompts)
+        ]
 
     def expectations(self):
         dark, light = greys(40, 200)
@@ -61,5 +72,7 @@ class Specified(Made):
             raise Unscorable("it has no n")
 
     def score(self, images, prompts):
-        return [Judged.of(float(json.loads(prompt)["n"])) if prompt != "a" else Judged.of(float(image.getpixel((0, 0))[0]))
-                for image, prompt in zip(images, prompts)]
+        return [
+            Judged.of(float(json.loads(prompt)["n"])) if prompt != "a" else Judged.of(float(image.getpixel((0, 0))[0]))
+            for image, prompt in zip(images, prompts)
+        ]

@@ -63,7 +63,9 @@ def check_batches(scorer, close):
     one_by_one = alone(scorer, images, prompts)
     scorer.batch_size = 2
     assert gap([one.score for one in scorer.score(images, prompts)], one_by_one) <= close
-    judged = scorer.score([images[2], broken(), images[0], None, images[1]], [prompts[2], "a", prompts[0], "a", prompts[1]])
+    judged = scorer.score(
+        [images[2], broken(), images[0], None, images[1]], [prompts[2], "a", prompts[0], "a", prompts[1]]
+    )
     assert gap([judged[place].score for place in (0, 2, 4)], [one_by_one[place] for place in (2, 0, 1)]) <= close
     assert judged[1].score is None and "cannot be decoded" in judged[1].error
     assert judged[3].score is None and "NoneType" in judged[3].error
@@ -92,14 +94,17 @@ def rewrite(file, change):
 
 
 def check_keys(load, file, key):
-    """`load` refuses weights whose `key` is missing, of another shape or of whole numbers, and weights with a key too many."""
+    """`load` refuses weights whose `key` is missing, of another shape or of whole numbers, and weights with a key too
+    many."""
     whole = file.read_bytes()
 
     def refusal(change, *parts):
         rewrite(file, change)
         with pytest.raises(UserError) as caught:
             load()
-        assert "\n" not in caught.value.message and all(part in caught.value.message for part in parts), caught.value.message
+        assert "\n" not in caught.value.message and all(part in caught.value.message for part in parts), (
+            caught.value.message
+        )
         file.write_bytes(whole)
 
     refusal(lambda state: state.pop(key), f"lacks key '{key}'")

@@ -19,8 +19,8 @@ def running(server):
 
 
 class Canned(ThreadingHTTPServer):
-    """Answers with `reply(path, body)`: bytes. Statuses in `fails` come first, with `failure` as their text. Bodies of POST are
-    kept in `requests`, headers of all in `headers`."""
+    """Answers with `reply(path, body)`: bytes. Statuses in `fails` come first, with `failure` as their text. Bodies of
+    POST are kept in `requests`, headers of all in `headers`."""
 
     daemon_threads = True
     failure = b"unwell"

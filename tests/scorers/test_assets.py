@@ -137,29 +137,55 @@ def archive(**members):
 
 
 def test_texts_of_an_archive_become_lines_in_order_of_name(monkeypatch, place):
-    tar = archive(top__texts__b_txt="zwei ä\n".encode(), top__texts__10_txt=b"ten", top__texts__2_txt=b"two", top__other_txt=b"no",
-                  texts__c_txt=b"not below the top folder")
+    tar = archive(
+        top__texts__b_txt="zwei ä\n".encode(),
+        top__texts__10_txt=b"ten",
+        top__texts__2_txt=b"two",
+        top__other_txt=b"no",
+        texts__c_txt=b"not below the top folder",
+    )
     expected = '{"id": "10", "prompt": "ten"}\n{"id": "2", "prompt": "two"}\n{"id": "b", "prompt": "zwei ä\\n"}\n'
     with serving({"/tar": tar}) as (address, _):
-        use(monkeypatch, entry("texts", "texts.jsonl", sha256(expected.encode()), {"archive": source(f"{address}/tar")}, "texts",
-                               member="texts/*.txt"))
+        use(
+            monkeypatch,
+            entry(
+                "texts",
+                "texts.jsonl",
+                sha256(expected.encode()),
+                {"archive": source(f"{address}/tar")},
+                "texts",
+                member="texts/*.txt",
+            ),
+        )
         assert fetch.main(["texts"]) == 0
     assert (place / "texts.jsonl").read_text("utf-8") == expected
 
 
 def test_an_archive_with_other_texts_is_not_kept(monkeypatch, place, capsys):
     with serving({"/tar": archive(top__texts__a_txt=b"changed")}) as (address, _):
-        use(monkeypatch, entry("texts", "texts.jsonl", sha256(b"as published"), {"archive": source(f"{address}/tar")}, "texts",
-                               member="texts/*.txt"))
+        use(
+            monkeypatch,
+            entry(
+                "texts",
+                "texts.jsonl",
+                sha256(b"as published"),
+                {"archive": source(f"{address}/tar")},
+                "texts",
+                member="texts/*.txt",
+            ),
+        )
         assert fetch.main(["texts"]) == 2
     assert "not the pinned content" in capsys.readouterr().err and list(place.iterdir()) == []
 
 
 def test_hostile_and_broken_archives_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(extract, "MOST_BYTES", 10)
-    for data, reason in ((archive(top__texts__a_txt=b"x" * 11), "11 bytes"), (b"no archive", "cannot be read"),
-                         (archive(top__texts__a_txt=b"fine")[:60], "cannot be read"),
-                         (archive(top__texts__a_txt=b"\xff\xfe"), "cannot be read")):
+    for data, reason in (
+        (archive(top__texts__a_txt=b"x" * 11), "11 bytes"),
+        (b"no archive", "cannot be read"),
+        (archive(top__texts__a_txt=b"fine")[:60], "cannot be read"),
+        (archive(top__texts__a_txt=b"\xff\xfe"), "cannot be read"),
+    ):
         (tmp_path / "tar").write_bytes(data)
         with pytest.raises(UserError, match=reason):
             extract.pack_texts(tmp_path / "tar", "texts/*.txt")
@@ -180,8 +206,13 @@ def test_strings_are_found_in_code_by_their_digest(monkeypatch, place, tmp_path)
         "map": {"map": {"one": leaf("a")}},
         "joined": {"join": [leaf("a"), "{gap}", leaf("b")]},
     }
-    made = {"formatted": "say {x} and {colour} to {x.name}", "lines": "\n  two\nlines", "list": ["a", "b"], "map": {"one": "a"},
-            "joined": "a{gap}b"}
+    made = {
+        "formatted": "say {x} and {colour} to {x.name}",
+        "lines": "\n  two\nlines",
+        "list": ["a", "b"],
+        "map": {"one": "a"},
+        "joined": "a{gap}b",
+    }
     text = json.dumps(made, indent=1, ensure_ascii=False).encode()
     wheel = io.BytesIO()
     with zipfile.ZipFile(wheel, "w") as file:

@@ -38,7 +38,11 @@ def test_batches_order_and_broken_pictures(folder):
 
 
 def test_keys_are_checked(folder):
-    check_keys(lambda: ClipScore.load(folder), folder / "model.safetensors", "text_model.encoder.layers.1.self_attn.k_proj.weight")
+    check_keys(
+        lambda: ClipScore.load(folder),
+        folder / "model.safetensors",
+        "text_model.encoder.layers.1.self_attn.k_proj.weight",
+    )
 
 
 def test_features_are_the_projected_ones(scorer):
@@ -110,7 +114,9 @@ def test_a_prompt_of_ten_thousand_letters_is_cut_like_any_other(scorer):
 def test_another_version_of_the_library_that_runs_it_is_another_scorer(scorer, monkeypatch):
     before = scorer.identity()
     assert before["libraries"]["transformers"] == version("transformers") and "+" not in before["libraries"]["torch"]
-    monkeypatch.setattr("htgrpo.base.versions.version", lambda name: {"transformers": "9.0", "torch": "2.15.0+cu130"}.get(name, "1"))
+    monkeypatch.setattr(
+        "htgrpo.base.versions.version", lambda name: {"transformers": "9.0", "torch": "2.15.0+cu130"}.get(name, "1")
+    )
     after = scorer.identity()
     assert after["libraries"]["transformers"] == "9.0" and after["libraries"]["torch"] == "2.15.0"
     assert {key for key in before if before[key] != after[key]} == {"libraries"}

@@ -133,12 +133,20 @@ def test_a_scorer_that_is_here(toy, capsys):
     code, found = rows(capsys, "imagereward")
     assert code == 0 and found["imagereward"]["ready"]
     assert found["imagereward"].pop("next") == "python -m bench.serve imagereward"
-    assert found["imagereward"] == {"scorer": "imagereward", "environment": "this one", "weights": "found", "device": "cpu",
-                                    "self_test": "passed", "ready": True}
+    assert found["imagereward"] == {
+        "scorer": "imagereward",
+        "environment": "this one",
+        "weights": "found",
+        "device": "cpu",
+        "self_test": "passed",
+        "ready": True,
+    }
     assert rows(capsys, "--quick")[1]["imagereward"]["self_test"] == "not run"
     toy.failures = ("it cannot tell red from blue",)
     code, found = rows(capsys, "imagereward")
-    assert code == 3 and found["imagereward"]["self_test"] == "FAILED" and "red from blue" in found["imagereward"]["next"]
+    assert (
+        code == 3 and found["imagereward"]["self_test"] == "FAILED" and "red from blue" in found["imagereward"]["next"]
+    )
     assert rows(capsys)[0] == 0
 
 
@@ -197,7 +205,9 @@ def test_verify_compares_every_axis(capsys):
     assert verify_scorer.compare("x", list("abcd"), judged(5.0), judged(5.0), ("iaa", "iqa"), 1e-3, "float32") == 0
     assert verify_scorer.compare("x", list("abcd"), judged(5.0), judged(6.0), ("iaa", "iqa"), 1e-3, "float32") == 1
     table = capsys.readouterr().out.splitlines()
-    assert any("iaa" in line and "agrees" in line for line in table) and any("iqa" in line and "DIFFERS" in line for line in table)
+    assert any("iaa" in line and "agrees" in line for line in table) and any(
+        "iqa" in line and "DIFFERS" in line for line in table
+    )
 
 
 def test_verify_does_not_pass_over_failures(capsys):
@@ -224,9 +234,12 @@ def test_verify_on_a_folder(toy, tmp_path, capsys):
     assert "3 pictures" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in SCRIPTS.glob("*.py") if path.name != "htgrpo_worker.py"))
+@pytest.mark.parametrize(
+    "script", sorted(path.name for path in SCRIPTS.glob("*.py") if path.name != "htgrpo_worker.py")
+)
 def test_every_worker_pins_what_it_needs(script):
-    """Each is one script with dependencies of exact versions in its head, and no code of the hub's repositories is trusted."""
+    """Each is one script with dependencies of exact versions in its head, and no code of the hub's repositories is
+    trusted."""
     import tomllib
 
     text = (SCRIPTS / script).read_text()
@@ -248,7 +261,11 @@ def test_a_scorer_on_a_server_is_asked_there(brightness_server, monkeypatch, cap
     monkeypatch.setenv(URLS, "")  # put back afterwards: the command sets it
     address = f"brightness=http://127.0.0.1:{brightness_server.server_port}"
     code, found = rows(capsys, "brightness", "--scorer-url", address)
-    assert code == 0 and found["brightness"]["environment"] == "a server" and found["brightness"]["self_test"] == "passed"
+    assert (
+        code == 0 and found["brightness"]["environment"] == "a server" and found["brightness"]["self_test"] == "passed"
+    )
     monkeypatch.setattr("bench.scorers.remote.Connection", lambda url, headers: web.Connection(url, headers, retries=0))
     code, found = rows(capsys, "brightness", "--scorer-url", "brightness=http://127.0.0.1:9")
-    assert code == 3 and found["brightness"]["weights"] == "no server" and "gave no answer" in found["brightness"]["next"]
+    assert (
+        code == 3 and found["brightness"]["weights"] == "no server" and "gave no answer" in found["brightness"]["next"]
+    )

@@ -31,16 +31,23 @@ def test_upstream_loses_the_prompt_of_the_first_row(made):
 def test_fixed_keeps_every_prompt_and_question(made):
     one = benchmark(DPGFixed)
     prompts = one.prompts("heldout")
-    assert [prompt.id for prompt in prompts] == list(TEXTS) and [prompt.text for prompt in prompts] == list(TEXTS.values())
+    assert [prompt.id for prompt in prompts] == list(TEXTS) and [prompt.text for prompt in prompts] == list(
+        TEXTS.values()
+    )
     assert questions_of(prompts[2].spec)[0] == Question(1, "Is there a bear?", (), "entity - whole (bear)")
-    assert questions_of(prompts[0].spec)[2] == Question(3, 'Is the red car big, "really"?', (1, 2), "attribute - size (car, big)")
+    assert questions_of(prompts[0].spec)[2] == Question(
+        3, 'Is the red car big, "really"?', (1, 2), "attribute - size (car, big)"
+    )
     identity = one.scorer_identity()
     assert identity["mode"] == "fixed" and identity["left_out"] == [] and one.title == "DPG-Bench (fixed loader)"
     assert identity != benchmark().scorer_identity() and identity["questions"].startswith("sha256:")
 
 
 def test_a_lost_row_that_nobody_depends_on_costs_one_question_only(made):
-    rows = [("10", 1, "0", "entity - whole (car)", "Is there a car?"), ("10", 2, "0", "entity - whole (dog)", "Is there a dog?")]
+    rows = [
+        ("10", 1, "0", "entity - whole (car)", "Is there a car?"),
+        ("10", 2, "0", "entity - whole (dog)", "Is there a dog?"),
+    ]
     made(table(rows), {"10": "A car and a dog."})
     (prompt,) = benchmark().prompts("heldout")
     assert [question["id"] for question in prompt.spec["questions"]] == [2]
@@ -48,14 +55,20 @@ def test_a_lost_row_that_nobody_depends_on_costs_one_question_only(made):
 
 
 def test_a_prompt_whose_only_question_is_lost_is_left_out(made):
-    made(table([("10", 1, "0", "entity - whole (car)", "Is there a car?"), *GRAPH[7:]]), {"10": "A car.", "2": "Two cups."})
+    made(
+        table([("10", 1, "0", "entity - whole (car)", "Is there a car?"), *GRAPH[7:]]),
+        {"10": "A car.", "2": "Two cups."},
+    )
     assert [prompt.id for prompt in benchmark().prompts("heldout")] == ["2"]
     assert [prompt.id for prompt in benchmark(DPGFixed).prompts("heldout")] == ["10", "2"]
 
 
 def test_where_upstream_fails_by_the_answers_the_picture_fails(made):
-    rows = [("10", 1, "0", "entity - whole (car)", "Is there a car?"), ("10", 2, "0", "entity - whole (dog)", "Is there a dog?"),
-            ("10", 3, "2,1", "relation - spatial (car, dog)", "Is the car by the dog?")]
+    rows = [
+        ("10", 1, "0", "entity - whole (car)", "Is there a car?"),
+        ("10", 2, "0", "entity - whole (dog)", "Is there a dog?"),
+        ("10", 3, "2,1", "relation - spatial (car, dog)", "Is the car by the dog?"),
+    ]
     made(table(rows), {"10": "A car and a dog."})
     assert benchmark().left_out == frozenset()  # the lost parent is looked at second
     (prompt,) = benchmark().prompts("heldout")
@@ -109,7 +122,11 @@ def test_only_yes_is_yes_and_a_zero_cascades_to_children_that_follow(made, answe
     assert [(q["id"], q["answer"], q["score"]) for q in seen] == [(1, 0, 0.0), (2, 1, 0.0), (3, 1, 0.0), (4, 1, 1.0)]
     assert record["score"] == 0.25 and seen[0]["text"] == answer
     assert [(q["category"], q["detailed"]) for q in seen] == [
-        ("entity", "entity - whole"), ("attribute", "attribute - color"), ("attribute", "attribute - size"), ("global", "global -")]
+        ("entity", "entity - whole"),
+        ("attribute", "attribute - color"),
+        ("attribute", "attribute - size"),
+        ("global", "global -"),
+    ]
 
 
 def test_a_child_before_its_parent_keeps_its_answer(made):
@@ -119,9 +136,13 @@ def test_a_child_before_its_parent_keeps_its_answer(made):
     assert record["score"] == pytest.approx(1 / 3)
 
 
-graphs = st.integers(1, 6).flatmap(lambda n: st.tuples(
-    st.permutations(range(1, n + 1)), st.lists(st.lists(st.integers(0, n), max_size=2), min_size=n, max_size=n),
-    st.lists(st.booleans(), min_size=n, max_size=n)))
+graphs = st.integers(1, 6).flatmap(
+    lambda n: st.tuples(
+        st.permutations(range(1, n + 1)),
+        st.lists(st.lists(st.integers(0, n), max_size=2), min_size=n, max_size=n),
+        st.lists(st.booleans(), min_size=n, max_size=n),
+    )
+)
 
 
 @settings(max_examples=200, deadline=None)

@@ -86,7 +86,9 @@ def test_a_failed_picture_leaves_its_prompt_out_of_upstreams_categories(made):
 def grid(side=8):
     picture = Image.new("RGB", (2 * side, 2 * side))
     for index in range(4):
-        picture.paste((50 * index, 0, 0), (index % 2 * side, index // 2 * side, index % 2 * side + side, index // 2 * side + side))
+        picture.paste(
+            (50 * index, 0, 0), (index % 2 * side, index // 2 * side, index % 2 * side + side, index // 2 * side + side)
+        )
     return picture
 
 
@@ -98,7 +100,8 @@ def test_a_grid_is_cut_row_by_row(count):
 
 
 @pytest.mark.parametrize(
-    "picture, resolution", [(grid(), 16), (grid(), 7), (Image.new("RGB", (16, 8)), None), (Image.new("RGB", (15, 15)), None)]
+    "picture, resolution",
+    [(grid(), 16), (grid(), 7), (Image.new("RGB", (16, 8)), None), (Image.new("RGB", (15, 15)), None)],
 )
 def test_a_picture_that_is_no_grid_is_refused(picture, resolution):
     with pytest.raises(UserError, match="give the size of one image"):

@@ -48,7 +48,10 @@ def test_a_file_is_brought_once(monkeypatch, place, capsys, digest):
 )
 def test_what_is_not_the_pinned_file_leaves_nothing_behind(monkeypatch, place, capsys, served, reason):
     with serving({} if served is None else {"/thing.txt": served}) as (address, _):
-        use(monkeypatch, entry("thing", "some/thing.txt", sha256(TEXT), {"file": source(f"{address}/thing.txt", sha256(TEXT))}))
+        use(
+            monkeypatch,
+            entry("thing", "some/thing.txt", sha256(TEXT), {"file": source(f"{address}/thing.txt", sha256(TEXT))}),
+        )
         assert fetch.main(["thing"]) == 2
     said = capsys.readouterr().err.strip()
     assert reason in said and len(said.splitlines()) == 1 and "Traceback" not in said
@@ -77,15 +80,21 @@ def test_a_broken_download_is_tried_again(monkeypatch, place):
             return real(label)
 
         monkeypatch.setattr(fetch, "Bar", mend)
-        use(monkeypatch, entry("thing", "thing.txt", sha256(TEXT), {"file": source(f"{address}/thing.txt", sha256(TEXT))}))
+        use(
+            monkeypatch,
+            entry("thing", "thing.txt", sha256(TEXT), {"file": source(f"{address}/thing.txt", sha256(TEXT))}),
+        )
         assert fetch.main(["thing"]) == 0
     assert len(asked) == 2 and (place / "thing.txt").read_bytes() == TEXT
 
 
 def test_one_that_fails_does_not_stop_the_others(monkeypatch, place, capsys):
     with serving({"/good": TEXT}) as (address, _):
-        use(monkeypatch, entry("bad", "bad", sha256(TEXT), {"file": source(f"{address}/bad", sha256(TEXT))}),
-            entry("good", "good", sha256(TEXT), {"file": source(f"{address}/good", sha256(TEXT))}))
+        use(
+            monkeypatch,
+            entry("bad", "bad", sha256(TEXT), {"file": source(f"{address}/bad", sha256(TEXT))}),
+            entry("good", "good", sha256(TEXT), {"file": source(f"{address}/good", sha256(TEXT))}),
+        )
         assert fetch.main(["--all"]) == 2
     assert (place / "good").read_bytes() == TEXT
     assert "status 404" in capsys.readouterr().err
@@ -126,4 +135,6 @@ def test_the_command_line_lists_suggests_and_wants_a_name(monkeypatch, tmp_path,
 
 def test_the_module_runs_without_a_traceback(tmp_path):
     done = subprocess.run([sys.executable, "-m", "bench.fetch", "dpg_promts"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: unknown asset 'dpg_promts' in NAME: did you mean 'dpg_prompts'?")
+    assert done.returncode == 2 and done.stderr.startswith(
+        "error: unknown asset 'dpg_promts' in NAME: did you mean 'dpg_prompts'?"
+    )

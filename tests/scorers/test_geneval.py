@@ -53,7 +53,13 @@ TABLE = [
     ("two and weak ones", [*row(2), box("cup", 200, 0, 0.9)], THREE, 0, "2 of 3 cup"),
     ("three and others", [*row(3), *row(9, cls="dog")], THREE, 1, ""),
     ("cap of 16 under the limit", row(17), spec("counting", want("cup", 16), exclude=[want("cup", 17)]), 1, ""),
-    ("cap of 16 at the limit", row(17), spec("counting", want("cup", 16), exclude=[want("cup", 16)]), 0, "16 cup where"),
+    (
+        "cap of 16 at the limit",
+        row(17),
+        spec("counting", want("cup", 16), exclude=[want("cup", 16)]),
+        0,
+        "16 cup where",
+    ),
     ("cap of 16 below the number", row(17), spec("counting", want("cup", 17)), 0, "16 of 17 cup"),
     ("exclude alone", [CUP], spec("counting", exclude=[want("cup", 2)]), 1, ""),
     ("excluded alone", row(2), spec("counting", exclude=[want("cup", 2)]), 0, "2 cup where"),
@@ -70,12 +76,26 @@ TABLE = [
     ("no target", [CUP], LEFT, 0, "0 of 1 dog; no target for cup to be left of"),
     ("best box only", [box("cup", 250, 50, 0.9), box("cup", 50, 50, 0.8), DOG], LEFT, 0, "cup is not left of"),
     ("every pair", [box("cup", 0, 0), box("cup", 30, 0), box("dog", 100, 0), box("dog", 130, 0)], PAIRS, 1, ""),
-    ("one pair fails", [box("cup", 0, 0), box("cup", 115, 0), box("dog", 100, 0), box("dog", 130, 0)], PAIRS, 0, "not left of"),
-    ("one target fails", [box("cup", 0, 0), box("cup", 30, 0), box("dog", 100, 0), box("dog", 15, 0)], PAIRS, 0, "not left of"),
+    (
+        "one pair fails",
+        [box("cup", 0, 0), box("cup", 115, 0), box("dog", 100, 0), box("dog", 130, 0)],
+        PAIRS,
+        0,
+        "not left of",
+    ),
+    (
+        "one target fails",
+        [box("cup", 0, 0), box("cup", 30, 0), box("dog", 100, 0), box("dog", 15, 0)],
+        PAIRS,
+        0,
+        "not left of",
+    ),
 ]
 
 
-@pytest.mark.parametrize("found, requirements, score, reason", [case[1:] for case in TABLE], ids=[case[0] for case in TABLE])
+@pytest.mark.parametrize(
+    "found, requirements, score, reason", [case[1:] for case in TABLE], ids=[case[0] for case in TABLE]
+)
 def test_decisions(found, requirements, score, reason):
     record = judged(found, requirements)
     assert record["score"] == score
@@ -108,8 +128,11 @@ COLOUR_TABLE = [
 ]
 
 
-@pytest.mark.parametrize("found, requirements, by_place, score, asked", [case[1:] for case in COLOUR_TABLE],
-                         ids=[case[0] for case in COLOUR_TABLE])
+@pytest.mark.parametrize(
+    "found, requirements, by_place, score, asked",
+    [case[1:] for case in COLOUR_TABLE],
+    ids=[case[0] for case in COLOUR_TABLE],
+)
 def test_colours_decide(found, requirements, by_place, score, asked):
     names = Names(**by_place)
     record = judged(found, requirements, names)
@@ -131,7 +154,14 @@ def test_records_carry_upstreams_result_line():
     assert json.loads(seen["details"]) == {"cup": [[40, 40, 60, 60, 0.95], [80, 40, 100, 60, 0.4]]}
     assert seen["colours"] == [["cup", [40, 40, 60, 60, 0.95], "green"]]
     verdict = {"image": "images/a.png", "category": "color_attr", "prompt": "a prompt", "status": "ok", **record}
-    failed = {"image": "", "category": "colors", "prompt": "b", "status": "failed", "score": None, "evidence": {"reason": "torn"}}
+    failed = {
+        "image": "",
+        "category": "colors",
+        "prompt": "b",
+        "status": "failed",
+        "score": None,
+        "evidence": {"reason": "torn"},
+    }
     (line,) = result_lines([verdict, failed]).splitlines()
     assert list(json.loads(line)) == ["filename", "tag", "prompt", "correct", "reason", "metadata", "details"]
     assert json.loads(line)["correct"] is False and json.loads(line)["filename"] == "images/a.png"
@@ -161,7 +191,11 @@ def test_a_different_detector_is_named_in_the_title():
     assert GenEval(official, Names()).title == "GenEval"
     assert GenEval(other, Names()).title == "GenEval (different detector)"
     identities = [GenEval(one, Names()).scorer_identity() for one in (official, other)]
-    assert identities[0] != identities[1] and identities[0]["weights_revision"] == "1 1" and identities[0]["name"] == "geneval"
+    assert (
+        identities[0] != identities[1]
+        and identities[0]["weights_revision"] == "1 1"
+        and identities[0]["name"] == "geneval"
+    )
 
 
 def test_without_weights_it_says_which_command_to_run(monkeypatch, tmp_path):
@@ -171,7 +205,10 @@ def test_without_weights_it_says_which_command_to_run(monkeypatch, tmp_path):
     monkeypatch.setattr("bench.scorers.weights._snapshots", lambda repository: [])
     benchmark = GenEval()
     assert benchmark.title == "GenEval"
-    for call in (benchmark.scorer_identity, lambda: benchmark.judge([Image.new("RGB", (4, 4))], [Prompt("0", "p", "colors", RED)])):
+    for call in (
+        benchmark.scorer_identity,
+        lambda: benchmark.judge([Image.new("RGB", (4, 4))], [Prompt("0", "p", "colors", RED)]),
+    ):
         with pytest.raises(UserError, match="python -m bench.fetch geneval_detector"):
             call()
     with pytest.raises(UserError, match="python -m bench.fetch geneval_metadata"):
@@ -184,7 +221,13 @@ def test_official_prompts(assets, monkeypatch):
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
     prompts = GenEval(Sees(), Names()).prompts("heldout")
     assert Counter(prompt.category for prompt in prompts) == {
-        "single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100, "color_attr": 100}
+        "single_object": 80,
+        "two_object": 99,
+        "counting": 80,
+        "colors": 94,
+        "position": 100,
+        "color_attr": 100,
+    }
     assert len(prompts) == len({prompt.text for prompt in prompts}) == 553
     assert [prompt.id for prompt in prompts[::552]] == ["00000", "00552"]
     counts, relations = Counter(), Counter()
@@ -207,8 +250,11 @@ def test_official_prompts(assets, monkeypatch):
 def test_the_headline_is_the_mean_of_tasks_over_the_official_prompts(assets, monkeypatch):
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
     prompts = GenEval(Sees(), Names()).prompts("heldout")
-    records = [{"prompt_id": p.id, "category": p.category, "score": float(p.category == "counting" and sample == 0)}
-               for p in prompts for sample in range(4)]
+    records = [
+        {"prompt_id": p.id, "category": p.category, "score": float(p.category == "counting" and sample == 0)}
+        for p in prompts
+        for sample in range(4)
+    ]
     summary = aggregate(records)
     assert list(summary.tasks) == list(TASKS) and summary.tasks["counting"] == 0.25
     assert summary.overall == 0.25 / 6 and summary.images == 80 / (4 * 553) and summary.prompts == 80 / 553

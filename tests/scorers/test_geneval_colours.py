@@ -23,12 +23,15 @@ def tiny_clip(quick=True):
         return open_clip.CLIP(
             embed_dim=16,
             vision_cfg={"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
-            text_cfg={"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}, quick_gelu=quick,
+            text_cfg={"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+            quick_gelu=quick,
         ).eval()
 
 
 def classifier(net):
-    return colours.Colours(net, open_clip.SimpleTokenizer(), open_clip.image_transform(32, is_train=False), TEMPLATES, {}, "cpu")
+    return colours.Colours(
+        net, open_clip.SimpleTokenizer(), open_clip.image_transform(32, is_train=False), TEMPLATES, {}, "cpu"
+    )
 
 
 def painted():
@@ -44,7 +47,9 @@ def painted():
 def test_an_object_is_cut_out_as_pil_does_it():
     image, found = painted()
     picture = Image.fromarray(image)
-    expected = Image.composite(picture, Image.new("RGB", picture.size, color="#999"), Image.fromarray(found.mask)).crop(found.box)
+    expected = Image.composite(picture, Image.new("RGB", picture.size, color="#999"), Image.fromarray(found.mask)).crop(
+        found.box
+    )
     assert np.array_equal(np.asarray(colours.cut_out(image, found)), np.asarray(expected))
     wider = Detection("cup", 0.9, (20.0, 10.0, 50.0, 30.0), found.mask)
     cut = np.asarray(colours.cut_out(image, wider))
@@ -79,7 +84,9 @@ def test_plain_gelu_is_refused():
 
 def test_open_clips_two_spellings_differ_in_the_activation():
     with torch.device("meta"), torch.random.fork_rng():
-        plain, quick = (open_clip.create_model(name, pretrained=None, device="meta") for name in ("ViT-L-14", colours.ARCHITECTURE))
+        plain, quick = (
+            open_clip.create_model(name, pretrained=None, device="meta") for name in ("ViT-L-14", colours.ARCHITECTURE)
+        )
     colours.check_activation(quick)
     assert any(isinstance(module, QuickGELU) for module in quick.modules())
     with pytest.raises(UserError, match="GELU"):
@@ -89,9 +96,12 @@ def test_open_clips_two_spellings_differ_in_the_activation():
 @pytest.fixture
 def tiny_architecture(tmp_path, monkeypatch):
     """open_clip knows a tiny network by the name that Colours.load builds."""
-    config = {"embed_dim": 16, "quick_gelu": True,
-              "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
-              "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}}
+    config = {
+        "embed_dim": 16,
+        "quick_gelu": True,
+        "vision_cfg": {"layers": 1, "width": 32, "head_width": 16, "patch_size": 8, "image_size": 32},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+    }
     (tmp_path / "tiny-quickgelu.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path / "tiny-quickgelu.json")
     monkeypatch.setattr(colours, "ARCHITECTURE", "tiny-quickgelu")
@@ -115,5 +125,7 @@ def test_weights_are_loaded_to_the_last_key(tmp_path, tiny_architecture, monkeyp
         colours.Colours.load(tmp_path)
     monkeypatch.setattr("bench.scorers.weights._snapshots", lambda repository: [])
     monkeypatch.delenv("HTGRPO_WEIGHTS", raising=False)
-    with pytest.raises(UserError, match="hf download timm/vit_large_patch14_clip_224.openai open_clip_pytorch_model.bin"):
+    with pytest.raises(
+        UserError, match="hf download timm/vit_large_patch14_clip_224.openai open_clip_pytorch_model.bin"
+    ):
         colours.Colours.load()

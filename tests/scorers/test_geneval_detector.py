@@ -1,4 +1,5 @@
-"""GenEval's detector: MMDetection's pixels and post-processing, against its own class's numbers and a slow second version."""
+"""GenEval's detector: MMDetection's pixels and post-processing, against its own class's numbers and a slow second
+version."""
 
 import hashlib
 
@@ -12,6 +13,8 @@ from htgrpo.base.errors import UserError
 from tests.scorers import tiny_mask2former as tiny
 
 GOLDEN = tiny.GOLDEN
+
+
 def drawing() -> np.ndarray:
     """The picture that MMDetection looked at."""
     image = np.zeros((60, 91, 3), np.uint8)
@@ -39,8 +42,15 @@ def net(state):
 
 @pytest.mark.parametrize(
     "size, resized",
-    [((512, 512), (800, 800)), ((1024, 1024), (800, 800)), ((60, 91), (800, 1213)), ((768, 1536), (667, 1333)),
-     ((1536, 768), (1333, 667)), ((800, 800), (800, 800)), ((1, 500), (3, 1333))],
+    [
+        ((512, 512), (800, 800)),
+        ((1024, 1024), (800, 800)),
+        ((60, 91), (800, 1213)),
+        ((768, 1536), (667, 1333)),
+        ((1536, 768), (1333, 667)),
+        ((800, 800), (800, 800)),
+        ((1, 500), (3, 1333)),
+    ],
 )
 def test_the_short_side_is_800_unless_the_long_one_passes_1333(size, resized):
     assert pixels.resized_size(*size) == resized
@@ -92,11 +102,15 @@ def test_the_network_with_mmdetections_weights_gives_mmdetections_numbers(net):
     expected = torch.tensor(GOLDEN["class_logits"])
     assert expected.std(0).mean() > 0.5, "queries must differ, or the comparison says nothing"
     assert (classes - expected).abs().max() < 1e-4
-    upsampled = torch.nn.functional.interpolate(masks[None], GOLDEN["input"]["shape"][1:], mode="bilinear")[0, :, ::step, ::step]
+    upsampled = torch.nn.functional.interpolate(masks[None], GOLDEN["input"]["shape"][1:], mode="bilinear")[
+        0, :, ::step, ::step
+    ]
     assert (upsampled - torch.tensor(GOLDEN["mask_logits"]["values"])).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("key", ["backbone.stages.0.downsample.reduction.weight", "backbone.stages.2.downsample.norm.weight"])
+@pytest.mark.parametrize(
+    "key", ["backbone.stages.0.downsample.reduction.weight", "backbone.stages.2.downsample.norm.weight"]
+)
 def test_unfolds_order_of_patch_merging_matters(state, net, key):
     wrong = network.make_network(tiny.config())
     spoilt = dict(state)
@@ -113,7 +127,9 @@ def test_merging_takes_blocks_as_unfold_does():
     unfolded = torch.nn.Unfold(2, stride=2)(features)[0].T  # [pixels, 4c], channel by channel
     weight = torch.randn(5, 12, generator=torch.Generator().manual_seed(1))
     last = features.permute(0, 2, 3, 1)
-    merged = torch.cat([last[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], -1).reshape(-1, 12)  # transformers
+    merged = torch.cat([last[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], -1).reshape(
+        -1, 12
+    )  # transformers
     assert torch.allclose(unfolded @ weight.T, merged @ by_pixel(weight).T, atol=1e-5)
 
 
@@ -174,7 +190,8 @@ def slow_resize(image, height, width):
 
 
 def slow_detections(classes, masks, padded, resized, size, names, most):
-    """MMDetection's instance_postprocess in words: every pair of a query and a class, the best `most`, one mask at a time."""
+    """MMDetection's instance_postprocess in words: every pair of a query and a class, the best `most`, one mask at a
+    time."""
     pairs = []
     for query, logits in enumerate(classes):
         parts = np.exp(logits - logits.max())

@@ -17,7 +17,9 @@ def second_version(found, requirements, colour_of):
     limit = 0.9 if requirements["tag"] == "counting" else 0.3
     objects = {}
     for cls in {one.cls for one in found}:
-        kept = sorted((one for one in found if one.cls == cls and one.score > limit), key=lambda one: one.score, reverse=True)
+        kept = sorted(
+            (one for one in found if one.cls == cls and one.score > limit), key=lambda one: one.score, reverse=True
+        )
         objects[cls] = kept[:16]
     right, groups = True, []
     for clause in requirements["include"]:
@@ -28,7 +30,9 @@ def second_version(found, requirements, colour_of):
         if ok and "position" in clause:
             relation, target = clause["position"]
             pairs = [(one, other) for one in group for other in groups[target] or []]
-            ok = groups[target] is not None and all(relation in second_relations(one.box, other.box) for one, other in pairs)
+            ok = groups[target] is not None and all(
+                relation in second_relations(one.box, other.box) for one, other in pairs
+            )
         groups.append(group if ok else None)
         right &= ok
     return right and all(len(objects.get(clause["class"], [])) < clause["count"] for clause in requirements["exclude"])
@@ -67,14 +71,22 @@ def test_the_order_of_detections_does_not_matter(found, wanted, shuffle):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(objects, max_size=8), requirements(), st.integers(-500, 500), st.integers(-500, 500), st.sampled_from([1, 2, 4]))
+@given(
+    st.lists(objects, max_size=8),
+    requirements(),
+    st.integers(-500, 500),
+    st.integers(-500, 500),
+    st.sampled_from([1, 2, 4]),
+)
 def test_moving_or_enlarging_a_picture_changes_no_uncoloured_verdict(found, wanted, dx, dy, factor):
     for clause in wanted["include"]:
         clause.pop("color", None)
 
     def moved(one):
         x1, y1, x2, y2 = one.box
-        return Detection(one.cls, one.score, (factor * x1 + dx, factor * y1 + dy, factor * x2 + dx, factor * y2 + dy), one.mask)
+        return Detection(
+            one.cls, one.score, (factor * x1 + dx, factor * y1 + dy, factor * x2 + dx, factor * y2 + dy), one.mask
+        )
 
     found = unique(found)
     margins = [abs(v) for a in found for b in found for v in _margins(a.box, b.box)]

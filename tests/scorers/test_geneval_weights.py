@@ -1,4 +1,5 @@
-"""GenEval's detector weights: MMDetection's names to the last key and back, strict loading, and where they are found."""
+"""GenEval's detector weights: MMDetection's names to the last key and back, strict loading, and where they are
+found."""
 
 import hashlib
 import pickle
@@ -13,7 +14,8 @@ from tests.scorers import tiny_mask2former as tiny
 from tests.scorers.made_assets import put
 
 OFFICIAL_KEYS = "123ba754dd32d4d41685fafcf4135b1dda0f6a96e102994dc38958346884443d"
-"""sha256 of the 649 "key shape" lines, sorted, of mmdet 2.27.0's class for mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco.py."""
+"""sha256 of the 649 "key shape" lines, sorted, of mmdet 2.27.0's class for
+mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco.py."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,9 @@ def net(state):
 
 def test_official_keys_and_shapes_convert_to_the_last_one():
     net = network.make_network(network.official_config())
-    meta = {network.published_name(key): torch.empty(value.shape, device="meta") for key, value in net.state_dict().items()}
+    meta = {
+        network.published_name(key): torch.empty(value.shape, device="meta") for key, value in net.state_dict().items()
+    }
     official = tiny.to_mmdet(meta, window=7)
     lines = sorted(f"{key} {list(value.shape)}" for key, value in official.items())
     assert len(lines) == 649 and hashlib.sha256("\n".join(lines).encode()).hexdigest() == OFFICIAL_KEYS
@@ -134,7 +138,9 @@ def test_detectors_are_found_in_their_places(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTGRPO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("bench.scorers.weights._snapshots", lambda repository: [])
-    with pytest.raises(UserError, match=r"not found: run `python -m bench.fetch geneval_detector`.*`hf download facebook/mask2"):
+    with pytest.raises(
+        UserError, match=r"not found: run `python -m bench.fetch geneval_detector`.*`hf download facebook/mask2"
+    ):
         network.locate_detector(None)
     put(monkeypatch, tmp_path, geneval_detector=b"as fetched")
     assert network.locate_detector(None) == tmp_path / "geneval_detector.file"

@@ -84,8 +84,8 @@ def test_positions_are_counted_one_by_one(load, monkeypatch):
 
 
 def test_frequencies_are_rounded_as_in_training(load, monkeypatch):
-    """The package casts the whole model to bf16, rotary frequencies included; without that its float32 scores are others, and ours
-    are those to the last bit."""
+    """The package casts the whole model to bf16, rotary frequencies included; without that its float32 scores are
+    others, and ours are those to the last bit."""
     monkeypatch.setattr(hpsv3, "round_frequencies", lambda net: None)
     plain = [mu for mu, _ in WANTED["stand-in"]["plain"]]
     assert gap(alone(load(), *tiny.pairs()), plain) <= 2e-6
@@ -102,7 +102,9 @@ def test_the_head_stays_float32_and_every_weight_is_read(load, folder):
     scorer, state = load("bfloat16"), load_file(folder / "HPSv3.safetensors")
     assert {value.dtype for value in scorer.net.rm_head.parameters()} == {torch.float32}
     assert {value.dtype for value in scorer.net.backbone.parameters()} == {torch.bfloat16}
-    assert torch.equal(scorer.net.backbone.language_model.embed_tokens.weight.float(), state["model.embed_tokens.weight"])
+    assert torch.equal(
+        scorer.net.backbone.language_model.embed_tokens.weight.float(), state["model.embed_tokens.weight"]
+    )
     assert len(scorer.net.state_dict()) == len(state) - 1  # all but lm_head.weight
 
 
@@ -112,9 +114,13 @@ def test_reward_token(load):
     item = scorer.prepare(tiny.picture(1, 512, 512), "a cat")
     assert item.ids.count(scorer.reward) == 1 and item.ids.count(scorer.image) == 256 and item.grid == (1, 32, 32)
     text = scorer.tokenizer.decode(item.ids)
-    assert text.startswith("<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>")
-    assert text.endswith("<|vision_end|>\nHow good is it?\nPrompt - a cat\n\n\nIt is: <|Reward|>\n\nEND\n<|im_end|>\n"
-                         "<|im_start|>assistant\n")
+    assert text.startswith(
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n<|vision_start|>"
+    )
+    assert text.endswith(
+        "<|vision_end|>\nHow good is it?\nPrompt - a cat\n\n\nIt is: <|Reward|>\n\nEND\n<|im_end|>\n"
+        "<|im_start|>assistant\n"
+    )
 
 
 def test_prompts_cannot_control_the_model(load):
@@ -147,7 +153,8 @@ def test_patches():
     corners = {place: image.getpixel(place) for place in ((0, 0), (14, 0), (0, 14), (14, 14), (28, 0))}
     for number, place in enumerate(corners):
         value = (torch.tensor(corners[place]) / 255 - torch.tensor([0.48145466, 0.4578275, 0.40821073])) / torch.tensor(
-            [0.26862954, 0.26130258, 0.27577711])
+            [0.26862954, 0.26130258, 0.27577711]
+        )
         assert torch.allclose(first[number, :, 0, 0, 0], value, atol=1e-5)
 
 

@@ -10,8 +10,10 @@ from bench.sources import assets
 from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, sha256, use
 
-LINES = [{"caption": f"a picture of {category}", "image_file": "/1.jpg", "category": category, "prompt_id": f"{category}-7"}
-         for category in CATEGORIES]
+LINES = [
+    {"caption": f"a picture of {category}", "image_file": "/1.jpg", "category": category, "prompt_id": f"{category}-7"}
+    for category in CATEGORIES
+]
 
 
 @pytest.fixture
@@ -36,11 +38,19 @@ def test_prompts_with_their_categories(put):
     assert len(hpsv3_prompts(SAMPLE)) == 5
 
 
-@pytest.mark.parametrize(("records", "why"), [
-    (LINES[:-1], "no prompt of the category 'Science'"), ([*LINES, {"prompt": "a", "category": "Cars"}], "category 'Cars'"),
-    ([*LINES, LINES[0]], "id 'Characters-7' twice"), ([*LINES, {"category": "Food"}], 'line 13 .* has no "prompt"'),
-    ([*LINES, {"prompt": "a", "category": "Food", "id": "../../x"}], "id '../../x': an id becomes part of file names"),
-])
+@pytest.mark.parametrize(
+    ("records", "why"),
+    [
+        (LINES[:-1], "no prompt of the category 'Science'"),
+        ([*LINES, {"prompt": "a", "category": "Cars"}], "category 'Cars'"),
+        ([*LINES, LINES[0]], "id 'Characters-7' twice"),
+        ([*LINES, {"category": "Food"}], 'line 13 .* has no "prompt"'),
+        (
+            [*LINES, {"prompt": "a", "category": "Food", "id": "../../x"}],
+            "id '../../x': an id becomes part of file names",
+        ),
+    ],
+)
 def test_sets_that_are_none(put, records, why):
     put(WHOLE, records)
     with pytest.raises(UserError, match=why) as caught:
@@ -62,6 +72,11 @@ def test_the_benchmark_makes_one_picture_a_prompt_and_means_categories(put):
     put(WHOLE, LINES)
     prompts = one.prompts("heldout")
     assert {prompt.category for prompt in prompts} == set(CATEGORIES) == set(one.categories)
-    assert (one.samples, one.aggregate, one.picture_set, one.drawn("heldout")) == (1, "category_mean", "hpsv3_categories", prompts)
+    assert (one.samples, one.aggregate, one.picture_set, one.drawn("heldout")) == (
+        1,
+        "category_mean",
+        "hpsv3_categories",
+        prompts,
+    )
     with pytest.raises(UserError, match="write hpsv3@dpg"):
         make("hpsv3_categories@dpg")

@@ -76,7 +76,9 @@ def test_a_damaged_picture_fails_alone_on_either_side(server, tmp_path):
     (tmp_path / "a.png").write_bytes(whole[:60])
     here = client(server).score([*greys(1), Image.open(tmp_path / "a.png"), *greys(2)], ["a"] * 3)
     assert [one.score for one in here] == [1, None, 2]
-    status, there = ask(server, body={"items": [item(whole, name="x"), item(whole[:60], name="y"), item(b"GIF89a", name="z")]})
+    status, there = ask(
+        server, body={"items": [item(whole, name="x"), item(whole[:60], name="y"), item(b"GIF89a", name="z")]}
+    )
     assert status == 200 and [one.get("score") for one in there["items"]] == [3, None, None]
     assert [one["id"] for one in there["items"]] == ["x", "y", "z"]
     assert all("cannot be decoded as PNG, JPEG or BMP" in one["error"] for one in there["items"][1:])
@@ -103,8 +105,13 @@ def bomb(width, height):
 def test_a_bomb_of_pixels_is_refused_by_its_header(server, width, height, monkeypatch):
     data = bomb(8000, 1000)[:3000] if height > 8000 else bomb(width, height)
     if height > 8000:  # the claim alone: nothing may be decoded to find it out
-        data = data[:16] + struct.pack(">II", width, height) + data[24:29] + struct.pack(">I", zlib.crc32(
-            data[12:16] + struct.pack(">II", width, height) + data[24:29])) + data[33:]
+        data = (
+            data[:16]
+            + struct.pack(">II", width, height)
+            + data[24:29]
+            + struct.pack(">I", zlib.crc32(data[12:16] + struct.pack(">II", width, height) + data[24:29]))
+            + data[33:]
+        )
     assert len(data) < 100_000
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_prepare", lambda self: pytest.fail("decoded"))
     status, answer = ask(server, body={"items": [item(data)]})
@@ -136,7 +143,11 @@ def test_ids_are_only_repeated(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["../../etc/passwd", "/etc/passwd", "..\\..\\x", "\x00", "'; rm -rf / #", "", "a" * 200]
     status, answer = ask(server, body={"items": [item(png(greys(5)[0]), name=name) for name in names]})
-    assert status == 200 and [one["id"] for one in answer["items"]] == names and all(one["score"] == 5 for one in answer["items"])
+    assert (
+        status == 200
+        and [one["id"] for one in answer["items"]] == names
+        and all(one["score"] == 5 for one in answer["items"])
+    )
     assert list(tmp_path.iterdir()) == []
     assert ask(server, body={"items": [item(png(greys(5)[0]), name="a" * 201)]})[0] == 400
     for path in ("/../../etc/passwd", "/score/../hello", "/health?x=1"):
@@ -144,29 +155,52 @@ def test_ids_are_only_repeated(server, tmp_path, monkeypatch):
 
 
 def test_long_and_odd_prompts(server):
-    prompts = ["x" * 10_000, "\x00\u2028\ud7ff🐈 \"}]}", "</script>${HOME}%s{}"]
+    prompts = ["x" * 10_000, '\x00\u2028\ud7ff🐈 "}]}', "</script>${HOME}%s{}"]
     judged = client(server).score(greys(1, 1, 1), prompts)
     assert [one.evidence["length"] for one in judged] == [len(prompt) for prompt in prompts]
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"{", b"[]", b"1", b"{}", b'{"items": 3}', b'{"items": [3]}', b'{"items": [{"image": "", "prompt": ""}]}',
-    b'{"items": [{"id": 1}]}', b"[" * 100_000, b"\xff\xfe", b'{"items": [{"id": null}]}',
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"1",
+        b"{}",
+        b'{"items": 3}',
+        b'{"items": [3]}',
+        b'{"items": [{"image": "", "prompt": ""}]}',
+        b'{"items": [{"id": 1}]}',
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"items": [{"id": null}]}',
+    ],
+)
 def test_bodies_that_are_not_understood(server, body):
     status, answer = ask(server, body=body)
     assert status == 400 and list(answer) == ["error"]
     assert ask(server, "GET", "/health")[0] == 200
 
 
-@pytest.mark.parametrize(("change", "reason"), [
-    ({"image": 3}, "an item is"), ({"prompt": ["a"]}, "an item is"), ({"image": "***"}, "not base64"),
-    ({"image": "é"}, "not base64"), ({"image": ""}, "cannot be decoded"),
-])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"image": 3}, "an item is"),
+        ({"prompt": ["a"]}, "an item is"),
+        ({"image": "***"}, "not base64"),
+        ({"image": "é"}, "not base64"),
+        ({"image": ""}, "cannot be decoded"),
+    ],
+)
 def test_items_that_are_not_understood_fail_alone(server, change, reason):
     good = item(png(greys(9)[0]))
     status, answer = ask(server, body={"items": [good, good | change, good]})
-    assert status == 200 and [one.get("score") for one in answer["items"]] == [9, None, 9] and reason in answer["items"][1]["error"]
+    assert (
+        status == 200
+        and [one.get("score") for one in answer["items"]] == [9, None, 9]
+        and reason in answer["items"][1]["error"]
+    )
 
 
 def test_limits():
@@ -200,7 +234,9 @@ def test_a_body_far_over_the_limit_is_not_read(server):
 
 
 def test_only_json_is_taken(server):
-    assert ask(server, body=b"a=1", headers={"Content-Type": "text/plain"})[0] == 415  # what a page in a browser could send
+    assert (
+        ask(server, body=b"a=1", headers={"Content-Type": "text/plain"})[0] == 415
+    )  # what a page in a browser could send
     assert ask(server, "GET", "/score")[0] == 404
 
 
@@ -239,6 +275,8 @@ def test_a_request_is_decoded_while_the_model_is_at_another(brightness_server, m
 
     monkeypatch.setattr(serving, "decoded", noting)
     judge = brightness_server.scorer.score
-    monkeypatch.setattr(brightness_server.scorer, "score", lambda images, prompts: (read.wait(10), judge(images, prompts))[1])
+    monkeypatch.setattr(
+        brightness_server.scorer, "score", lambda images, prompts: (read.wait(10), judge(images, prompts))[1]
+    )
     judged = client(brightness_server).score(greys(*range(32)), ["a"] * 32)
     assert read.is_set() and [one.score for one in judged] == list(range(32))

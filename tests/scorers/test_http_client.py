@@ -24,8 +24,17 @@ def server(brightness_server):
 
 
 def hello(**changes):
-    about = {"name": "brightness", "title": "B", "version": "1", "needs_prompt": True, "higher_is_better": True,
-             "published_range": "", "reward_scale": 1.0, "axes": [], "reads_spec": False}
+    about = {
+        "name": "brightness",
+        "title": "B",
+        "version": "1",
+        "needs_prompt": True,
+        "higher_is_better": True,
+        "published_range": "",
+        "reward_scale": 1.0,
+        "axes": [],
+        "reads_spec": False,
+    }
     limits = {"body": 10**6, "items": 100, "pixels": 10**6}
     return {"protocol": 1, "identity": {"name": "brightness"}, "scorer": about, "limits": limits} | changes
 
@@ -35,7 +44,9 @@ def canned_client(canned, answer, **options):
         return json.dumps(hello()).encode() if path == "/hello" else answer(json.loads(body))
 
     canned.reply = reply
-    return RemoteScorer("brightness", Connection(canned.url, **{"retries": 2, "backoff": 0.0, "timeout": 5.0} | options))
+    return RemoteScorer(
+        "brightness", Connection(canned.url, **{"retries": 2, "backoff": 0.0, "timeout": 5.0} | options)
+    )
 
 
 def test_a_busy_server_is_asked_again(canned):
@@ -70,8 +81,19 @@ def test_a_silent_server_is_not_waited_for_long(canned):
     release.set()
 
 
-@pytest.mark.parametrize("answer", [b"no json", b"[]", b'{"items": 3}', b'{"items": [[]]}', b'{"items": [{"id": "7", "score": 1}]}',
-                                    b'{"items": [{"id": "0"}]}', b'{"items": [{"id": "0", "score": NaN}]}', b'{"items": []}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no json",
+        b"[]",
+        b'{"items": 3}',
+        b'{"items": [[]]}',
+        b'{"items": [{"id": "7", "score": 1}]}',
+        b'{"items": [{"id": "0"}]}',
+        b'{"items": [{"id": "0", "score": NaN}]}',
+        b'{"items": []}',
+    ],
+)
 def test_answers_that_are_no_judgements_fail(canned, answer):
     judged = canned_client(canned, lambda body: answer).score(greys(1), ["a"])
     assert judged[0].score is None and judged[0].error
@@ -83,11 +105,15 @@ def test_redirects_are_not_followed(canned):
     assert "unwell" in scorer.score(greys(1), ["a"])[0].error and len(canned.requests) == 1
 
 
-@pytest.mark.parametrize(("said", "sentence"), [
-    (hello(protocol=2), "by protocol 2, wanted is 'brightness' by 1"),
-    (hello(scorer={**hello()["scorer"], "name": "darkness"}), "serves 'darkness'"),
-    ({"hello": 1}, "is no server of ours"), ([], "is no server of ours"),
-])
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (hello(protocol=2), "by protocol 2, wanted is 'brightness' by 1"),
+        (hello(scorer={**hello()["scorer"], "name": "darkness"}), "serves 'darkness'"),
+        ({"hello": 1}, "is no server of ours"),
+        ([], "is no server of ours"),
+    ],
+)
 def test_servers_that_are_not_ours(canned, said, sentence):
     canned.reply = lambda path, body: json.dumps(said).encode()
     with pytest.raises(UserError, match=sentence):
@@ -105,8 +131,23 @@ def test_proxies_of_the_environment_are_not_used(server, monkeypatch):
     assert client(server, retries=0).score(greys(1), ["a"])[0].score == 1
 
 
-@pytest.mark.parametrize("text", ["brightness", "brightness=", "=http://x", "x=ftp://x", "x=file:///etc/passwd", "x=http://", "x=http://h:port",
-                                  "x=http://u:p@h", "x=gopher+http://h", "hpsv3=openai+http://h", "x=http://h:99999", "x=h:1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "brightness",
+        "brightness=",
+        "=http://x",
+        "x=ftp://x",
+        "x=file:///etc/passwd",
+        "x=http://",
+        "x=http://h:port",
+        "x=http://u:p@h",
+        "x=gopher+http://h",
+        "hpsv3=openai+http://h",
+        "x=http://h:99999",
+        "x=h:1",
+    ],
+)
 def test_addresses_that_are_none(text):
     with pytest.raises(UserError) as caught:
         connect(text)
@@ -138,8 +179,14 @@ run_main(lambda: serve.main(sys.argv[1:]))
 
 
 def serve(*arguments, **environment):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=os.environ | environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

@@ -34,8 +34,11 @@ def test_batches_order_and_broken_pictures(scorer):
 
 
 def test_keys_are_checked(folder):
-    check_keys(lambda: ImageReward.load(folder, vision=VISION), folder / "ImageReward.pt",
-               "blip.text_encoder.encoder.layer.1.crossattention.self.key.weight")
+    check_keys(
+        lambda: ImageReward.load(folder, vision=VISION),
+        folder / "ImageReward.pt",
+        "blip.text_encoder.encoder.layer.1.crossattention.self.key.weight",
+    )
     with pytest.raises(UserError, match="lacks key 'blip.visual_encoder.blocks"):
         ImageReward.load(folder)  # the published picture encoder is larger
 

@@ -27,7 +27,9 @@ from bench.scorers.worker import LOGS, SCRIPTS, uv_command
 from htgrpo.base.errors import UserError
 from tests.scorers import tiny_hpsv3, tiny_unipercept
 
-pytestmark = pytest.mark.skipif(not os.environ.get("HTGRPO_SLOW"), reason="HTGRPO_SLOW is not set: environments of gigabytes")
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("HTGRPO_SLOW"), reason="HTGRPO_SLOW is not set: environments of gigabytes"
+)
 HERE = Path(__file__).parent
 
 
@@ -73,7 +75,11 @@ def test_deqa_scores_as_its_official_class(tmp_path, assets):
         levels = one.evidence["levels"]
         assert sum(levels) == pytest.approx(1, abs=2e-3)
         assert one.score == pytest.approx(sum(share * level for share, level in zip(levels, (5, 4, 3, 2, 1))), abs=4e-3)
-    assert identity["weights_revision"].startswith("sha256:") and identity["dtype"] == "float16" and len(identity["code"]) == 40
+    assert (
+        identity["weights_revision"].startswith("sha256:")
+        and identity["dtype"] == "float16"
+        and len(identity["code"]) == 40
+    )
     with DeQA.load(folder, dtype="float32") as exact:
         assert [one.score for one in exact.score(images, [""] * 3)] == pytest.approx(official["scores"], abs=1e-2)
 
@@ -97,7 +103,15 @@ def test_deqa_refuses_other_weights_and_other_code(tmp_path, assets, monkeypatch
         DeQA.load(folder)
 
 
-QUESTIONS = ["Is it red?", "is the a red it ?", "it", "word9 word12 word100", "word40 yes red", "word3 " * 40, "IT word100"]
+QUESTIONS = [
+    "Is it red?",
+    "is the a red it ?",
+    "it",
+    "word9 word12 word100",
+    "word40 yes red",
+    "word3 " * 40,
+    "IT word100",
+]
 
 
 def test_mplug_answers_as_its_official_class(tmp_path):

@@ -15,11 +15,41 @@ from bench.scorers.remote import connect
 from bench.scorers.reward_server import RewardServer, near_equal_parts
 from htgrpo.base.errors import UserError
 
-PLAIN = [None, True, 0, -1, 10**50, 1.5, "text ünïcode", b"bytes", [], [1, [2, [3]]], (), (1,), (1, 2, 3, 4), {"a": {"b": (None,)}},
-         {1, 2}, frozenset({"a"}), b""]
-ARRAYS = [np.arange(6).reshape(2, 3), np.arange(6.0, dtype=np.float32).reshape(2, 3).T, np.asfortranarray([[0, 1], [2, 3]]),
-          np.float32(1.5), np.int64(-3), np.bool_(True), np.str_("hi"), np.array(["a", "bcd"]), np.array([b"x", b"yz"]),
-          np.zeros((0, 3)), np.array(3.0), np.arange(3, dtype=">i4"), np.array([1 + 2j]), np.float16([1, 2])]
+PLAIN = [
+    None,
+    True,
+    0,
+    -1,
+    10**50,
+    1.5,
+    "text ünïcode",
+    b"bytes",
+    [],
+    [1, [2, [3]]],
+    (),
+    (1,),
+    (1, 2, 3, 4),
+    {"a": {"b": (None,)}},
+    {1, 2},
+    frozenset({"a"}),
+    b"",
+]
+ARRAYS = [
+    np.arange(6).reshape(2, 3),
+    np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
+    np.asfortranarray([[0, 1], [2, 3]]),
+    np.float32(1.5),
+    np.int64(-3),
+    np.bool_(True),
+    np.str_("hi"),
+    np.array(["a", "bcd"]),
+    np.array([b"x", b"yz"]),
+    np.zeros((0, 3)),
+    np.array(3.0),
+    np.arange(3, dtype=">i4"),
+    np.array([1 + 2j]),
+    np.float16([1, 2]),
+]
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -205,7 +235,9 @@ def test_geneval_gets_its_metadata(server):
     good, unknown = client("geneval", server, metadata=records).score(greys(1, 2), ["a photo of a cat", "a dog"])
     assert (good.score, good.evidence) == (0.5, {"binary": 1.0, "strict": 0.0})
     assert "no prompt 'a dog'" in unknown.error
-    assert server.asked()[0]["meta_datas"] == [records["a photo of a cat"]] and server.asked()[0]["only_strict"] is False
+    assert (
+        server.asked()[0]["meta_datas"] == [records["a photo of a cat"]] and server.asked()[0]["only_strict"] is False
+    )
 
 
 def test_geneval_metadata_comes_from_the_asset(assets, server):
@@ -233,15 +265,18 @@ def test_nobody_there(server):
     assert "gave no answer in 2 tries" in gone.score(greys(1), [""])[0].error
 
 
-@pytest.mark.parametrize(("reply", "reason"), [
-    (pickle.dumps(Calls(os.system, "touch x")), "system"),
-    (b"no pickle", "no whole pickle"),
-    ({"outputs": [1.0]}, "no list of numbers 'scores'"),
-    ({"scores": [1.0, 2.0]}, "shape [2] for 1 pictures"),
-    ({"scores": ["high"]}, "no list of numbers"),
-    ([1.0], "no list of numbers"),
-    ({"scores": [float("nan")]}, "not a number"),
-])
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (pickle.dumps(Calls(os.system, "touch x")), "system"),
+        (b"no pickle", "no whole pickle"),
+        ({"outputs": [1.0]}, "no list of numbers 'scores'"),
+        ({"scores": [1.0, 2.0]}, "shape [2] for 1 pictures"),
+        ({"scores": ["high"]}, "no list of numbers"),
+        ([1.0], "no list of numbers"),
+        ({"scores": [float("nan")]}, "not a number"),
+    ],
+)
 def test_answers_that_are_no_scores(server, reply, reason):
     server.answer = lambda request: reply
     judged = client("hpsv3", server).score(greys(1), ["a"])

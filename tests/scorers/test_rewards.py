@@ -1,4 +1,5 @@
-"""Scorers as training rewards, seen from htgrpo: found by name, checked, loaded, tested, scaled, failed, recorded and let go."""
+"""Scorers as training rewards, seen from htgrpo: found by name, checked, loaded, tested, scaled, failed, recorded and
+let go."""
 
 import json
 import math
@@ -25,8 +26,16 @@ IMAGES = torch.stack([torch.full((3, 4, 4), 0.2), torch.full((3, 4, 4), 0.8)])
 @pytest.fixture(autouse=True)
 def plugin(tmp_path, monkeypatch):
     """A package that registers scorers and nothing else."""
-    install(tmp_path / "site", "made", {"htgrpo.scorers": {"made": "tests.scorers.made_scorer:Made",
-                                                           "specified": "tests.scorers.made_scorer:Specified"}})
+    install(
+        tmp_path / "site",
+        "made",
+        {
+            "htgrpo.scorers": {
+                "made": "tests.scorers.made_scorer:Made",
+                "specified": "tests.scorers.made_scorer:Specified",
+            }
+        },
+    )
     monkeypatch.syspath_prepend(tmp_path / "site")
     SCORERS.__dict__.pop("_entries", None)
     monkeypatch.setenv("MADE_WEIGHTS", "revision-1")
@@ -34,7 +43,9 @@ def plugin(tmp_path, monkeypatch):
     EVENTS.clear()
     yield
     SCORERS.__dict__.pop("_entries", None)
-    assert not rewards._loaded and not any(rewards._holders.values()), "a test that leaves a scorer behind proves nothing"
+    assert not rewards._loaded and not any(rewards._holders.values()), (
+        "a test that leaves a scorer behind proves nothing"
+    )
 
 
 @pytest.fixture
@@ -53,8 +64,18 @@ def started():
 
 
 def test_every_scorer_is_a_reward_and_needs_no_second_registration():
-    assert {"hpsv3", "clip", "unifiedreward", "imagereward", "deqa", "unipercept", "geneval", "geneval_strict", "made",
-            "objects"} <= set(reward_names())
+    assert {
+        "hpsv3",
+        "clip",
+        "unifiedreward",
+        "imagereward",
+        "deqa",
+        "unipercept",
+        "geneval",
+        "geneval_strict",
+        "made",
+        "objects",
+    } <= set(reward_names())
     with pytest.raises(UserError, match="unknown reward 'mad': did you mean 'made'"):
         find_reward("mad")
     assert find_reward("unipercept.iqa").key == "iqa" and not EVENTS, "finding loads nothing"
@@ -62,11 +83,23 @@ def test_every_scorer_is_a_reward_and_needs_no_second_registration():
 
 def test_the_reward_is_the_score_times_its_scale(started):
     batch = started("made=2")(PROMPTS, IMAGES)
-    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04]) and batch.total.tolist() == pytest.approx([1.02, 4.08])
+    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04]) and batch.total.tolist() == pytest.approx(
+        [1.02, 4.08]
+    )
 
 
-@pytest.mark.parametrize(("name", "scale"), [("hpsv3", 0.2), ("unifiedreward", 0.2), ("deqa", 0.2), ("clip", 1.0), ("geneval", 1.0),
-                                             ("imagereward", 1.0), ("unipercept", 0.01)])
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        ("hpsv3", 0.2),
+        ("unifiedreward", 0.2),
+        ("deqa", 0.2),
+        ("clip", 1.0),
+        ("geneval", 1.0),
+        ("imagereward", 1.0),
+        ("unipercept", 0.01),
+    ],
+)
 def test_scales_are_those_trainers_were_given(name, scale):
     """HPSv3's mu / 5, UnifiedReward's score / 5, CLIP's cosine and GenEval's partial credit as they are."""
     assert SCORERS.get(name).reward_scale == scale
@@ -106,7 +139,9 @@ def test_it_is_loaded_once_and_let_go_with_the_last_reward():
 
 def test_a_scorer_that_fails_its_own_test_is_not_trusted(monkeypatch):
     monkeypatch.setenv("MADE_FAILS", "1")
-    with pytest.raises(UserError, match="made is not to be trusted: made does not find that light is lighter than dark"):
+    with pytest.raises(
+        UserError, match="made is not to be trusted: made does not find that light is lighter than dark"
+    ):
         WeightedReward("made").start(torch.device("cpu"))
     assert EVENTS == [("load", "cpu"), ("close",)]
 
@@ -114,7 +149,9 @@ def test_a_scorer_that_fails_its_own_test_is_not_trusted(monkeypatch):
 def test_checking_loads_nothing_and_names_what_is_missing(monkeypatch):
     WeightedReward("made,specified").check(PROMPTS)
     assert not EVENTS
-    with pytest.raises(UserError, match="'specified' cannot judge pictures of the training prompt 'c', 'dog': it has no n"):
+    with pytest.raises(
+        UserError, match="'specified' cannot judge pictures of the training prompt 'c', 'dog': it has no n"
+    ):
         WeightedReward("specified").check([*PROMPTS, Prompt("c", "dog", "", {})])
     monkeypatch.delenv("MADE_WEIGHTS")
     with pytest.raises(UserError, match="run `hf download made/made`"):
@@ -134,28 +171,49 @@ def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
     reward = started("brightness=1")
     reward.check(PROMPTS)
     assert reward(PROMPTS, IMAGES).total.tolist() == pytest.approx([25.5, 102.0])
-    assert reward.identities()["brightness"] == {"weight": 1.0, "name": "brightness", "version": "3", "weights_revision": "abc",
-                                                 "dtype": "float32", "scale": 0.5, "on_server": True}
+    assert reward.identities()["brightness"] == {
+        "weight": 1.0,
+        "name": "brightness",
+        "version": "3",
+        "weights_revision": "abc",
+        "dtype": "float32",
+        "scale": 0.5,
+        "on_server": True,
+    }
     monkeypatch.setenv(URLS, "")
     with pytest.raises(UserError, match="unknown reward 'brightness'"):
         find_reward("brightness")
 
 
-@pytest.mark.parametrize("texts", [["made"], ["made="], ["=http://a"], ["made=http://a", "made=http://b"], ["made=http://a b"]])
+@pytest.mark.parametrize(
+    "texts", [["made"], ["made="], ["=http://a"], ["made=http://a", "made=http://b"], ["made=http://a b"]]
+)
 def test_addresses_that_are_none(texts):
     with pytest.raises(UserError, match="--scorer-url is|twice"):
         servers.use_servers(texts)
 
 
 def test_a_training_is_rewarded_by_a_scorer_and_says_so(tmp_path, monkeypatch):
-    """Loaded before the first rollout and let go at the end; recorded beside the metrics; another one is refused later on."""
+    """Loaded before the first rollout and let go at the end; recorded beside the metrics; another one is refused later
+    on."""
     phases = []
-    lines = run(tmp_path / "a", rewards="made=2", budget="iterations:4", on_progress=lambda event: phases.append(event["phase"]))
+    lines = run(
+        tmp_path / "a", rewards="made=2", budget="iterations:4", on_progress=lambda event: phases.append(event["phase"])
+    )
     assert phases[0] == "load rewards" and phases[1] == "rollout" and EVENTS == [("load", "cpu"), ("close",)]
     assert all(line["reward/made"] * 2 == pytest.approx(line["reward_mean"]) for line in lines)
     recorded = json.loads((tmp_path / "a" / "rewards.json").read_text())
-    assert recorded == {"made": {"weight": 2.0, "name": "made", "version": "1", "weights_revision": "revision-1",
-                                 "dtype": "float32", "scale": 0.01, "on_server": False}}
+    assert recorded == {
+        "made": {
+            "weight": 2.0,
+            "name": "made",
+            "version": "1",
+            "weights_revision": "revision-1",
+            "dtype": "float32",
+            "scale": 0.01,
+            "on_server": False,
+        }
+    }
 
     def interrupt(event):
         if event["iteration"] == 4:
@@ -176,7 +234,9 @@ def test_failed_judgements_drop_pictures_and_whole_groups(tmp_path, monkeypatch)
     assert any(line["images_dropped"] for line in lines) and any(line["groups"] < 4 for line in lines)
     for line in lines:
         assert line.get("failed/made", 0) == line["images_dropped"]
-        assert ("failure" in line) == bool(line["images_dropped"]) and line.get("failure", "made: too dark") == "made: too dark"
+        assert ("failure" in line) == bool(line["images_dropped"]) and line.get(
+            "failure", "made: too dark"
+        ) == "made: too dark"
         assert line.get("forwards_old", 0) == line["groups"], "a group that is skipped is not trained on"
 
 
@@ -210,7 +270,9 @@ def test_pictures_are_what_is_saved(tmp_path, monkeypatch, started):
     _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes", {})
     (file,) = tmp_path.glob("*.png")
     seen = []
-    monkeypatch.setattr(Made, "score", lambda self, images, prompts: seen.extend(images) or [Judged.failed("seen")] * len(images))
+    monkeypatch.setattr(
+        Made, "score", lambda self, images, prompts: seen.extend(images) or [Judged.failed("seen")] * len(images)
+    )
     monkeypatch.setattr(Made, "self_test", lambda self: [])
     started("made")(PROMPTS[:1], image[None])
     assert seen[0].tobytes() == Image.open(file).tobytes()

@@ -37,7 +37,12 @@ def test_the_rate_of_a_random_scorer(name, capsys):
     """The scorers of 7B are small here, and the table says so; no score is in what is printed or written."""
     result = speed_scorers.measure([name], "cpu", 1, overhead=False)
     (row,) = result["rates"]
-    assert row["images_per_second"] > 0 and row["cpu_seconds_per_image"] > 0 and row["preparation_ms"] > 0 and not row["note"]
+    assert (
+        row["images_per_second"] > 0
+        and row["cpu_seconds_per_image"] > 0
+        and row["preparation_ms"] > 0
+        and not row["note"]
+    )
     assert set(row) == {"scorer", "size", "images_per_second", "cpu_seconds_per_image", "preparation_ms", "note"}
     table = speed_scorers.render(result)
     assert "random weights" in table and "tiny configuration, random weights" in table and "rates, no scores" in table
@@ -54,6 +59,7 @@ def test_a_scorer_whose_asset_is_missing_is_a_row_with_the_reason(monkeypatch):
 
 def test_every_way_does_the_same_work_in_turns(monkeypatch):
     """With a real worker process and a real server, of a scorer that costs nothing."""
+
     @contextmanager
     def served(name, device):
         scorer = Brightness()
@@ -78,8 +84,11 @@ def test_every_way_does_the_same_work_in_turns(monkeypatch):
 
 
 def test_overheads_are_medians_of_ratios_within_a_round():
-    found = [{"in process": (1.0, 2.0), "HTTP": (1.1, 2.1)}, {"in process": (2.0, 4.0), "HTTP": (2.0, 4.0)},
-             {"in process": (1.0, 2.0), "HTTP": (1.5, 3.0)}]
+    found = [
+        {"in process": (1.0, 2.0), "HTTP": (1.1, 2.1)},
+        {"in process": (2.0, 4.0), "HTTP": (2.0, 4.0)},
+        {"in process": (1.0, 2.0), "HTTP": (1.5, 3.0)},
+    ]
     way = speed_scorers._way("HTTP", found)
     assert (way.overhead, way.cpu_overhead) == (pytest.approx(0.1), pytest.approx(0.05))
     assert way.images_per_second == pytest.approx(2 / 1.5)

@@ -12,8 +12,10 @@ from bench.scorers.remote import connect
 from bench.scorers.unifiedreward_client import UnifiedRewardServer
 from htgrpo.base.errors import UserError
 
-TEXTS = {f"unifiedreward.{variant}": f"Instruction of {variant}. Caption: [{{prompt}}] {{braces}}"
-         for variant in unifiedreward_answers.VARIANTS}
+TEXTS = {
+    f"unifiedreward.{variant}": f"Instruction of {variant}. Caption: [{{prompt}}] {{braces}}"
+    for variant in unifiedreward_answers.VARIANTS
+}
 
 
 @pytest.fixture
@@ -24,7 +26,9 @@ def served(canned, monkeypatch):
 
     def reply(path, body):
         if path == "/v1/models":
-            return json.dumps({"data": [{"id": "UnifiedReward", "root": "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"}]}).encode()
+            return json.dumps(
+                {"data": [{"id": "UnifiedReward", "root": "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"}]}
+            ).encode()
         assert path == "/v1/chat/completions"
         text = canned.answer(json.loads(body)) if callable(canned.answer) else canned.answer
         return text if isinstance(text, bytes) else json.dumps({"choices": [{"message": {"content": text}}]}).encode()
@@ -34,7 +38,9 @@ def served(canned, monkeypatch):
 
 
 def scorer(served, variant="v2_ACS", **options):
-    return UnifiedRewardServer(served.url, variant=variant, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options)
+    return UnifiedRewardServer(
+        served.url, variant=variant, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options
+    )
 
 
 def picture(value=90):
@@ -83,18 +89,21 @@ def test_the_official_instructions_are_used(served, monkeypatch, assets):
         assert text.startswith("<image>\n") == (variant == "v1_sglang_short")
 
 
-@pytest.mark.parametrize(("text", "score"), [
-    ("cat (object): 1\nFinal Score: 3.5", 3.5),
-    ("Final Score:4", 4.0),
-    ("Final Score:\n 2", 2.0),
-    ("Final Score: 1 then Final Score: 5", 1.0),  # the first one
-    ("Final Score: 4.", 4.0),
-    ("Final Score: 6", None),
-    ("Final Score: 0.5", None),
-    ("final score: 3", None),
-    ("Final Score: **3**", None),
-    ("", None),
-])
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("cat (object): 1\nFinal Score: 3.5", 3.5),
+        ("Final Score:4", 4.0),
+        ("Final Score:\n 2", 2.0),
+        ("Final Score: 1 then Final Score: 5", 1.0),  # the first one
+        ("Final Score: 4.", 4.0),
+        ("Final Score: 6", None),
+        ("Final Score: 0.5", None),
+        ("final score: 3", None),
+        ("Final Score: **3**", None),
+        ("", None),
+    ],
+)
 def test_the_final_score(served, text, score):
     served.answer = text
     judged = scorer(served, "v1_qwen_pointwise").score([picture()], ["a cat"])[0]
@@ -106,14 +115,20 @@ def test_the_final_score(served, text, score):
         assert judged.evidence == {"answer": text}
 
 
-@pytest.mark.parametrize(("text", "score"), [
-    ("Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 3", 3.5),
-    ("Style Score: 1\nAlignment Score: 2\nCoherence Score: 3", 2.0),
-    ('Word-wise Scores: [["cat", 0.1]]\n\nAlignment Score (1-5): 5\nCoherence Score (1-5): 5\nStyle Score (1-5): 5', 5.0),
-    ("Alignment Score (1-5): 4\nStyle Score (1-5): 3", None),
-    ("Alignment Score (1-5): 4\nCoherence Score (1-5): 9\nStyle Score (1-5): 3", None),
-    ("Alignment Score (1-5): X\nCoherence Score (1-5): Y\nStyle Score (1-5): Z", None),
-])
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ("Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 3", 3.5),
+        ("Style Score: 1\nAlignment Score: 2\nCoherence Score: 3", 2.0),
+        (
+            'Word-wise Scores: [["cat", 0.1]]\n\nAlignment Score (1-5): 5\nCoherence Score (1-5): 5\nStyle Score (1-5): 5',
+            5.0,
+        ),
+        ("Alignment Score (1-5): 4\nStyle Score (1-5): 3", None),
+        ("Alignment Score (1-5): 4\nCoherence Score (1-5): 9\nStyle Score (1-5): 3", None),
+        ("Alignment Score (1-5): X\nCoherence Score (1-5): Y\nStyle Score (1-5): Z", None),
+    ],
+)
 @pytest.mark.parametrize("variant", ["v2_ACS", "v1_qwen_ACS"])
 def test_three_axes(served, text, score, variant):
     served.answer = text
@@ -140,8 +155,14 @@ def test_order_is_kept_and_failures_stay_alone(served, tmp_path):
     assert scorer(served).score([], []) == []
 
 
-@pytest.mark.parametrize(("answer", "reason"), [(b"<html>", "no chat completion"), (b'{"choices": []}', "no chat completion"),
-                                                (b'{"choices": [{"message": {"content": null}}]}', "without a text")])
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"<html>", "no chat completion"),
+        (b'{"choices": []}', "no chat completion"),
+        (b'{"choices": [{"message": {"content": null}}]}', "without a text"),
+    ],
+)
 def test_answers_that_are_none(served, answer, reason):
     served.answer = lambda request: answer
     assert reason in scorer(served).score([picture()], ["a"])[0].error
@@ -157,7 +178,10 @@ def test_a_server_that_is_ill(served):
 
 def test_identity_and_where_the_server_is(served):
     one = scorer(served)
-    assert one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b" and one.identity()["variant"] == "v2_ACS"
+    assert (
+        one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"
+        and one.identity()["variant"] == "v2_ACS"
+    )
     assert scorer(served, upstream=True).identity() != one.identity() and one.reward_scale == 0.2
     with pytest.raises(UserError, match="vllm serve"):
         UnifiedRewardServer.load()

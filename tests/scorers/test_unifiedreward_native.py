@@ -1,5 +1,5 @@
-"""UnifiedReward by transformers' own classes: what they write with their own processor is what the port writes, alone and in
-batches."""
+"""UnifiedReward by transformers' own classes: what they write with their own processor is what the port writes, alone
+and in batches."""
 
 import json
 
@@ -23,15 +23,20 @@ from tests.scorers.tiny_unifiedreward import write_checkpoint
 
 TOKENS = 12
 TEXT = "Judge [{prompt}].\n Alignment Score (1-5): X"
-PROCESSORS = {"qwen2_5_vl": (Qwen2_5_VLProcessor, Qwen2VLVideoProcessor), "qwen3_vl": (Qwen3VLProcessor, Qwen3VLVideoProcessor)}
+PROCESSORS = {
+    "qwen2_5_vl": (Qwen2_5_VLProcessor, Qwen2VLVideoProcessor),
+    "qwen3_vl": (Qwen3VLProcessor, Qwen3VLVideoProcessor),
+}
 
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
     """Folders and networks by kind; Qwen2.5-VL with the older keys, Qwen3-VL with tied embeddings."""
     root = tmp_path_factory.mktemp("unifiedreward")
-    return {"qwen2_5_vl": (root / "old", write_checkpoint(root / "old", "qwen2_5_vl", older=True, penalty=1.3)),
-            "qwen3_vl": (root / "new", write_checkpoint(root / "new", "qwen3_vl", tied=True, penalty=1.2))}
+    return {
+        "qwen2_5_vl": (root / "old", write_checkpoint(root / "old", "qwen2_5_vl", older=True, penalty=1.3)),
+        "qwen3_vl": (root / "new", write_checkpoint(root / "new", "qwen3_vl", tied=True, penalty=1.2)),
+    }
 
 
 @pytest.fixture
@@ -46,8 +51,12 @@ def written_by_transformers(folder, net, kind, image, prompt):
     make, videos = PROCESSORS[kind]
     from transformers import Qwen2VLImageProcessor
 
-    processor = make(Qwen2VLImageProcessor.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), videos(),
-                     chat_template=(folder / "chat_template.jinja").read_text())
+    processor = make(
+        Qwen2VLImageProcessor.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        videos(),
+        chat_template=(folder / "chat_template.jinja").read_text(),
+    )
     text = {"type": "text", "text": TEXT.replace("{prompt}", prompt)}
     turn = {"role": "user", "content": [{"type": "image", "image": image}, text]}
     text = processor.apply_chat_template([turn], tokenize=False, add_generation_prompt=True)
@@ -55,7 +64,7 @@ def written_by_transformers(folder, net, kind, image, prompt):
     settings = json.loads((folder / "generation_config.json").read_text())
     settings |= {"do_sample": False, "temperature": None, "top_k": None, "max_new_tokens": TOKENS}
     written = net.generate(**inputs, **settings)
-    return processor.batch_decode(written[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)[0]
+    return processor.batch_decode(written[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]
 
 
 @pytest.mark.parametrize("kind", ["qwen2_5_vl", "qwen3_vl"])
@@ -81,8 +90,14 @@ def test_answers_are_read_as_those_of_servers(load, monkeypatch):
     """A random model writes no score: an error, never a 0. Its answers are read by the same function as servers'."""
     scorer = load("qwen3_vl")
     judged = scorer.score(*tiny.pairs())
-    assert all(one.score is None and "no Alignment and Coherence and Style Score from 1 to 5" in one.error for one in judged)
-    answers = ["Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 3", "no idea", "Style Score: 1"]
+    assert all(
+        one.score is None and "no Alignment and Coherence and Style Score from 1 to 5" in one.error for one in judged
+    )
+    answers = [
+        "Alignment Score (1-5): 4\nCoherence Score (1-5): 3.5\nStyle Score (1-5): 3",
+        "no idea",
+        "Style Score: 1",
+    ]
     monkeypatch.setattr(scorer, "write", lambda items: answers)
     judged = scorer.score(*tiny.pairs())
     assert [one.score for one in judged] == [3.5, None, None] and judged[0].evidence["coherence"] == 3.5
@@ -118,7 +133,9 @@ def test_weights_that_are_others_are_refused(load, checkpoints, tmp_path):
     for file in checkpoints["qwen2_5_vl"][0].iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     state = load_file(folder / "model.safetensors")
-    save_file({key: value for key, value in state.items() if "layers.1.mlp.up_proj" not in key}, folder / "model.safetensors")
+    save_file(
+        {key: value for key, value in state.items() if "layers.1.mlp.up_proj" not in key}, folder / "model.safetensors"
+    )
     with pytest.raises(UserError, match="lacks key 'model.layers.1.mlp.up_proj"):
         UnifiedReward.load(folder)
     config = json.loads((folder / "config.json").read_text())

@@ -42,7 +42,9 @@ def test_scores_are_the_packages_with_the_official_question(folder, assets, dtyp
     scorer = UniPercept.load(folder, dtype=dtype)
     for image, wanted in zip(tiny.pairs()[0], WANTED[dtype]):
         found = scorer.score([image], [""])[0].evidence
-        assert max(abs(found[axis] - wanted[axis]) for axis in scorer.axes) <= max(close, rounding(WANTED["origin"], beyond))
+        assert max(abs(found[axis] - wanted[axis]) for axis in scorer.axes) <= max(
+            close, rounding(WANTED["origin"], beyond)
+        )
 
 
 def test_batches_order_and_broken_pictures(load):
@@ -84,7 +86,16 @@ def test_expectation():
 
 def test_answers():
     assert len(set(ANSWERS)) == 101
-    assert [ANSWERS[score] for score in (0, 25, 26, 50, 51, 75, 76, 100)] == ["aa", "az", "ca", "cy", "da", "dy", "ea", "ey"]
+    assert [ANSWERS[score] for score in (0, 25, 26, 50, 51, 75, 76, 100)] == [
+        "aa",
+        "az",
+        "ca",
+        "cy",
+        "da",
+        "dy",
+        "ea",
+        "ey",
+    ]
 
 
 def test_every_answer_must_be_one_token(monkeypatch, tmp_path):
@@ -98,7 +109,10 @@ def test_keys_are_checked(load, folder):
     """In one file, without the index that would notice some of it first."""
     state = {name: value for part in folder.glob("model-*.safetensors") for name, value in load_file(part).items()}
     save_file(state, folder / "model.safetensors")
-    for key in ("vision_model.encoder.layers.1.attn.qkv.weight", "language_model.model.layers.2.self_attn.o_proj.weight"):
+    for key in (
+        "vision_model.encoder.layers.1.attn.qkv.weight",
+        "language_model.model.layers.2.self_attn.o_proj.weight",
+    ):
         check_keys(load, folder / "model.safetensors", key)
     (folder / "model.safetensors").unlink()
 
@@ -111,14 +125,17 @@ def test_parts_of_weights_are_checked(load, folder):
     part.with_suffix(".away").rename(part)
 
 
-@pytest.mark.parametrize("old,new,part", [
-    ('"internvl2_5"', '"phi3-chat"', "template 'phi3-chat'"),
-    ('"select_layer": -1', '"select_layer": -4', "select_layer -4"),
-    ('"ps_version": "v2"', '"ps_version": "v1"', "ps_version 'v1'"),
-    ('"force_image_size": 56', '"force_image_size": 448', "force_image_size 448"),
-    ("Qwen2ForCausalLM", "LlamaForCausalLM", "LlamaForCausalLM"),
-    ('"qkv_bias"', '"bias"', "'qkv_bias'"),
-])
+@pytest.mark.parametrize(
+    "old,new,part",
+    [
+        ('"internvl2_5"', '"phi3-chat"', "template 'phi3-chat'"),
+        ('"select_layer": -1', '"select_layer": -4', "select_layer -4"),
+        ('"ps_version": "v2"', '"ps_version": "v1"', "ps_version 'v1'"),
+        ('"force_image_size": 56', '"force_image_size": 448', "force_image_size 448"),
+        ("Qwen2ForCausalLM", "LlamaForCausalLM", "LlamaForCausalLM"),
+        ('"qkv_bias"', '"bias"', "'qkv_bias'"),
+    ],
+)
 def test_other_configurations_are_refused(load, folder, old, new, part):
     whole = (folder / "config.json").read_text()
     assert old in whole
@@ -132,7 +149,9 @@ def test_other_configurations_are_refused(load, folder, old, new, part):
 def test_system_message_of_the_configuration_wins(load, folder):
     whole = (folder / "config.json").read_text()
     usual = load().questions[0]
-    (folder / "config.json").write_text(whole.replace('{"architectures"', '{"system_message": "Be brief.", "architectures"', 1))
+    (folder / "config.json").write_text(
+        whole.replace('{"architectures"', '{"system_message": "Be brief.", "architectures"', 1)
+    )
     other = load().questions[0]
     (folder / "config.json").write_text(whole)
     assert "Be brief." in Qwen2Tokenizer.from_pretrained(folder).decode(other[0]) and usual.shape != other.shape

@@ -51,15 +51,20 @@ def snapshot(cache, repository, *names):
 def refusal(action, *parts):
     with pytest.raises(UserError) as caught:
         action()
-    assert "\n" not in caught.value.message and all(part in caught.value.message for part in parts), caught.value.message
+    assert "\n" not in caught.value.message and all(part in caught.value.message for part in parts), (
+        caught.value.message
+    )
 
 
-@pytest.mark.parametrize("scorer,command", [
-    (ClipScore, "`hf download openai/clip-vit-large-patch14 config.json vocab.json merges.txt model.safetensors`"),
-    (ImageReward, "`hf download THUDM/ImageReward med_config.json ImageReward.pt`"),
-    (HPSv3, "`hf download MizzenAI/HPSv3 HPSv3.safetensors`"),
-    (UniPercept, "`hf download Thunderbolt215215/UniPercept` (after accepting its terms"),
-])
+@pytest.mark.parametrize(
+    "scorer,command",
+    [
+        (ClipScore, "`hf download openai/clip-vit-large-patch14 config.json vocab.json merges.txt model.safetensors`"),
+        (ImageReward, "`hf download THUDM/ImageReward med_config.json ImageReward.pt`"),
+        (HPSv3, "`hf download MizzenAI/HPSv3 HPSv3.safetensors`"),
+        (UniPercept, "`hf download Thunderbolt215215/UniPercept` (after accepting its terms"),
+    ],
+)
 def test_absent_weights_are_named_with_their_command(scorer, command, tmp_path):
     start = f"weights not found: run {command}"
     refusal(scorer.load, start, "$HTGRPO_WEIGHTS/" + scorer.name, "not in the hub's cache")
@@ -94,7 +99,9 @@ def test_base_models_are_looked_for_in_the_folder_first(cache, tmp_path):
 
 def test_half_a_snapshot_is_not_found(cache):
     snapshot(cache, OWN, "config.json")
-    refusal(lambda: locate("x", (OWN,), None), f"{COMMIT}' lacks own.pt", "`hf download maker/model config.json own.pt`")
+    refusal(
+        lambda: locate("x", (OWN,), None), f"{COMMIT}' lacks own.pt", "`hf download maker/model config.json own.pt`"
+    )
 
 
 def test_revisions(cache, tmp_path):
@@ -133,7 +140,12 @@ def origin(key):
 
 
 def write(folder, **changes):
-    state = {"both": torch.arange(12.0).view(4, 3), "first.bias": torch.ones(2), "scale": torch.ones(2), "spare.a": torch.ones(1)}
+    state = {
+        "both": torch.arange(12.0).view(4, 3),
+        "first.bias": torch.ones(2),
+        "scale": torch.ones(2),
+        "spare.a": torch.ones(1),
+    }
     save_file({key: value for key, value in (state | changes).items() if value is not None}, folder / "own.safetensors")
     return TensorFiles(open_shards(folder, OWN))
 
@@ -144,7 +156,14 @@ def test_networks_are_built_without_weights_and_without_chance(tmp_path):
     assert torch.equal(before, torch.get_rng_state())
     assert all(value.is_meta and not value.requires_grad for value in net.parameters()) and not net.training
     assert net.steps.tolist() == pytest.approx([1, 1 / 2, 1 / 3])
-    fill(net, write(tmp_path), origin, "cpu", lambda key: torch.bfloat16 if key == "scale" else torch.float32, ignore=r"spare\..*")
+    fill(
+        net,
+        write(tmp_path),
+        origin,
+        "cpu",
+        lambda key: torch.bfloat16 if key == "scale" else torch.float32,
+        ignore=r"spare\..*",
+    )
     assert torch.equal(torch.cat([net.one.weight, net.two.weight]), torch.arange(12.0).view(4, 3))
     assert net.scale.dtype == torch.bfloat16 and net.steps.dtype == torch.float32
     assert net.one(torch.ones(1, 3)).tolist() == [[4.0, 13.0]]

@@ -59,10 +59,18 @@ def scores(judged):
 def test_scores_in_order_whatever_the_batches(tmp_path):
     pictures, prompts = [grey(value) for value in range(0, 250, 50)], ["a"] * 5
     with fake(tmp_path, batch_size=2) as two, fake(tmp_path) as sixteen:
-        assert scores(two.score(pictures, prompts)) == scores(sixteen.score(pictures, prompts)) == [0, 50, 100, 150, 200]
+        assert (
+            scores(two.score(pictures, prompts)) == scores(sixteen.score(pictures, prompts)) == [0, 50, 100, 150, 200]
+        )
         assert scores(two.score(pictures[::-1], prompts)) == [200, 150, 100, 50, 0]
         assert two.score([], []) == []
-        assert two.identity() == {"name": "fake", "version": "1", "weights_revision": "none", "dtype": "float32", "libraries": {}}
+        assert two.identity() == {
+            "name": "fake",
+            "version": "1",
+            "weights_revision": "none",
+            "dtype": "float32",
+            "libraries": {},
+        }
         with pytest.raises(UserError, match="5 pictures for 1 prompts"):
             two.score(pictures, ["a"])
 
@@ -161,14 +169,17 @@ def test_restarts_are_bounded(tmp_path):
         assert time.monotonic() - started < 0.1
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["--mode", "refuse"], "weights not found: run `hf download nobody/nothing`"),
-    (["--mode", "dies"], "ended with exit code 1; its last words: no such module: a_library"),
-    (["--mode", "other name"], "says that it is 'other'"),
-    (["--raw", "garbage"], "did not say hello within 0.5 s, only 51 other lines"),
-    (["--raw", "protocol"], "speaks protocol 2, accepted is 1"),
-    (["--raw", "nothing"], "ended with exit code 0"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mode", "refuse"], "weights not found: run `hf download nobody/nothing`"),
+        (["--mode", "dies"], "ended with exit code 1; its last words: no such module: a_library"),
+        (["--mode", "other name"], "says that it is 'other'"),
+        (["--raw", "garbage"], "did not say hello within 0.5 s, only 51 other lines"),
+        (["--raw", "protocol"], "speaks protocol 2, accepted is 1"),
+        (["--raw", "nothing"], "ended with exit code 0"),
+    ],
+)
 def test_a_worker_that_cannot_start_says_why(tmp_path, arguments, said):
     limit = 0.5 if "garbage" in arguments else 20.0
     with pytest.raises(UserError) as caught:
@@ -232,8 +243,11 @@ def test_the_script_runs_in_an_environment_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_PYTHON", sys.executable)
     script = tmp_path / "uv_worker.py"
-    script.write_text(SCRIPT.read_text().replace("dependencies = []", "dependencies = []  # none: Pillow is not there, see below")
-                      .replace("Path(__file__).resolve().parents[2]", f"Path({str(SCRIPT.parents[2])!r})"))
+    script.write_text(
+        SCRIPT.read_text()
+        .replace("dependencies = []", "dependencies = []  # none: Pillow is not there, see below")
+        .replace("Path(__file__).resolve().parents[2]", f"Path({str(SCRIPT.parents[2])!r})")
+    )
     with Fake(uv_command(script), tmp_path / "log") as scorer:
         judged = ask(scorer, "a")  # no Pillow there: every batch breaks, which the worker does not outlive
     assert "No module named 'PIL'" in judged[0].error

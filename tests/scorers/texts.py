@@ -6,6 +6,7 @@ STAND_IN = {
     "unipercept.question": "<image>Say the {desc} of the image in letters.",
     "unipercept.system_message_internvl2_5": "You are 像.",
     "unipercept.chat_template": (
-        "<|im_start|>system\n{system_message}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"),
+        "<|im_start|>system\n{system_message}<|im_end|>\n<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    ),
     "unipercept.desc": {"iaa": "beauty", "iqa": "quality", "ista": "structure"},
 }

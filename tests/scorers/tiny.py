@@ -1,4 +1,5 @@
-"""Random checkpoints and drawn pictures that are the same numbers everywhere: tests and official packages of any age make them.
+"""Random checkpoints and drawn pictures that are the same numbers everywhere: tests and official packages of any age
+make them.
 
 Imports nothing of ours, so that it runs in the official packages' environments.
 """
@@ -14,8 +15,9 @@ WORDS = "a red blue green square circle of on the cat dog two".split()
 
 
 def draw(shapes, generator):
-    """Tensors of these shapes, in order of name: norms 1 + 0.2 u, other vectors 0.1 u, matrices u sqrt(3 / fan-in), with u uniform
-    in -1..1; rounded to bf16, so that they are the same numbers in every dtype. Uniform draws are exact on every machine."""
+    """Tensors of these shapes, in order of name: norms 1 + 0.2 u, other vectors 0.1 u, matrices u sqrt(3 / fan-in),
+    with u uniform in -1..1; rounded to bf16, so that they are the same numbers in every dtype. Uniform draws are exact
+    on every machine."""
     state = {}
     for key in sorted(shapes):
         shape = shapes[key]
@@ -72,14 +74,23 @@ def byte_letters():
 
 
 def write_byte_tokenizer(folder, added, config, merged=()):
-    """vocab.json, merges.txt, tokenizer_config.json of a byte-level tokenizer: bytes, then words of two letters `merged`, then
-    the `added` special tokens. Returns the number of all."""
+    """vocab.json, merges.txt, tokenizer_config.json of a byte-level tokenizer: bytes, then words of two letters
+    `merged`, then the `added` special tokens. Returns the number of all."""
     vocab = {token: number for number, token in enumerate([*byte_letters(), *merged])}
     write_json(folder / "vocab.json", vocab)
     merges = ["#version: 0.2", *(f"{one[0]} {one[1]}" for one in merged)]
     (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8")
-    special = {str(len(vocab) + number): {"content": token, "lstrip": False, "normalized": False, "rstrip": False,
-                                          "single_word": False, "special": True} for number, token in enumerate(added)}
+    special = {
+        str(len(vocab) + number): {
+            "content": token,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        }
+        for number, token in enumerate(added)
+    }
     write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": special, "model_max_length": 32768} | config)
     return len(vocab) + len(added)
 
@@ -89,9 +100,17 @@ def qwen2(prefix, layers, width, wide, heads, groups, vocab):
     keys = {f"{prefix}.embed_tokens.weight": (vocab, width)} | norm(f"{prefix}.norm", width, bias=False)
     for layer in range(layers):
         at, size = f"{prefix}.layers.{layer}", width // heads
-        keys |= norm(f"{at}.input_layernorm", width, bias=False) | norm(f"{at}.post_attention_layernorm", width, bias=False)
-        keys |= linear(f"{at}.self_attn.q_proj", width, width) | linear(f"{at}.self_attn.o_proj", width, width, bias=False)
-        keys |= linear(f"{at}.self_attn.k_proj", groups * size, width) | linear(f"{at}.self_attn.v_proj", groups * size, width)
-        keys |= linear(f"{at}.mlp.gate_proj", wide, width, bias=False) | linear(f"{at}.mlp.up_proj", wide, width, bias=False)
+        keys |= norm(f"{at}.input_layernorm", width, bias=False) | norm(
+            f"{at}.post_attention_layernorm", width, bias=False
+        )
+        keys |= linear(f"{at}.self_attn.q_proj", width, width) | linear(
+            f"{at}.self_attn.o_proj", width, width, bias=False
+        )
+        keys |= linear(f"{at}.self_attn.k_proj", groups * size, width) | linear(
+            f"{at}.self_attn.v_proj", groups * size, width
+        )
+        keys |= linear(f"{at}.mlp.gate_proj", wide, width, bias=False) | linear(
+            f"{at}.mlp.up_proj", wide, width, bias=False
+        )
         keys |= linear(f"{at}.mlp.down_proj", width, wide, bias=False)
     return keys

@@ -1,6 +1,7 @@
-"""Run in DeQA's environment: writes a tiny random checkpoint of DeQA-Score's layout, and what its official class says of pictures.
+"""Run in DeQA's environment: writes a tiny random checkpoint of DeQA-Score's layout, and what its official class says
+of pictures.
 
-    tiny_deqa.py REPOSITORY FOLDER PICTURE...     REPOSITORY: github zhiyuanyou/DeQA-Score at the worker's commit
+tiny_deqa.py REPOSITORY FOLDER PICTURE...     REPOSITORY: github zhiyuanyou/DeQA-Score at the worker's commit
 """
 
 import json
@@ -19,12 +20,35 @@ from transformers.models.llama.modeling_llama import LlamaPreTrainedModel  # noq
 
 LlamaPreTrainedModel._supports_sdpa = False  # upstream's torch is too old for it; ours would take it
 sys.stdout = sys.stderr
-vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 14,
-          "image_size": 448, "layer_norm_eps": 1e-6, "hidden_act": "quick_gelu", "use_flash_attn": False}
-abstractor = {"hidden_size": 32, "num_learnable_queries": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
-              "intermediate_size": 64, "encoder_hidden_size": 32, "grid_size": 32}
-config = MPLUGOwl2Config(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=32000,
-                         visual_config={"visual_model": vision, "visual_abstractor": abstractor}, attn_implementation="eager")
+vision = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "patch_size": 14,
+    "image_size": 448,
+    "layer_norm_eps": 1e-6,
+    "hidden_act": "quick_gelu",
+    "use_flash_attn": False,
+}
+abstractor = {
+    "hidden_size": 32,
+    "num_learnable_queries": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "encoder_hidden_size": 32,
+    "grid_size": 32,
+}
+config = MPLUGOwl2Config(
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    vocab_size=32000,
+    visual_config={"visual_model": vision, "visual_abstractor": abstractor},
+    attn_implementation="eager",
+)
 torch.manual_seed(0)
 net = MPLUGOwl2LlamaForCausalLM(config)
 with torch.no_grad():

@@ -4,20 +4,50 @@ import torch
 
 from tests.scorers.tiny import WORDS, draw, linear, norm, write_json
 
-VISION = {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 64,
-          "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu"}
-MED = {"architectures": ["BertModel"], "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu", "hidden_dropout_prob": 0.1,
-       "hidden_size": 48, "initializer_range": 0.02, "intermediate_size": 96, "layer_norm_eps": 1e-12,
-       "max_position_embeddings": 64, "model_type": "bert", "num_attention_heads": 3, "num_hidden_layers": 3, "pad_token_id": 0,
-       "type_vocab_size": 2, "vocab_size": 60, "encoder_width": 48, "add_cross_attention": True}
+VISION = {
+    "hidden_size": 64,
+    "intermediate_size": 256,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 64,
+    "patch_size": 16,
+    "layer_norm_eps": 1e-6,
+    "hidden_act": "gelu",
+}
+MED = {
+    "architectures": ["BertModel"],
+    "attention_probs_dropout_prob": 0.1,
+    "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1,
+    "hidden_size": 48,
+    "initializer_range": 0.02,
+    "intermediate_size": 96,
+    "layer_norm_eps": 1e-12,
+    "max_position_embeddings": 64,
+    "model_type": "bert",
+    "num_attention_heads": 3,
+    "num_hidden_layers": 3,
+    "pad_token_id": 0,
+    "type_vocab_size": 2,
+    "vocab_size": 60,
+    "encoder_width": 48,
+    "add_cross_attention": True,
+}
 
 
 def shapes():
     """Key -> shape, under the published names."""
-    width, patches, text = VISION["hidden_size"], (VISION["image_size"] // VISION["patch_size"]) ** 2, MED["hidden_size"]
-    keys = {"blip.visual_encoder.cls_token": (1, 1, width), "blip.visual_encoder.pos_embed": (1, patches + 1, width),
-            "blip.visual_encoder.patch_embed.proj.weight": (width, 3, 16, 16),
-            "blip.visual_encoder.patch_embed.proj.bias": (width,)}
+    width, patches, text = (
+        VISION["hidden_size"],
+        (VISION["image_size"] // VISION["patch_size"]) ** 2,
+        MED["hidden_size"],
+    )
+    keys = {
+        "blip.visual_encoder.cls_token": (1, 1, width),
+        "blip.visual_encoder.pos_embed": (1, patches + 1, width),
+        "blip.visual_encoder.patch_embed.proj.weight": (width, 3, 16, 16),
+        "blip.visual_encoder.patch_embed.proj.bias": (width,),
+    }
     keys |= norm("blip.visual_encoder.norm", width)
     for layer in range(VISION["num_hidden_layers"]):
         at = f"blip.visual_encoder.blocks.{layer}"
@@ -25,8 +55,10 @@ def shapes():
         keys |= linear(f"{at}.attn.qkv", 3 * width, width) | linear(f"{at}.attn.proj", width, width)
         keys |= linear(f"{at}.mlp.fc1", 4 * width, width) | linear(f"{at}.mlp.fc2", width, 4 * width)
     at = "blip.text_encoder.embeddings"
-    keys |= {f"{at}.word_embeddings.weight": (MED["vocab_size"], text),
-             f"{at}.position_embeddings.weight": (MED["max_position_embeddings"], text)} | norm(f"{at}.LayerNorm", text)
+    keys |= {
+        f"{at}.word_embeddings.weight": (MED["vocab_size"], text),
+        f"{at}.position_embeddings.weight": (MED["max_position_embeddings"], text),
+    } | norm(f"{at}.LayerNorm", text)
     for layer in range(MED["num_hidden_layers"]):
         at = f"blip.text_encoder.encoder.layer.{layer}"
         for kind, source in (("attention", text), ("crossattention", width)):
@@ -46,7 +78,9 @@ def tiny_checkpoint(folder, generator):
     """Writes ImageReward.pt, med_config.json and the tokenizer's vocab.txt into `folder`; returns the state."""
     folder.mkdir(parents=True, exist_ok=True)
     state = draw(shapes(), generator)
-    state["blip.text_encoder.embeddings.position_ids"] = torch.arange(MED["max_position_embeddings"]).expand(1, -1).clone()
+    state["blip.text_encoder.embeddings.position_ids"] = (
+        torch.arange(MED["max_position_embeddings"]).expand(1, -1).clone()
+    )
     torch.save(state, folder / "ImageReward.pt")
     write_json(folder / "med_config.json", MED)
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ",", "##s", *WORDS]

@@ -14,8 +14,16 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "scorers" / "geneval
 """What mmdet 2.27.0 gave for this network: its keys and shapes, its input, logits and detections."""
 SWIN = network.SWIN_S | {"embed_dim": 8, "depths": [1, 2, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 3}
 SIZES = network.SIZES | {
-    "num_labels": 5, "num_queries": 6, "feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32, "encoder_layers": 2,
-    "encoder_feedforward_dim": 48, "decoder_layers": 5, "dim_feedforward": 40, "num_attention_heads": 2,
+    "num_labels": 5,
+    "num_queries": 6,
+    "feature_size": 32,
+    "mask_feature_size": 32,
+    "hidden_dim": 32,
+    "encoder_layers": 2,
+    "encoder_feedforward_dim": 48,
+    "decoder_layers": 5,
+    "dim_feedforward": 40,
+    "num_attention_heads": 2,
 }
 NAMES = ["cup", "dog", "cat", "bus", "kite"]
 
@@ -26,9 +34,10 @@ def config():
 
 
 def weights(shapes):
-    """Weights for these MMDetection keys, from Python's random numbers, which never change: in order of name; norms 1 + 0.2 n,
-    biases 0.1 n, queries and levels 4 n, matrices n / sqrt(inputs), the classes' 4 n / sqrt(inputs) without a bias, the decoder's
-    outputs half of that; n uniform with variance 1. Tables of relative positions as MMDetection computes them."""
+    """Weights for these MMDetection keys, from Python's random numbers, which never change: in order of name; norms 1 +
+    0.2 n, biases 0.1 n, queries and levels 4 n, matrices n / sqrt(inputs), the classes' 4 n / sqrt(inputs) without a
+    bias, the decoder's outputs half of that; n uniform with variance 1. Tables of relative positions as MMDetection
+    computes them."""
     draws = random.Random(0)
     state = {}
     for key in sorted(shapes):
@@ -75,14 +84,35 @@ BACK = (
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage2", "backbone.norm1"),
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage3", "backbone.norm2"),
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage4", "backbone.norm3"),
-    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn\.", r"panoptic_head.pixel_decoder.\1attentions.0."),
-    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn_layer_norm", r"panoptic_head.pixel_decoder.\1norms.0"),
-    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)final_layer_norm", r"panoptic_head.pixel_decoder.\1norms.1"),
-    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc1", r"panoptic_head.pixel_decoder.\1ffns.0.layers.0.0"),
-    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc2", r"panoptic_head.pixel_decoder.\1ffns.0.layers.1"),
+    (
+        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn\.",
+        r"panoptic_head.pixel_decoder.\1attentions.0.",
+    ),
+    (
+        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn_layer_norm",
+        r"panoptic_head.pixel_decoder.\1norms.0",
+    ),
+    (
+        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)final_layer_norm",
+        r"panoptic_head.pixel_decoder.\1norms.1",
+    ),
+    (
+        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc1",
+        r"panoptic_head.pixel_decoder.\1ffns.0.layers.0.0",
+    ),
+    (
+        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc2",
+        r"panoptic_head.pixel_decoder.\1ffns.0.layers.1",
+    ),
     (r"model\.pixel_level_module\.decoder\.level_embed", "panoptic_head.pixel_decoder.level_encoding.weight"),
-    (r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.0", r"panoptic_head.pixel_decoder.input_convs.\1.conv"),
-    (r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.1", r"panoptic_head.pixel_decoder.input_convs.\1.gn"),
+    (
+        r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.0",
+        r"panoptic_head.pixel_decoder.input_convs.\1.conv",
+    ),
+    (
+        r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.1",
+        r"panoptic_head.pixel_decoder.input_convs.\1.gn",
+    ),
     (r"model\.pixel_level_module\.decoder\.adapter_1\.0", "panoptic_head.pixel_decoder.lateral_convs.0.conv"),
     (r"model\.pixel_level_module\.decoder\.adapter_1\.1", "panoptic_head.pixel_decoder.lateral_convs.0.gn"),
     (r"model\.pixel_level_module\.decoder\.layer_1\.0", "panoptic_head.pixel_decoder.output_convs.0.conv"),
@@ -91,12 +121,30 @@ BACK = (
     (r"model\.transformer_module\.queries_embedder", "panoptic_head.query_embed"),
     (r"model\.transformer_module\.queries_features", "panoptic_head.query_feat"),
     (r"model\.transformer_module\.level_embed", "panoptic_head.level_embed"),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn\.", r"panoptic_head.transformer_decoder.\1attentions.0.attn."),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn\.", r"panoptic_head.transformer_decoder.\1attentions.1.attn."),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn_layer_norm", r"panoptic_head.transformer_decoder.\1norms.0"),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn_layer_norm", r"panoptic_head.transformer_decoder.\1norms.1"),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)final_layer_norm", r"panoptic_head.transformer_decoder.\1norms.2"),
-    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc1", r"panoptic_head.transformer_decoder.\1ffns.0.layers.0.0"),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn\.",
+        r"panoptic_head.transformer_decoder.\1attentions.0.attn.",
+    ),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn\.",
+        r"panoptic_head.transformer_decoder.\1attentions.1.attn.",
+    ),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn_layer_norm",
+        r"panoptic_head.transformer_decoder.\1norms.0",
+    ),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn_layer_norm",
+        r"panoptic_head.transformer_decoder.\1norms.1",
+    ),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)final_layer_norm",
+        r"panoptic_head.transformer_decoder.\1norms.2",
+    ),
+    (
+        r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc1",
+        r"panoptic_head.transformer_decoder.\1ffns.0.layers.0.0",
+    ),
     (r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc2", r"panoptic_head.transformer_decoder.\1ffns.0.layers.1"),
     (r"model\.transformer_module\.decoder\.layernorm", "panoptic_head.transformer_decoder.post_norm"),
     (r"model\.transformer_module\.decoder\.mask_predictor\.mask_embedder\.0\.0", "panoptic_head.mask_embed.0"),
@@ -107,7 +155,8 @@ BACK = (
 
 
 def to_mmdet(published, window):
-    """The inverse of convert: transformers' published keys -> MMDetection's, the packs packed, the blocks channel by channel."""
+    """The inverse of convert: transformers' published keys -> MMDetection's, the packs packed, the blocks channel by
+    channel."""
     state, packs = {}, {}
     for key, value in published.items():
         name = key
@@ -116,7 +165,9 @@ def to_mmdet(published, window):
         if ".downsample." in name:  # pixel by pixel, column by column -> channel by channel, row by row
             value = value.reshape(*value.shape[:-1], 2, 2, -1)  # column, row, channel
             value = value.movedim((-3, -2, -1), (-1, -2, -3)).flatten(-3)
-        part = re.fullmatch(r"(.*)(w_msa\.|attentions\.1\.attn\.)(query|key|value|q_proj|k_proj|v_proj)\.(weight|bias)", name)
+        part = re.fullmatch(
+            r"(.*)(w_msa\.|attentions\.1\.attn\.)(query|key|value|q_proj|k_proj|v_proj)\.(weight|bias)", name
+        )
         if part:
             packed = "qkv." if part[2] == "w_msa." else "in_proj_"
             packs.setdefault(f"{part[1]}{part[2]}{packed}{part[4]}", {})[part[3][0]] = value

@@ -33,7 +33,16 @@ def test_local_tasks_run_offline(tmp_path, capsys):
     results = run(tmp_path / "a")
     shown = capsys.readouterr().out
     assert set(results["results"]) == {"embedded_choice", "embedded_write"}
-    assert {"configs", "versions", "n-shot", "higher_is_better", "n-samples", "config", "task_hashes", "model_name"} <= set(results)
+    assert {
+        "configs",
+        "versions",
+        "n-shot",
+        "higher_is_better",
+        "n-samples",
+        "config",
+        "task_hashes",
+        "model_name",
+    } <= set(results)
     assert results["n-samples"]["embedded_choice"] == {"original": 40, "effective": 3}
     assert results["config"]["world"] == "embedded" and len(results["config"]["model_sha"]) == 64
     assert "embedded_choice" in shown and "prove the path and say nothing about language" in shown.replace("\n", " ")
@@ -56,10 +65,16 @@ def test_local_tasks_run_offline(tmp_path, capsys):
 
 def test_a_chat_with_a_made_checkpoint(tmp_path, capsys):
     make("mmada", tmp_path / "mmada")
-    results = run(tmp_path / "out", "--checkpoint", str(tmp_path / "mmada"), "--chat", "--tasks", "embedded_write", "--json")
+    results = run(
+        tmp_path / "out", "--checkpoint", str(tmp_path / "mmada"), "--chat", "--tasks", "embedded_write", "--json"
+    )
     shown = json.loads(capsys.readouterr().out)
     assert shown["results"] == results["results"] and list(results["results"]) == ["embedded_write"]
-    assert results["config"]["random_weights"] and results["config"]["world"] == "natural" and "eot_id" in results["chat_template"]
+    assert (
+        results["config"]["random_weights"]
+        and results["config"]["world"] == "natural"
+        and "eot_id" in results["chat_template"]
+    )
     (first, *_) = read_jsonl(tmp_path / "out" / "samples_embedded_write.jsonl")
     context = first["arguments"]["gen_args_0"]["arg_0"]
     assert context.startswith("<|startoftext|><|start_header_id|>user<|end_header_id|>\none heart, two hearts")
@@ -108,7 +123,9 @@ def test_tasks_that_cannot_be_had(monkeypatch):
         import lm_eval.tasks as tasks
 
         folder = f"{tasks.__path__[0]}/gsm8k"
-        original(self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False)
+        original(
+            self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False
+        )
 
     monkeypatch.setattr(TaskManager, "__init__", quick)
     with pytest.raises(UserError, match="did you mean 'gsm8k'"):

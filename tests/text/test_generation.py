@@ -30,7 +30,9 @@ def test_equals_the_slow_loop(policy, shape, guidance, temperature, remasking):
     decoding = Decoding(*shape, temperature, remasking)
     found = generate(reader_of(policy, batch=2, guidance=guidance), PROMPTS, keys(5), decoding)
     with torch.no_grad():
-        assert found == [slow_generate(policy, list(p), g, decoding, guidance) for p, g in zip(PROMPTS, keys(5), strict=True)]
+        assert found == [
+            slow_generate(policy, list(p), g, decoding, guidance) for p, g in zip(PROMPTS, keys(5), strict=True)
+        ]
 
 
 def test_neither_batch_nor_order_changes_an_answer(policy):
@@ -47,7 +49,9 @@ def test_blocks_are_finished_from_left_to_right(policy):
     generate(reader_of(policy, net=net), [PROMPTS[0]], keys(1), Decoding(8, 2, 8))
     left = [[token == mask for token in ids[3:]] for ids in net.seen]
     assert [sum(masked) for masked in left] == [8, 7, 6, 5, 4, 3, 2, 1]
-    assert all(any(masked[2 * block : 2 * block + 2]) for step, masked in enumerate(left) for block in range(step // 2, 4))
+    assert all(
+        any(masked[2 * block : 2 * block + 2]) for step, masked in enumerate(left) for block in range(step // 2, 4)
+    )
     assert not any(any(masked[: 2 * (step // 2)]) for step, masked in enumerate(left))
 
 
@@ -90,7 +94,9 @@ def test_draws_follow_the_tempered_distribution():
 
 def test_greedy_answers_are_what_one_block_writes(policy):
     lengths = [4, 1, 6, 3, 5]
-    written = [generate(reader_of(policy), [prompt], keys(1), Decoding(n, n, n))[0] for prompt, n in zip(PROMPTS, lengths)]
+    written = [
+        generate(reader_of(policy), [prompt], keys(1), Decoding(n, n, n))[0] for prompt, n in zip(PROMPTS, lengths)
+    ]
     pairs = [(prompt, tuple(answer)) for prompt, answer in zip(PROMPTS, written)]
     wrong = [(prompt, (*answer[:-1], (answer[-1] + 1) % 11)) for prompt, answer in pairs]
     for batch in (1, 3, 16):
@@ -101,9 +107,17 @@ def test_greedy_answers_are_what_one_block_writes(policy):
 
 
 def test_settings_that_cannot_be():
-    for options, name in [((10, 4, 10), "gen_length"), ((8, 4, 3), "steps"), ((8, 4, 16), "steps"), ((0, 1, 1), "gen_length"),
-                          ((8, 4, 8, -1.0), "temperature"), ((8, 4, 8, float("nan")), "temperature")]:
+    for options, name in [
+        ((10, 4, 10), "gen_length"),
+        ((8, 4, 3), "steps"),
+        ((8, 4, 16), "steps"),
+        ((0, 1, 1), "gen_length"),
+        ((8, 4, 8, -1.0), "temperature"),
+        ((8, 4, 8, float("nan")), "temperature"),
+    ]:
         with pytest.raises(UserError, match=f"^{name} is"):
             Decoding(*options)
     assert Decoding(10, 5, 4).reveals() == [3, 2]
-    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32) and Decoding(8, 4, 4).shortened(99) == Decoding(8, 4, 4)
+    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32) and Decoding(8, 4, 4).shortened(99) == Decoding(
+        8, 4, 4
+    )

@@ -49,7 +49,8 @@ def test_all_masks_give_the_expectation(policy, guidance, columns):
 
 
 def test_the_mean_over_every_draw_is_the_expectation(policy):
-    """Every count and every order that masks can come from, each as likely as the other: masks_of as draw_masks calls it."""
+    """Every count and every order that masks can come from, each as likely as the other: masks_of as draw_masks calls
+    it."""
     with torch.no_grad():
         expected, _ = brute(policy, PROMPT, ANSWER)
     orders = torch.tensor(list(permutations(range(4))), dtype=torch.float64)
@@ -70,7 +71,8 @@ def test_draws_come_within_the_stated_bound(policy):
 
 
 def test_counts_and_places_are_uniform():
-    """7 samples of 5 tokens, 4,000 times: every count and every place as often as any other, within 5 standard errors."""
+    """7 samples of 5 tokens, 4,000 times: every count and every place as often as any other, within 5 standard
+    errors."""
     draws = [draw_masks(5, 7, generator("uniform", index)).hidden for index in range(4000)]
     hidden = torch.cat(draws)
     for count in range(1, 6):
@@ -82,7 +84,8 @@ def test_counts_and_places_are_uniform():
 
 
 def test_a_factorised_model_is_exact_under_any_masks():
-    """Where no token depends on another, the expectation is the plain sum of log p, and so is every fully masked sample."""
+    """Where no token depends on another, the expectation is the plain sum of log p, and so is every fully masked
+    sample."""
     table = torch.randn(9, 6, generator=generator("table"), dtype=torch.float64)
     reader = Reader(Factorised(table), mask=5, columns=slice(None))
     expected = sum(float(table.log_softmax(-1)[2 + slot, token]) for slot, token in enumerate((0, 3, 2, 1)))

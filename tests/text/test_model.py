@@ -14,8 +14,14 @@ from tests.htgrpo.tiny import tiny_policy
 from tests.text.toys import Counting
 
 SETTINGS = TextSettings(samples=20, batch=4, decoding=Decoding(8, 4, 8))
-PAIRS = [("a photo of", " red circle"), ("a photo of", " blue square"), ("two", " a photo of red blue square above"), ("", "left"),
-         ("two red", ""), ("right above", " a photo of two blue circle red left")]
+PAIRS = [
+    ("a photo of", " red circle"),
+    ("a photo of", " blue square"),
+    ("two", " a photo of red blue square above"),
+    ("", "left"),
+    ("two red", ""),
+    ("right above", " a photo of two blue circle red left"),
+]
 GREEDY = {"until": []}
 DRAWN = {"until": [], "do_sample": True, "temperature": 1.5}
 
@@ -38,7 +44,14 @@ def test_likelihoods_depend_on_the_request_alone(policy):
         assert [v for v, _ in found] == pytest.approx([v for v, _ in expected], abs=1e-12)
         assert [g for _, g in found] == [g for _, g in expected]
     other = PolicyLM(policy, replace(SETTINGS, seed=1)).loglikelihood(requests)
-    assert [a == b for a, b in zip(expected, other)] == [True, True, False, True, True, False]  # short answers are exact
+    assert [a == b for a, b in zip(expected, other)] == [
+        True,
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]  # short answers are exact
 
 
 def test_a_likelihood_is_that_of_the_tokens(policy):
@@ -46,7 +59,9 @@ def test_a_likelihood_is_that_of_the_tokens(policy):
     words = policy.tokenizer.vocabulary
     context, answer = tuple(words[w] for w in "a photo of".split()), (words["red"], words["circle"])
     expected = log_likelihoods(model.reader, [((context, answer), every_mask(2))])
-    assert [value for value, _ in model.loglikelihood(asked("loglikelihood", PAIRS[0]))] == pytest.approx(expected, abs=1e-12)
+    assert [value for value, _ in model.loglikelihood(asked("loglikelihood", PAIRS[0]))] == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 def test_choices_of_one_question_share_their_masks(policy):
@@ -57,7 +72,10 @@ def test_choices_of_one_question_share_their_masks(policy):
     encoded = [model.words.pair(*pair) for pair in pairs]
     log_likelihoods(model.reader, model._masked(encoded))
     mask, words = policy.backbone.mask, policy.tokenizer.vocabulary
-    hidden = {colour: {tuple(token == mask for token in ids) for ids in net.seen if words[colour] in ids[1:]} for colour in words}
+    hidden = {
+        colour: {tuple(token == mask for token in ids) for ids in net.seen if words[colour] in ids[1:]}
+        for colour in words
+    }
     assert len(hidden["red"]) > 10 and hidden["red"] == hidden["blue"]
 
 
@@ -92,7 +110,9 @@ def test_answers_end_where_they_are_told(policy):
     stop = whole.split()[-1]
     assert len(whole[: whole.index(stop)].split()) >= 2
     for until in (["nowhere", stop], stop):
-        assert model.generate_until(asked("generate_until", (context, DRAWN | {"until": until}))) == [whole[: whole.index(stop)]]
+        assert model.generate_until(asked("generate_until", (context, DRAWN | {"until": until}))) == [
+            whole[: whole.index(stop)]
+        ]
     (short,) = model.generate_until(asked("generate_until", (context, DRAWN | {"max_gen_toks": 2})))
     assert whole.startswith(short) and len(short.split()) <= 2 < len(whole.split())
 
@@ -112,8 +132,13 @@ def test_whole_texts_come_in_windows(policy):
     text = "a photo of red blue square circle two left right"  # ten: a window of eight after the beginning, then two
     ids = tuple(words[word] for word in text.split())
     assert model.words.context("") == (words["<|startoftext|>"],)
-    (first, _), (second, _) = model.loglikelihood(asked("loglikelihood", ("", "a photo of red blue square circle two"),
-                                                        ("photo of red blue square circle two", " left right")))
+    (first, _), (second, _) = model.loglikelihood(
+        asked(
+            "loglikelihood",
+            ("", "a photo of red blue square circle two"),
+            ("photo of red blue square circle two", " left right"),
+        )
+    )
     assert second == pytest.approx(log_likelihoods(model.reader, [((ids[1:8], ids[8:]), every_mask(2))])[0], abs=1e-12)
     found = model.loglikelihood_rolling(asked("loglikelihood_rolling", (text,), ("",)))
     assert found == pytest.approx([first + second, 0.0], abs=1e-12)

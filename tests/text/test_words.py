@@ -23,7 +23,10 @@ def test_spaces_between_belong_to_the_answer(mmada):
     words, encode = Words(mmada), mmada.tokenizer.encode
     expected = tuple(encode("two red")), tuple(encode(" hearts"))
     assert words.pair("two red ", "hearts") == words.pair("two red", " hearts") == expected
-    assert words.pair("", "x") == ((126080,), tuple(encode("x"))) and words.pair("  ", "x") == ((126080,), tuple(encode("  x")))
+    assert words.pair("", "x") == ((126080,), tuple(encode("x"))) and words.pair("  ", "x") == (
+        (126080,),
+        tuple(encode("  x")),
+    )
     assert words.pair("x", "") == (tuple(encode("x")), ())
 
 
@@ -45,7 +48,13 @@ def test_words_of_ids_leave_specials_and_images_out(mmada):
     assert Words(mmada).text(ids) == "two hearts ♥"
     tiny = tiny_policy()
     vocabulary = tiny.tokenizer.vocabulary
-    ids = [vocabulary["two"], vocabulary["[UNK]"], vocabulary["<|mdm_mask|>"], vocabulary["circle"], tiny.backbone.image_offset + 1]
+    ids = [
+        vocabulary["two"],
+        vocabulary["[UNK]"],
+        vocabulary["<|mdm_mask|>"],
+        vocabulary["circle"],
+        tiny.backbone.image_offset + 1,
+    ]
     assert Words(tiny).text(ids) == "two circle"
 
 
@@ -53,11 +62,28 @@ def test_chats_have_the_published_layout(mmada):
     words = Words(mmada, chat_contexts=True)
     text = words.chat([MESSAGES[0], {"role": "user", "content": "two hearts?"}])
     template = jinja2.Template(LAYOUT, keep_trailing_newline=True)
-    assert text == template.render(bos_token="<|startoftext|>", messages=[MESSAGES[0], {"role": "user", "content": "two hearts?"}])
+    assert text == template.render(
+        bos_token="<|startoftext|>", messages=[MESSAGES[0], {"role": "user", "content": "two hearts?"}]
+    )
     encode = mmada.tokenizer.encode
     head, close, end = 126346, 126347, 126348
-    expected = [126080, head, *encode("system"), close, *encode("\nbe brief"), end, head, *encode("user"), close,
-                *encode("\ntwo hearts?"), end, head, *encode("assistant"), close, *encode("\n")]
+    expected = [
+        126080,
+        head,
+        *encode("system"),
+        close,
+        *encode("\nbe brief"),
+        end,
+        head,
+        *encode("user"),
+        close,
+        *encode("\ntwo hearts?"),
+        end,
+        head,
+        *encode("assistant"),
+        close,
+        *encode("\n"),
+    ]
     assert words.context(text) == tuple(expected)
     assert words.pair(text, "four") == (tuple(expected), tuple(encode("four")))
     begun = words.chat([MESSAGES[0], {"role": "assistant", "content": "It is"}], answer_follows=False)

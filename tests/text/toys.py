@@ -35,7 +35,8 @@ class Factorised:
 
 
 class Joint:
-    """The exact conditionals of a joint distribution `table` [V, ..., V] over the L ids after a prompt of one id; V is the mask."""
+    """The exact conditionals of a joint distribution `table` [V, ..., V] over the L ids after a prompt of one id; V is
+    the mask."""
 
     def __init__(self, table: Tensor):
         self.table = table
@@ -58,7 +59,9 @@ def reader_of(policy: Policy, batch: int = 16, guidance: float = 0.0, net=None, 
     return Reader(net or policy.net, policy.backbone.mask, columns, policy.device, batch, guidance)
 
 
-def slow_generate(policy: Policy, prompt: list[int], generator: torch.Generator, decoding: Decoding, guidance: float) -> list[int]:
+def slow_generate(
+    policy: Policy, prompt: list[int], generator: torch.Generator, decoding: Decoding, guidance: float
+) -> list[int]:
     """LLaDA's loop as published, one sequence, the whole head at every position, in plain Python."""
     mask = policy.backbone.mask
     ids = prompt + [mask] * decoding.gen_length
@@ -73,7 +76,7 @@ def slow_generate(policy: Policy, prompt: list[int], generator: torch.Generator,
         for step in range(per_block):
             logits = logits_of(ids)
             if guidance:
-                blind = logits_of([mask] * len(prompt) + ids[len(prompt):])
+                blind = logits_of([mask] * len(prompt) + ids[len(prompt) :])
                 logits = (1 + guidance) * logits - guidance * blind
             uniforms = torch.rand(2, decoding.block_length, generator=generator, dtype=torch.float64).tolist()
             candidates = []
@@ -94,4 +97,4 @@ def slow_generate(policy: Policy, prompt: list[int], generator: torch.Generator,
                 ids[slot] = token
             left -= count
         assert left == 0
-    return ids[len(prompt):]
+    return ids[len(prompt) :]

@@ -1,6 +1,5 @@
 """Detector and rewards of the embedded world: what is drawn is found again, exactly, and graded smoothly."""
 
-
 import numpy as np
 import pytest
 import torch

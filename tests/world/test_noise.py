@@ -1,4 +1,5 @@
-"""Misread captions: each fact is swapped at the stated rate, for its counterpart, and the result can always be drawn."""
+"""Misread captions: each fact is swapped at the stated rate, for its counterpart, and the result can always be
+drawn."""
 
 from collections import Counter
 

@@ -1,5 +1,6 @@
-"""Text retention as a benchmark: lm-eval's tasks on the policy itself, one score per document. `text` asks our own small tasks,
-which need no network; `text@TASK` a task, group or tag of lm-eval's whose documents are right or wrong, such as text@gsm8k.
+"""Text retention as a benchmark: lm-eval's tasks on the policy itself, one score per document. `text` asks our own
+small tasks, which need no network; `text@TASK` a task, group or tag of lm-eval's whose documents are right or wrong,
+such as text@gsm8k.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +27,8 @@ OURS = "embedded_text"
 
 
 class Text(Examination):
-    """A task, group or tag `task` of lm-eval, or ours. A document's score is 1 where it is right; the headline is the mean over
-    single tasks of their means."""
+    """A task, group or tag `task` of lm-eval, or ours. A document's score is 1 where it is right; the headline is the
+    mean over single tasks of their means."""
 
     version, aggregate = "1", "category_mean"
     name = "text"
@@ -41,7 +42,9 @@ class Text(Examination):
     def check_on(cls, other: str) -> None:
         """Any task may be: which ones there are takes a while to read, and prompts() tells."""
         if not other or "@" in other:
-            raise UserError(f"benchmark '{cls.name}@{other}' is not understood: write {cls.name}@TASK, such as {cls.name}@gsm8k")
+            raise UserError(
+                f"benchmark '{cls.name}@{other}' is not understood: write {cls.name}@TASK, such as {cls.name}@gsm8k"
+            )
 
     @classmethod
     def on(cls, other: str) -> "Text":
@@ -60,8 +63,14 @@ class Text(Examination):
     @property
     def note(self) -> str:
         """What our tasks are worth."""
-        return ("these small tasks prove the path and say nothing about language: policies of the embedded world were never taught "
-                "to write, and natural ones never saw such captions") if self.world == "embedded" else ""
+        return (
+            (
+                "these small tasks prove the path and say nothing about language: policies of the embedded world were never taught "
+                "to write, and natural ones never saw such captions"
+            )
+            if self.world == "embedded"
+            else ""
+        )
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -69,15 +78,15 @@ class Text(Examination):
         return tuple(self._tasks().single)
 
     def prompts(self, split: str) -> list[Prompt]:
-        """Every document. Tasks have one set of them, which serves any split. Raises UserError for tasks that there are not, whose
-        data cannot be had, or whose documents are not right or wrong."""
+        """Every document. Tasks have one set of them, which serves any split. Raises UserError for tasks that there are
+        not, whose data cannot be had, or whose documents are not right or wrong."""
         from bench.benchmarks.text.scoring import documents
 
         return documents(self._tasks())
 
     def settings(self, request: "Request") -> dict[str, dict[str, Any]]:
-        """How text is asked for, and in which dtype of the network. Raises UserError for settings that do not fit the backbone or
-        the tasks."""
+        """How text is asked for, and in which dtype of the network. Raises UserError for settings that do not fit the
+        backbone or the tasks."""
         from bench.benchmarks.text.scoring import check_options
         from htgrpo.base.cpu import sampling_dtype
 
@@ -88,10 +97,21 @@ class Text(Examination):
         return {self.main_of(request): {"text": request.text, "dtype": str(dtype).removeprefix("torch.")}}
 
     def scorer_identity(self) -> dict[str, Any]:
-        return {"name": "lm-eval", "version": version("lm_eval"), "weights_revision": None, "libraries": libraries(LIBRARIES)}
+        return {
+            "name": "lm-eval",
+            "version": version("lm_eval"),
+            "weights_revision": None,
+            "libraries": libraries(LIBRARIES),
+        }
 
-    def examine(self, policy: "Policy", evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],
-                ranks: "Ranks") -> list[dict]:
+    def examine(
+        self,
+        policy: "Policy",
+        evaluation: "Evaluation",
+        folder: Path,
+        on_progress: Callable[[float], None],
+        ranks: "Ranks",
+    ) -> list[dict]:
         """Asks, and leaves lm-eval's own results in `folder`: results.json and samples_TASK.jsonl."""
         from bench.benchmarks.text.scoring import examine
 

@@ -1,4 +1,5 @@
-"""The documents of our own small tasks, which ship with the package: lm-eval needs neither network nor cache for them."""
+"""The documents of our own small tasks, which ship with the package: lm-eval needs neither network nor cache for
+them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,8 +1,9 @@
 """Likelihood of an answer under a masked model, as LLaDA's evaluation estimates it.
 
-For an answer of L tokens: the number of masked ones l is uniform in 1..L, which ones is uniform, the prompt is never masked, and
-the estimate is the mean over such masks of (L / l) x the sum of log p over the masked tokens. Its expectation is the answer's
-log-likelihood when the model's conditionals belong to one joint distribution, and the mean over all orders of revealing always.
+For an answer of L tokens: the number of masked ones l is uniform in 1..L, which ones is uniform, the prompt is never
+masked, and the estimate is the mean over such masks of (L / l) x the sum of log p over the masked tokens. Its
+expectation is the answer's log-likelihood when the model's conditionals belong to one joint distribution, and the mean
+over all orders of revealing always.
 """
 
 import math
@@ -20,8 +21,8 @@ Pair = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Masks:
-    """hidden: bool [n, L], which of an answer's tokens each mask hides. weight: float64 [n]; the estimate is the sum over masks of
-    weight x the sum of log p over what is hidden."""
+    """hidden: bool [n, L], which of an answer's tokens each mask hides. weight: float64 [n]; the estimate is the sum
+    over masks of weight x the sum of log p over what is hidden."""
 
     hidden: Tensor
     weight: Tensor
@@ -36,7 +37,8 @@ def every_mask(length: int) -> Masks:
 
 
 def masks_of(counts: Tensor, order: Tensor) -> Masks:
-    """The masks that hide the `counts` (int64 [n], 1..L) tokens that come first in `order` (float [n, L], ascending)."""
+    """The masks that hide the `counts` (int64 [n], 1..L) tokens that come first in `order` (float [n, L],
+    ascending)."""
     samples, length = order.shape
     hidden = order.argsort(1).argsort(1) < counts[:, None]
     return Masks(hidden, length / (counts.double() * samples))
@@ -45,8 +47,9 @@ def masks_of(counts: Tensor, order: Tensor) -> Masks:
 def draw_masks(length: int, samples: int, generator: torch.Generator) -> Masks:
     """`samples` random masks of `length` >= 1 tokens.
 
-    Counts are evenly spread over 1..L from one random offset (LLaDA's evaluation spreads them within a batch): over all offsets
-    each value is as frequent as any other, so the estimate's expectation is that of independent counts, at a smaller variance.
+    Counts are evenly spread over 1..L from one random offset (LLaDA's evaluation spreads them within a batch): over all
+    offsets each value is as frequent as any other, so the estimate's expectation is that of independent counts, at a
+    smaller variance.
     """
     offset = torch.rand((), generator=generator, dtype=torch.float64)
     counts = (length * (torch.arange(samples) + offset) / samples).long().clamp(max=length - 1) + 1
@@ -54,15 +57,16 @@ def draw_masks(length: int, samples: int, generator: torch.Generator) -> Masks:
 
 
 def masks_for(length: int, samples: int, generator: torch.Generator) -> Masks:
-    """All masks where they are no more than `samples` (exact, and no dearer: at 128, answers of up to 7 tokens), else a draw."""
+    """All masks where they are no more than `samples` (exact, and no dearer: at 128, answers of up to 7 tokens), else a
+    draw."""
     return every_mask(length) if 2**length - 1 <= samples else draw_masks(length, samples, generator)
 
 
 def log_likelihoods(reader: Reader, pairs: Iterable[tuple[Pair, Masks]]) -> list[float]:
     """The estimate for every prompt and answer (at least one token), in nats, under the masks that come with it.
 
-    Sequences that are equal (the masked choices of one question often are) go through the network once. An estimate does not
-    depend on what else is asked, beyond the rounding of the network's dtype.
+    Sequences that are equal (the masked choices of one question often are) go through the network once. An estimate
+    does not depend on what else is asked, beyond the rounding of the network's dtype.
     """
     totals: list[float] = []
     for chunk in _chunks(_masked(reader.mask, pairs), reader.batch):

@@ -20,30 +20,44 @@ from htgrpo.base.rng import generator
 from htgrpo.parallel.ranks import ALONE, Ranks
 from htgrpo.policies.policy import Policy
 
-EMBEDDED = ("embedded world: this policy knows the words of its own prompts and was never taught to write; its numbers here prove "
-            "the path and say nothing about language")
+EMBEDDED = (
+    "embedded world: this policy knows the words of its own prompts and was never taught to write; its numbers here prove "
+    "the path and say nothing about language"
+)
 RANDOM = "random weights: these numbers prove the path and say nothing about language"
 
 
 class PolicyLM(LM):
-    """`policy` as lm-eval knows a model. ranks: processes that share the requests; each gets all answers, and lm-eval is told of
-    one process only. on_progress: gets "reading" or "writing" and the part of it that is done, in place of bars on a terminal.
-    Raises UserError for settings that the policy has no part for.
+    """`policy` as lm-eval knows a model. ranks: processes that share the requests; each gets all answers, and lm-eval
+    is told of one process only. on_progress: gets "reading" or "writing" and the part of it that is done, in place of
+    bars on a terminal. Raises UserError for settings that the policy has no part for.
 
-    What is random is keyed by the request: masks by (seed, context, length of the answer), so that the choices of one question are
-    judged under equal masks, and tokens by (seed, context, repeat). Batch size, order, limits and other tasks change no result.
+    What is random is keyed by the request: masks by (seed, context, length of the answer), so that the choices of one
+    question are judged under equal masks, and tokens by (seed, context, repeat). Batch size, order, limits and other
+    tasks change no result.
     """
 
-    def __init__(self, policy: Policy, settings: TextSettings | None = None, ranks: Ranks = ALONE,
-                 on_progress: Callable[[str, float], None] | None = None):
+    def __init__(
+        self,
+        policy: Policy,
+        settings: TextSettings | None = None,
+        ranks: Ranks = ALONE,
+        on_progress: Callable[[str, float], None] | None = None,
+    ):
         super().__init__()
-        self.policy, self.settings, self.ranks, self.on_progress = policy, settings or TextSettings(), ranks, on_progress
+        self.policy, self.settings, self.ranks, self.on_progress = (
+            policy,
+            settings or TextSettings(),
+            ranks,
+            on_progress,
+        )
         self.words = Words(policy, self.settings.chat)
         if self.settings.chat:
             self.words.chat([])  # raises where no chat can be made, before anything is computed
         columns = slice(None) if self.settings.head == "full" else slice(0, policy.backbone.image_offset)
-        self.reader = Reader(policy.net, policy.backbone.mask, columns, policy.device, self.settings.batch,
-                             self.settings.cfg_scale)
+        self.reader = Reader(
+            policy.net, policy.backbone.mask, columns, policy.device, self.settings.batch, self.settings.cfg_scale
+        )
         self.truncated = 0
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
@@ -57,7 +71,8 @@ class PolicyLM(LM):
         return [(value, verdict) for value, verdict in self.ranks.together(found)]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        """Log-likelihood of every whole text, in windows of max_length of which the first follows the id that text begins with."""
+        """Log-likelihood of every whole text, in windows of max_length of which the first follows the id that text
+        begins with."""
         tokenizer, begin = self.policy.tokenizer, self.words.begin
         found = []
         for request in self.ranks.share(requests):
@@ -82,17 +97,28 @@ class PolicyLM(LM):
             for first in range(0, len(rows), self.reader.batch):
                 part = rows[first : first + self.reader.batch]
                 group = [mine[row] for row in part]
-                answers = generate(self.reader, [task.prompt for task in group], [generator(*task.key) for task in group], decoding,
-                                   lambda row, answer, group=group: group[row].finish(answer, self.words)[1])
-                texts |= {row: task.finish(answer, self.words)[0] for row, task, answer in zip(part, group, answers, strict=True)}
+                answers = generate(
+                    self.reader,
+                    [task.prompt for task in group],
+                    [generator(*task.key) for task in group],
+                    decoding,
+                    lambda row, answer, group=group: group[row].finish(answer, self.words)[1],
+                )
+                texts |= {
+                    row: task.finish(answer, self.words)[0]
+                    for row, task, answer in zip(part, group, answers, strict=True)
+                }
                 progress.update(len(part))
         progress.close()
         return self.ranks.together([texts[row] for row in range(len(mine))])
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        """The messages as one context in MMaDA's layout. Raises UserError unless the settings say that contexts are chats."""
+        """The messages as one context in MMaDA's layout. Raises UserError unless the settings say that contexts are
+        chats."""
         if not self.settings.chat:
-            raise UserError("contexts of this model are plain text: make it with chat=True (--chat) to apply a chat template")
+            raise UserError(
+                "contexts of this model are plain text: make it with chat=True (--chat) to apply a chat template"
+            )
         return self.words.chat(chat_history, add_generation_prompt)
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
@@ -121,7 +147,11 @@ class PolicyLM(LM):
         }
 
     def _bar(self, what: str, total: int) -> "_Bar | tqdm":
-        return tqdm(total=total, desc=what, disable=None) if self.on_progress is None else _Bar(what, total, self.on_progress)
+        return (
+            tqdm(total=total, desc=what, disable=None)
+            if self.on_progress is None
+            else _Bar(what, total, self.on_progress)
+        )
 
     def _masked(self, pairs: list[Pair], quiet: bool = False) -> Iterator[tuple[Pair, Masks]]:
         progress = tqdm(disable=True) if quiet else self._bar("reading", len(pairs))
@@ -133,8 +163,10 @@ class PolicyLM(LM):
 
     def _fitted(self, prompt: tuple[int, ...], answer: tuple[int, ...]) -> Pair:
         if len(answer) >= self.settings.max_length:
-            raise UserError(f"an answer has {len(answer)} tokens, but context and answer have room for {self.settings.max_length}: "
-                            "raise max_length")
+            raise UserError(
+                f"an answer has {len(answer)} tokens, but context and answer have room for {self.settings.max_length}: "
+                "raise max_length"
+            )
         return self._last(prompt, self.settings.max_length - len(answer)), answer
 
     def _last(self, prompt: tuple[int, ...], room: int) -> tuple[int, ...]:
@@ -146,8 +178,7 @@ class PolicyLM(LM):
         until, most, decoding = self.settings.asked(options)
         prompt = self._last(self.words.context(context), self.settings.max_length - decoding.gen_length)
         stops = self.words.ends | {token for text in until if (token := self.words.token(text)) is not None}
-        return _Task(prompt, decoding, until, stops, most,
-                     ("text", "generate", self.settings.seed, prompt, repeat))
+        return _Task(prompt, decoding, until, stops, most, ("text", "generate", self.settings.seed, prompt, repeat))
 
 
 @dataclass
@@ -169,7 +200,8 @@ class _Bar:
 
 @dataclass(frozen=True)
 class _Task:
-    """A request to write: prompt, decoding, strings and ids that end the answer, its most tokens, the key of its generator."""
+    """A request to write: prompt, decoding, strings and ids that end the answer, its most tokens, the key of its
+    generator."""
 
     prompt: tuple[int, ...]
     decoding: Decoding

@@ -20,8 +20,9 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """net: called as LLaDA.forward is. mask: id of the mask. columns: rows of the head that take part, from row 0. batch: sequences
-    in one forward. guidance: logits = (1 + g) conditional - g those with the prompt masked; 0 is none, and costs nothing."""
+    """net: called as LLaDA.forward is. mask: id of the mask. columns: rows of the head that take part, from row 0.
+    batch: sequences in one forward. guidance: logits = (1 + g) conditional - g those with the prompt masked; 0 is none,
+    and costs nothing."""
 
     net: Network
     mask: int
@@ -32,7 +33,8 @@ class Reader:
 
     @torch.inference_mode()
     def logits(self, readings: list[Reading]) -> Tensor:
-        """Logits [P, columns] at all wanted positions, one reading after another; float32, or float64 of a float64 network."""
+        """Logits [P, columns] at all wanted positions, one reading after another; float32, or float64 of a float64
+        network."""
         rows = [reading.ids for reading in readings]
         if self.guidance:
             rows += [(self.mask,) * reading.prompt + reading.ids[reading.prompt :] for reading in readings]

@@ -1,4 +1,5 @@
-"""Results in lm-eval's schema: which ones they are, whether they are there already, and how they read. Imports no torch."""
+"""Results in lm-eval's schema: which ones they are, whether they are there already, and how they read. Imports no
+torch."""
 
 import json
 from importlib.metadata import version
@@ -15,14 +16,15 @@ LIBRARIES = ("tokenizers", "transformers", "datasets")
 
 
 def identity_of(weights_sha256: str, tasks: list[str], settings: dict[str, Any], options: dict[str, Any]) -> str:
-    """Hex identity of results: weights, tasks, settings (but for the batch, which changes nothing), and versions of lm-eval and of
-    LIBRARIES."""
+    """Hex identity of results: weights, tasks, settings (but for the batch, which changes nothing), and versions of
+    lm-eval and of LIBRARIES."""
     settings = {name: value for name, value in settings.items() if name != "batch"}
     return sha256_json([weights_sha256, sorted(tasks), settings, options, version("lm_eval"), libraries(LIBRARIES)])
 
 
 def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | None:
-    """The results in `folder`, None where there are none. Raises UserError for those of another identity, unless `overwrite`."""
+    """The results in `folder`, None where there are none. Raises UserError for those of another identity, unless
+    `overwrite`."""
     try:
         results = json.loads((folder / RESULTS).read_text("utf-8"))
         found = results["config"].get("identity")
@@ -34,8 +36,10 @@ def stored(folder: Path, identity: str, overwrite: bool) -> dict[str, Any] | Non
         return results
     if overwrite and results is not None and isinstance(found, str):  # they are ours
         return None
-    raise UserError(f"{str(folder / RESULTS)!r} holds other results (of other weights, tasks, settings or libraries, or damaged): "
-                    "give another --out, or --overwrite where this command wrote them")
+    raise UserError(
+        f"{str(folder / RESULTS)!r} holds other results (of other weights, tasks, settings or libraries, or damaged): "
+        "give another --out, or --overwrite where this command wrote them"
+    )
 
 
 def table(results: dict[str, Any]) -> str:

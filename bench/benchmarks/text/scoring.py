@@ -42,8 +42,10 @@ def metric_of(tasks: Tasks, name: str) -> str:
     metric = next(iter(task.aggregation()), None)
     right = metric is not None and (metric == "exact_match" or "acc" in metric.split("_"))
     if not (right and task.aggregation()[metric] is mean and task.higher_is_better().get(metric)):
-        raise UserError(f"the task {name!r} is measured by {metric}, but a benchmark takes tasks whose first metric is an accuracy "
-                        "or exact_match: leave it out, or ask it with python -m bench.text")
+        raise UserError(
+            f"the task {name!r} is measured by {metric}, but a benchmark takes tasks whose first metric is an accuracy "
+            "or exact_match: leave it out, or ask it with python -m bench.text"
+        )
     return metric
 
 
@@ -55,17 +57,28 @@ def check_options(tasks: Tasks, settings: TextSettings) -> None:
 
 
 def documents(tasks: Tasks) -> list[Prompt]:
-    """Every document, with its task as category; its place in the task, content and the task's version are its specification."""
+    """Every document, with its task as category; its place in the task, content and the task's version are its
+    specification."""
     return [
-        Prompt(f"{name}-{index}", _short(task.doc_to_text(document)), name,
-               {"document": index, "sha256": _hash(document), "version": str(task.VERSION)})
+        Prompt(
+            f"{name}-{index}",
+            _short(task.doc_to_text(document)),
+            name,
+            {"document": index, "sha256": _hash(document), "version": str(task.VERSION)},
+        )
         for name, task in tasks.single.items()
         for index, document in enumerate(task.eval_docs)
     ]
 
 
-def examine(policy: "Policy", tasks: Tasks, evaluation: "Evaluation", folder: Path, on_progress: Callable[[float], None],
-            ranks: "Ranks") -> list[dict[str, Any]]:
+def examine(
+    policy: "Policy",
+    tasks: Tasks,
+    evaluation: "Evaluation",
+    folder: Path,
+    on_progress: Callable[[float], None],
+    ranks: "Ranks",
+) -> list[dict[str, Any]]:
     """{"score", "evidence"} of every prompt of `evaluation`; the first rank writes lm-eval's results into `folder`."""
     chosen: dict[str, list[int]] = {}
     for prompt in evaluation.prompts:
@@ -83,7 +96,9 @@ def examine(policy: "Policy", tasks: Tasks, evaluation: "Evaluation", folder: Pa
 
     policy.net.requires_grad_(False).eval()
     model = PolicyLM(policy, TextSettings.read(evaluation.values["text"]), ranks, tell)
-    some = {name: sorted(indices) for name, indices in chosen.items() if len(indices) < len(tasks.single[name].eval_docs)}
+    some = {
+        name: sorted(indices) for name, indices in chosen.items() if len(indices) < len(tasks.single[name].eval_docs)
+    }
     results = evaluate(model, tasks, samples=some or None)
     if ranks.is_main:
         results["config"]["identity"] = evaluation.generation_identity(policy.sha256)
@@ -92,21 +107,29 @@ def examine(policy: "Policy", tasks: Tasks, evaluation: "Evaluation", folder: Pa
 
 
 def kept(folder: Path, tasks: Tasks, prompts: Sequence[Prompt]) -> tuple[str, list[dict[str, Any]]]:
-    """(sha256 of the weights, what `examine` gave for `prompts`) by what lies in `folder`. Raises UserError where it is damaged."""
+    """(sha256 of the weights, what `examine` gave for `prompts`) by what lies in `folder`. Raises UserError where it is
+    damaged."""
     try:
         weights = json.loads((folder / RESULTS).read_text("utf-8"))["config"]["model_sha"]
         names = dict.fromkeys(prompt.category for prompt in prompts)
         samples = {name: read_jsonl(folder / f"samples_{name}.jsonl") for name in names}
         return weights, _verdicts(samples, tasks, prompts)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{str(folder)!r} does not hold lm-eval's results for these documents ({type(error).__name__}: {error}): "
-                        "score this policy again") from error
+        raise UserError(
+            f"{str(folder)!r} does not hold lm-eval's results for these documents ({type(error).__name__}: {error}): "
+            "score this policy again"
+        ) from error
 
 
-def _verdicts(samples: Mapping[str, Sequence[dict[str, Any]]], tasks: Tasks, prompts: Sequence[Prompt]) -> list[dict[str, Any]]:
+def _verdicts(
+    samples: Mapping[str, Sequence[dict[str, Any]]], tasks: Tasks, prompts: Sequence[Prompt]
+) -> list[dict[str, Any]]:
     """What records say of `prompts`, by lm-eval's samples of each task."""
-    found = {(name, sample["doc_id"], sample["doc_hash"]): _verdict(sample, metric_of(tasks, name))
-             for name, several in samples.items() for sample in reversed(several)}  # the first filter of several counts
+    found = {
+        (name, sample["doc_id"], sample["doc_hash"]): _verdict(sample, metric_of(tasks, name))
+        for name, several in samples.items()
+        for sample in reversed(several)
+    }  # the first filter of several counts
     return [found[p.category, p.spec["document"], p.spec["sha256"]] for p in prompts]
 
 
@@ -114,7 +137,9 @@ def _verdict(sample: dict[str, Any], metric: str) -> dict[str, Any]:
     """What a record says of one document. Raises UserError for a score that is none."""
     score = float(sample[metric])
     if not 0.0 <= score <= 1.0:
-        raise UserError(f"a document's {metric} is {score}, but an accuracy lies in 0..1: ask this task with python -m bench.text")
+        raise UserError(
+            f"a document's {metric} is {score}, but an accuracy lies in 0..1: ask this task with python -m bench.text"
+        )
     answers = [_short(_answer(one)) for one in sample["filtered_resps"]]
     evidence = {"target": _short(sample["target"]), "answers": answers, "metric": metric, "filter": sample["filter"]}
     return {"score": score, "evidence": evidence}

@@ -20,8 +20,8 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class Words:
-    """The text side of `policy`. chat_contexts: contexts are chats, whose special strings are special tokens; in everything else
-    they are ordinary text."""
+    """The text side of `policy`. chat_contexts: contexts are chats, whose special strings are special tokens; in
+    everything else they are ordinary text."""
 
     policy: Policy
     chat_contexts: bool = False
@@ -54,9 +54,9 @@ class Words:
         return ids or (() if self.begin is None else (self.begin,))
 
     def pair(self, context: str, answer: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids of a context and of the answer that follows it, by lm-eval's rule: spaces that end the context belong to the answer
-        (but not the line break that ends a chat's header), and both are tokenised together. An answer that this leaves nothing of
-        (its letters became part of the context's last token) is tokenised by itself."""
+        """Ids of a context and of the answer that follows it, by lm-eval's rule: spaces that end the context belong to
+        the answer (but not the line break that ends a chat's header), and both are tokenised together. An answer that
+        this leaves nothing of (its letters became part of the context's last token) is tokenised by itself."""
         encode = self.policy.tokenizer.encode
         opened = self.chat_contexts and context.endswith(f"{HEADER[1]}\n")
         stripped = context if opened else context.rstrip()
@@ -72,9 +72,9 @@ class Words:
         return self.policy.tokenizer.library.decode([i for i in ids if i not in self._silent], skip_special_tokens=True)
 
     def chat(self, messages: list[dict[str, str]], answer_follows: bool = True) -> str:
-        """`messages` ({"role", "content"}) as one context: MMaDA's layout, up to where the assistant's answer begins, or with
-        answer_follows=False to within the last message. Special strings in contents are ordinary text. Raises UserError for a
-        backbone whose layout is not known, and for a tokenizer without its tokens."""
+        """`messages` ({"role", "content"}) as one context: MMaDA's layout, up to where the assistant's answer begins,
+        or with answer_follows=False to within the last message. Special strings in contents are ordinary text. Raises
+        UserError for a backbone whose layout is not known, and for a tokenizer without its tokens."""
         missing = [text for text in (BEGIN, *HEADER, ENDS[-1]) if text not in self._vocabulary]
         check_chats(self.policy.backbone.name, f"its tokenizer lacks {', '.join(missing)}" if missing else "")
         plain = self.policy.tokenizer.plain

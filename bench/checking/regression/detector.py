@@ -14,12 +14,14 @@ KIND = "changes"
 TOLERANCE = 1e-6
 """Of log-probabilities and rewards between platforms; on an equal one their hashes must be equal, too."""
 ROUNDED = 1
-"""Pictures whose tokens may differ on another platform: probabilities are summed in fp32, and a draw may lie at a boundary."""
+"""Pictures whose tokens may differ on another platform: probabilities are summed in fp32, and a draw may lie at a
+boundary."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Facts that hold everywhere, and for every platform that has been asked ({"fingerprint", "exact"}) those that hold there."""
+    """Facts that hold everywhere, and for every platform that has been asked ({"fingerprint", "exact"}) those that hold
+    there."""
 
     facts: Facts
     platforms: list[dict[str, dict[str, str]]]
@@ -32,7 +34,8 @@ class Baseline:
 
 @dataclass
 class Changes:
-    """found: one line each. notes: what could not be said. exact: whether the platform allowed a comparison bit for bit."""
+    """found: one line each. notes: what could not be said. exact: whether the platform allowed a comparison bit for
+    bit."""
 
     found: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -50,11 +53,14 @@ def read(path: Path) -> Baseline:
         platforms = value.pop("platforms")
         return Baseline(Facts(**value, exact={}), platforms)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update") from error
+        raise UserError(
+            f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update"
+        ) from error
 
 
 def write(path: Path, facts: Facts, old: Baseline | None) -> bool:
-    """Writes `facts` as the baseline. Other platforms' entries are kept where `old` agrees with it; returns whether it did."""
+    """Writes `facts` as the baseline. Other platforms' entries are kept where `old` agrees with it; returns whether it
+    did."""
     agrees = old is not None and old.facts.codes == facts.codes and not compare(old, facts, everywhere=True).found
     here = fingerprint()
     others = [one for one in old.platforms if one["fingerprint"] != here] if agrees else []
@@ -67,8 +73,8 @@ def write(path: Path, facts: Facts, old: Baseline | None) -> bool:
 
 
 def compare(baseline: Baseline, now: Facts, everywhere: bool = False) -> Changes:
-    """What differs between `now` and the baseline: to the last bit where this platform is in it, elsewhere (or everywhere, when
-    asked) within TOLERANCE."""
+    """What differs between `now` and the baseline: to the last bit where this platform is in it, elsewhere (or
+    everywhere, when asked) within TOLERANCE."""
     then, exact = baseline.facts, None if everywhere else baseline.exact()
     changes = Changes(exact=exact is not None)
     for key, noun in (("policy_sha256", "weights of the policy"), ("prompt_set_sha256", "prompts")):
@@ -83,7 +89,9 @@ def compare(baseline: Baseline, now: Facts, everywhere: bool = False) -> Changes
     for name, values in then.rewards.items():
         _compare_numbers(f"reward {name}", values, now.rewards.get(name, []), changes)
     if not changes.exact and then.scores["pictures"] != now.scores["pictures"]:
-        changes.notes.append("the frozen codes decode to other pictures on this platform, so verdicts were not compared")
+        changes.notes.append(
+            "the frozen codes decode to other pictures on this platform, so verdicts were not compared"
+        )
     else:
         changes.found += [f"{name}: changed" for name, value in then.scores.items() if now.scores.get(name) != value]
     changes.found += [f"{name}: changed" for name, value in (exact or {}).items() if now.exact.get(name) != value]
@@ -98,8 +106,10 @@ def _compare_codes(then: Facts, now: Facts, changes: Changes) -> None:
         return
     old, new = then.codes[other[0]], now.codes[other[0]]
     slot = next(i for i, (a, b) in enumerate(zip(old, new, strict=True)) if a != b)
-    line = (f"tokens of sampler {SAMPLER}: {len(other)} of {len(ids)} pictures differ, first {ids[other[0]]} at slot {slot} "
-            f"({old[slot]} then, {new[slot]} now)")
+    line = (
+        f"tokens of sampler {SAMPLER}: {len(other)} of {len(ids)} pictures differ, first {ids[other[0]]} at slot {slot} "
+        f"({old[slot]} then, {new[slot]} now)"
+    )
     if changes.exact or len(other) > ROUNDED:
         changes.found.append(line)
     else:
@@ -114,4 +124,6 @@ def _compare_numbers(what: str, then: list[float | None], now: list[float | None
     most = math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps, default=0.0)
     if most > TOLERANCE:
         count = sum(not gap <= TOLERANCE for gap in gaps)
-        changes.found.append(f"{what}: {count} of {len(gaps)} numbers changed by more than {TOLERANCE:g}, by up to {most:.3g}")
+        changes.found.append(
+            f"{what}: {count} of {len(gaps)} numbers changed by more than {TOLERANCE:g}, by up to {most:.3g}"
+        )

@@ -1,4 +1,5 @@
-"""What the change detector looks at: a policy and the methods at work on frozen prompts and seeds, in fp64 on one thread."""
+"""What the change detector looks at: a policy and the methods at work on frozen prompts and seeds, in fp64 on one
+thread."""
 
 import hashlib
 import json
@@ -40,15 +41,30 @@ PROMPTS, SAMPLER, STEPS = 32, "random", 6
 FEW = 8
 """Prompts that the other samplers and the trained policies are asked for, and training prompts."""
 TINY: dict[str, Any] = {
-    "budget": "iterations:1", "group_size": 3, "prompts_per_iteration": 1, "sampler": SAMPLER, "steps": 3, "guidance": 0.0,
-    "lr": 3e-3, "rollout_dtype": "float64", "weights_dtype": "float64", "resolution": "",
+    "budget": "iterations:1",
+    "group_size": 3,
+    "prompts_per_iteration": 1,
+    "sampler": SAMPLER,
+    "steps": 3,
+    "guidance": 0.0,
+    "lr": 3e-3,
+    "rollout_dtype": "float64",
+    "weights_dtype": "float64",
+    "resolution": "",
 }
 LOGGED = ("forwards", "reward_mean", "entropy", "loss", "kl", "clip_fraction", "grad_norm")
 """What is compared of a training's log; that a log says more than before is no change."""
 OPTIONS = {"pretrain": {"batch": 4}}
 """Options of methods whose defaults are too large for a run of seconds."""
-KERNELS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
-           "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES")
+KERNELS = (
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES",
+    "GLIBC_TUNABLES",
+)
 """Environment variables that choose other kernels for the same processor."""
 
 
@@ -56,11 +72,11 @@ KERNELS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MA
 class Facts:
     """policy_sha256, prompt_set_sha256: what all of it is about. prompts: ids by benchmark.
 
-    codes: of the policy's own pictures by SAMPLER, [prompts][slots]. log_probs: of frozen codes, [prompts][2], by state of the
-    policy ("base", or the method it was trained with): mean over the slots where nothing is shown, and over every other slot
-    where the rest is.
-    rewards: of the pictures of the frozen codes, by name. scores: hashes of those pictures and of what the scorers find in them.
-    exact: hashes that only an equal platform repeats, of log_probs and rewards, too.
+    codes: of the policy's own pictures by SAMPLER, [prompts][slots]. log_probs: of frozen codes, [prompts][2], by state
+    of the policy ("base", or the method it was trained with): mean over the slots where nothing is shown, and over
+    every other slot where the rest is. rewards: of the pictures of the frozen codes, by name. scores: hashes of those
+    pictures and of what the scorers find in them. exact: hashes that only an equal platform repeats, of log_probs and
+    rewards, too.
     """
 
     policy_sha256: str
@@ -74,21 +90,29 @@ class Facts:
 
 
 def fingerprint() -> dict[str, str]:
-    """What must be equal for fp64 results to be equal bit for bit: libraries as they were built, and all by which they choose
-    their kernels. torch's report of its own build names its MKL and oneDNN; a processor's name may not say its generation."""
+    """What must be equal for fp64 results to be equal bit for bit: libraries as they were built, and all by which they
+    choose their kernels. torch's report of its own build names its MKL and oneDNN; a processor's name may not say its
+    generation."""
     has = torch.cpu.get_capabilities()
     return {
-        "system": platform.system(), "libc": " ".join(platform.libc_ver()), "machine": platform.machine(), "cpu": cpu_name(),
+        "system": platform.system(),
+        "libc": " ".join(platform.libc_ver()),
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
         "instructions": _digest(sorted(name for name, there in has.items() if there is True)),
         "caches": " ".join(str(value) for name, value in sorted(has.items()) if name.endswith("cache_size")),
-        "capability": torch.backends.cpu.get_cpu_capability(), "python": platform.python_version(), "torch": torch.__version__,
-        "build": _digest(torch.__config__.show()), "numpy": np.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "build": _digest(torch.__config__.show()),
+        "numpy": np.__version__,
         "environment": " ".join(f"{name}={os.environ[name]}" for name in KERNELS if name in os.environ),
     }
 
 
 def chosen(count: int) -> list[tuple[str, Prompt]]:
-    """(benchmark, prompt): `count` held-out prompts of the embedded world's benchmarks, drawn by the hash of their ids."""
+    """(benchmark, prompt): `count` held-out prompts of the embedded world's benchmarks, drawn by the hash of their
+    ids."""
     owners = {prompt.id: (name, prompt) for name, one in WORLD.items() for prompt in one.prompts("heldout")}
     prompts = [prompt for _, prompt in owners.values()]
     return [owners[prompt.id] for prompt in select("the embedded world", prompts, None, count)]
@@ -101,14 +125,19 @@ def named(ids: dict[str, list[str]]) -> list[tuple[str, Prompt]]:
         prompts = {prompt.id: prompt for prompt in WORLD[name].prompts("heldout")}
         gone = [one for one in wanted if one not in prompts]
         if gone:
-            raise UserError(f"the prompt {gone[0]!r} of the baseline is no longer in {name}: make a new baseline with --update")
+            raise UserError(
+                f"the prompt {gone[0]!r} of the baseline is no longer in {name}: make a new baseline with --update"
+            )
         found += [(name, prompts[one]) for one in wanted]
     return found
 
 
-def gather(source: str, owned: list[tuple[str, Prompt]], methods: list[str], frozen: list[list[int]] | None = None) -> Facts:
-    """Everything the detector compares, for the policy at `source`. frozen: codes [prompts][slots] of a baseline; without them
-    the policy's own pictures are the ones that are judged. Raises UserError for a policy or a method that cannot work."""
+def gather(
+    source: str, owned: list[tuple[str, Prompt]], methods: list[str], frozen: list[list[int]] | None = None
+) -> Facts:
+    """Everything the detector compares, for the policy at `source`. frozen: codes [prompts][slots] of a baseline;
+    without them the policy's own pictures are the ones that are judged. Raises UserError for a policy or a method that
+    cannot work."""
     with _one_thread():
         policy, prompts = load_policy(source, dtype="float64"), [prompt for _, prompt in owned]
         own = _sample(policy, prompts, SAMPLER)
@@ -129,8 +158,16 @@ def gather(source: str, owned: list[tuple[str, Prompt]], methods: list[str], fro
         by_benchmark: dict[str, list[str]] = {}
         for name, prompt in owned:
             by_benchmark.setdefault(name, []).append(prompt.id)
-        return Facts(policy.sha256, prompt_set_sha256(prompts), by_benchmark, own.tolist(), log_probs, rewards,
-                     _scores(owned, pictures), exact)
+        return Facts(
+            policy.sha256,
+            prompt_set_sha256(prompts),
+            by_benchmark,
+            own.tolist(),
+            log_probs,
+            rewards,
+            _scores(owned, pictures),
+            exact,
+        )
 
 
 @contextmanager
@@ -146,7 +183,9 @@ def _one_thread() -> Iterator[None]:
 def _sample(policy: Policy, prompts: list[Prompt], sampler: str) -> Tensor:
     """int64 [prompts, slots]: one picture each, with noise keyed by the prompt alone."""
     ids = [policy.prompt(prompt.text) for prompt in prompts]
-    keys = [("regress", 1, prompt.id) for prompt in prompts]  # with 0 a draw lies 6e-8 from a boundary: rounding moves it
+    keys = [
+        ("regress", 1, prompt.id) for prompt in prompts
+    ]  # with 0 a draw lies 6e-8 from a boundary: rounding moves it
     return generate(policy, ids, keys, SAMPLERS.get(sampler)(steps=STEPS), 0.0).codes
 
 
@@ -179,7 +218,11 @@ def _scores(owned: list[tuple[str, Prompt]], pictures: Tensor) -> dict[str, str]
     images = pictures.float() / 255
     fits = detector.measure(images)
     found = [[asdict(one) for one in objects] for objects in detector.detect(images)]
-    scores = {"pictures": _hash(pictures), "detector": _hash(fits.iou, fits.area, fits.foreground), "objects": _digest(found)}
+    scores = {
+        "pictures": _hash(pictures),
+        "detector": _hash(fits.iou, fits.area, fits.foreground),
+        "objects": _digest(found),
+    }
     for name in dict.fromkeys(name for name, _ in owned):
         mine = [i for i, (owner, _) in enumerate(owned) if owner == name]
         judged = WORLD[name].judge(as_pictures(images[mine]), [owned[i][1] for i in mine])

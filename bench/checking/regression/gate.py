@@ -1,9 +1,10 @@
-"""The quality gate: has a run fallen below a stored baseline, prompt by prompt, and how small a fall could it have seen?
+"""The quality gate: has a run fallen below a stored baseline, prompt by prompt, and how small a fall could it have
+seen?
 
-Test: one-sided paired permutation test (signs of the differences flipped, scipy.stats.permutation_test) of the headline, which
-is exact where old and new pictures are exchangeable; Holm's adjustment over methods. Power: that of the paired t test with the
-same standard deviation (statsmodels' TTestPower), at the level left when all methods are tested; tests/bench/test_quality_gate.py
-confirms by simulation that the stated fall is found four times in five.
+Test: one-sided paired permutation test (signs of the differences flipped, scipy.stats.permutation_test) of the
+headline, which is exact where old and new pictures are exchangeable; Holm's adjustment over methods. Power: that of the
+paired t test with the same standard deviation (statsmodels' TTestPower), at the level left when all methods are tested;
+tests/bench/test_quality_gate.py confirms by simulation that the stated fall is found four times in five.
 """
 
 import hashlib
@@ -31,9 +32,10 @@ SAME = ("version", "aggregate", "scale", "higher_is_better", "scorer", "setting"
 
 @dataclass(frozen=True)
 class Quality:
-    """A baseline. subset: prompts asked for, None for all. rule: the entries SAME of the meta file. prompts, categories: of the
-    chosen prompts; texts_sha256 also covers their texts. scores: [prompts] in displayed units by method, mean over training seeds
-    and samples; noise: [prompts], the variance of such a mean over other pictures of the same policies."""
+    """A baseline. subset: prompts asked for, None for all. rule: the entries SAME of the meta file. prompts,
+    categories: of the chosen prompts; texts_sha256 also covers their texts. scores: [prompts] in displayed units by
+    method, mean over training seeds and samples; noise: [prompts], the variance of such a mean over other pictures of
+    the same policies."""
 
     benchmark: str
     setting: str
@@ -48,8 +50,8 @@ class Quality:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One method against the baseline. change: of the headline, below 0 for the worse; p: one-sided, adjusted; visible: the
-    smallest fall that this comparison finds with a power of 80 %; changed: prompts whose score is another."""
+    """One method against the baseline. change: of the headline, below 0 for the worse; p: one-sided, adjusted; visible:
+    the smallest fall that this comparison finds with a power of 80 %; changed: prompts whose score is another."""
 
     method: str
     now: float
@@ -68,14 +70,18 @@ class Outcome:
 def read(path: Path) -> Quality:
     """The baseline in `path`. Raises UserError when there is none or it is damaged."""
     if not path.is_file():
-        raise UserError(f"there is no baseline {str(path)!r}: make one from a good run with --subset geneval:60 --update")
+        raise UserError(
+            f"there is no baseline {str(path)!r}: make one from a good run with --subset geneval:60 --update"
+        )
     try:
         value = json.loads(path.read_text("utf-8"))
         if value.pop("kind") != KIND:
             raise UserError(f"{str(path)!r} is no baseline of the quality gate: give another --baseline")
         return Quality(**value)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update") from error
+        raise UserError(
+            f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update"
+        ) from error
 
 
 def write(path: Path, quality: Quality) -> None:
@@ -85,10 +91,17 @@ def write(path: Path, quality: Quality) -> None:
     atomic_json(path, {"kind": KIND, **asdict(quality)})
 
 
-def measure(run: Run, benchmark: str, setting: str, subset: int | None, ids: list[str] | None = None,
-            methods: list[str] | None = None) -> Quality:
-    """What `run` says about the prompts `ids`, or about a subset drawn from the run's prompts by the hash of their ids, categories
-    taking turns; methods: default all. Raises UserError, with the exit code for incomplete work where verdicts are missing."""
+def measure(
+    run: Run,
+    benchmark: str,
+    setting: str,
+    subset: int | None,
+    ids: list[str] | None = None,
+    methods: list[str] | None = None,
+) -> Quality:
+    """What `run` says about the prompts `ids`, or about a subset drawn from the run's prompts by the hash of their ids,
+    categories taking turns; methods: default all. Raises UserError, with the exit code for incomplete work where
+    verdicts are missing."""
     metas = run.metas[(run.metas["benchmark"] == benchmark) & (run.metas["setting"] == setting)]
     metas = metas[metas["milestone"] == FINAL]
     where = f"{str(run.root)!r} holds no verdicts of {benchmark} under the setting {setting!r}"
@@ -103,8 +116,11 @@ def measure(run: Run, benchmark: str, setting: str, subset: int | None, ids: lis
     else:
         gone = [one for one in ids if one not in by_id]
         if gone:
-            raise UserError(f"{str(run.root)!r} lacks {len(gone)} of the baseline's {len(ids)} prompts of {benchmark} (first "
-                            f"{gone[0]!r}): score the run on them", EXIT_INCOMPLETE)
+            raise UserError(
+                f"{str(run.root)!r} lacks {len(gone)} of the baseline's {len(ids)} prompts of {benchmark} (first "
+                f"{gone[0]!r}): score the run on them",
+                EXIT_INCOMPLETE,
+            )
         kept = [by_id[one] for one in ids]
     meta = metas["meta"].iloc[0]
     scores, noise = {}, {}
@@ -112,29 +128,47 @@ def measure(run: Run, benchmark: str, setting: str, subset: int | None, ids: lis
         part = metas[metas["method"] == method]
         if part.empty:
             raise suggest(method, set(metas["method"]), "method of this run")
-        own = records[records["policy"].isin(part["policy"]) & records["prompt_id"].isin([prompt.id for prompt in kept])]
+        own = records[
+            records["policy"].isin(part["policy"]) & records["prompt_id"].isin([prompt.id for prompt in kept])
+        ]
         expected = len(kept) * sum(part["expected"]) // len(prompts)
         if int((own["status"] == "ok").sum()) != expected:
             judged = int((own["status"] == "ok").sum())
-            raise UserError(f"{str(run.root)!r}: {method} has verdicts for {judged} of {expected} pictures of these prompts: run "
-                            "its command again", EXIT_INCOMPLETE)
+            raise UserError(
+                f"{str(run.root)!r}: {method} has verdicts for {judged} of {expected} pictures of these prompts: run "
+                "its command again",
+                EXIT_INCOMPLETE,
+            )
         mean, variance = _means(own, [prompt.id for prompt in kept], float(meta["scale"]))
         scores[method], noise[method] = mean, variance
     shown = [[prompt.id, prompt.text, prompt.category] for prompt in kept]
-    return Quality(benchmark, setting, subset, {key: meta[key] for key in SAME}, [p.id for p in kept], [p.category for p in kept],
-                   sha256_json(shown), scores, noise)
+    return Quality(
+        benchmark,
+        setting,
+        subset,
+        {key: meta[key] for key in SAME},
+        [p.id for p in kept],
+        [p.category for p in kept],
+        sha256_json(shown),
+        scores,
+        noise,
+    )
 
 
 def _means(records: pd.DataFrame, ids: list[str], scale: float) -> tuple[list[float], list[float]]:
-    """Per prompt: the mean of its pictures' scores, and the variance of that mean. With one picture a prompt, the spread within the
-    category stands in for that of pictures, which it is not below on average."""
+    """Per prompt: the mean of its pictures' scores, and the variance of that mean. With one picture a prompt, the
+    spread within the category stands in for that of pictures, which it is not below on average."""
     scores = records.assign(score=records["score"] * scale)
     groups = scores.groupby("prompt_id")["score"]
     mean, count, variance = groups.mean().loc[ids], groups.count().loc[ids], groups.var(ddof=1).loc[ids]
     if count.min() < 2:
-        variance = scores.drop_duplicates("prompt_id").set_index("prompt_id")["category"].loc[ids].map(
-            scores.groupby("category")["score"].var(ddof=1)
-        ).fillna(0.0)
+        variance = (
+            scores.drop_duplicates("prompt_id")
+            .set_index("prompt_id")["category"]
+            .loc[ids]
+            .map(scores.groupby("category")["score"].var(ddof=1))
+            .fillna(0.0)
+        )
     return [float(v) for v in mean], [float(v) for v in variance / count]
 
 
@@ -142,17 +176,23 @@ def compare(baseline: Quality, now: Quality, methods: list[str] | None) -> list[
     """One outcome a method (default: every one of the baseline). Raises UserError for what cannot be compared."""
     for key in SAME:
         if baseline.rule[key] != now.rule[key]:
-            raise UserError(f"run and baseline differ in {key} ({now.rule[key]!r} and {baseline.rule[key]!r}) and cannot be "
-                            "compared: score the run with the baseline's settings, or make a new baseline with --update")
+            raise UserError(
+                f"run and baseline differ in {key} ({now.rule[key]!r} and {baseline.rule[key]!r}) and cannot be "
+                "compared: score the run with the baseline's settings, or make a new baseline with --update"
+            )
     if baseline.texts_sha256 != now.texts_sha256:
-        raise UserError("the prompts of the run have other texts or categories than the baseline's: make a new one with --update")
+        raise UserError(
+            "the prompts of the run have other texts or categories than the baseline's: make a new one with --update"
+        )
     names = methods or list(baseline.scores)
     for name in names:
         if name not in baseline.scores:
             raise UserError(f"the baseline knows no method {name!r}: accepted are {', '.join(baseline.scores)}")
         if name not in now.scores:
-            raise UserError(f"the run has no verdicts of {name}, which the baseline has: score it, or name --methods",
-                            EXIT_INCOMPLETE)
+            raise UserError(
+                f"the run has no verdicts of {name}, which the baseline has: score it, or name --methods",
+                EXIT_INCOMPLETE,
+            )
     sign = 1.0 if baseline.rule["higher_is_better"] else -1.0
     weights = headline_weights(np.unique(baseline.categories, return_inverse=True)[1], baseline.rule["aggregate"])
     gaps = [sign * (np.array(now.scores[name]) - np.array(baseline.scores[name])) for name in names]
@@ -167,20 +207,28 @@ def compare(baseline: Quality, now: Quality, methods: list[str] | None) -> list[
 
 
 def fall_p(gap: np.ndarray, weights: np.ndarray, key: str = "", resamples: int = RESAMPLES) -> float:
-    """One-sided p that the headline did not fall. gap: float [P], new minus old, signed so that more is better; weights: [P]."""
+    """One-sided p that the headline did not fall. gap: float [P], new minus old, signed so that more is better;
+    weights: [P]."""
     if not gap.any():
         return 1.0
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
-    found = stats.permutation_test((gap * weights,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", vectorized=True,
-                                   alternative="less", n_resamples=resamples, rng=np.random.default_rng(seed))
+    found = stats.permutation_test(
+        (gap * weights,),
+        lambda x, axis: x.sum(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        alternative="less",
+        n_resamples=resamples,
+        rng=np.random.default_rng(seed),
+    )
     return float(found.pvalue)
 
 
 def visible_fall(gap: np.ndarray, weights: np.ndarray, noise: np.ndarray, alpha: float = ALPHA) -> float:
     """The smallest fall of the headline that a test at level `alpha` finds with a power of POWER, in displayed units.
 
-    The spread of differences is the larger of what was seen (gap [P]) and what other pictures of unchanged policies would show
-    (noise [P], variances): equal pictures on both sides say nothing about how far others would spread.
+    The spread of differences is the larger of what was seen (gap [P]) and what other pictures of unchanged policies
+    would show (noise [P], variances): equal pictures on both sides say nothing about how far others would spread.
     """
     count = len(weights)
     scaled = gap * weights * count

@@ -1,7 +1,8 @@
-"""The colour of a detected object, as GenEval asks CLIP ViT-L/14 for it (clip_benchmark 1.4.0's zero-shot classification).
+"""The colour of a detected object, as GenEval asks CLIP ViT-L/14 for it (clip_benchmark 1.4.0's zero-shot
+classification).
 
-The object alone, on grey, against ten colour names. OpenAI's weights belong to QuickGELU: open_clip 3 builds "ViT-L-14" with GELU,
-which changes colours without an error, so the activation is checked here.
+The object alone, on grey, against ten colour names. OpenAI's weights belong to QuickGELU: open_clip 3 builds "ViT-L-14"
+with GELU, which changes colours without an error, so the activation is checked here.
 """
 
 import math
@@ -24,7 +25,9 @@ from bench.scorers.weights import Repository, locate, open_shards, revision
 from htgrpo.base.errors import UserError
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
-CLIP = Repository("timm/vit_large_patch14_clip_224.openai", (), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+CLIP = Repository(
+    "timm/vit_large_patch14_clip_224.openai", (), ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+)
 FOLDER = "geneval-colours"
 """Its folder below $HTGRPO_WEIGHTS."""
 BACKGROUND = (0x99, 0x99, 0x99)
@@ -35,9 +38,11 @@ def check_activation(net: nn.Module) -> None:
     kinds = {type(module) for module in net.modules() if "gelu" in type(module).__name__.lower()}
     if kinds != {QuickGELU}:
         found = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
-        raise UserError(f"open_clip {open_clip.__version__} built {ARCHITECTURE} with the activation {found} instead of QuickGELU, "
-                        f"which "
-                        "gives other colours: install another version of open_clip_torch")
+        raise UserError(
+            f"open_clip {open_clip.__version__} built {ARCHITECTURE} with the activation {found} instead of QuickGELU, "
+            f"which "
+            "gives other colours: install another version of open_clip_torch"
+        )
 
 
 def cut_out(image: np.ndarray, found: Detection) -> Image.Image:
@@ -48,10 +53,18 @@ def cut_out(image: np.ndarray, found: Detection) -> Image.Image:
 
 
 class Colours:
-    """Names the colour of objects. transform: PIL picture -> float [3, H, W]; templates: with {color} and {classname}."""
+    """Names the colour of objects. transform: PIL picture -> float [3, H, W]; templates: with {color} and
+    {classname}."""
 
-    def __init__(self, net: nn.Module, tokenizer: Callable[[list[str]], Tensor], transform: Callable[[Image.Image], Tensor],
-                 templates: Sequence[str], identity: dict[str, Any], device: str | torch.device):
+    def __init__(
+        self,
+        net: nn.Module,
+        tokenizer: Callable[[list[str]], Tensor],
+        transform: Callable[[Image.Image], Tensor],
+        templates: Sequence[str],
+        identity: dict[str, Any],
+        device: str | torch.device,
+    ):
         check_activation(net)
         self.net, self.tokenizer, self.transform, self.templates = net, tokenizer, transform, tuple(templates)
         self.identity, self.device = identity, torch.device(device)
@@ -68,15 +81,22 @@ class Colours:
             open_clip.load_checkpoint(net, str(file), strict=True, weights_only=True)
         except (RuntimeError, KeyError, OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{str(file)!r} does not hold the weights of {ARCHITECTURE} ({reason}): run "
-                            f"`{CLIP.command}`") from error
+            raise UserError(
+                f"{str(file)!r} does not hold the weights of {ARCHITECTURE} ({reason}): run `{CLIP.command}`"
+            ) from error
         transform = open_clip.image_transform(net.visual.image_size, is_train=False)
-        return cls(net.to(device).eval().requires_grad_(False), open_clip.get_tokenizer(ARCHITECTURE), transform,
-                   instruction("geneval.color_templates"), identity_of(folder, device), device)
+        return cls(
+            net.to(device).eval().requires_grad_(False),
+            open_clip.get_tokenizer(ARCHITECTURE),
+            transform,
+            instruction("geneval.color_templates"),
+            identity_of(folder, device),
+            device,
+        )
 
     def of(self, image: np.ndarray, found: Detection) -> str:
-        """The colour of one detection in a picture uint8 RGB [H, W, 3]: one of COLOURS, always. Raises ValueError for an empty
-        box."""
+        """The colour of one detection in a picture uint8 RGB [H, W, 3]: one of COLOURS, always. Raises ValueError for
+        an empty box."""
         if math.prod(cut_out(image, found).size) == 0:
             raise ValueError(f"the {found.cls} detected at {found.box} has no pixel")
         with torch.inference_mode(), self._official_precision():
@@ -104,5 +124,8 @@ class Colours:
 def identity_of(folder: Path, device: str | torch.device) -> dict[str, Any]:
     """{"colours", "colours_revision", "colours_dtype"} of CLIP's folder."""
     on_gpu = torch.device(device).type == "cuda"
-    return {"colours": f"CLIP {ARCHITECTURE}", "colours_revision": revision(folder, CLIP),
-            "colours_dtype": "float16 autocast" if on_gpu else "float32 (official: float16 autocast on a GPU)"}
+    return {
+        "colours": f"CLIP {ARCHITECTURE}",
+        "colours_revision": revision(folder, CLIP),
+        "colours_dtype": "float16 autocast" if on_gpu else "float32 (official: float16 autocast on a GPU)",
+    }

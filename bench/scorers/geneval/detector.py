@@ -1,6 +1,7 @@
 """GenEval's object detector: MMDetection's pre- and post-processing written out around transformers' Mask2Former.
 
-transformers' own post_process_instance_segmentation is another procedure (masks made binary before they are resized) and not used.
+transformers' own post_process_instance_segmentation is another procedure (masks made binary before they are resized)
+and not used.
 """
 
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ MOST = 100
 
 @dataclass(frozen=True)
 class Detection:
-    """One object. cls: class name; box: (x1, y1, x2, y2) in px of the picture, x2 and y2 one past the last pixel; mask: bool [H,
-    W]."""
+    """One object. cls: class name; box: (x1, y1, x2, y2) in px of the picture, x2 and y2 one past the last pixel; mask:
+    bool [H, W]."""
 
     cls: str
     score: float
@@ -36,12 +37,21 @@ class Detection:
     mask: np.ndarray = field(repr=False, compare=False)
 
 
-def post_process(class_logits: Tensor, mask_logits: Tensor, padded: tuple[int, int], resized: tuple[int, int],
-                 size: tuple[int, int], names: Sequence[str], floor: float = THRESHOLD) -> list[Detection]:
-    """MMDetection's instance_postprocess: the detections of one picture with a score strictly above `floor`, best first.
+def post_process(
+    class_logits: Tensor,
+    mask_logits: Tensor,
+    padded: tuple[int, int],
+    resized: tuple[int, int],
+    size: tuple[int, int],
+    names: Sequence[str],
+    floor: float = THRESHOLD,
+) -> list[Detection]:
+    """MMDetection's instance_postprocess: the detections of one picture with a score strictly above `floor`, best
+    first.
 
-    class_logits [Q, C + 1], the last class being "none"; mask_logits [Q, h, w]; padded, resized, size: (height, width) of the
-    network's input, of the picture in it, and of the picture itself. One query may be found under several classes.
+    class_logits [Q, C + 1], the last class being "none"; mask_logits [Q, h, w]; padded, resized, size: (height, width)
+    of the network's input, of the picture in it, and of the picture itself. One query may be found under several
+    classes.
     """
     probabilities = class_logits.float().softmax(-1)[:, :-1]
     best, index = probabilities.flatten().topk(min(MOST, probabilities.numel()))
@@ -90,21 +100,25 @@ class Detector:
 
     def __init__(self, net: nn.Module, names: Sequence[str], identity: dict[str, Any], device: str | torch.device):
         if net.config.num_labels != len(names):
-            raise UserError(f"the detector tells {net.config.num_labels} classes apart, but GenEval names {len(names)}: use "
-                            f"GenEval's "
-                            "detector, `python -m bench.fetch geneval_detector`")
+            raise UserError(
+                f"the detector tells {net.config.num_labels} classes apart, but GenEval names {len(names)}: use "
+                f"GenEval's "
+                "detector, `python -m bench.fetch geneval_detector`"
+            )
         self.net, self.names, self.identity, self.device = net, list(names), identity, torch.device(device)
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu") -> Self:
-        """The detector in float32, which is the official dtype; `weights` as for network.locate_detector. Raises UserError."""
+        """The detector in float32, which is the official dtype; `weights` as for network.locate_detector. Raises
+        UserError."""
         place = locate_detector(weights)
         return cls(load_network(place, device), class_names(), identity_of(place), device)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[np.ndarray], floor: float = THRESHOLD) -> list[list[Detection]]:
         """The objects in every picture uint8 RGB [H, W, 3], best first, with scores above `floor`. Pictures are
-        judged together only where their network inputs have one size; batches change no result beyond float32 rounding."""
+        judged together only where their network inputs have one size; batches change no result beyond float32
+        rounding."""
         found: list[list[Detection]] = [[] for _ in images]
         groups: dict[tuple[int, ...], list[int]] = {}
         for index, image in enumerate(images):
@@ -117,7 +131,12 @@ class Detector:
                 output = self.net(pixel_values=inputs)
                 for row, (index, (_, resized)) in enumerate(zip(batch, prepared)):
                     found[index] = post_process(
-                        output.class_queries_logits[row], output.masks_queries_logits[row], tuple(inputs.shape[2:]), resized,
-                        images[index].shape[:2], self.names, floor,
+                        output.class_queries_logits[row],
+                        output.masks_queries_logits[row],
+                        tuple(inputs.shape[2:]),
+                        resized,
+                        images[index].shape[:2],
+                        self.names,
+                        floor,
                     )
         return found

@@ -1,7 +1,7 @@
 """Pictures as MMDetection hands them to GenEval's detector.
 
-mask2former_r50_lsj_8x2_50e_coco-panoptic.py's test pipeline (mmdet 2.27.0): resize, pad with 128, normalise - in this order, so
-that the padding is a shade of grey near the mean, not zero.
+mask2former_r50_lsj_8x2_50e_coco-panoptic.py's test pipeline (mmdet 2.27.0): resize, pad with 128, normalise - in this
+order, so that the padding is a shade of grey near the mean, not zero.
 """
 
 import numpy as np
@@ -17,14 +17,16 @@ _BITS = 11  # of OpenCV's fixed-point weights
 
 
 def resized_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) after the largest resize that keeps the proportions, the short side within 800 and the long one in 1333."""
+    """(height, width) after the largest resize that keeps the proportions, the short side within 800 and the long one
+    in 1333."""
     scale = min(LONG / max(height, width), SHORT / min(height, width))
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
 def _taps(size: int, wanted: int, edges: bool) -> tuple[np.ndarray, ...]:
-    """For every output position the two input positions and their weights int64, in 1 / 2 ** 11. edges: beyond the first and last
-    pixel the weights stay (so that both fall on one pixel, rounded apart), as OpenCV has it for rows; for columns it has not."""
+    """For every output position the two input positions and their weights int64, in 1 / 2 ** 11. edges: beyond the
+    first and last pixel the weights stay (so that both fall on one pixel, rounded apart), as OpenCV has it for rows;
+    for columns it has not."""
     at = ((np.arange(wanted) + 0.5) * (size / wanted) - 0.5).astype(np.float32)
     first = np.floor(at).astype(np.int64)
     share = (at - first).astype(np.float32)
@@ -46,7 +48,8 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def prepare(image: np.ndarray) -> tuple[Tensor, tuple[int, int]]:
-    """uint8 RGB [H, W, 3] -> network input float32 [3, h, w], h and w multiples of 32, and the (height, width) that is picture."""
+    """uint8 RGB [H, W, 3] -> network input float32 [3, h, w], h and w multiples of 32, and the (height, width) that is
+    picture."""
     size = resized_size(*image.shape[:2])
     padded = [-(-side // DIVISOR) * DIVISOR for side in size]
     canvas = np.full((*padded, 3), PADDING, np.uint8)

@@ -1,6 +1,8 @@
-"""GenEval as a training reward: the two rules of yifan123/reward-server @ 92ac29fb, reward_server/gen_eval.py. Pure functions.
+"""GenEval as a training reward: the two rules of yifan123/reward-server @ 92ac29fb, reward_server/gen_eval.py. Pure
+functions.
 
-They are not the benchmark's rule: both want *exactly* the number of objects of each included class, and neither looks at `exclude`.
+They are not the benchmark's rule: both want *exactly* the number of objects of each included class, and neither looks
+at `exclude`.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,8 +14,8 @@ from htgrpo.base.errors import UserError
 
 @dataclass(frozen=True)
 class Reward:
-    """strict: whether every clause holds; partial: the mean of the clauses' parts, at most 1, negative where far too many objects
-    are found; parts: those, in the order of the clauses."""
+    """strict: whether every clause holds; partial: the mean of the clauses' parts, at most 1, negative where far too
+    many objects are found; parts: those, in the order of the clauses."""
 
     strict: bool
     partial: float
@@ -23,10 +25,10 @@ class Reward:
 def reward(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Detected], str]) -> Reward:
     """One picture's reward under a GenEval specification ({"tag", "include"}); boxes are filtered as in the benchmark.
 
-    A clause's parts: 1 - |wanted - found| / wanted. Where the number is wrong, 0 more if it wants a colour or a relation. Else for
-    a colour 1 - |wanted - of that colour| / wanted; for a relation, asked only where the colour is right, 0 without a target, or
-    1 after all pairs were looked at, with a 0 before it where one of them failed. No clauses give 0. Raises UserError for a
-    relation to a later clause.
+    A clause's parts: 1 - |wanted - found| / wanted. Where the number is wrong, 0 more if it wants a colour or a
+    relation. Else for a colour 1 - |wanted - of that colour| / wanted; for a relation, asked only where the colour is
+    right, 0 without a target, or 1 after all pairs were looked at, with a 0 before it where one of them failed. No
+    clauses give 0. Raises UserError for a relation to a later clause.
     """
     kept = filter_boxes(detections, spec["tag"])
     parts: list[float] = []
@@ -55,9 +57,11 @@ def _clause(clause: dict, found: list, groups: list, colour_of: Callable[[Detect
         return True
     relation, target = clause["position"]
     if not 0 <= target < len(groups):
-        raise UserError(f"the specification asks for a {clause['class']} {relation} clause {target}, but only the {len(groups)} "
-                        f"clauses "
-                        "before it may be named: put the target first")
+        raise UserError(
+            f"the specification asks for a {clause['class']} {relation} clause {target}, but only the {len(groups)} "
+            f"clauses "
+            "before it may be named: put the target first"
+        )
     if groups[target] is None:
         parts.append(0.0)
         return False

@@ -1,4 +1,5 @@
-"""GenEval's detector and colours as a scorer, for training: reward-servers' partial credit, which is not the benchmark's rule.
+"""GenEval's detector and colours as a scorer, for training: reward-servers' partial credit, which is not the
+benchmark's rule.
 
 Its prompts are GenEval specifications as JSON: {"tag", "include": [{"class", "count"[, "color"][, "position"]}]}.
 """
@@ -53,13 +54,21 @@ class GenEvalScorer(Scorer):
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
         place, folder = cls.folders()
-        return cls._identity_of({**identity_of(place), **clip.identity_of(folder, "cuda" if torch.cuda.is_available() else "cpu")})
+        return cls._identity_of(
+            {**identity_of(place), **clip.identity_of(folder, "cuda" if torch.cuda.is_available() else "cpu")}
+        )
 
     @classmethod
     def _identity_of(cls, parts: dict[str, Any]) -> dict[str, Any]:
         revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-        return {"name": cls.name, "version": cls.version, "dtype": "float32", "weights_revision": revision,
-                "libraries": libraries(cls.libraries), **parts}
+        return {
+            "name": cls.name,
+            "version": cls.version,
+            "dtype": "float32",
+            "weights_revision": revision,
+            "libraries": libraries(cls.libraries),
+            **parts,
+        }
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
@@ -74,7 +83,9 @@ class GenEvalScorer(Scorer):
                 ready[index] = (as_array(image), read_spec(prompt))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
-            except Exception as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
+            except (
+                Exception
+            ) as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
                 judged[index] = Judged.failed(f"the picture cannot be decoded ({error or type(error).__name__})")
         found = self.detector.detect([pixels for pixels, _ in ready.values()])
         for (index, (pixels, spec)), detections in zip(ready.items(), found, strict=True):
@@ -112,14 +123,18 @@ def _check_clause(clause: dict, number: int) -> None:
     if clause["class"] not in _classes():
         raise Unscorable(f"it asks for {clause['class']!r}, which is none of GenEval's 80 classes")
     if not isinstance(clause["count"], int) or clause["count"] < 1:
-        raise Unscorable(f"it asks for {clause['count']!r} of {clause['class']!r}, but a count is a whole number of at least 1")
+        raise Unscorable(
+            f"it asks for {clause['count']!r} of {clause['class']!r}, but a count is a whole number of at least 1"
+        )
     if "color" in clause and clause["color"] not in COLOURS:
         raise Unscorable(f"it asks for the colour {clause['color']!r}, but GenEval knows {', '.join(COLOURS)}")
     if "position" in clause:
         relation, target = clause["position"]
         if relation not in RELATIONS or not 0 <= target < number:
-            raise Unscorable(f"it asks for the position {clause['position']!r}, but a position is one of {', '.join(RELATIONS)} "
-                             "and the number of an earlier clause")
+            raise Unscorable(
+                f"it asks for the position {clause['position']!r}, but a position is one of {', '.join(RELATIONS)} "
+                "and the number of an earlier clause"
+            )
 
 
 @cache

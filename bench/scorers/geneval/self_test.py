@@ -1,7 +1,8 @@
 """Drawn pictures on which GenEval's detector and colours show that their weights and configuration are right.
 
-Only orders are asked for, not thresholds: a drawn stop sign is found as one more surely than a drawn clock is, and the other way
-round, and the colour of a drawn object is named. A network with other weights, shuffled classes or swapped channels fails them.
+Only orders are asked for, not thresholds: a drawn stop sign is found as one more surely than a drawn clock is, and the
+other way round, and the colour of a drawn object is named. A network with other weights, shuffled classes or swapped
+channels fails them.
 """
 
 import math
@@ -28,8 +29,9 @@ def self_test(detector: "Detector", colours: "Colours") -> list[str]:
     for own, other in (("stop sign", "clock"), ("clock", "stop sign")):
         right, wrong = (_surest(found[picture], own) for picture in (own, other))
         if right <= wrong:
-            failures.append(f"it is no surer of a {own} in the drawing of one ({right:.3f}) than in that of a {other} "
-                            f"({wrong:.3f})")
+            failures.append(
+                f"it is no surer of a {own} in the drawing of one ({right:.3f}) than in that of a {other} ({wrong:.3f})"
+            )
     for name, paint in PAINTS.items():
         picture, item = _ball(paint)
         named = colours.of(picture, item)
@@ -47,8 +49,13 @@ def stop_sign() -> Image.Image:
     picture, pen = _outdoors()
     pen.rectangle((248, 330, 264, 500), fill=(120, 120, 125))
     for radius, colour in ((150, (245, 245, 245)), (138, (190, 20, 30))):
-        corners = [(256 + radius * math.cos(math.pi / 8 + i * math.pi / 4), 200 + radius * math.sin(math.pi / 8 + i * math.pi / 4))
-                   for i in range(8)]
+        corners = [
+            (
+                256 + radius * math.cos(math.pi / 8 + i * math.pi / 4),
+                200 + radius * math.sin(math.pi / 8 + i * math.pi / 4),
+            )
+            for i in range(8)
+        ]
         pen.polygon(corners, fill=colour)
     pen.text((256, 200), "STOP", fill=(250, 250, 250), anchor="mm", font_size=92)
     return picture
@@ -65,7 +72,9 @@ def clock() -> Image.Image:
         place = 256 + 125 * math.cos(angle), 256 + 125 * math.sin(angle)
         pen.text(place, str(hour), fill=(20, 20, 20), anchor="mm", font_size=32)
     for angle, length, width in ((-0.3 * math.pi, 70, 11), (0.15 * math.pi, 108, 7)):
-        pen.line((256, 256, 256 + length * math.cos(angle), 256 + length * math.sin(angle)), fill=(20, 20, 20), width=width)
+        pen.line(
+            (256, 256, 256 + length * math.cos(angle), 256 + length * math.sin(angle)), fill=(20, 20, 20), width=width
+        )
     return picture
 
 

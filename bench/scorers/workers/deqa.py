@@ -17,8 +17,8 @@
 # ///
 """DeQA-Score (arXiv 2501.11561) with its own code, which runs on transformers 4.36.1 only.
 
-The code is github zhiyuanyou/DeQA-Score at one commit, brought on the first start and checked file by file; the weights' repository
-holds code too, which is not run. --code names a copy of that repository instead.
+The code is github zhiyuanyou/DeQA-Score at one commit, brought on the first start and checked file by file; the
+weights' repository holds code too, which is not run. --code names a copy of that repository instead.
 """
 
 import hashlib
@@ -48,14 +48,17 @@ WEIGHTS = (5.0, 4.0, 3.0, 2.0, 1.0)
 
 
 def code(given):
-    """The folder that holds the package `model`. given: a copy of the repository, "" for the one in the user's cache."""
+    """The folder that holds the package `model`. given: a copy of the repository, "" for the one in the user's
+    cache."""
     root = Path(given) / "src" if given else _cache() / f"deqa-{COMMIT[:12]}"
     for name, digest in FILES.items():
         file = root / "model" / name
         if not given and not file.is_file():
             _bring(name, file, digest)
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-            raise Refused(f"{str(file)!r} is not DeQA-Score's at commit {COMMIT[:12]}: delete {str(root)!r} or check it out")
+            raise Refused(
+                f"{str(file)!r} is not DeQA-Score's at commit {COMMIT[:12]}: delete {str(root)!r} or check it out"
+            )
     return root
 
 
@@ -70,8 +73,10 @@ def _bring(name, file, digest):
         with urllib.request.urlopen(url, timeout=60) as answer:
             data = answer.read()
     except OSError as error:
-        raise Refused(f"DeQA-Score's code cannot be brought from {url} ({error}): start once with a network, or set "
-                      f"HTGRPO_DEQA_CODE to a copy of github zhiyuanyou/DeQA-Score at commit {COMMIT[:12]}") from error
+        raise Refused(
+            f"DeQA-Score's code cannot be brought from {url} ({error}): start once with a network, or set "
+            f"HTGRPO_DEQA_CODE to a copy of github zhiyuanyou/DeQA-Score at commit {COMMIT[:12]}"
+        ) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise Refused(f"{url} is not the file that this worker knows: try again on another network")
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -92,13 +97,22 @@ def load(arguments):
     tokenizer = AutoTokenizer.from_pretrained(arguments.weights, use_fast=False, local_files_only=True)
     processor = CLIPImageProcessor.from_pretrained(arguments.weights, local_files_only=True)
     net, report = MPLUGOwl2LlamaForCausalLM.from_pretrained(
-        arguments.weights, torch_dtype=dtype, low_cpu_mem_usage=True, attn_implementation="eager", local_files_only=True,
-        output_loading_info=True)
-    missing = report["missing_keys"] + [key for key, value in net.named_parameters() if value.is_meta]  # some are not reported
+        arguments.weights,
+        torch_dtype=dtype,
+        low_cpu_mem_usage=True,
+        attn_implementation="eager",
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    missing = report["missing_keys"] + [
+        key for key, value in net.named_parameters() if value.is_meta
+    ]  # some are not reported
     spare = [key for key in report["unexpected_keys"] if not re.search(r"rotary_emb\.inv_freq$", key)]
     for kind, keys in (("lacks", missing), ("has the unexpected", spare), ("misshapes", report["mismatched_keys"])):
         if keys:
-            raise Refused(f"{arguments.weights!r} {kind} {keys[0]!r}: it does not hold DeQA-Score's weights; download them again")
+            raise Refused(
+                f"{arguments.weights!r} {kind} {keys[0]!r}: it does not hold DeQA-Score's weights; download them again"
+            )
     net.to(arguments.device).eval()
     levels = level_ids(tokenizer, json.loads(arguments.levels))
     ids = torch.tensor([prompt_ids(tokenizer, arguments.prompt)], device=arguments.device)
@@ -111,8 +125,10 @@ def load(arguments):
         pixels = processor.preprocess(squares, return_tensors="pt")["pixel_values"].to(arguments.device, dtype)
         logits = net(input_ids=ids.repeat(len(images), 1), images=pixels)["logits"][:, -1, levels]
         shares = torch.softmax(logits, -1)
-        return [(value, {"levels": [round(share, 6) for share in row]})
-                for value, row in zip((shares @ weights).float().tolist(), shares.float().tolist())]
+        return [
+            (value, {"levels": [round(share, 6) for share in row]})
+            for value, row in zip((shares @ weights).float().tolist(), shares.float().tolist())
+        ]
 
     name = str(dtype).replace("torch.", "")
     return {"name": "deqa", "version": "1", "weights_revision": None, "dtype": name, "code": COMMIT}, score
@@ -130,7 +146,9 @@ def prompt_ids(tokenizer, prompt):
     """The ids of the prompt, with IMAGE_ID in the picture's place and one start of the sentence."""
     before, after = (tokenizer(part).input_ids for part in prompt.split(IMAGE))
     if before[0] != tokenizer.bos_token_id or after[0] != tokenizer.bos_token_id:
-        raise Refused("the tokenizer does not begin with the start of a sentence: it is not DeQA-Score's; download it again")
+        raise Refused(
+            "the tokenizer does not begin with the start of a sentence: it is not DeQA-Score's; download it again"
+        )
     return [*before, IMAGE_ID, *after[1:]]
 
 

@@ -1,7 +1,9 @@
-"""The worker's side of the protocol: a scorer in an environment of its own answers batches of pictures. Standard library only.
+"""The worker's side of the protocol: a scorer in an environment of its own answers batches of pictures. Standard
+library only.
 
-A worker is one script beside this file, with its dependencies in its head (PEP 723). It may be written without this file, in any
-language: it prints lines, each MARK and a JSON object. Whatever else reaches its standard output is a library's chatter.
+A worker is one script beside this file, with its dependencies in its head (PEP 723). It may be written without this
+file, in any language: it prints lines, each MARK and a JSON object. Whatever else reaches its standard output is a
+library's chatter.
 
     worker prints, once ready   {"hello": {"protocol": 1, "name", "version", "weights_revision", "device", "dtype"}}
                     or at once  {"refused": "one sentence: what is missing and which command brings it"}
@@ -33,8 +35,8 @@ def main(load, **options):
     """Serves one scorer until standard input ends.
 
     load: takes the parsed arguments (weights, device, dtype and the names in `options` with their defaults) and returns
-    (identity dict with "name", "version", "weights_revision", "dtype"; function from PIL images and prompts to (score, evidence)
-    pairs in order). The function may raise: the pictures of that batch are then tried one by one.
+    (identity dict with "name", "version", "weights_revision", "dtype"; function from PIL images and prompts to (score,
+    evidence) pairs in order). The function may raise: the pictures of that batch are then tried one by one.
     """
     parser = argparse.ArgumentParser(description="A scorer's worker; started by HT-GRPO Bench, see htgrpo_worker.py.")
     for name, default in dict({"weights": "", "device": "cpu", "dtype": ""}, **options).items():
@@ -69,7 +71,8 @@ def _claim_output():
 
 
 def _watch_input():
-    """The queue of batches; a thread fills it, so that the end of the input ends the process even in the midst of a batch."""
+    """The queue of batches; a thread fills it, so that the end of the input ends the process even in the midst of a
+    batch."""
     batches = queue.Queue()
 
     def read():

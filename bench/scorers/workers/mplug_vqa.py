@@ -30,7 +30,9 @@ from htgrpo_worker import Refused, main
 
 TOKENS = 25
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-UNREAD = re.compile(r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\.|.*position_ids$")
+UNREAD = re.compile(
+    r"(visual_encoder|text_encoder|fusion_encoder|text_decoder|visn_fc|visn_layer_norm)_m\.|.*position_ids$"
+)
 
 
 def load(arguments):
@@ -57,11 +59,13 @@ def load(arguments):
         raise Refused(f"{str(folder)!r} {what}: it does not hold this mPLUG's weights; download them again")
     dtype = getattr(torch, arguments.dtype or "float32")
     net.to(arguments.device, dtype).eval()
-    prepare = transforms.Compose([
-        transforms.Resize((config.image_res, config.image_res), interpolation=transforms.InterpolationMode.BICUBIC),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN, STD),
-    ])
+    prepare = transforms.Compose(
+        [
+            transforms.Resize((config.image_res, config.image_res), interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.ToTensor(),
+            transforms.Normalize(MEAN, STD),
+        ]
+    )
 
     def see(image):
         pixels = prepare(image.convert("RGB"))[None].to(arguments.device, dtype)
@@ -74,17 +78,33 @@ def load(arguments):
         encoded = {key: see(image) for key, image in pictures.items()}
         seen = torch.cat([encoded[id(image)] for image in images])
         seen_mask = torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device)
-        read = net.tokenizer([prompt.lower() for prompt in prompts], padding="max_length", truncation=True, max_length=TOKENS,
-                             return_tensors="pt").to(arguments.device)
+        read = net.tokenizer(
+            [prompt.lower() for prompt in prompts],
+            padding="max_length",
+            truncation=True,
+            max_length=TOKENS,
+            return_tensors="pt",
+        ).to(arguments.device)
         text = net.text_encoder(read.input_ids, attention_mask=read.attention_mask, return_dict=True).last_hidden_state
         image_states, text_states = net.fusion_encoder(
-            encoder_embeds=text, attention_mask=read.attention_mask, encoder_hidden_states=seen, encoder_attention_mask=seen_mask,
-            return_dict=False)
-        best, _ = net.generation(torch.cat([image_states, text_states], 1), torch.cat([seen_mask, read.attention_mask], 1))
+            encoder_embeds=text,
+            attention_mask=read.attention_mask,
+            encoder_hidden_states=seen,
+            encoder_attention_mask=seen_mask,
+            return_dict=False,
+        )
+        best, _ = net.generation(
+            torch.cat([image_states, text_states], 1), torch.cat([seen_mask, read.attention_mask], 1)
+        )
         answers = [net.tokenizer.decode(found[0], skip_special_tokens=True) for found in best]
         return [(float(answer == "yes"), {"answer": answer}) for answer in answers]
 
-    identity = {"name": "mplug_vqa", "version": "1", "weights_revision": None, "dtype": str(dtype).replace("torch.", "")}
+    identity = {
+        "name": "mplug_vqa",
+        "version": "1",
+        "weights_revision": None,
+        "dtype": str(dtype).replace("torch.", ""),
+    }
     return identity, score
 
 

@@ -46,13 +46,17 @@ def load(arguments):
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "settings.yaml"
         file.write_text(settings)
-        model = inference.HPSv3RewardInferencer(str(file), str(Path(arguments.weights) / "HPSv3.safetensors"), arguments.device)
+        model = inference.HPSv3RewardInferencer(
+            str(file), str(Path(arguments.weights) / "HPSv3.safetensors"), arguments.device
+        )
 
     if by_hand:  # as those settings do: all goes through bf16, the rotary frequencies too, but for the head
         net, head = model.model, copy.deepcopy(model.model.rm_head.state_dict())
         net.to(torch.bfloat16).to(getattr(torch, dtype))
         net.rm_head.to(torch.float32).load_state_dict(head)
-        net.rm_head.register_forward_pre_hook(lambda module, given: (given[0].float(),))  # a GPU's autocast does it there
+        net.rm_head.register_forward_pre_hook(
+            lambda module, given: (given[0].float(),)
+        )  # a GPU's autocast does it there
 
     @torch.inference_mode()
     def score(images, prompts):

@@ -44,14 +44,23 @@ def load(arguments):
     blip.init_tokenizer = blip_pretrain.init_tokenizer = tokenizer
     folder = Path(arguments.weights)
     if not (folder / "ImageReward.pt").is_file():
-        raise Refused(f"{str(folder)!r} lacks ImageReward.pt, which the package reads: run `hf download THUDM/ImageReward`")
-    model = utils.load(str(folder / "ImageReward.pt"), device=arguments.device, med_config=str(folder / "med_config.json"))
+        raise Refused(
+            f"{str(folder)!r} lacks ImageReward.pt, which the package reads: run `hf download THUDM/ImageReward`"
+        )
+    model = utils.load(
+        str(folder / "ImageReward.pt"), device=arguments.device, med_config=str(folder / "med_config.json")
+    )
 
     @torch.inference_mode()
     def score(images, prompts):
         return [(model.score(prompt, image), {}) for image, prompt in zip(images, prompts)]
 
-    return {"name": "imagereward-reference", "version": "image-reward 1.5", "weights_revision": None, "dtype": "float32"}, score
+    return {
+        "name": "imagereward-reference",
+        "version": "image-reward 1.5",
+        "weights_revision": None,
+        "dtype": "float32",
+    }, score
 
 
 if __name__ == "__main__":

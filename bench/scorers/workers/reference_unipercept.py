@@ -21,7 +21,8 @@
 #   "timm==1.0.31", "sentencepiece==0.2.0", "numpy==2.2.6", "pillow==11.3.0",
 # ]
 # ///
-"""The official package unipercept-reward 1.0.3, to check our port against (python -m bench.verify_scorer unipercept)."""
+"""The official package unipercept-reward 1.0.3, to check our port against (python -m bench.verify_scorer
+unipercept)."""
 
 from htgrpo_worker import main
 
@@ -36,7 +37,9 @@ def load(arguments):
     dtype = arguments.dtype or "bfloat16"
     model = UniPerceptRewardInferencer(arguments.weights, arguments.device, getattr(torch, dtype))
 
-    model.transform = model._build_transform(model.model.config.force_image_size)  # 448, as it is, but for tiny checkpoints
+    model.transform = model._build_transform(
+        model.model.config.force_image_size
+    )  # 448, as it is, but for tiny checkpoints
 
     def one(image):
         pixels = model.transform(image)[None].to(model.dtype).to(model.device)
@@ -50,7 +53,12 @@ def load(arguments):
     def score(images, prompts):
         return [one(image) for image in images]
 
-    return {"name": "unipercept-reference", "version": "unipercept-reward 1.0.3", "weights_revision": None, "dtype": dtype}, score
+    return {
+        "name": "unipercept-reference",
+        "version": "unipercept-reward 1.0.3",
+        "weights_revision": None,
+        "dtype": dtype,
+    }, score
 
 
 if __name__ == "__main__":

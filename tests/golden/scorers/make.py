@@ -22,8 +22,14 @@ HERE = Path(__file__).parent
 
 def origin(package, recipe):
     """Where the numbers come from."""
-    return {"package": package, "version": version(package), "transformers": version("transformers"), "torch": torch.__version__,
-            "cpu": torch.backends.cpu.get_cpu_capability(), "recipe": recipe}
+    return {
+        "package": package,
+        "version": version(package),
+        "transformers": version("transformers"),
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "recipe": recipe,
+    }
 
 
 def seeded():
@@ -41,8 +47,13 @@ def imagereward(folder):
 
     def small(vit, image_size, *ignored):
         size = VISION["image_size"]
-        return VisionTransformer(img_size=size, patch_size=16, embed_dim=VISION["hidden_size"], depth=VISION["num_hidden_layers"],
-                                 num_heads=VISION["num_attention_heads"]), VISION["hidden_size"]
+        return VisionTransformer(
+            img_size=size,
+            patch_size=16,
+            embed_dim=VISION["hidden_size"],
+            depth=VISION["num_hidden_layers"],
+            num_heads=VISION["num_attention_heads"],
+        ), VISION["hidden_size"]
 
     def tokenizer():
         made = BertTokenizer.from_pretrained(str(folder))
@@ -60,7 +71,10 @@ def imagereward(folder):
     print(model.load_state_dict(state, strict=False))
     with torch.no_grad():
         scores = [model.score(prompt, image) for image, prompt in zip(*tiny.pairs())]
-    return {"origin": origin("image-reward", "ImageReward.score on tests/scorers/tiny_imagereward.py, seed 0"), "scores": scores}
+    return {
+        "origin": origin("image-reward", "ImageReward.score on tests/scorers/tiny_imagereward.py, seed 0"),
+        "scores": scores,
+    }
 
 
 def clip(folder):
@@ -80,13 +94,19 @@ def clip(folder):
         for image, prompt in zip(images, prompts):
             real = forward_modality(model, dict(processor(text=None, images=image, return_tensors="pt")), "img")
             fake = forward_modality(model, dict(tokenizer(prompt, padding=True, return_tensors="pt")), "txt")
-            scores.append((real / real.norm(dim=1, keepdim=True) * (fake / fake.norm(dim=1, keepdim=True))).sum().item())
-    return {"origin": origin("clip-score", "forward_modality on tests/scorers/tiny_clip.py, seed 0"), "prompts": prompts,
-            "scores": scores}
+            scores.append(
+                (real / real.norm(dim=1, keepdim=True) * (fake / fake.norm(dim=1, keepdim=True))).sum().item()
+            )
+    return {
+        "origin": origin("clip-score", "forward_modality on tests/scorers/tiny_clip.py, seed 0"),
+        "prompts": prompts,
+        "scores": scores,
+    }
 
 
 def hpsv3(folder):
-    """HPSv3RewardInferencer.reward. On the CPU it is cast by hand as its configuration does on a GPU: the whole model to bf16."""
+    """HPSv3RewardInferencer.reward. On the CPU it is cast by hand as its configuration does on a GPU: the whole model
+    to bf16."""
     import hpsv3 as package
     from hpsv3 import inference
     from hpsv3.dataset.utils import smart_resize
@@ -98,19 +118,30 @@ def hpsv3(folder):
     base = folder / "Qwen2-VL-7B-Instruct"
     Qwen2VLForConditionalGeneration(AutoConfig.from_pretrained(base)).save_pretrained(base)
     settings = (Path(package.__file__).parent / "config" / "HPSv3_7B.yaml").read_text()
-    for ours, theirs in (("Qwen/Qwen2-VL-7B-Instruct", str(base)), ("bf16: True", "bf16: False"), ("bfloat16", "float32")):
+    for ours, theirs in (
+        ("Qwen/Qwen2-VL-7B-Instruct", str(base)),
+        ("bf16: True", "bf16: False"),
+        ("bfloat16", "float32"),
+    ):
         settings = settings.replace(ours, theirs)
     (folder / "tiny.yaml").write_text(settings)
     images, prompts = tiny.pairs()
     sides = [(512, 512), (1024, 1024), (768, 1536), (333, 1000), (64, 64), (28, 2000), (1, 200), (1023, 577)]
     out = {"sizes": [[*side, *smart_resize(*side, min_pixels=200704, max_pixels=200704)] for side in sides]}
-    out |= {"origin": origin("hpsv3", "HPSv3RewardInferencer.reward on tests/scorers/tiny_hpsv3.py, seed 0; rounded: after "
-                            ".to(bfloat16).float(); bfloat16: after .to(bfloat16), the head float32; plain: float32 throughout")}
+    out |= {
+        "origin": origin(
+            "hpsv3",
+            "HPSv3RewardInferencer.reward on tests/scorers/tiny_hpsv3.py, seed 0; rounded: after "
+            ".to(bfloat16).float(); bfloat16: after .to(bfloat16), the head float32; plain: float32 throughout",
+        )
+    }
     for texts in ("official", "stand-in"):
         if texts == "stand-in":
             inference.INSTRUCTION = STAND_IN["hpsv3.INSTRUCTION"]
             inference.prompt_with_special_token = STAND_IN["hpsv3.prompt_with_special_token"]
-        model = inference.HPSv3RewardInferencer(str(folder / "tiny.yaml"), str(folder / "HPSv3.safetensors"), device="cpu")
+        model = inference.HPSv3RewardInferencer(
+            str(folder / "tiny.yaml"), str(folder / "HPSv3.safetensors"), device="cpu"
+        )
         found = {}
         with torch.no_grad():
             found["plain"] = model.reward(images, prompts).tolist()
@@ -127,7 +158,8 @@ def hpsv3(folder):
 
 
 def unipercept(folder):
-    """UniPerceptRewardInferencer.reward, at the tiny encoder's picture size; and generate_logits for a stand-in question."""
+    """UniPerceptRewardInferencer.reward, at the tiny encoder's picture size; and generate_logits for a stand-in
+    question."""
     from unipercept_reward.inferencer import UniPerceptRewardInferencer
     from unipercept_reward.internvl.model.internvl_chat.aes_tokens import AESTHETICS_TOKEN_LIST
 
@@ -138,8 +170,13 @@ def unipercept(folder):
     files = [folder / f"{number}.png" for number in range(len(images))]
     for image, file in zip(images, files):
         image.save(file)
-    out = {"origin": origin("unipercept-reward", "UniPerceptRewardInferencer.reward on tests/scorers/tiny_unipercept.py, seed 0; "
-                            "logits: generate_logits at the last position, of the answers, for the stand-in question iqa")}
+    out = {
+        "origin": origin(
+            "unipercept-reward",
+            "UniPerceptRewardInferencer.reward on tests/scorers/tiny_unipercept.py, seed 0; "
+            "logits: generate_logits at the last position, of the answers, for the stand-in question iqa",
+        )
+    }
     for dtype in ("float32", "bfloat16"):
         judge = UniPerceptRewardInferencer(str(folder), "cpu", getattr(torch, dtype))
         judge.transform = judge._build_transform(56)
@@ -147,11 +184,16 @@ def unipercept(folder):
         if dtype == "float32":
             question = STAND_IN["unipercept.question"].format(desc=STAND_IN["unipercept.desc"]["iqa"])
             chat = STAND_IN["unipercept.chat_template"].format(
-                system_message=STAND_IN["unipercept.system_message_internvl2_5"], question=question)
-            ids = judge.tokenizer(chat.replace("<image>", "<img>" + "<IMG_CONTEXT>" * 4 + "</img>"), return_tensors="pt")
+                system_message=STAND_IN["unipercept.system_message_internvl2_5"], question=question
+            )
+            ids = judge.tokenizer(
+                chat.replace("<image>", "<img>" + "<IMG_CONTEXT>" * 4 + "</img>"), return_tensors="pt"
+            )
             answers = judge.tokenizer.convert_tokens_to_ids(AESTHETICS_TOKEN_LIST)
-            out["logits"] = [judge.model.generate_logits(judge.preprocess_image(file), **ids).logits[0, -1, answers].tolist()
-                             for file in files]
+            out["logits"] = [
+                judge.model.generate_logits(judge.preprocess_image(file), **ids).logits[0, -1, answers].tolist()
+                for file in files
+            ]
     return out
 
 
