@@ -26,9 +26,11 @@ Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
   A2  how the updates are divided over the stages      A5  credit weights and context
   A3  annealing of the random subsets
 
-A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained once, however many studies it
-stands in, from the same weights with the same seeds, and is compared on the same prompts and noise with the paper's default, 2:4:2. The report has a table and a figure per study, and says of each of the paper's findings whether it holds, fails or
-stays unresolved here, with the interval and the smallest difference that could have been seen.
+A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained
+once, however many studies it stands in, from the same weights with the same seeds, and is compared on the same
+prompts and noise with the paper's default, 2:4:2. The report has a table and a figure per study, and says of each of
+the paper's findings whether it holds, fails or stays unresolved here, with the interval and the smallest difference
+that could have been seen.
 
 The budget counts iterations, so that variants differ in one thing only: 'structure revealed' then costs about 2.5 times the
 forwards of the others. With --budget forwards:N it gets fewer iterations instead.

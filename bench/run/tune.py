@@ -106,7 +106,7 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     cpu.tune(1)
     from bench.ask.overrides import resolve
     from htgrpo.base.registry import METHODS
-    from htgrpo.policies import load_policy
+    from htgrpo.policies.storage import load_policy
     from htgrpo.training.train_config import comparable, parse_budgets
     from htgrpo.training.trainer import Diverged, train
     from htgrpo.world.prompts import split_prompts
@@ -160,7 +160,7 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
 
     cpu.tune(1)
     from htgrpo.base.options import build
-    from htgrpo.policies import load_policy
+    from htgrpo.policies.storage import load_policy
     from htgrpo.training.train_config import TrainConfig
 
     file = out / "base.json"

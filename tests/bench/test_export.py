@@ -12,9 +12,9 @@ from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import seal
 from htgrpo.interface import HIDDEN
-from htgrpo.policies import load_policy, lora
+from htgrpo.policies import lora
 from htgrpo.policies.policy import pack
-from htgrpo.policies.storage import write_policy
+from htgrpo.policies.storage import load_policy, write_policy
 from htgrpo.training.checkpoints import MADE_BY
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS

@@ -10,8 +10,8 @@ from bench import pretrain, speed
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
-from htgrpo.policies import load_policy
 from htgrpo.policies.policy import pack
+from htgrpo.policies.storage import load_policy
 from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]

@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 from bench.ask.weights import inspect
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import read_seal
-from htgrpo.policies import load_policy
-from htgrpo.policies.storage import save_policy
+from htgrpo.policies.storage import load_policy, save_policy
 from htgrpo.policies.weights import load_weights
 from htgrpo.training import checkpoints
 from htgrpo.training.checkpoints import Progress

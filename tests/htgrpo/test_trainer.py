@@ -10,7 +10,7 @@ import torch
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.rng import generator
-from htgrpo.policies import load_policy
+from htgrpo.policies.storage import load_policy
 from htgrpo.rollout import generate
 from htgrpo.training import learner
 from htgrpo.training.checkpoints import saved

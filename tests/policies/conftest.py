@@ -10,7 +10,7 @@ import pytest
 from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import FILE
-from htgrpo.policies import load_policy
+from htgrpo.policies.storage import load_policy
 
 BACKBONES = ("mmada", "lumina-dimoo")
 

@@ -9,9 +9,9 @@ import pytest
 from bench.make_checkpoint import main
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
-from htgrpo.policies import load_policy
 from htgrpo.policies.magvit import tiny_magvit
 from htgrpo.policies.model_files import SIDECAR, open_model
+from htgrpo.policies.storage import load_policy
 
 TOKENIZER = "tokenizer.json"
 

@@ -11,9 +11,10 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.folders import FILE, seal
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
-from htgrpo.policies import load_policy, lora
+from htgrpo.policies import lora
 from htgrpo.policies.model_files import SIDECAR
 from htgrpo.policies.policy import pack
+from htgrpo.policies.storage import load_policy
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

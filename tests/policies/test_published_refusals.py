@@ -10,9 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from bench.ask.weights import inspect
 from htgrpo.base.errors import UserError
-from htgrpo.policies import load_policy
 from htgrpo.policies.model_files import SIDECAR
-from htgrpo.policies.storage import save_policy
+from htgrpo.policies.storage import load_policy, save_policy
 
 WTE, HEAD, FIRST = "model.transformer.wte.weight", "model.transformer.ff_out.weight", "model-00001-of-00003.safetensors"
 INDEX, CONFIG = "model.safetensors.index.json", "config.json"
