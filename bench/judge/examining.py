@@ -42,4 +42,4 @@ def examine(
             for (prompt, sample), verdict in zip(evaluation.items, verdicts, strict=True)
         ]
         write(run, target, evaluation, examination, records)
-    ranks.gather(None)  # nobody looks for the file before it is there
+    ranks.wait()  # nobody looks for the file before it is there

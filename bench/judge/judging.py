@@ -127,20 +127,20 @@ def score(
         )
     made = manifest(folder)
     work = [Judging.begin(run, target, one, benchmarks[one.benchmark], made) for one in evaluations]
-    ranks.gather(None)  # all have read the parts before anyone adds to them
+    ranks.wait()  # all have read the parts before anyone adds to them
     refused = {name: why for told in ranks.gather(_trusted(work)) for name, why in told.items()}
     able = [one for one in work if one.benchmark.name not in refused]
     _judge_all(run, folder, made, able, on_progress, ranks)
-    ranks.gather(None)  # all parts are written
+    ranks.wait()  # all parts are written
     found: dict[str, Coverage] = {}
     for one in able:
         noted = sorted(
             one._parts(), key=lambda record: record["status"] == "ok"
         )  # an earlier failure does not hide a success
         records = one.judged | {(record["prompt_id"], record["sample"]): record for record in noted}
-        ranks.gather(None)
+        ranks.wait()
         found[one.benchmark.name] = one.finish(records) if ranks.is_main else one.coverage(list(records.values()))
-    ranks.gather(None)  # nobody looks for the files before they are there
+    ranks.wait()  # nobody looks for the files before they are there
     if refused:
         raise UserError("; ".join(dict.fromkeys(refused.values())))
     return found

@@ -115,7 +115,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
             sweep(run)
             held.enter_context(working(run))
             _write(run, given, work)
-        ranks.gather(None)
+        ranks.wait()
         jobs = {one.folder.label: _job(run, one, options) for one in work}
         with make_progress(list(jobs.values()), 0.0) as progress:
             for one in work:

@@ -55,7 +55,7 @@ def execute(request: Request, root: Path, options: Options) -> int:
                 run.clear() if not options.in_process else run.clear_trainings(request)
             begin(run)
             verdicts.sweep(run)
-        ranks.gather(None)
+        ranks.wait()
         ended = _work(run, request, options, device, ranks, held)
         return max(ranks.gather(_close(run, request, options, ended) if ranks.is_main else EXIT_OK))
 
@@ -98,13 +98,13 @@ def _work(
     if ranks.is_main:
         held.enter_context(working(run, [(job.config.method, job.config.seed) for job in todo if job.config]))
         record(context, at_once)
-    ranks.gather(None)
+    ranks.wait()
     joined = run.request()
     ended = _run(run, todo, at_once, options, ranks)
     if SCORE in options.stages and (SECONDS in joined.views or joined.curve):
         whole = plan.load_context(run, joined, options.stages, context.device, context.threads)
         more = later_jobs(whole) if ranks.is_main else []  # writes down what equal seconds are
-        ranks.gather(None)
+        ranks.wait()
         more = _agreed(more if ranks.is_main else later_jobs(whole, dry=True), run, ranks)
         ended += _run(run, more, at_once, options, ranks)
         todo += more

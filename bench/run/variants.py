@@ -83,7 +83,7 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
                     RunDir(root / name).clear()
                 begin(RunDir(root / name))
                 verdicts.sweep(RunDir(root / name))
-        ranks.gather(None)
+        ranks.wait()
         options = replace(options, overwrite=False)
         planned = plan_all(requests, root, options, device)
         plans = ranks.gather([[job.name, *job.notes] for job in planned.jobs])
@@ -101,11 +101,11 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
                 ]
                 held.enter_context(working(context.run, going))
                 record(context, planned.at_once)
-        ranks.gather(None)
+        ranks.wait()
         ended = _perform(planned, root, options, ranks)
         if ranks.is_main:
             _mark(requests, planned, ended, options)
-        ranks.gather(None)
+        ranks.wait()
     return ended
 
 
