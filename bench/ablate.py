@@ -2,7 +2,6 @@
 setting."""
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
-from bench.cost import estimate
-from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
     from bench.ask.request import Request
-    from bench.run.jobs import Ended
 
 PRESET = "ablations"
 DESCRIPTION = """\
@@ -76,41 +73,47 @@ def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask import machine
-    from bench.ask.options import Options
     from bench.ask.presets import read
     from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
-    from bench.run.pipeline import say
-    from bench.run.variants import run_all
+    from bench.ask.options import Options, check
+    from bench.record.rundir import RunDir
+    from bench.run.ending import tell
+    from bench.run.loop import run_all
     from reports.ablations import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
-    stages = (TRAIN, GENERATE, SCORE)
     options = Options(
-        stages,
+        (TRAIN, GENERATE, SCORE),
         args.device,
         args.jobs,
         args.report_to,
         args.dry_run,
         args.json,
         args.overwrite,
+        args.allow_incomplete,
         gpu=args.gpu,
         servers=tuple(args.scorer_url),
     )
-    if args.dry_run:
-        return _dry_run(requests, root, options)
-    if machine.is_main_process():
+    check(options)
+    if machine.is_main_process() and not args.dry_run:
         _write_record(root, data, names)
-    if args.overwrite or not _complete(requests, root, stages):
-        ended = run_all(requests, root / VARIANTS, options)
-    else:
-        say(f"nothing to do: everything asked for is in {root} already")
-        ended = []
-    return _finish(root, args, ended, data, names) if machine.is_main_process() else EXIT_OK
+    runs = {RunDir(root / VARIANTS / name): request for name, request in requests.items()}
+    return run_all(runs, root, options, lambda ended: tell(root, options, ended, lambda: _print_report(root, options)))
+
+
+def _print_report(root: Path, options: "Options") -> dict[str, Any]:
+    """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": its lines}."""
+    from reports.ablation_build import build
+
+    report = build(root, options.allow_incomplete)
+    if not options.as_json:
+        print(report.terminal)
+    return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
 def chosen(asked: list[str], data: dict[str, Any]) -> list[str]:
@@ -174,15 +177,6 @@ def _check_root(root: Path) -> None:
         raise UserError(f"--out {str(root)!r} holds other files and no {RECORD}: give a new or empty folder")
 
 
-def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...]) -> bool:
-    """Whether nothing is left to do, found without loading torch."""
-    from bench.record.complete import is_complete
-    from bench.record.rundir import RunDir
-    from reports.ablations import VARIANTS
-
-    return all(is_complete(RunDir(root / VARIANTS / name), request, stages) for name, request in requests.items())
-
-
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
     from htgrpo.base.files import atomic_json
@@ -192,71 +186,6 @@ def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}
     if before != {**data, "studies": kept}:
         atomic_json(root / RECORD, {**data, "studies": kept})
-
-
-def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> int:
-    """Prints what would be done. Writes nothing."""
-    from bench.ask import machine
-    from bench.ask.options import check, device_of
-    from bench.run.pipeline import say
-    from bench.run.variants import plan_all
-    from reports.ablations import VARIANTS
-
-    if not machine.is_main_process():
-        return EXIT_OK
-    check(options)
-    say("loading")
-    planned = plan_all(requests, root / VARIANTS, options, device_of(options))
-    if options.as_json:
-        jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in planned.jobs]
-        plan = {"run": str(root), "variants": list(requests), "jobs": jobs, "at_once": planned.at_once}
-        print(json.dumps({**plan, "expected_seconds": round(planned.seconds) if jobs else 0}, indent=2))
-        return EXIT_OK
-    if not planned.jobs:
-        print(f"nothing to do: everything asked for is in {root} already")
-        return EXIT_OK
-    print(f"Plan for {root} (nothing is written):")
-    print(
-        "\n".join(
-            f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}" for job in planned.jobs
-        )
-    )
-    print(f"{len(requests)} variants, {len(planned.jobs)} jobs, {planned.at_once} at a time")
-    clock = next(iter(planned.contexts.values())).clock
-    print(f"expected time: about {estimate.in_words(planned.seconds)} (rough: {clock.basis()})")
-    return EXIT_OK
-
-
-def _finish(
-    root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]
-) -> int:
-    """Prints the report and what went wrong; returns the exit code."""
-    from bench.run.pipeline import say
-    from reports.ablation_build import build
-
-    failed = {one.job.name: one.sentence for one in ended if one.sentence}
-    gaps = [sentence for one in ended for sentence in one.missing]
-    for name, sentence in failed.items():
-        say(f"failed: {name}: {sentence}")
-    for sentence in gaps:
-        say(f"incomplete: {sentence}")
-    status = "incomplete" if failed or gaps else "complete" if ended else "unchanged"
-    result: dict[str, Any] = {"run": str(root), "status": status, "failed": failed, "incomplete": gaps}
-    try:
-        report = build(root, args.allow_incomplete)
-        result |= {"report": [str(path) for path in report.files], "rows": report.rows}
-        if not args.json:
-            print(report.terminal)
-    except UserError as error:
-        if not failed:
-            raise
-        say(f"no report: {error.message}")
-    if args.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    if failed or (gaps and not args.allow_incomplete):
-        say("some of it is missing: the same command does what is left")
-        return EXIT_INCOMPLETE
-    return EXIT_OK
 
 
 if __name__ == "__main__":

@@ -71,8 +71,10 @@ def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.asked import from_arguments
+    from bench.ask.cli import say
+    from bench.ask.options import Options
     from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
-    from bench.run.pipeline import Options, execute, say
+    from bench.run.loop import execute
 
     parsed = from_arguments(args)
     for remark in parsed.remarks:

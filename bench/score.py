@@ -152,9 +152,9 @@ def _folder(text: str, args: argparse.Namespace):
 
 def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     """Scores and reports."""
+    from bench.ask.options import Options
     from bench.record.work import REPORT, SCORE
     from bench.run.given import execute
-    from bench.run.pipeline import Options
 
     return execute(
         given,

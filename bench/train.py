@@ -43,8 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     """Trains; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.asked import from_arguments
+    from bench.ask.options import Options
     from bench.record.work import TRAIN
-    from bench.run.pipeline import Options, execute
+    from bench.run.loop import execute
     from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:

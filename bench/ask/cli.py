@@ -49,3 +49,9 @@ def _tell(sentence: str) -> None:
     """Prints it on standard error, once for all processes of a launch."""
     if is_main_process():
         print(sentence, file=sys.stderr)
+
+
+def say(text: str) -> None:
+    """A line for the user, on standard error, from the first process of a launch."""
+    if is_main_process():
+        print(text, file=sys.stderr, flush=True)

@@ -33,9 +33,11 @@ def stage_parser(command: str, description: str) -> Parser:
 def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...]) -> int:
     """Runs `stages`. Raises UserError when both or neither of a run and weights are named."""
     from bench.ask.asked import check_card, from_arguments
+    from bench.ask.cli import say
+    from bench.ask.options import Options
     from bench.ask.weights import inspect
     from bench.record.rundir import RunDir
-    from bench.run.pipeline import Options, execute, say
+    from bench.run.loop import execute
     from htgrpo.base.errors import UserError
 
     options = Options(

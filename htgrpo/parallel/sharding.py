@@ -55,7 +55,9 @@ def _refuse(accelerator: "Accelerator") -> None:
             "network's dtype by --set weights_dtype=bfloat16"
         )
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
-        raise UserError("this launch asks for DeepSpeed: use fsdp2_zero2_8gpu.yaml, by which FSDP2 does what ZeRO-2 does")
+        raise UserError(
+            "this launch asks for DeepSpeed: use fsdp2_zero2_8gpu.yaml, by which FSDP2 does what ZeRO-2 does"
+        )
 
 
 def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerator: "Accelerator") -> None:

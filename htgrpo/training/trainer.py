@@ -90,16 +90,13 @@ def train(
         run = _start(policy, config, method, prompts, out, accelerator, ranks, reward)
         if report_to:
             accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
-        with closing(run.setup.holding):
-            if method.rewarded and not run.done():
-                run.load_rewards(on_progress)
-            while not run.done():
-                if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
-                    run.save()
+        if method.rewarded and not run.done():
+            run.load_rewards(on_progress)
+        while not run.done():
+            if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
+                run.save()
         ranks.wait()  # the first rank may still be writing
-    for (
-        tracker
-    ) in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
+    for tracker in accelerator.trackers:  # end_training would part the ranks, who may have more to do together
         tracker.finish()
     return Trained(run.progress, run.reached)
 

@@ -137,7 +137,7 @@ def run(policy: Path, out: Path, *more: str) -> int:
 def test_a_dry_run_writes_nothing(policy, tmp_path, capsys):
     assert run(policy, tmp_path / "run", "A2", "A4", "--dry-run") == EXIT_OK
     out = capsys.readouterr().out
-    assert "5 variants, 6 jobs" in out and "expected time" in out and "alpha_narrow seed 0" in out
+    assert "5 runs, 6 jobs" in out and "expected time" in out and "alpha_narrow seed 0" in out
     assert not (tmp_path / "run").exists()
 
 

@@ -53,7 +53,7 @@ def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def print_quickly(run, allow_incomplete: bool, as_json: bool) -> dict:
+def print_quickly(run, options) -> dict:
     """The report's text without its figures, which take seconds to draw."""
     from reports import costs, tables
     from reports.analysis import analyse
@@ -81,7 +81,7 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.ask.machine.cores", lambda: 1)
-        patch.setattr("bench.run.pipeline.print_report", print_quickly)
+        patch.setattr("bench.run.ending.print_report", print_quickly)
         for name, policy in policies.items():
             found[name] = tmp_path_factory.mktemp("runs") / name
             assert compare.main(argv(name, policy, found[name], "--methods", ",".join(METHODS))) == EXIT_OK
@@ -90,7 +90,7 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def quick_report(monkeypatch):
-    monkeypatch.setattr("bench.run.pipeline.print_report", print_quickly)
+    monkeypatch.setattr("bench.run.ending.print_report", print_quickly)
 
 
 @pytest.mark.parametrize("backbone", SIZES)

@@ -61,7 +61,7 @@ READ = {
 def test_the_shipped_configurations_are_read(name, kind, processes, spread):
     config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
     assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, "no")
-    found = (getattr(config, "fsdp_config", None) or {})
+    found = getattr(config, "fsdp_config", None) or {}
     assert spread.items() <= found.items() and bool(found) == bool(spread)
     assert config.num_machines == (2 if name == "multi_node" else 1)
 
