@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.ask.arguments import add_json, add_scorers
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import RUNNING, Parser
 from bench.ask.kinds import Device
 from bench.scorers import registry, servers
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
@@ -14,14 +14,14 @@ from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
 test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out. A
-scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there.
-
-examples:
-  python -m bench.doctor
-  python -m bench.doctor imagereward clip --device cuda
-  python -m bench.doctor unifiedreward --scorer-url unifiedreward=openai+http://HOST:8080
-Exit code 0, or 3 where a scorer that was named is not ready.
+scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there. Exit code 0, or 3 where a scorer that was named is not
+ready.
 """
+EXAMPLES = (
+    ("", ""),
+    ("imagereward clip --device cuda", ""),
+    ("unifiedreward --scorer-url unifiedreward=openai+http://HOST:8080", "a scorer on a server"),
+)
 NOT_RUN = "not run"
 
 
@@ -44,15 +44,16 @@ class Finding:
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("doctor", DESCRIPTION)
+    p = Parser("doctor", DESCRIPTION, EXAMPLES)
     p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=Device(("cpu", "cuda"), numbered=True),
         help="cpu, cuda ... (default: a GPU where there is one)",
     )
     add_scorers(p)
-    p.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
+    p.add_argument("--quick", group=RUNNING, action="store_true", help="look for weights only, load nothing")
     add_json(p)
     return p
 

@@ -1,21 +1,11 @@
-"""Makes a policy folder in a published backbone's exact layout, with random weights: to try everything before 16 GB are
-downloaded.
-
-    python -m bench.make_checkpoint --backbone mmada --tiny --out runs/tiny-mmada            # 4 MB, in seconds
-    python -m bench.make_checkpoint --backbone lumina-dimoo --tiny --resolution 64x96 --out runs/tiny-lumina
-    python -m bench.make_checkpoint --backbone mmada --out runs/random-mmada                 # the published sizes: 16 GB
-
-Token ids, vocabulary, codebook and file layout are the published ones; --tiny shrinks only the network's and the
-codec's widths. The folder passes the very checks that real weights pass, and says of itself that its weights are
-random.
-"""
+"""Makes a policy with random weights in a published backbone's layout."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.ask import kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, Parser
 from htgrpo.base.values import SEED, OneOf, Resolution, Whole
 
 if TYPE_CHECKING:
@@ -102,15 +92,28 @@ TEMPLATE_TOKENS = {
 """Further strings that the made tokenizer knows; which ids the first six really have is not published."""
 WORDS_END = 126080
 """Where LLaDA's special tokens begin."""
+DESCRIPTION = """\
+Makes a policy folder in a published backbone's exact layout, with random weights: to try everything before 16 GB are
+downloaded.
+
+Token ids, vocabulary, codebook and file layout are the published ones; --tiny shrinks only the network's and the
+codec's widths. The folder passes the very checks that real weights pass, and says of itself that its weights are
+random.
+"""
+EXAMPLES = (
+    ("--backbone mmada --tiny --out runs/tiny-mmada", "4 MB, in seconds"),
+    ("--backbone lumina-dimoo --tiny --resolution 64x96 --out runs/tiny-lumina", ""),
+    ("--backbone mmada --out runs/random-mmada", "the published sizes: 16 GB"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("make_checkpoint", __doc__)
+    p = Parser("make_checkpoint", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}"
     )
-    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the folder to make")
+    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the folder to make")
     p.add_argument("--tiny", action="store_true", help="a few megabytes instead of the published sizes")
     p.add_argument(
         "--resolution",
@@ -118,7 +121,7 @@ def parser() -> Parser:
         help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
     )
     p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
-    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
+    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
     for name, (tiny, published) in SIZES.items():
         p.add_argument(
             f"--{name.replace('_', '-')}",
