@@ -36,7 +36,7 @@ def test_every_help_is_80_columns_wide_in_one_style_and_loads_nothing_heavy():
 
 def test_texts_are_filled_and_their_lists_stay_lists():
     text = "one two\nthree four\n\n  key   what it means\n  other  short\nend"
-    told = "one two three\nfour\n\n  key   what it\n        means here\n  other  short\nend"
+    told = "one two three\nfour\n\n  key   what it\n        means\n  other  short\nend"
     assert filled(text, 17) == told
     words = "--first value --second HT-GRPO-is-never-cut-in-two --third x"
     assert example("python -m bench.x", words, "why") == (
