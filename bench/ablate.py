@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.ask import arguments, kinds
-from bench.ask.cli import run_main
+from bench.ask.cli import run_main, say
 from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
 from bench.cost import estimate
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
 
 if TYPE_CHECKING:
@@ -89,24 +90,13 @@ def main(argv: list[str] | None = None) -> int:
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
-    from bench.run.pipeline import say
     from bench.run.variants import run_all
     from reports.ablations import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     stages = (TRAIN, GENERATE, SCORE)
-    options = Options(
-        stages,
-        args.device,
-        args.jobs,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, *stages)
     if args.dry_run:
         return _dry_run(requests, root, options)
     if machine.is_main_process():
@@ -203,8 +193,7 @@ def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
 def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> int:
     """Prints what would be done. Writes nothing."""
     from bench.ask import machine
-    from bench.ask.options import check, device_of
-    from bench.run.pipeline import say
+    from bench.ask.options import check
     from bench.run.variants import plan_all
     from reports.ablations import VARIANTS
 
@@ -212,8 +201,8 @@ def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> 
         return EXIT_OK
     check(options)
     say("loading")
-    planned = plan_all(requests, root / VARIANTS, options, device_of(options))
-    if options.as_json:
+    planned = plan_all(requests, root / VARIANTS, options, find_device(options.device))
+    if options.json:
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in planned.jobs]
         plan = {"run": str(root), "variants": list(requests), "jobs": jobs, "at_once": planned.at_once}
         print(json.dumps({**plan, "expected_seconds": round(planned.seconds) if jobs else 0}, indent=2))
@@ -237,7 +226,6 @@ def _finish(
     root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]
 ) -> int:
     """Prints the report and what went wrong; returns the exit code."""
-    from bench.run.pipeline import say
     from reports.ablation_build import build
 
     failed = {one.job.name: one.sentence for one in ended if one.sentence}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.ask import arguments, kinds
-from bench.ask.cli import run_main
+from bench.ask.cli import run_main, say
 from bench.ask.flags import EXITS, OUTPUT, SCORING, TRAINING, Parser
 from htgrpo.base.values import Names
 
@@ -76,24 +76,14 @@ def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.asked import from_arguments
+    from bench.ask.options import Options
     from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
-    from bench.run.pipeline import Options, execute, say
+    from bench.run.pipeline import execute
 
     parsed = from_arguments(args)
     for remark in parsed.remarks:
         say(remark)
-    options = Options(
-        (TRAIN, GENERATE, SCORE, REPORT),
-        args.device,
-        args.jobs,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        args.allow_incomplete,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, TRAIN, GENERATE, SCORE, REPORT)
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 
 

@@ -9,6 +9,7 @@ from bench.ask.cli import run_main
 from bench.ask.flags import RUNNING, Parser
 from bench.ask.kinds import Device
 from bench.scorers import registry, servers
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     names = [
         name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers
     ] or servers.names()
-    device = args.device or _device()
+    device = args.device or find_device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
         print(json.dumps([asdict(one) | {"ready": one.ready} for one in findings], indent=2))
@@ -102,7 +103,7 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     except Exception as error:  # a broken environment or a full GPU is a finding too
         tested, after = "cannot start", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     finally:
-        getattr(scorer, "close", lambda: None)()
+        opening.close(scorer)
     return Finding(name, environment, "found", where, tested, after)
 
 
@@ -110,12 +111,6 @@ def _environment(kind: Any) -> str:
     """Where a scorer of that class runs."""
     script = getattr(kind, "script", None)
     return f"its own, by uv ({script})" if script else "this one"
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _print(findings: list[Finding]) -> None:

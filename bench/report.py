@@ -28,9 +28,10 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Reports; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.run.pipeline import Options, execute_report
+    from bench.ask.options import Options
+    from bench.run.pipeline import execute_report
 
-    return execute_report(args.run, Options((), as_json=args.json, allow_incomplete=args.allow_incomplete))
+    return execute_report(args.run, Options.of(args))
 
 
 if __name__ == "__main__":

@@ -164,24 +164,11 @@ def _folder(text: str, args: argparse.Namespace):
 
 def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     """Scores and reports."""
+    from bench.ask.options import Options
     from bench.record.work import REPORT, SCORE
     from bench.run.given import execute
-    from bench.run.pipeline import Options
 
-    return execute(
-        given,
-        root,
-        Options(
-            (SCORE, REPORT),
-            args.device,
-            None,
-            None,
-            args.dry_run,
-            args.json,
-            allow_incomplete=args.allow_incomplete,
-            servers=tuple(args.scorer_url),
-        ),
-    )
+    return execute(given, root, Options.of(args, SCORE, REPORT))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            getattr(scorer, "close", lambda: None)()
+            scorer.close()
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
+from htgrpo.base.device import find_device
 from htgrpo.base.values import Names, OneOf, Whole
 
 SIZES = {
@@ -161,8 +162,7 @@ def measure_scorers(args: argparse.Namespace, threads: int) -> int:
 
     torch.set_num_threads(threads)
     names = list(MAKERS) if args.scorers == ["all"] else args.scorers
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
+    result = speed_scorers.measure(names, find_device(), args.repeats, speed_scorers.OVERHEAD in names)
     if args.out:
         from htgrpo.base.files import atomic_json
 

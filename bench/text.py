@@ -2,15 +2,15 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from bench.ask import kinds
 from bench.ask.arguments import BACKBONE, COUNT
-from bench.ask.cli import run_main
+from bench.ask.cli import run_main, say
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, Parser
 from bench.benchmarks.text.settings import Decoding, TextSettings
+from htgrpo.base.device import find_device
 from htgrpo.base.options import Field
 from htgrpo.base.values import Names, OneOf, Whole
 from htgrpo.training.train_config import Dtype
@@ -229,13 +229,12 @@ def _evaluate(
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
     from bench.ask.machine import launch
-    from bench.ask.options import Options, device_of
     from bench.benchmarks.text.evaluation import Tasks, evaluate, write
     from bench.benchmarks.text.model import PolicyLM
     from htgrpo.policies.storage import load_policy
 
     tasks = Tasks(names, args.confirm_run_unsafe_code)
-    device = device_of(Options((), args.device))
+    device = find_device(args.device)
     with launch(device == "cpu") as ranks:
         where = str(ranks.device) if ranks.count > 1 else device
         policy = load_policy(weights.source, where, backbone=args.backbone, revision=args.revision, dtype=args.dtype)
@@ -262,14 +261,6 @@ def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:
     else:
         print(table(results))
         print(f"results: {path}")
-
-
-def say(text: str) -> None:
-    """A line for the user, on standard error, from the first process of a launch."""
-    from bench.ask.machine import is_main_process
-
-    if is_main_process():
-        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -48,27 +48,16 @@ def main(argv: list[str] | None = None) -> int:
     """Trains; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.asked import from_arguments
+    from bench.ask.options import Options
     from bench.record.work import TRAIN
-    from bench.run.pipeline import Options, execute
+    from bench.run.pipeline import execute
     from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
     args.methods, args.seeds = [args.method], [args.seed]
     parsed = from_arguments(args)
-    options = Options(
-        (TRAIN,),
-        args.device,
-        None,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        in_process=True,
-        resume=args.resume,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, TRAIN, in_process=True)
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 
 

@@ -86,7 +86,7 @@ def _judge(
     try:
         return scorer.identity(), scorer.score(images, prompts)
     finally:
-        getattr(scorer, "close", lambda: None)()
+        scorer.close()
 
 
 def compare(

@@ -2,7 +2,6 @@
 
 from bench.ask import kinds
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
-from bench.ask.options import TRACKERS
 from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
 from bench.ask.weights import EMBEDDED
@@ -10,6 +9,7 @@ from bench.benchmarks.registry import check as check_benchmark
 from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
+from htgrpo.training.train_config import TRACKERS
 
 METHOD = OneOf(METHODS.names, "method")
 BACKBONE = OneOf(lambda: [EMBEDDED, *BACKBONES.names()], "backbone")

@@ -21,6 +21,7 @@ from bench.record.verdicts import sweep
 from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
 from bench.run.jobs import Ended
 from bench.run.progress import make_progress
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
@@ -87,9 +88,10 @@ class _Work:
 
 def execute(given: Given, root: Path, options: "Options") -> int:
     """Scores and reports; returns the exit code. Raises UserError for what stops it as a whole."""
-    from bench.ask.options import check, device_of
+    from bench.ask.cli import say
+    from bench.ask.options import check
     from bench.judge.judging import score
-    from bench.run.pipeline import finish, say
+    from bench.run.pipeline import finish
 
     run = RunDir(root)
     old = Given.of_run(run)
@@ -99,7 +101,8 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     contents = [_read(folder) for folder in given.folders]  # what is wrong with them is told before anything is loaded
     check(options)
     say("loading")
-    work = [_prepared(*folder, given, device_of(options)) for folder in zip(given.folders, contents, strict=True)]
+    device = find_device(options.device)
+    work = [_prepared(*folder, given, device) for folder in zip(given.folders, contents, strict=True)]
     _check_comparable(work)
     if options.dry_run:
         return _plan(root, work)
@@ -108,7 +111,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
             say(line)
     ended: list[Ended] = []
-    with machine.launch(device_of(options) == "cpu") as ranks, contextlib.ExitStack() as held:
+    with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
         if ranks.is_main:
             held.enter_context(run.locked())
             begin(run)

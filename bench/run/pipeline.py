@@ -3,7 +3,6 @@
 import contextlib
 import json
 import signal
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask import machine
 from bench.ask.choices import choices
-from bench.ask.options import Options, check, device_of
+from bench.ask.cli import say
+from bench.ask.options import Options, check
 from bench.ask.request import Request
 from bench.benchmarks.base import MAIN
 from bench.cost import estimate
@@ -21,6 +21,7 @@ from bench.record.rundir import PATIENCE, RunDir, refuse_difference, write_confi
 from bench.record.work import REPORT, SCORE, Job
 from bench.run.jobs import Ended, run_here, run_jobs
 from bench.run.progress import make_progress
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
 from htgrpo.base.registry import BACKBONES, METHODS
 from htgrpo.training.train_config import SECONDS
@@ -47,7 +48,7 @@ def execute(request: Request, root: Path, options: Options) -> int:
     if options.dry_run:
         return _dry_run(run, request, options) if machine.is_main_process() else EXIT_OK
     say("loading")
-    device = device_of(options)
+    device = find_device(options.device)
     with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
         if ranks.is_main:
             held.enter_context(run.locked())
@@ -58,12 +59,6 @@ def execute(request: Request, root: Path, options: Options) -> int:
         ranks.gather(None)
         ended = _work(run, request, options, device, ranks, held)
         return max(ranks.gather(_close(run, request, options, ended) if ranks.is_main else EXIT_OK))
-
-
-def say(text: str) -> None:
-    """A line for the user, on standard error, from the first process of a launch."""
-    if machine.is_main_process():
-        print(text, file=sys.stderr, flush=True)
 
 
 def prepare(run: RunDir, request: Request, options: Options, device: str):
@@ -191,7 +186,7 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     from bench.run.curve import later_jobs
 
     say("loading")
-    context, at_once = prepare(replace_root(run, options), request, options, device_of(options))
+    context, at_once = prepare(replace_root(run, options), request, options, find_device(options.device))
     todo = plan.jobs(context)
     more = later_jobs(context, dry=True) if SCORE in options.stages else []
     seconds = estimate.wall_seconds([job.seconds for job in [*todo, *more]], at_once)
@@ -202,7 +197,7 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
         costs = forecast_table.numbers(
             context.forecast, request, context.evaluations() if SCORE in options.stages else ()
         )
-    if options.as_json:
+    if options.json:
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in [*todo, *more]]
         planned = {"run": str(run.root), "jobs": jobs, "at_once": at_once, "expected_seconds": round(seconds)}
         missing = {"missing": list(context.remarks)} if context.remarks else {}
@@ -262,14 +257,14 @@ def finish(
     }
     if REPORT in options.stages and not options.dry_run:
         try:
-            result |= print_report(run, options.allow_incomplete, options.as_json)
+            result |= print_report(run, options.allow_incomplete, options.json)
         except UserError as error:
             if not failed:
                 raise
             say(f"no report: {error.message}")
-    elif not options.as_json:
+    elif not options.json:
         print(f"{status}: {run.root}")
-    if options.as_json:
+    if options.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     if failed or (gaps and not options.allow_incomplete):
         say(f"some of it is missing: {remedy}")
@@ -308,7 +303,7 @@ def execute_report(root: Path, options: Options) -> int:
             say(
                 f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
             )
-        result = print_report(run, options.allow_incomplete, options.as_json)
-    if options.as_json:
+        result = print_report(run, options.allow_incomplete, options.json)
+    if options.json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))
     return EXIT_OK

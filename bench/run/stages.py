@@ -33,14 +33,14 @@ def stage_parser(command: str, description: str, examples: tuple[tuple[str, str]
 def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...]) -> int:
     """Runs `stages`. Raises UserError when both or neither of a run and weights are named."""
     from bench.ask.asked import check_card, from_arguments
+    from bench.ask.cli import say
+    from bench.ask.options import Options
     from bench.ask.weights import inspect
     from bench.record.rundir import RunDir
-    from bench.run.pipeline import Options, execute, say
+    from bench.run.pipeline import execute
     from htgrpo.base.errors import UserError
 
-    options = Options(
-        stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu, servers=tuple(args.scorer_url)
-    )
+    options = Options.of(args, *stages)
     if args.run is None:
         if args.out is None:
             raise UserError(

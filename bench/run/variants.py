@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask import machine
-from bench.ask.options import Options, check, device_of
+from bench.ask.cli import say
+from bench.ask.options import Options, check
 from bench.ask.request import BASE, Request
 from bench.cost import estimate
 from bench.record import verdicts
@@ -16,8 +17,9 @@ from bench.record.complete import begin, is_complete, mark_complete, working
 from bench.record.rundir import RunDir, refuse_difference
 from bench.record.work import Job
 from bench.run.jobs import Ended, run_here, run_jobs
-from bench.run.pipeline import prepare, record, replace_root, say
+from bench.run.pipeline import prepare, record, replace_root
 from bench.run.progress import make_progress
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def run_all(requests: dict[str, Request], root: Path, options: Options) -> list[
     from bench.run.plan import check_rewards
 
     check(options)
-    device = device_of(options)
+    device = find_device(options.device)
     with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
         if ranks.is_main:
             for name in requests:
