@@ -1,4 +1,4 @@
-"""`python -m bench`: the list of commands."""
+"""`python -m bench`, or `htgrpo-bench`: the list of commands, and each of them by its first word."""
 
 import sys
 from importlib import import_module
@@ -30,18 +30,29 @@ COMMANDS = {
     "pretrain": "make the embedded policy from random weights",
     "make_checkpoint": "make a random policy in a published backbone's layout, to try everything with",
 }
+DESCRIPTION = """\
+HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?
+
+commands, each of which explains itself with --help; `htgrpo-bench NAME` is `python -m bench.NAME`:
+"""
+SHELLS = ("bash", "zsh")
+EXAMPLES = (
+    ("python -m bench.compare --help", ""),
+    ("source <(python -m bench --completion bash)", "TAB completes what htgrpo-bench takes; a line for ~/.bashrc"),
+)
 
 
 def parser() -> Parser:
     """The command line without a command."""
-    p = Parser(
-        "", "HT-GRPO Bench: which RL method trains a masked image-token model better, and is the difference real?"
+    listing = "".join(f"  {name:<15}  {line}\n" for name, line in COMMANDS.items())
+    p = Parser("", DESCRIPTION + listing, EXAMPLES, prog="python -m bench")
+    p.usage = "python -m bench [COMMAND ...] [FLAG ...]"
+    p.add_argument(
+        "--completion",
+        type=OneOf(SHELLS, "shell"),
+        metavar="|".join(SHELLS),
+        help="print what makes that shell complete commands, flags and their values after htgrpo-bench",
     )
-    p.prog, listing = (
-        "python -m bench",
-        "\n".join(f"  python -m bench.{name:<15} {line}" for name, line in COMMANDS.items()),
-    )
-    p.usage, p.epilog = "python -m bench [COMMAND ...]", f"commands (each explains itself with --help):\n{listing}"
     return p
 
 
@@ -50,10 +61,20 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if words and words[0][:1] != "-":
         return import_module(f"bench.{OneOf(COMMANDS, 'command')(words[0], 'command')}").main(words[1:])
-    parser().parse_args(words)
-    parser().print_help()
+    args = parser().parse_args(words)
+    if args.completion:
+        from bench.ask.completion import script
+
+        print(script(args.completion, {name: import_module(f"bench.{name}").parser() for name in COMMANDS}))
+    else:
+        parser().print_help()
     return 0
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The console script `htgrpo-bench`."""
     run_main(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
 from htgrpo.base.errors import UserError, suggest
 
 if TYPE_CHECKING:
@@ -19,9 +19,11 @@ PRESET = "ablations"
 DESCRIPTION = """\
 Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
 
-  A1  one, two or three stages, and their order        A4  structure ratio alpha
-  A2  how the updates are divided over the stages      A5  credit weights and context
+  A1  one, two or three stages, and their order
+  A2  how the updates are divided over the stages
   A3  annealing of the random subsets
+  A4  structure ratio alpha
+  A5  credit weights and context
 
 A variant is HT-GRPO with some options changed (bench/ask/presets/ablations.json). Every distinct variant is trained
 once, however many studies it stands in, from the same weights with the same seeds, and is compared on the same
@@ -31,29 +33,30 @@ that could have been seen.
 
 The budget counts iterations, so that variants differ in one thing only: 'structure revealed' then costs about 2.5 times the
 forwards of the others. With --budget forwards:N it gets fewer iterations instead.
-
-examples:
-  python -m bench.ablate                           all five, two training seeds: 18 variants, 36 trainings
-  python -m bench.ablate A4 --seeds 4              one study; studies and seeds can be added later to the same --out
-  python -m bench.ablate --dry-run                 what it would do, and how long that takes
-  python -m bench.ablate A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12
-
-exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
-same command again)
 """
+EXAMPLES = (
+    ("", "all five, two training seeds: 18 variants, 36 trainings"),
+    ("A4 --seeds 4", "one study; studies and seeds can be added later to the same --out"),
+    ("--dry-run", "what it would do, and how long that takes"),
+    (
+        "A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12",
+        "on a random policy in MMaDA's layout",
+    ),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("ablate", DESCRIPTION)
+    p = Parser("ablate", DESCRIPTION, EXAMPLES, EXITS)
     p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
     p.add_argument(
         "--seeds",
+        group=TRAINING,
         type=kinds.seeds,
         metavar="N|LIST",
         help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
     )
-    arguments.add_preset(p)
+    arguments.add_preset(p, "whose settings, benchmarks and generation settings are the defaults of every variant")
     arguments.add_start(p)
     arguments.add_training(p)
     arguments.add_overrides(p)
@@ -62,10 +65,13 @@ def parser() -> Parser:
     arguments.add_running(p)
     p.add_argument(
         "--allow-incomplete",
+        group=OUTPUT,
         action="store_true",
         help="report over the pictures that were scored even where some are missing",
     )
-    p.add_argument("--overwrite", action="store_true", help="throw the variants asked for away and start them again")
+    p.add_argument(
+        "--overwrite", group=OUTPUT, action="store_true", help="throw the variants asked for away and start them again"
+    )
     return p
 
 
@@ -87,18 +93,7 @@ def main(argv: list[str] | None = None) -> int:
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
-    options = Options(
-        (TRAIN, GENERATE, SCORE),
-        args.device,
-        args.jobs,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        args.allow_incomplete,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, TRAIN, GENERATE, SCORE)
     check(options)
     if machine.is_main_process() and not args.dry_run:
         _write_record(root, data, names)
@@ -111,7 +106,7 @@ def _print_report(root: Path, options: "Options") -> dict[str, Any]:
     from reports.ablation_build import build
 
     report = build(root, options.allow_incomplete)
-    if not options.as_json:
+    if not options.json:
         print(report.terminal)
     return {"report": [str(path) for path in report.files], "rows": report.rows}
 

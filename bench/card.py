@@ -1,33 +1,39 @@
-"""Writes a model card, the README.md of a checkpoint on the hub, from the checkpoint and the run it belongs to.
-
-    python -m bench.card runs/NAME/train/ht/seed0/checkpoints/step_000040
-    python -m bench.card CHECKPOINT --run runs/NAME --out card.md
-
-Results are those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and
-nothing is sent anywhere.
-"""
+"""Writes the model card of a checkpoint."""
 
 from pathlib import Path
 
 from bench.ask import kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, Parser
 
 FILE = "README.md"
 MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
+DESCRIPTION = """\
+Writes a model card, the README.md of a checkpoint on the hub, from the checkpoint and the run it belongs to. Results are
+those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and nothing is sent
+anywhere.
+"""
+EXAMPLES = (
+    ("runs/NAME/train/ht/seed0/checkpoints/step_000040", ""),
+    ("CHECKPOINT --run runs/NAME --out card.md", ""),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("card", __doc__)
+    p = Parser("card", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
     )
     p.add_argument(
         "--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)"
     )
-    p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder")
-    p.add_argument("--overwrite", action="store_true", help="also replace a card that this command did not write")
+    p.add_argument(
+        "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder"
+    )
+    p.add_argument(
+        "--overwrite", group=OUTPUT, action="store_true", help="also replace a card that this command did not write"
+    )
     return p
 
 

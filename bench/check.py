@@ -25,15 +25,13 @@ Checks the folder of a run, offline, and changes nothing in it:
 Exit code: 0 all matches, 1 mismatch (each named in one line), 2 usage, 3 no mismatch, but something is missing. What cannot be
 compared here is said, with the reason, and changes no exit code.
 A check finds what contradicts itself. It cannot find a run that was invented as a whole, with pictures made elsewhere.
-
-example:
-  python -m bench.check runs/mine
 """
+EXAMPLES = (("runs/mine", ""),)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("check", DESCRIPTION)
+    p = Parser("check", DESCRIPTION, EXAMPLES)
     p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
     arguments.add_json(p)
     return p

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from bench.ask import arguments, kinds
-from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.cli import run_main, say
+from bench.ask.flags import EXITS, OUTPUT, SCORING, TRAINING, Parser
 from htgrpo.base.values import Names
 
 DESCRIPTION = """\
@@ -14,24 +14,24 @@ Trains every method from the same weights at the same budget, makes pictures for
 scores them by the benchmark's own rule and prints a comparison with intervals. The untrained policy ('base') always takes part.
 It is bench.train, bench.generate, bench.score and bench.report in one; what a run has already is never done again, so an
 interrupted command goes on where it was, and methods, seeds and benchmarks can be added later.
-
-examples:
-  python -m bench.compare --methods mask,trace,ht            a few minutes on a laptop
-  python -m bench.compare --preset full                      the whole study
-  python -m bench.compare --methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20
-  python -m bench.compare --checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040
-  python -m bench.compare --methods ht,uni --seeds 3 --dry-run
-  python -m bench.compare --backbone mmada --dry-run --gpu h100        what the 8B study costs, without its weights
-  python -m bench.compare --policy runs/tiny-mmada --budget iterations:2 --limit 12        on a random policy in MMaDA's layout
-
-exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was interrupted (run the
-same command again)
 """
+EXAMPLES = (
+    ("--methods mask,trace,ht", "a few minutes on a laptop"),
+    ("--preset full", "the whole study"),
+    (
+        "--methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20",
+        "settings, an option of a method, the budget",
+    ),
+    ("--checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040", "weights that are trained already"),
+    ("--methods ht,uni --seeds 3 --dry-run", "the plan and how long it takes"),
+    ("--backbone mmada --dry-run --gpu h100", "what the 8B study costs, without its weights"),
+    ("--policy runs/tiny-mmada --budget iterations:2 --limit 12", "on a random policy in MMaDA's layout"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("compare", DESCRIPTION)
+    p = Parser("compare", DESCRIPTION, EXAMPLES, EXITS)
     p.add_argument(
         "--methods",
         type=Names(),
@@ -40,6 +40,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--seeds",
+        group=TRAINING,
         type=kinds.seeds,
         metavar="N|LIST",
         help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
@@ -52,6 +53,7 @@ def parser() -> Parser:
     arguments.add_benchmarks(p)
     p.add_argument(
         "--claim",
+        group=SCORING,
         metavar="BENCHMARK[/VIEW]",
         help="the one comparison that is named before the run, under the main setting; all others are secondary. VIEW is a part of "
         "--budget, e.g. embedded_dpg/forwards:40000 (default: the first benchmark in the main view)",
@@ -60,10 +62,13 @@ def parser() -> Parser:
     arguments.add_running(p)
     p.add_argument(
         "--allow-incomplete",
+        group=OUTPUT,
         action="store_true",
         help="print headlines over the pictures that were scored even where some are missing",
     )
-    p.add_argument("--overwrite", action="store_true", help="throw the run in RUN away and start it again")
+    p.add_argument(
+        "--overwrite", group=OUTPUT, action="store_true", help="throw the run in RUN away and start it again"
+    )
     return p
 
 
@@ -71,7 +76,6 @@ def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.asked import from_arguments
-    from bench.ask.cli import say
     from bench.ask.options import Options
     from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
     from bench.run.loop import execute
@@ -79,18 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     parsed = from_arguments(args)
     for remark in parsed.remarks:
         say(remark)
-    options = Options(
-        (TRAIN, GENERATE, SCORE, REPORT),
-        args.device,
-        args.jobs,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        args.allow_incomplete,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, TRAIN, GENERATE, SCORE, REPORT)
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 
 

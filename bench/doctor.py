@@ -6,22 +6,23 @@ from typing import Any
 
 from bench.ask.arguments import add_json, add_scorers
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import RUNNING, Parser
 from bench.ask.kinds import Device
 from bench.scorers import registry, servers
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
 test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out. A
-scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there.
-
-examples:
-  python -m bench.doctor
-  python -m bench.doctor imagereward clip --device cuda
-  python -m bench.doctor unifiedreward --scorer-url unifiedreward=openai+http://HOST:8080
-Exit code 0, or 3 where a scorer that was named is not ready.
+scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there. Exit code 0, or 3 where a scorer that was named is not
+ready.
 """
+EXAMPLES = (
+    ("", ""),
+    ("imagereward clip --device cuda", ""),
+    ("unifiedreward --scorer-url unifiedreward=openai+http://HOST:8080", "a scorer on a server"),
+)
 NOT_RUN = "not run"
 
 
@@ -44,15 +45,16 @@ class Finding:
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("doctor", DESCRIPTION)
+    p = Parser("doctor", DESCRIPTION, EXAMPLES)
     p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=Device(("cpu", "cuda"), numbered=True),
         help="cpu, cuda ... (default: a GPU where there is one)",
     )
     add_scorers(p)
-    p.add_argument("--quick", action="store_true", help="look for weights only, load nothing")
+    p.add_argument("--quick", group=RUNNING, action="store_true", help="look for weights only, load nothing")
     add_json(p)
     return p
 
@@ -64,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     names = [
         name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers
     ] or servers.names()
-    device = args.device or _device()
+    device = args.device or find_device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
         print(json.dumps([asdict(one) | {"ready": one.ready} for one in findings], indent=2))
@@ -101,7 +103,7 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     except Exception as error:  # a broken environment or a full GPU is a finding too
         tested, after = "cannot start", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     finally:
-        getattr(scorer, "close", lambda: None)()
+        opening.close(scorer)
     return Finding(name, environment, "found", where, tested, after)
 
 
@@ -109,12 +111,6 @@ def _environment(kind: Any) -> str:
     """Where a scorer of that class runs."""
     script = getattr(kind, "script", None)
     return f"its own, by uv ({script})" if script else "this one"
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _print(findings: list[Finding]) -> None:

@@ -1,31 +1,35 @@
-"""Writes a trained policy as one plain checkpoint in the published layout, which this program and upstream code load.
-
-    python -m bench.export runs/NAME/train/ht/seed0/checkpoints/step_000040 --out exported
-    python -m bench.export CHECKPOINT --out exported --dtype float32
-
-Adapters (tuning=lora) are added to the weights they were trained on. A checkpoint of all weights is copied without the
-trainer's state. Weights of the embedded world keep that world's format.
-"""
+"""Writes a trained policy as one plain checkpoint in the published layout."""
 
 from bench.ask import kinds
 from bench.ask.arguments import BACKBONE
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, Parser
 from htgrpo.base.values import OneOf
 
 MADE_BY = "python -m bench.export"
 DTYPES = ("float32", "bfloat16", "float64")
+DESCRIPTION = """\
+Writes a trained policy as one plain checkpoint in the published layout, which this program and upstream code load.
+
+Adapters (tuning=lora) are added to the weights they were trained on. A checkpoint of all weights is copied without the
+trainer's state. Weights of the embedded world keep that world's format.
+"""
+EXAMPLES = (
+    ("runs/NAME/train/ht/seed0/checkpoints/step_000040 --out exported", ""),
+    ("CHECKPOINT --out exported --dtype float32", ""),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("export", __doc__)
+    p = Parser("export", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
     )
-    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="the new folder")
+    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the new folder")
     p.add_argument(
         "--dtype",
+        group=OUTPUT,
         type=OneOf(DTYPES, "dtype"),
         metavar="DTYPE",
         help="of the weights (default: as those that training started from; in bfloat16 a "
@@ -34,7 +38,7 @@ def parser() -> Parser:
     p.add_argument(
         "--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo"
     )
-    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
+    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
     return p
 
 

@@ -1,12 +1,4 @@
-"""Brings published files that this package does not contain into the user's cache.
-
-    python -m bench.fetch --list                          what there is, what is here already, and under which licence
-    python -m bench.fetch geneval_metadata dpg_prompts    brings these
-    python -m bench.fetch --all                           brings everything that is not here
-
-Every file is pinned by its content and checked before it is put in its place; one that differs is thrown away. Files
-that you have already are used from the folder that --assets or the environment variable HTGRPO_ASSETS names.
-"""
+"""Brings published files that this package does not contain into the user's cache."""
 
 import os
 import sys
@@ -15,7 +7,7 @@ from pathlib import Path
 
 from bench.ask import kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import RUNNING, Parser
 from bench.sources.assets import FOLDER, Asset, Source, cache_folder, find, has_content, manifest, named
 from bench.sources.extract import make
 from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
@@ -26,18 +18,33 @@ RETRIES = 2
 """After a download that broke off or has other content."""
 TIMEOUT = 60.0
 """Seconds without an answer."""
+DESCRIPTION = """\
+Brings published files that this package does not contain into the user's cache.
+
+Every file is pinned by its content and checked before it is put in its place; one that differs is thrown away. Files
+that you have already are used from the folder that --assets or the environment variable HTGRPO_ASSETS names.
+"""
+EXAMPLES = (
+    ("--list", "what there is, what is here already, and under which licence"),
+    ("geneval_metadata dpg_prompts", "brings these"),
+    ("--all", "brings everything that is not here"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("fetch", __doc__)
+    p = Parser("fetch", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}"
     )
     p.add_argument("--all", action="store_true", help="every asset")
     p.add_argument("--list", action="store_true", help="show the assets and bring nothing")
     p.add_argument(
-        "--assets", type=kinds.Folder(), metavar="DIR", help=f"a folder that has assets already (default: ${FOLDER})"
+        "--assets",
+        group=RUNNING,
+        type=kinds.Folder(),
+        metavar="DIR",
+        help=f"a folder that has assets already (default: ${FOLDER})",
     )
     return p
 

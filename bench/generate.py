@@ -7,16 +7,19 @@ from bench.run.stages import stage_parser
 DESCRIPTION = """\
 Makes the pictures that a benchmark judges: PNG files with a manifest, in RUN/images. Pictures that are there already, unchanged
 and made by the same weights under the same setting, are kept; a damaged one is made again.
-
-examples:
-  python -m bench.generate runs/mine                         for all policies of a run
-  python -m bench.generate --checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040 --benchmarks geneval --out runs/b
 """
+EXAMPLES = (
+    ("runs/mine", "for all policies of a run"),
+    (
+        "--checkpoint ht=runs/a/train/ht/seed0/checkpoints/step_000040 --benchmarks geneval --out runs/b",
+        "for weights of one's own",
+    ),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    return stage_parser("generate", DESCRIPTION)
+    return stage_parser("generate", DESCRIPTION, EXAMPLES)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -24,21 +24,23 @@ Lays out a table or figure of the HT-GRPO paper: its rows, columns and published
 reports/paper.csv), what the given runs have measured with its interval, and the settings in which those runs differ from the paper.
 Every empty cell says why it is empty. A run on another policy than the paper's gets rows of its own, never the paper's rows.
 
-  --table 1   GenEval                     --table 5   annealing schedules (a folder of bench.ablate)
-  --table 2   DPG-Bench                   --figure 4  stages, alpha, components (a folder of bench.ablate)
+  --table 1   GenEval
+  --table 2   DPG-Bench
   --table 3   preference and quality scores
-
-examples:
-  python -m bench.paper                                             everything, with the paper's numbers alone
-  python -m bench.paper --table 1 --table 2 --run runs/quick-1a2b3c4d
-  python -m bench.paper --figure 4 --table 5 --run runs/ablate-1a2b3c4d
-  python -m bench.paper --command --backbone mmada                  how to start the paper's experiment at full size
+  --table 5   annealing schedules (a folder of bench.ablate)
+  --figure 4  stages, alpha, components (a folder of bench.ablate)
 """
+EXAMPLES = (
+    ("", "everything, with the paper's numbers alone"),
+    ("--table 1 --table 2 --run runs/quick-1a2b3c4d", ""),
+    ("--figure 4 --table 5 --run runs/ablate-1a2b3c4d", ""),
+    ("--command --backbone mmada", "how to start the paper's experiment at full size"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("paper", DESCRIPTION)
+    p = Parser("paper", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "--table",
         type=OneOf(TABLES, "table of the paper"),

@@ -1,9 +1,4 @@
-"""Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint
-folder.
-
-python -m bench.pretrain --out runs/policy                 # remakes the shipped policy
-python -m bench.pretrain --steps 300 --out runs/weak       # a weaker one, in a fraction of the time
-"""
+"""Makes the embedded policy."""
 
 import argparse
 import json
@@ -15,45 +10,65 @@ from tempfile import gettempdir
 
 from bench.ask import kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.base.options import require
 from htgrpo.base.values import SEED, Number, Whole
 
 MADE_BY = "python -m bench.pretrain"
+DESCRIPTION = """\
+Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+"""
+EXAMPLES = (
+    ("--out runs/policy", "remakes the shipped policy"),
+    ("--steps 300 --out runs/weak", "a weaker one, in a fraction of the time"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("pretrain", __doc__)
+    p = Parser("pretrain", DESCRIPTION, EXAMPLES)
     p.add_argument(
-        "--out", type=kinds.NewFolder(), required=True, help="folder for the policy and its log, pretrain.jsonl"
+        "--out",
+        group=OUTPUT,
+        type=kinds.NewFolder(),
+        required=True,
+        help="folder for the policy and its log, pretrain.jsonl",
     )
-    p.add_argument("--steps", type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
+    p.add_argument("--steps", group=TRAINING, type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
+    p.add_argument("--batch", group=TRAINING, type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
     p.add_argument(
         "--lr",
+        group=TRAINING,
         type=Number(0, 10, open_low=True),
         default=2e-3,
         help="peak rate of AdamW: warm-up, then cosine (default 2e-3)",
     )
     p.add_argument(
-        "--ema", type=Number(0, 1), default=0.998, help="decay of the averaged weights that are kept (default 0.998)"
+        "--ema",
+        group=TRAINING,
+        type=Number(0, 1),
+        default=0.998,
+        help="decay of the averaged weights that are kept (default 0.998)",
     )
-    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)")
+    p.add_argument(
+        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)"
+    )
     p.add_argument(
         "--keep-every",
+        group=OUTPUT,
         type=Whole(0, 10**8),
         default=0,
         help="also keep OUT-stepN every so many steps (default: only the last)",
     )
     p.add_argument(
         "--threads",
+        group=RUNNING,
         type=Whole(1, 4096),
         default=1,
         help="compute threads (default 1); another number changes the last bits",
     )
-    p.add_argument("--overwrite", action="store_true", help="replace OUT where this command made it")
+    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
         p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
     return p

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, Parser
 from htgrpo.base.values import Names
 
 if TYPE_CHECKING:
@@ -27,18 +27,18 @@ permutation test at 5 %, Holm-adjusted over methods. The smallest fall that coul
 
 Baselines are small JSON files, written with --update.
 Exit code: 0 ok, 1 something changed or fell, 2 usage, 3 incomplete (pictures of RUN are missing).
-
-examples:
-  python -m bench.regress
-  python -m bench.regress --update
-  python -m bench.regress --gate runs/good --baseline good.json --subset geneval:60 --update
-  python -m bench.regress --gate runs/new --baseline good.json
 """
+EXAMPLES = (
+    ("", ""),
+    ("--update", ""),
+    ("--gate runs/good --baseline good.json --subset geneval:60 --update", ""),
+    ("--gate runs/new --baseline good.json", ""),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("regress", DESCRIPTION)
+    p = Parser("regress", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes"
     )
@@ -48,7 +48,9 @@ def parser() -> Parser:
         metavar="FILE",
         help="the stored baseline (default without --gate: the shipped one)",
     )
-    p.add_argument("--update", action="store_true", help="write the baseline instead of comparing with it")
+    p.add_argument(
+        "--update", group=OUTPUT, action="store_true", help="write the baseline instead of comparing with it"
+    )
     p.add_argument(
         "--methods",
         type=Names(),

@@ -2,23 +2,22 @@
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, Parser
 
 DESCRIPTION = """\
 Builds RUN/report from the files of a run, without loading a model: a table on the terminal, table.md, .csv and .tex, figures,
 and index.html, one file with everything in it.
-
-example:
-  python -m bench.report runs/mine
 """
+EXAMPLES = (("runs/mine", ""),)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("report", DESCRIPTION)
+    p = Parser("report", DESCRIPTION, EXAMPLES)
     p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
     p.add_argument(
         "--allow-incomplete",
+        group=OUTPUT,
         action="store_true",
         help="print headlines over the pictures that were scored even where some are missing",
     )
@@ -32,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.options import Options
     from bench.run.ending import execute_report
 
-    return execute_report(args.run, Options((), as_json=args.json, allow_incomplete=args.allow_incomplete))
+    return execute_report(args.run, Options.of(args))
 
 
 if __name__ == "__main__":

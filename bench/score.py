@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.ask import kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, SCORING, Parser
 from bench.run.stages import stage_parser
 from htgrpo.base.values import OneOf, Text, Whole
 
@@ -20,16 +20,18 @@ Judges pictures by the benchmark's own rule and writes a verdict for each into R
 recorded as failed or skipped with the reason, never as a zero. Verdicts that are there already are kept, batch by batch, unless
 what judges is another: other weights, another rule, or another version of a library that runs the scorer (transformers, ...).
 Then all that the run holds is judged again, so that no table mixes two judges; pictures are not made again.
-
-examples:
-  python -m bench.score runs/mine                            all policies of a run
-  python -m bench.score --checkpoint ht=PATH --benchmarks geneval --out runs/other     after bench.generate with the same flags
-
-Pictures from any model, several models side by side (--images LABEL=DIR, repeatable), into a run of their own with a report:
-  python -m bench.score --images flux=DIR --images sdxl=DIR2 --benchmarks geneval,hpsv3 --out runs/others
-  python -m bench.score --images DIR --layout dpg-grid --benchmarks dpg,imagereward,unipercept --out runs/others
-  python -m bench.score --images DIR --prompts prompts.jsonl --benchmarks hpsv3,clip --out runs/others
-
+"""
+EXAMPLES = (
+    ("runs/mine", "all policies of a run"),
+    ("--checkpoint ht=PATH --benchmarks geneval --out runs/other", "after bench.generate with the same flags"),
+    (
+        "--images flux=DIR --images sdxl=DIR2 --benchmarks geneval,hpsv3 --out runs/others",
+        "pictures from any models, side by side, into a run of their own with a report",
+    ),
+    ("--images DIR --layout dpg-grid --benchmarks dpg,imagereward,unipercept --out runs/others", ""),
+    ("--images DIR --prompts prompts.jsonl --benchmarks hpsv3,clip --out runs/others", ""),
+)
+GIVEN = """\
 layouts:
   geneval     DIR/00000/samples/0000.png ..., beside samples/ the prompt's metadata.jsonl (recognised)
   dpg         DIR/ID_0.png ... or DIR/ID/0.png ..., one file a picture, several of each prompt of DPG-Bench
@@ -40,9 +42,9 @@ layouts:
 Prompts of GenEval or DPG-Bench are known by their text. --dry-run shows which picture is judged under which prompt.
 
 --prompts FILE:
-  .jsonl .json .csv .tsv   records that name pictures, {"image": "a.png", "prompt": "a red cup"}, with "id" and "category" if you
-                           like; or ids that stand in pictures' names, {"id": "7", "prompt": "..."} for 7.png, 7_0.png, 7/0.png
-  .txt                     a prompt a line for pictures whose names count from 0 or 1: 0.png, 1.png, ... 10.png
+  .jsonl .json .csv .tsv  records that name pictures, {"image": "a.png", "prompt": "a red cup"}, with "id" and "category" if \
+you like; or ids that stand in pictures' names, {"id": "7", "prompt": "..."} for 7.png, 7_0.png, 7/0.png
+  .txt                    a prompt a line for pictures whose names count from 0 or 1: 0.png, 1.png, ... 10.png
 Pictures with one id are samples of one prompt. What would be a guess is refused, and files that are left out are named.
 Pictures of any kind are judged with 8 bits a channel; animations, files of several pages, and 32-bit values are refused.
 Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@geneval.
@@ -62,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parser() -> Parser:
     """The command line."""
-    p = stage_parser("score", DESCRIPTION)
+    p = stage_parser("score", DESCRIPTION, EXAMPLES, GIVEN)
     p.add_argument(
         "--images",
         type=kinds.place,
@@ -73,29 +75,39 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--layout",
+        group=SCORING,
         type=OneOf(("auto", *LAYOUTS), "layout"),
         default="auto",
         metavar="LAYOUT",
         help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
     )
     p.add_argument(
-        "--prompts", type=kinds.File(), metavar="FILE", help="prompts of flat --images or folders, see above"
+        "--prompts",
+        group=SCORING,
+        type=kinds.File(),
+        metavar="FILE",
+        help="prompts of flat --images or folders, see above",
     )
     p.add_argument(
         "--grid",
+        group=SCORING,
         type=Whole(1, 65536),
         metavar="PX",
         help="side of one picture of a dpg-grid (default: half the file's width)",
     )
     p.add_argument(
         "--note",
+        group=SCORING,
         type=Text(least=0),
         default="",
         metavar="TEXT",
         help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
     )
     p.add_argument(
-        "--allow-incomplete", action="store_true", help="with --images: headlines over those that were scored"
+        "--allow-incomplete",
+        group=OUTPUT,
+        action="store_true",
+        help="with --images: headlines over those that were scored",
     )
     return p
 
@@ -156,20 +168,7 @@ def _score_given(args: argparse.Namespace, given, root: Path) -> int:
     from bench.record.work import REPORT, SCORE
     from bench.run.given import execute
 
-    return execute(
-        given,
-        root,
-        Options(
-            (SCORE, REPORT),
-            args.device,
-            None,
-            None,
-            args.dry_run,
-            args.json,
-            allow_incomplete=args.allow_incomplete,
-            servers=tuple(args.scorer_url),
-        ),
-    )
+    return execute(given, root, Options.of(args, SCORE, REPORT))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from bench.ask import kinds
 from bench.ask.arguments import DTYPE
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import RUNNING, Parser
 from bench.scorers import registry
 from bench.scorers.servers import TOKEN
 from htgrpo.base.errors import EXIT_FAILED, UserError
@@ -18,11 +18,14 @@ from htgrpo.base.values import OneOf, Text, Whole, refuse
 DESCRIPTION = """\
 Serves one scorer over HTTP: JSON only, pictures in base64, with a health check at /health. It is asked with
 --scorer-url NAME=http://HOST:PORT. The scorer first judges a few drawn pictures and is not served when it gets them wrong.
-
-examples:
-  python -m bench.serve imagereward --device cuda                      on this machine only
-  HTGRPO_SCORER_TOKEN=secret python -m bench.serve hpsv3 --host 0.0.0.0 --port 18100
 """
+EXAMPLES = (
+    ("imagereward --device cuda", "on this machine only"),
+    (
+        "HTGRPO_SCORER_TOKEN=secret python -m bench.serve hpsv3 --host 0.0.0.0 --port 18100",
+        "for others, who need the token",
+    ),
+)
 LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -49,7 +52,7 @@ def _check_address(host: str, port: int) -> None:
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("serve", DESCRIPTION)
+    p = Parser("serve", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "scorer",
         type=OneOf(lambda: registry.SCORERS.names(), "scorer"),
@@ -58,30 +61,56 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--host",
+        group=RUNNING,
         type=Text(most=255),
         default="127.0.0.1",
         help="address to listen on; one that others reach needs a token",
     )
     p.add_argument(
-        "--port", type=Whole(0, 65535), default=18100, help="port to listen on, 0 for any free one (default 18100)"
+        "--port",
+        group=RUNNING,
+        type=Whole(0, 65535),
+        default=18100,
+        help="port to listen on, 0 for any free one (default 18100)",
     )
     p.add_argument(
-        "--token", type=token, help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)"
+        "--token",
+        group=RUNNING,
+        type=token,
+        help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)",
     )
-    p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
+    p.add_argument(
+        "--weights", group=RUNNING, type=kinds.Folder(), help="folder of the weights (default: the hub's cache)"
+    )
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=kinds.Device(("cpu", "cuda"), numbered=True),
         default="cpu",
         help="cpu, cuda, cuda:1 ... (default cpu)",
     )
-    p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
-    p.add_argument("--max-body", type=Whole(1, 65536), default=64, metavar="MIB", help="largest request (default 64)")
     p.add_argument(
-        "--max-items", type=Whole(1, 10**6), default=1024, metavar="N", help="most pictures in a request (default 1024)"
+        "--dtype", group=RUNNING, type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)"
+    )
+    p.add_argument(
+        "--max-body",
+        group=RUNNING,
+        type=Whole(1, 65536),
+        default=64,
+        metavar="MIB",
+        help="largest request (default 64)",
+    )
+    p.add_argument(
+        "--max-items",
+        group=RUNNING,
+        type=Whole(1, 10**6),
+        default=1024,
+        metavar="N",
+        help="most pictures in a request (default 1024)",
     )
     p.add_argument(
         "--max-pixels",
+        group=RUNNING,
         type=Whole(1, 1 << 40),
         default=1 << 25,
         metavar="N",
@@ -118,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             return 0
         finally:
-            getattr(scorer, "close", lambda: None)()
+            scorer.close()
     return 0
 
 

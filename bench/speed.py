@@ -1,16 +1,4 @@
-"""Measures seconds and forwards of every phase and method, side by side in one run, against this machine's
-matrix-multiply peak. The peak is measured before and after each, and the better one taken: what else the machine does
-changes it.
-
-    python -m bench.speed                                   # the embedded policy
-    python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
-    python -m bench.speed --size mid --methods mask --dedup none
-    python -m bench.speed --compile                         # does torch.compile pay for rollouts here?
-    python -m bench.speed --scorers all                     # scorers with random weights: pictures a second, cost of workers, HTTP
-
-At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
-Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
-"""
+"""Measures seconds and forwards of every phase and method against this machine's matrix-multiply peak."""
 
 import argparse
 import json
@@ -22,7 +10,8 @@ from typing import TypeVar
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, RUNNING, Parser
+from htgrpo.base.device import find_device
 from htgrpo.base.values import Names, OneOf, Whole
 
 SIZES = {
@@ -52,9 +41,26 @@ class Row:
     share: float | None
 
 
+DESCRIPTION = """\
+Measures seconds and forwards of every phase and method, side by side in one run, against this machine's
+matrix-multiply peak. The peak is measured before and after each, and the better one taken: what else the machine does
+changes it.
+
+At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
+Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
+"""
+EXAMPLES = (
+    ("", "the embedded policy"),
+    ("--size mid --methods ht,mask", "a random policy in MMaDA's layout: trunk of 13M weights, 8192 codes"),
+    ("--size mid --methods mask --dedup none", ""),
+    ("--compile", "does torch.compile pay for rollouts here?"),
+    ("--scorers all", "scorers with random weights: pictures a second, cost of workers, HTTP"),
+)
+
+
 def parser() -> Parser:
     """The command line."""
-    p = Parser("speed", __doc__)
+    p = Parser("speed", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "--size",
         type=OneOf(SIZES, "size"),
@@ -82,9 +88,12 @@ def parser() -> Parser:
         metavar="N",
         help="prompt groups in the iteration (default 6 embedded, 1 mid)",
     )
-    p.add_argument("--threads", type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)")
+    p.add_argument(
+        "--threads", group=RUNNING, type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)"
+    )
     p.add_argument(
         "--repeats",
+        group=RUNNING,
         type=Whole(1, 10_000),
         metavar="N",
         default=1,
@@ -102,8 +111,10 @@ def parser() -> Parser:
         help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
         "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top",
     )
-    p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
-    p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file")
+    p.add_argument("--json", group=OUTPUT, action="store_true", help="print one JSON object instead of the table")
+    p.add_argument(
+        "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file"
+    )
     return p
 
 
@@ -151,8 +162,7 @@ def measure_scorers(args: argparse.Namespace, threads: int) -> int:
 
     torch.set_num_threads(threads)
     names = list(MAKERS) if args.scorers == ["all"] else args.scorers
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
+    result = speed_scorers.measure(names, find_device(), args.repeats, speed_scorers.OVERHEAD in names)
     if args.out:
         from htgrpo.base.files import atomic_json
 

@@ -2,15 +2,15 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from bench.ask import kinds
 from bench.ask.arguments import BACKBONE, COUNT
-from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.cli import run_main, say
+from bench.ask.flags import OUTPUT, RUNNING, SCORING, Parser
 from bench.benchmarks.text.settings import Decoding, TextSettings
+from htgrpo.base.device import find_device
 from htgrpo.base.options import Field
 from htgrpo.base.values import Names, OneOf, Whole
 from htgrpo.training.train_config import Dtype
@@ -22,19 +22,22 @@ DESCRIPTION = """\
 Asks a policy for text through lm-eval, to see that training on pictures has left its language alone: run it on the weights before
 and after. Likelihoods are LLaDA's Monte-Carlo estimate, answers are written by its semi-autoregressive decoding. Results are in
 lm-eval's schema: OUT/results.json and OUT/samples_TASK.jsonl.
-
-examples:
-  python -m bench.text                                      our small tasks on the embedded policy: shows the path, needs no network
-  python -m bench.text --policy Gen-Verse/MMaDA-8B-MixCoT --backbone mmada --tasks gsm8k --chat --device cuda
-  python -m bench.text --checkpoint runs/a/train/ht/seed0/checkpoints/step_000040 --tasks arc_easy,hellaswag --limit 200
-  accelerate launch -m bench.text --checkpoint DIR --tasks gsm8k     requests are shared among the processes
 """
+EXAMPLES = (
+    ("", "our small tasks on the embedded policy: no network is needed"),
+    ("--policy Gen-Verse/MMaDA-8B-MixCoT --backbone mmada --tasks gsm8k --chat --device cuda", "a published model"),
+    (
+        "--checkpoint runs/a/train/ht/seed0/checkpoints/step_000040 --tasks arc_easy,hellaswag --limit 200",
+        "after training",
+    ),
+    ("accelerate launch -m bench.text --checkpoint DIR --tasks gsm8k", "requests are shared among the processes"),
+)
 DEFAULT_TASKS = "embedded_text"
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("text", DESCRIPTION)
+    p = Parser("text", DESCRIPTION, EXAMPLES)
     fields = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
     p.add_argument(
         "--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR"
@@ -51,6 +54,7 @@ def parser() -> Parser:
     p.add_argument("--revision", type=kinds.revision, metavar="REV", help="commit, tag or branch of a hub id")
     p.add_argument(
         "--dtype",
+        group=RUNNING,
         type=OneOf(get_args(Dtype), "dtype"),
         default="auto",
         metavar="DTYPE",
@@ -58,6 +62,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=kinds.Device(),
         default="auto",
         metavar="auto|cpu|cuda",
@@ -65,22 +70,25 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--tasks",
+        group=SCORING,
         type=Names(),
         default=[DEFAULT_TASKS],
         metavar="NAMES",
         help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
         "embedded_choice and embedded_write, which need no network)",
     )
-    p.add_argument("--limit", type=COUNT, metavar="N", help="only the first N documents of every task")
+    p.add_argument("--limit", group=SCORING, type=COUNT, metavar="N", help="only the first N documents of every task")
     p.add_argument(
         "--num-fewshot",
+        group=SCORING,
         type=Whole(0, 1000),
         metavar="N",
         help="examples before every question (default: the task's own)",
     )
-    p.add_argument("--chat", action="store_true", help="put every context into MMaDA's chat layout")
+    p.add_argument("--chat", group=SCORING, action="store_true", help="put every context into MMaDA's chat layout")
     p.add_argument(
         "--samples",
+        group=SCORING,
         type=Field(fields["samples"]),
         metavar="N",
         help="masks per likelihood (default 128; where an answer has no more than "
@@ -88,18 +96,21 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--batch",
+        group=RUNNING,
         type=Field(fields["batch"]),
         metavar="N",
         help="sequences in one forward (default 16); changes speed and memory only",
     )
     p.add_argument(
         "--seed",
+        group=SCORING,
         type=Field(fields["seed"]),
         metavar="N",
         help="of masks and drawn tokens (default 0); equal seeds pair policies",
     )
     p.add_argument(
         "--head",
+        group=SCORING,
         type=Field(fields["head"]),
         metavar="full|text",
         help="probabilities over all ids, as upstream has them (full, default: what "
@@ -107,6 +118,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--max-length",
+        group=SCORING,
         type=Field(fields["max_length"]),
         metavar="N",
         help="tokens of context and answer (default 4096); longer contexts lose "
@@ -114,48 +126,63 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--gen-length",
+        group=SCORING,
         type=Field(fields["gen_length"]),
         metavar="N",
         help="tokens of a written answer (default 256; a task's max_gen_toks may shorten it)",
     )
     p.add_argument(
         "--block-length",
+        group=SCORING,
         type=Field(fields["block_length"]),
         metavar="N",
         help="tokens of a block, written before the next begins (default 32, or gen-length where that is less)",
     )
     p.add_argument(
         "--steps",
+        group=SCORING,
         type=Field(fields["steps"]),
         metavar="N",
         help="forwards for a whole answer (default gen-length: a token each)",
     )
     p.add_argument(
         "--temperature",
+        group=SCORING,
         type=Field(fields["temperature"]),
         metavar="T",
         help="of drawn tokens; 0: the likeliest (default: as the task asks)",
     )
     p.add_argument(
         "--remasking",
+        group=SCORING,
         type=Field(fields["remasking"]),
         metavar="low_confidence|random",
         help="which tokens of a block wait (default low_confidence)",
     )
     p.add_argument(
         "--cfg-scale",
+        group=SCORING,
         type=Field(fields["cfg_scale"]),
         metavar="S",
         help="guidance against the masked prompt (default 0: none)",
     )
     p.add_argument(
-        "--confirm-run-unsafe-code", action="store_true", help="allow tasks that run code that the model wrote"
+        "--confirm-run-unsafe-code",
+        group=RUNNING,
+        action="store_true",
+        help="allow tasks that run code that the model wrote",
     )
     p.add_argument(
-        "--out", type=kinds.NewFolder(), metavar="DIR", help="folder of the results (default runs/text-IDENTITY)"
+        "--out",
+        group=OUTPUT,
+        type=kinds.NewFolder(),
+        metavar="DIR",
+        help="folder of the results (default runs/text-IDENTITY)",
     )
-    p.add_argument("--overwrite", action="store_true", help="replace results of another setting in --out")
-    p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
+    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace results of another setting in --out")
+    p.add_argument(
+        "--json", group=OUTPUT, action="store_true", help="print one JSON object on standard output instead of tables"
+    )
     return p
 
 
@@ -202,13 +229,12 @@ def _evaluate(
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
     from bench.ask.machine import launch
-    from bench.ask.options import Options, device_of
     from bench.benchmarks.text.evaluation import Tasks, evaluate, write
     from bench.benchmarks.text.model import PolicyLM
     from htgrpo.policies.storage import load_policy
 
     tasks = Tasks(names, args.confirm_run_unsafe_code)
-    device = device_of(Options((), args.device))
+    device = find_device(args.device)
     with launch(device == "cpu") as ranks:
         where = str(ranks.device) if ranks.count > 1 else device
         policy = load_policy(weights.source, where, backbone=args.backbone, revision=args.revision, dtype=args.dtype)
@@ -235,14 +261,6 @@ def _print(results: dict[str, Any], path: Path, as_json: bool) -> None:
     else:
         print(table(results))
         print(f"results: {path}")
-
-
-def say(text: str) -> None:
-    """A line for the user, on standard error, from the first process of a launch."""
-    from bench.ask.machine import is_main_process
-
-    if is_main_process():
-        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,37 +4,42 @@ from pathlib import Path
 
 from bench.ask import arguments
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import EXITS, OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.values import SEED, Whole
 
 DESCRIPTION = """\
 Trains one method with one seed, into RUN/train/METHOD/seedN: metrics.jsonl, timing.jsonl, checkpoints that any loader can read.
 A training that was interrupted goes on from its newest checkpoint and repeats the lost iterations bit for bit (on a CPU).
-
-examples:
-  python -m bench.train --method ht --out runs/mine
-  python -m bench.train --method ht --seed 1 --budget iterations:100 --set lr=3e-5 --set ht.alpha=0.5 --out runs/mine
-  accelerate launch -m bench.train --method ht --out runs/mine           several GPUs
 """
+EXAMPLES = (
+    ("--method ht --out runs/mine", ""),
+    ("--method ht --seed 1 --budget iterations:100 --set lr=3e-5 --set ht.alpha=0.5 --out runs/mine", ""),
+    ("accelerate launch -m bench.train --method ht --out runs/mine", "several GPUs"),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("train", DESCRIPTION)
+    p = Parser("train", DESCRIPTION, EXAMPLES, EXITS)
     p.add_argument(
         "--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}"
     )
-    p.add_argument("--seed", type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)")
+    p.add_argument(
+        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)"
+    )
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
     arguments.add_training(p)
     arguments.add_overrides(p)
-    arguments.add_preset(p)
+    arguments.add_preset(p, "whose budget and settings of training are the defaults")
     arguments.add_running(p, jobs=False)
     p.add_argument(
-        "--resume", action="store_true", help="insist that there is a training to go on with (going on needs no flag)"
+        "--resume",
+        group=RUNNING,
+        action="store_true",
+        help="insist that there is a training to go on with (going on needs no flag)",
     )
-    p.add_argument("--overwrite", action="store_true", help="throw this training away and start it again")
+    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="throw this training away and start it again")
     p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
     return p
 
@@ -52,19 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
     args.methods, args.seeds = [args.method], [args.seed]
     parsed = from_arguments(args)
-    options = Options(
-        (TRAIN,),
-        args.device,
-        None,
-        args.report_to,
-        args.dry_run,
-        args.json,
-        args.overwrite,
-        in_process=True,
-        resume=args.resume,
-        gpu=args.gpu,
-        servers=tuple(args.scorer_url),
-    )
+    options = Options.of(args, TRAIN, in_process=True)
     return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
 
 

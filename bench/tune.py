@@ -1,21 +1,10 @@
-"""Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
-
-    python -m bench.tune --out runs/tune                       # the settings that are shipped
-    python -m bench.tune --out runs/tune --write               # the same, and its result becomes the presets'
-    python -m bench.tune --methods ht --budget iterations:8 --out runs/tune-ht
-
-Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and
-last one try of its own choosing at the best rate (bench/ask/presets/tune.json). Every try is trained with at least two
-seeds to the main view of the preset (one without rollouts to the first budget in forwards). Its score is the mean over
-the seeds of the mean of the validation split's GenEval category means, with the policy as it stands at the end. What is
-finished is kept: the same command goes on with the rest, and refuses other settings.
-"""
+"""Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows."""
 
 import argparse
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
 from bench.ask.presets import preset, read
 from bench.run.tries import Grid, Tuning, next_tries
 from bench.run.tune import refuse_another, run_all, settle
@@ -24,30 +13,61 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
 from htgrpo.base.values import Names, Whole
 
+DESCRIPTION = """\
+Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
+
+Each method gets the learning rate x 0.3, 1 and 3; while the best of them lies at an end, the next one beyond it; and
+last one try of its own choosing at the best rate (bench/ask/presets/tune.json). Every try is trained with at least two
+seeds to the main view of the preset (one without rollouts to the first budget in forwards). Its score is the mean over
+the seeds of the mean of the validation split's GenEval category means, with the policy as it stands at the end. What is
+finished is kept: the same command goes on with the rest, and refuses other settings.
+"""
+EXAMPLES = (
+    ("--out runs/tune", "the settings that are shipped"),
+    ("--out runs/tune --write", "the same, and its result becomes the presets'"),
+    ("--methods ht --budget iterations:8 --out runs/tune-ht", ""),
+)
+
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("tune", __doc__)
-    p.add_argument("--out", type=kinds.NewFolder(), required=True, help="folder for the tries and tune.json / tune.md")
+    p = Parser("tune", DESCRIPTION, EXAMPLES)
+    p.add_argument(
+        "--out",
+        group=OUTPUT,
+        type=kinds.NewFolder(),
+        required=True,
+        help="folder for the tries and tune.json / tune.md",
+    )
     p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
     p.add_argument(
-        "--budget", type=kinds.views, help="budget of every try (default: the main view of the grid's preset)"
+        "--budget",
+        group=TRAINING,
+        type=kinds.views,
+        help="budget of every try (default: the main view of the grid's preset)",
     )
     p.add_argument("--policy", type=kinds.place, default="embedded", help="starting weights (default embedded)")
     p.add_argument(
         "--seeds",
+        group=TRAINING,
         type=kinds.seeds,
         default=[1000, 1001],
         metavar="N|LIST",
         help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)",
     )
-    p.add_argument("--samples", type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)")
     p.add_argument(
-        "--jobs", type=Whole(1, arguments.JOBS.high), help="tries side by side, one thread each (default: CPU cores)"
+        "--samples", group=SCORING, type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)"
     )
-    p.add_argument("--dry-run", action="store_true", help="list the first tries and stop")
+    p.add_argument(
+        "--jobs",
+        group=RUNNING,
+        type=Whole(1, arguments.JOBS.high),
+        help="tries side by side, one thread each (default: CPU cores)",
+    )
+    p.add_argument("--dry-run", group=RUNNING, action="store_true", help="list the first tries and stop")
     p.add_argument(
         "--write",
+        group=OUTPUT,
         action="store_true",
         help="write the best settings to bench/ask/presets/methods.json and their record to bench/ask/presets/tuning.json",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import kinds
 from bench.ask.arguments import DTYPE
 from bench.ask.cli import run_main
-from bench.ask.flags import Parser
+from bench.ask.flags import RUNNING, Parser
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import OneOf
 
@@ -21,11 +21,11 @@ DESCRIPTION = """\
 Judges the same pictures with our port and with the official package, which runs in an environment of its own that uv makes on the
 first run, and prints the greatest difference and the rank correlation. Without --images, drawn pictures are judged.
 Exit code 0: they agree; 1: they do not; 3: the weights are not here.
-
-examples:
-  python -m bench.verify_scorer imagereward
-  python -m bench.verify_scorer hpsv3 --device cuda --images FOLDER       FOLDER/a.png with its prompt in FOLDER/a.txt
 """
+EXAMPLES = (
+    ("imagereward", ""),
+    ("hpsv3 --device cuda --images FOLDER", "FOLDER/a.png with its prompt in FOLDER/a.txt"),
+)
 OFFICIAL = ("imagereward", "hpsv3", "unipercept")
 """Names of bench.scorers.references."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
@@ -35,7 +35,7 @@ RANKS = 0.99
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("verify_scorer", DESCRIPTION)
+    p = Parser("verify_scorer", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "scorer",
         type=OneOf(OFFICIAL, "scorer with an official package"),
@@ -43,14 +43,19 @@ def parser() -> Parser:
         help="imagereward, hpsv3 or unipercept",
     )
     p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
-    p.add_argument("--weights", type=kinds.Folder(), help="folder of the weights (default: the hub's cache)")
+    p.add_argument(
+        "--weights", group=RUNNING, type=kinds.Folder(), help="folder of the weights (default: the hub's cache)"
+    )
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=kinds.Device(("cpu", "cuda"), numbered=True),
         default="cpu",
         help="cpu, cuda, cuda:1 ... (default cpu)",
     )
-    p.add_argument("--dtype", type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)")
+    p.add_argument(
+        "--dtype", group=RUNNING, type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)"
+    )
     return p
 
 
@@ -81,7 +86,7 @@ def _judge(
     try:
         return scorer.identity(), scorer.score(images, prompts)
     finally:
-        getattr(scorer, "close", lambda: None)()
+        scorer.close()
 
 
 def compare(

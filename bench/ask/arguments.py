@@ -1,8 +1,7 @@
 """Flags that several commands share. Their help is meant to teach: what a thing is, what it takes, an example."""
 
 from bench.ask import kinds
-from bench.ask.flags import Parser
-from bench.ask.options import TRACKERS
+from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
 from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
 from bench.ask.weights import EMBEDDED
@@ -10,6 +9,7 @@ from bench.benchmarks.registry import check as check_benchmark
 from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
+from htgrpo.training.train_config import TRACKERS
 
 METHOD = OneOf(METHODS.names, "method")
 BACKBONE = OneOf(lambda: [EMBEDDED, *BACKBONES.names()], "backbone")
@@ -87,6 +87,7 @@ def add_benchmarks(p: Parser) -> None:
     """What the policies are scored on."""
     p.add_argument(
         "--benchmarks",
+        group=SCORING,
         type=Names(benchmark),
         metavar="NAMES",
         help=f"comma-separated benchmarks: {', '.join(BENCHMARKS.names())} (default: all of the preset). SCORER@BENCHMARK puts a "
@@ -94,10 +95,15 @@ def add_benchmarks(p: Parser) -> None:
         "cost it language, on our small tasks or as text@TASK on one of lm-eval's, e.g. text@gsm8k",
     )
     p.add_argument(
-        "--limit", type=COUNT, metavar="N", help="use the first N prompts of each benchmark, categories taking turns"
+        "--limit",
+        group=SCORING,
+        type=COUNT,
+        metavar="N",
+        help="use the first N prompts of each benchmark, categories taking turns",
     )
     p.add_argument(
         "--subset",
+        group=SCORING,
         type=kinds.Drawn(),
         action="append",
         default=[],
@@ -107,6 +113,7 @@ def add_benchmarks(p: Parser) -> None:
     )
     p.add_argument(
         "--curve",
+        group=SCORING,
         type=Whole(0, COUNT.high),
         metavar="N",
         help="also score every saved checkpoint on N prompts of the first benchmark, for the learning curves (default: the "
@@ -114,6 +121,7 @@ def add_benchmarks(p: Parser) -> None:
     )
     p.add_argument(
         "--split",
+        group=SCORING,
         type=OneOf(SPLITS, "split"),
         default="heldout",
         metavar="|".join(SPLITS),
@@ -125,6 +133,7 @@ def add_training(p: Parser) -> None:
     """How methods are trained."""
     p.add_argument(
         "--budget",
+        group=TRAINING,
         type=kinds.views,
         metavar="KIND:N,...",
         help="when methods are compared: iterations:N (the same rollouts, reward queries and optimiser steps) or forwards:N (equal "
@@ -135,6 +144,7 @@ def add_training(p: Parser) -> None:
     )
     p.add_argument(
         "--reward",
+        group=TRAINING,
         type=kinds.reward,
         metavar="SPEC",
         help="weighted sum of rewards, e.g. objects=1,attributes=0.5; hpsv3=1,clip=1,unifiedreward=1 (any scorer, python -m "
@@ -143,6 +153,7 @@ def add_training(p: Parser) -> None:
     )
     p.add_argument(
         "--train-prompts",
+        group=TRAINING,
         type=kinds.place,
         metavar="NAME|FILE",
         help="what is trained on: embedded (default), geneval_train (python -m bench.fetch geneval_train), a .txt file with a "
@@ -151,6 +162,7 @@ def add_training(p: Parser) -> None:
     )
     p.add_argument(
         "--report-to",
+        group=TRAINING,
         type=OneOf(TRACKERS, "tracker"),
         metavar="TRACKER",
         help="also log to tensorboard, wandb or trackio (default: none)",
@@ -172,16 +184,22 @@ def add_overrides(p: Parser, common: bool = True) -> None:
     )
 
 
-def add_preset(p: Parser) -> None:
-    """Defaults of everything else."""
+COMPARED = (
+    "quick (default): one training seed, minutes. full: four seeds, six methods, two samplers, with and without "
+    "guidance, at equal iterations, forwards and seconds; about an hour on two cores. paper: the HT-GRPO paper's "
+    "experiment at full size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)"
+)
+"""What the presets are to bench.compare."""
+
+
+def add_preset(p: Parser, use: str = "") -> None:
+    """Defaults of everything else. use: what of a preset the command takes; by default all of it."""
     p.add_argument(
         "--preset",
         type=OneOf(PRESETS, "preset"),
         default="quick",
         metavar="|".join(PRESETS),
-        help="quick (default): one training seed, minutes. full: four seeds, six methods, two samplers, with and without "
-        "guidance, at equal iterations, forwards and seconds; about an hour on two cores. paper: the HT-GRPO paper's experiment at "
-        "full size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)",
+        help=f"{use}: quick (default), full, or paper with --backbone mmada or lumina-dimoo" if use else COMPARED,
     )
 
 
@@ -189,6 +207,7 @@ def add_scorers(p: Parser) -> None:
     """Where scorers are that are not on this machine."""
     p.add_argument(
         "--scorer-url",
+        group=RUNNING,
         type=kinds.scorer_url,
         action="append",
         default=[],
@@ -203,6 +222,7 @@ def add_running(p: Parser, jobs: bool = True) -> None:
     """How work is run; none of it changes which run it is."""
     p.add_argument(
         "--device",
+        group=RUNNING,
         type=kinds.Device(),
         default="auto",
         metavar="auto|cpu|cuda",
@@ -211,14 +231,18 @@ def add_running(p: Parser, jobs: bool = True) -> None:
     if jobs:
         p.add_argument(
             "--jobs",
+            group=RUNNING,
             type=JOBS,
             metavar="N",
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )
     add_scorers(p)
-    p.add_argument("--dry-run", action="store_true", help="print the plan and the expected time, and write nothing")
+    p.add_argument(
+        "--dry-run", group=RUNNING, action="store_true", help="print the plan and the expected time, and write nothing"
+    )
     p.add_argument(
         "--gpu",
+        group=RUNNING,
         type=OneOf(lambda: gpus()["gpus"], "card"),
         metavar="NAME",
         help="with --dry-run on a published backbone: the card whose time and memory are estimated, of "
@@ -229,12 +253,16 @@ def add_running(p: Parser, jobs: bool = True) -> None:
 
 def add_json(p: Parser) -> None:
     """Output for machines."""
-    p.add_argument("--json", action="store_true", help="print one JSON object on standard output instead of tables")
+    p.add_argument(
+        "--json", group=OUTPUT, action="store_true", help="print one JSON object on standard output instead of tables"
+    )
 
 
 def add_out(p: Parser, default: str) -> None:
     """The run's folder."""
-    p.add_argument("--out", type=kinds.NewFolder(), metavar="RUN", help=f"folder of the run (default: {default})")
+    p.add_argument(
+        "--out", group=OUTPUT, type=kinds.NewFolder(), metavar="RUN", help=f"folder of the run (default: {default})"
+    )
 
 
 def method_names() -> str:

@@ -24,10 +24,10 @@ def run_main(main: Callable[[], int]) -> None:
     try:
         code = main()
     except UserError as error:
-        _tell(f"error: {error.message}")
+        say(f"error: {error.message}")
         code = error.exit_code
     except KeyboardInterrupt:
-        _tell("\ninterrupted: finished work is kept; run the same command again to go on")
+        say("\ninterrupted: finished work is kept; run the same command again to go on")
         code = EXIT_INCOMPLETE
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -43,12 +43,6 @@ def _leave_in_order() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if not is_main_process():
         time.sleep(GRACE)
-
-
-def _tell(sentence: str) -> None:
-    """Prints it on standard error, once for all processes of a launch."""
-    if is_main_process():
-        print(sentence, file=sys.stderr)
 
 
 def say(text: str) -> None:

@@ -1,12 +1,15 @@
-"""The one parser of all commands.
+"""The one parser of all commands, and the one style of their help.
 
-Every flag has a kind (htgrpo.base.values, bench.ask.kinds; by default one line of text); every mistake is one sentence
-that names its flag.
+Every flag has a kind (htgrpo.base.values, bench.ask.kinds; by default one line of text) and stands in one of GROUPS;
+every mistake is one sentence that names its flag.
 """
 
 import argparse
+import re
+import shutil
 import sys
-from collections.abc import Callable, Container
+import textwrap
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,22 @@ from htgrpo.base.values import Text
 
 VALUED = (None, "store", "append")
 """Actions of flags that take a value."""
+WHAT, TRAINING, SCORING, RUNNING, OUTPUT, HELP = GROUPS = (
+    "what to run",
+    "training",
+    "scoring",
+    "where and how",
+    "output",
+    "help",
+)
+WIDEST = 100
+"""Columns of a help text on a wide terminal: longer lines are hard to read."""
+EXITS = (
+    "exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was "
+    "interrupted (run the same command again)"
+)
+ITEM = re.compile(r"(\s+\S.*?\s{2,})(?=\S)|\s+")
+"""The beginning of a line of a list up to the text that the next lines are indented to."""
 
 
 @dataclass(frozen=True, eq=False)  # argparse hashes it
@@ -28,26 +47,80 @@ class Bound:
         return self.kind(text, self.label)
 
 
+class Layout(argparse.HelpFormatter):
+    """Help as wide as the terminal, up to WIDEST; no word is cut, and lists stay lists."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=26, width=columns() - 2)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return wrapped(" ".join(text.split()), width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return filled(text, width)
+
+
+class Version(argparse.Action):
+    """`--version`: prints the package's and leaves."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from importlib.metadata import version
+
+        print(f"htgrpo-bench {version('htgrpo-bench')}")
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
     """The parser of a command: raises UserError instead of leaving. type=KIND says what a flag takes
-    (htgrpo.base.values)."""
+    (htgrpo.base.values), group=GROUP where help shows it.
 
-    def __init__(self, command: str, description: str | None):
+    description: paragraphs, which are filled, and lists, whose lines begin with blanks. examples: (words after `python
+    -m bench.COMMAND`, or a whole command line, and what it is good for). after: what is said below the examples.
+    """
+
+    def __init__(
+        self, command: str, description: str, examples: Iterable[tuple[str, str]] = (), after: str = "", prog: str = ""
+    ):
+        prog = prog or f"python -m bench.{command}"
+        shown_examples = [example(prog, words, remark) for words, remark in examples]
+        listing = "\n".join(["examples:", *shown_examples]) if shown_examples else ""
         super().__init__(
-            prog=f"python -m bench.{command}",
-            description=description,
+            prog=prog,
+            description="\n\n".join(filter(None, [description.strip("\n"), listing, after.strip("\n")])),
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=Layout,
+            add_help=False,
         )
+        self._groups = {title: self.add_argument_group(title) for title in GROUPS}
+        self.add_argument("-h", "--help", action="help", group=HELP, help="show this text and leave")
+        self.add_argument("--version", action=Version, group=HELP, help="show the version and leave")
 
-    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
-        """As argparse's, with a kind for `type`, which every flag that takes a value has."""
+    def add_argument(self, *names: str, group: str = WHAT, **options: Any) -> argparse.Action:
+        """As argparse's, with a kind for `type`, which every flag that takes a value has, and one of GROUPS."""
         if options.get("action") in VALUED:
             label = names[0] if names[0][0] == "-" else options.get("metavar", names[0])
             options["type"] = Bound(options.get("type", Text()), label)
-        return super().add_argument(*names, **options)
+        return self._groups[group].add_argument(*names, **options)
 
-    def parse_args(self, args: list[str] | None = None, namespace: Any = None) -> argparse.Namespace:
+    def format_help(self) -> str:
+        """The help, whose usage names what must be given and leaves the flags to the groups."""
+        needed = [
+            f"{a.option_strings[0]} {a.metavar or a.dest.upper()}"
+            for a in self._actions
+            if a.option_strings and a.required
+        ]
+        words = [
+            {None: "{}", "?": "[{}]", "*": "[{} ...]"}[a.nargs].format(a.metavar or a.dest)
+            for a in self._actions
+            if not a.option_strings
+        ]
+        self.usage = self.usage or " ".join([self.prog, *words, *needed, "[FLAG ...]"])
+        return super().format_help()
+
+    def parse_args(self, args: list[str] | None = None, namespace: Any = None) -> argparse.Namespace:  # type: ignore[override]
         """As argparse's. Raises UserError, for a flag that there is not with the nearest one."""
         words = sys.argv[1:] if args is None else args
         flags = words[: words.index("--")] if "--" in words else words
@@ -78,3 +151,46 @@ class Parser(argparse.ArgumentParser):
     def refuse_all_but(self, args: argparse.Namespace, used: Container[str], why: str) -> None:
         """The same for all flags that are not among those `used`."""
         self.refuse(args, {action.dest for action in self._actions if action.dest not in used}, why)
+
+
+def columns() -> int:
+    """How wide a text for a person may be here."""
+    return min(WIDEST, shutil.get_terminal_size().columns)
+
+
+def wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str]:
+    """`text` in lines of `width`, the first behind `first`, the others behind `later`. No word is cut."""
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    ) or [first.rstrip()]
+
+
+def filled(text: str, width: int) -> str:
+    """Paragraphs filled to `width`; lines that begin with blanks each for themselves, what wraps below its text."""
+    lines: list[str] = []
+    for block in text.split("\n\n"):
+        parts: list[str] = []
+        for line in block.splitlines():
+            if line[:1] == " " or not parts or parts[-1][:1] == " ":
+                parts.append(line)
+            else:
+                parts[-1] += f" {line}"
+        for part in parts:
+            start = ITEM.match(part)
+            indent = start[0] if start else ""
+            lines += [part] if len(part) <= width else wrapped(part[len(indent) :], width, indent, " " * len(indent))
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def example(prog: str, words: str, remark: str) -> str:
+    """An example as it can be pasted into a shell: the remark as a comment, a long command on several lines."""
+    first, *parts = re.split(r" (?=--)", words if "-m bench" in words else f"{prog} {words}".rstrip())
+    lines = [f"  {first}"]
+    for part in parts:
+        if len(lines[-1]) + len(part) < 76:
+            lines[-1] += f" {part}"
+        else:
+            lines[-1] += " \\"
+            lines.append(f"      {part}")
+    return "\n".join([*(wrapped(remark, 78, "  # ", "  # ") if remark else []), *lines])

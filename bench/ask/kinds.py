@@ -3,14 +3,13 @@ Imports no torch."""
 
 import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.ask.budgets import parse_views
 from bench.scorers import servers
+from htgrpo.base.device import no_cuda
 from htgrpo.base.errors import UserError, shown, suggest
 from htgrpo.base.values import SEED, Text, Whole, refuse
 from htgrpo.training.rewards import parse_weights
@@ -151,27 +150,6 @@ class Device:
         if value.startswith("cuda") and (why := no_cuda()):
             raise UserError(f"{name} is {value!r}, but there is no CUDA device here ({why}): use {name} cpu")
         return value
-
-
-def no_cuda() -> str:
-    """Why there is surely no CUDA device here, as far as can be told without torch; "" where there may be one."""
-    try:
-        if version("torch").endswith("+cpu"):
-            return "this torch is built for CPUs alone"
-    except PackageNotFoundError:
-        return "torch is not installed"
-    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides all"
-    if sys.platform == "darwin":
-        return "macOS has none"
-    if sys.platform == "linux" and not Path("/dev/kfd").exists():
-        import ctypes
-
-        try:
-            ctypes.CDLL("libcuda.so.1")
-        except OSError:
-            return "the system has no driver for one"
-    return ""
 
 
 def scorer_url(value: str, name: str) -> str:

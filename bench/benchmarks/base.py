@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.registry import BENCHMARKS
@@ -125,9 +126,7 @@ class Benchmark(Assessment):
     def torch_device(self) -> str:
         """`device`, or the GPU where there is one."""
         if self.device is None:
-            import torch
-
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
+            self.device = find_device()
         return self.device
 
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from bench.ask import kinds
-from bench.ask.flags import Parser
+from bench.ask.flags import OUTPUT, RUNNING, Parser
 from bench.campaign.cases import Ground, Part, thinned
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import SEED, Number, OneOf, Whole
@@ -25,20 +25,18 @@ run before a release; the tests of every commit take small draws from it.
 
 Each result is kept in OUT as it comes. The same command goes on where it was stopped; another seed tries other moments, values and
 bytes. All of it takes under an hour on two idle cores.
-
-examples:
-  python -m bench.campaign                                          everything
-  python -m bench.campaign kills damage --minutes 20                 as far as 20 minutes go; again, and it goes on
-  python -m bench.campaign inputs --only serve --cases 100           of one command
-  python -m bench.campaign statistics --out runs/campaign --copy docs/statistics.md
-
-exit codes: 0 nothing was found, 1 something was (OUT/summary.md lists it), 2 wrong usage, 3 cases are left
 """
+EXAMPLES = (
+    ("", "everything"),
+    ("kills damage --minutes 20", "as far as 20 minutes go; again, and it goes on"),
+    ("inputs --only serve --cases 100", "of one command"),
+    ("statistics --out runs/campaign --copy docs/statistics.md", ""),
+)
 
 
 def parser() -> Parser:
     """The command line."""
-    p = Parser("campaign", DESCRIPTION)
+    p = Parser("campaign", DESCRIPTION, EXAMPLES)
     p.add_argument(
         "parts",
         nargs="*",
@@ -48,6 +46,7 @@ def parser() -> Parser:
     )
     p.add_argument(
         "--out",
+        group=OUTPUT,
         type=kinds.NewFolder(),
         default=Path("runs/campaign"),
         metavar="OUT",
@@ -70,7 +69,11 @@ def parser() -> Parser:
         "--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'"
     )
     p.add_argument(
-        "--minutes", type=Number(0, 10**6), metavar="N", help="start no case after N minutes; the same command goes on"
+        "--minutes",
+        group=RUNNING,
+        type=Number(0, 10**6),
+        metavar="N",
+        help="start no case after N minutes; the same command goes on",
     )
     p.add_argument(
         "--trials",
@@ -80,9 +83,12 @@ def parser() -> Parser:
         help="simulated reports of every cell of statistics; single intervals are drawn five times as often "
         "(default 2000)",
     )
-    p.add_argument("--jobs", type=Whole(1, 4096), metavar="N", help="cases side by side (default: CPU cores)")
+    p.add_argument(
+        "--jobs", group=RUNNING, type=Whole(1, 4096), metavar="N", help="cases side by side (default: CPU cores)"
+    )
     p.add_argument(
         "--copy",
+        group=OUTPUT,
         type=kinds.File(),
         metavar="FILE",
         help="also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "

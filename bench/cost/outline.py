@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench.ask.request import Request
-from bench.make_checkpoint import SIZES
 from htgrpo.base.registry import BACKBONES
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import Size
 from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, NotInCache, open_model
+from htgrpo.policies.published_config import SIZES
 
 TOKENS_PER_WORD = 1.35
 """Assumed where the tokenizer is not here."""

@@ -1,8 +1,10 @@
 """The units of work a run is made of: plain records that a worker process can be given. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from bench.ask.request import BASE
 from bench.ask.selection import PictureSet
+from bench.ask.weights import Weights
 from bench.benchmarks.base import MAIN
 from bench.record.rundir import RunDir
 from htgrpo.base.files import sha256_json
@@ -76,6 +78,27 @@ class Target:
     iteration: int | None
     forwards: int | None
     revision: str = ""
+
+    @staticmethod
+    def of(weights: Weights, name: str, method: str, seed: int | None, milestone: str) -> "Target":
+        """The policy of these weights."""
+        return Target(
+            name,
+            method,
+            seed,
+            milestone,
+            weights.source,
+            weights.sha256,
+            weights.random_weights,
+            weights.iteration,
+            weights.forwards,
+            weights.revision,
+        )
+
+    @staticmethod
+    def start(weights: Weights, milestone: str) -> "Target":
+        """The policy that trainings start from."""
+        return Target.of(replace(weights, iteration=0, forwards=0), BASE, BASE, None, milestone)
 
     def asked(self, evaluations: tuple[Evaluation, ...]) -> tuple[Evaluation, ...]:
         """Those of the evaluations that this policy is scored by: views beside the main one show the main setting

@@ -31,10 +31,7 @@ def curve_jobs(context: "Context") -> list[Job]:
     by_method = {method: _targets(context, method) for method in context.request.methods}
     if not any(by_method.values()):
         return []
-    weights = context.base
-    base = Target(
-        BASE, BASE, None, CURVE, weights.source, weights.sha256, weights.random_weights, 0, 0, context.request.revision
-    )
+    base = Target.start(context.base, CURVE)
     curved = few_prompts(context)
     found = [
         scoring_job(curved, f"{method} along training", targets)
@@ -88,17 +85,5 @@ def _targets(context: "Context", method: str) -> list[Target]:
             for folder in saved(context.run.train(method, seed)):
                 weights = inspect(str(folder))
                 name = f"{method}-seed{seed}.{weights.iteration}"
-                found.append(
-                    Target(
-                        name,
-                        method,
-                        seed,
-                        CURVE,
-                        weights.source,
-                        weights.sha256,
-                        weights.random_weights,
-                        weights.iteration,
-                        weights.forwards,
-                    )
-                )
+                found.append(Target.of(weights, name, method, seed, CURVE))
     return found

@@ -47,9 +47,9 @@ def tell(
             if not failed:
                 raise
             say(f"no report: {error.message}")
-    elif not options.as_json:
+    elif not options.json:
         print(f"{status}: {root}")
-    if options.as_json:
+    if options.json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     if failed or (gaps and not options.allow_incomplete):
         say(f"some of it is missing: {remedy}")
@@ -65,7 +65,7 @@ def print_report(run: RunDir, options: Options) -> dict[str, Any]:
     from reports.build import build
 
     report = build(run.root, options.allow_incomplete)
-    if not options.as_json:
+    if not options.json:
         print(report.terminal)
         return {}
     with open(run.root / "report" / "table.csv", newline="", encoding="utf-8") as stream:
@@ -89,6 +89,6 @@ def execute_report(root: Path, options: Options) -> int:
                 f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
             )
         result = print_report(run, options)
-    if options.as_json:
+    if options.json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))
     return EXIT_OK

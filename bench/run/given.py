@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.cli import say
-from bench.ask.options import check, device_of
+from bench.ask.options import check
 from bench.ask.request import Request
 from bench.ask.selection import select_all
 from bench.benchmarks.base import MAIN
@@ -24,6 +24,7 @@ from bench.run.jobs import run_here
 from bench.run.loop import opened
 from bench.run.progress import make_progress
 from bench.run.worker import Emit
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
@@ -99,7 +100,8 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     contents = [_read(folder) for folder in given.folders]  # what is wrong with them is told before anything is loaded
     check(options)
     say("loading")
-    work = [_prepared(*folder, given, device_of(options)) for folder in zip(given.folders, contents, strict=True)]
+    device = find_device(options.device)
+    work = [_prepared(*folder, given, device) for folder in zip(given.folders, contents, strict=True)]
     _check_comparable(work)
     if options.dry_run:
         return _plan(root, work)
@@ -107,13 +109,13 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     for one in work:
         for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
             say(line)
-    jobs = [Job(one.folder.label, run, "", "", "", (SCORE,), options.device, 1) for one in work]
+    jobs = [Job(one.folder.label, run, "", "", "", (SCORE,), device, 1) for one in work]
     by_label = {one.folder.label: one for one in work}
 
     def do(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
         return _judge(run, by_label[job.name], lambda part: emit({"done": part, "text": f"score {job.name}"}), ranks)
 
-    with opened([run], device_of(options)) as (ranks, held):
+    with opened([run], device) as (ranks, held):
         if ranks.is_main:
             held.enter_context(working(run))
             _write(run, given, work)

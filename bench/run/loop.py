@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.cli import say
-from bench.ask.options import Options, check, device_of
+from bench.ask.options import Options, check
 from bench.ask.request import BASE, Request
 from bench.cost import estimate
 from bench.record import verdicts
@@ -21,6 +21,7 @@ from bench.run.config import record
 from bench.run.ending import finish
 from bench.run.jobs import Ended, run_here, run_jobs
 from bench.run.progress import make_progress
+from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.registry import BACKBONES
 from htgrpo.training.train_config import SECONDS
@@ -77,7 +78,7 @@ def run_all(runs: Runs, root: Path, options: Options, close: Callable[[list[Ende
                 held.enter_context(run.locked(PATIENCE))
             return close([])
     say("loading")
-    device = device_of(options)
+    device = find_device(options.device)
 
     def clear(run: RunDir) -> None:
         run.clear_trainings(runs[run]) if options.in_process else run.clear()
@@ -230,11 +231,11 @@ def _look(runs: Runs, root: Path, options: Options) -> int:
     from bench.run.outlook import show
 
     say("loading")
-    planned = plan_all(runs, options, device_of(options))
+    planned = plan_all(runs, options, find_device(options.device))
     later = [job for context in planned.contexts for job in later_jobs(context, dry=True) if SCORE in options.stages]
     if planned.jobs or later:
         show(replace(planned, jobs=[*planned.jobs, *later]), bool(later), root, options)
-    elif options.as_json:
+    elif options.json:
         print(json.dumps({"run": str(root), "jobs": [], "at_once": planned.at_once, "expected_seconds": 0}, indent=2))
     else:
         print(_nothing_to_do(root))

@@ -19,7 +19,7 @@ def show(planned: "Plan", later: bool, root: Path, options: Options) -> None:
     context = planned.contexts[0]
     costs = _costs(planned, options)
     remarks = list(dict.fromkeys(remark for one in planned.contexts for remark in one.remarks))
-    if options.as_json:
+    if options.json:
         several = {"variants": [one.run.root.name for one in planned.contexts]} if len(planned.contexts) > 1 else {}
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in planned.jobs]
         plan = {"run": str(root), **several, "jobs": jobs, "at_once": planned.at_once}

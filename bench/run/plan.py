@@ -160,33 +160,26 @@ def jobs(context: Context) -> list[Job]:
     """The jobs of a run that still have something to do, those that need finished trainings excepted."""
     request, found = context.request, []
     if request.benchmarks and (GENERATE in context.stages or SCORE in context.stages):
-        weights = context.base
-        base = Target(
-            BASE, BASE, None, FINAL, weights.source, weights.sha256, weights.random_weights, 0, 0, request.revision
-        )
-        found.append(scoring_job(context, BASE, [base]))
+        found.append(scoring_job(context, BASE, [Target.start(context.base, FINAL)]))
         for label, items in request.checkpoints.items():
-            targets = []
-            for item in items:
-                weights = inspect(item["path"], request.backbone)
-                targets.append(
-                    Target(
-                        f"{label}-seed{item['seed']}",
-                        label,
-                        item["seed"],
-                        FINAL,
-                        item["path"],
-                        weights.sha256,
-                        weights.random_weights,
-                        item["iteration"],
-                        item["forwards"],
-                    )
-                )
+            targets = [_checkpoint(label, item, request.backbone) for item in items]
             found.append(scoring_job(context, label, targets))
     for method in request.methods:
         for seed in request.seeds:
             found.append(_training_job(context, method, seed))
     return [job for job in found if job is not None]
+
+
+def _checkpoint(label: str, item: dict[str, Any], backbone: str) -> Target:
+    """A checkpoint that is scored as it is."""
+    weights = replace(
+        inspect(item["path"], backbone),
+        source=item["path"],
+        revision="",
+        iteration=item["iteration"],
+        forwards=item["forwards"],
+    )
+    return Target.of(weights, f"{label}-seed{item['seed']}", label, item["seed"], FINAL)
 
 
 def _training_job(context: Context, method: str, seed: int) -> Job | None:

@@ -9,9 +9,9 @@ OF_A_RUN = ("run", "device", "jobs", "scorer_url", "dry_run", "gpu", "json")
 """What can be said of a run that is there."""
 
 
-def stage_parser(command: str, description: str) -> Parser:
+def stage_parser(command: str, description: str, examples: tuple[tuple[str, str], ...], after: str = "") -> Parser:
     """The command line of a stage."""
-    p = Parser(command, description)
+    p = Parser(command, description, examples, after)
     p.add_argument(
         "run",
         nargs="?",
@@ -23,7 +23,7 @@ def stage_parser(command: str, description: str) -> Parser:
     arguments.add_checkpoints(p)
     arguments.add_benchmarks(p)
     arguments.add_overrides(p, common=False)
-    arguments.add_preset(p)
+    arguments.add_preset(p, "whose benchmarks and generation settings are the defaults, where no RUN is named")
     arguments.add_out(p, "RUN")
     arguments.add_running(p)
     p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
@@ -40,9 +40,7 @@ def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...])
     from bench.run.loop import execute
     from htgrpo.base.errors import UserError
 
-    options = Options(
-        stages, args.device, args.jobs, None, args.dry_run, args.json, gpu=args.gpu, servers=tuple(args.scorer_url)
-    )
+    options = Options.of(args, *stages)
     if args.run is None:
         if args.out is None:
             raise UserError(

@@ -11,7 +11,6 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
 from htgrpo.base.run_files import log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
-from reports.views import read_chosen
 
 if TYPE_CHECKING:
     from bench.run.plan import Context
@@ -29,16 +28,8 @@ def target_at(run: RunDir, config: TrainConfig, iteration: int, main: int | None
     """The policy of a training at one of its checkpoints. main: the iteration that the main view shows."""
     weights = inspect(str(run.train(config.method, config.seed) / "checkpoints" / f"step_{iteration:06d}"))
     own, name = iteration == main, f"{config.method}-seed{config.seed}"
-    return Target(
-        name if own else f"{name}@{iteration}",
-        config.method,
-        config.seed,
-        FINAL if own else MILESTONE,
-        weights.source,
-        weights.sha256,
-        weights.random_weights,
-        weights.iteration,
-        weights.forwards,
+    return Target.of(
+        weights, name if own else f"{name}@{iteration}", config.method, config.seed, FINAL if own else MILESTONE
     )
 
 
@@ -51,6 +42,7 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     to the same limit.
     """
     from bench.record.trainings import training_of
+    from reports.views import read_chosen
 
     request, run = context.request, context.run
     if SECONDS not in request.views:

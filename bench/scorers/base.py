@@ -122,6 +122,9 @@ class Scorer(ABC):
         are; neither order nor batches change a score beyond the rounding of `dtype`. Raises UserError for unequal
         numbers."""
 
+    def close(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """Lets go of what `load` has started, such as a process."""
+
     def expectations(self) -> list[Expectation]:
         """Drawn pictures with a known order, for self_test."""
         return []

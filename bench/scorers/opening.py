@@ -37,7 +37,7 @@ def open_scorer(name: str, device: str) -> Scorer:
     scorer = load(name, device)
     failures = scorer.self_test()
     if failures:
-        close(scorer)
+        scorer.close()
         raise UserError(
             f"{name} is not to be trusted: {'; '.join(failures)}; its weights or its configuration are not the "
             f"published ones: look at `python -m bench.doctor {name}`"
@@ -47,7 +47,8 @@ def open_scorer(name: str, device: str) -> Scorer:
 
 def close(scorer: Scorer | None) -> None:
     """Ends a scorer's process where it has one."""
-    getattr(scorer, "close", lambda: None)()
+    if scorer is not None:
+        scorer.close()
 
 
 def _registered(name: str) -> type[Scorer]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from htgrpo.base.errors import UserError
-from htgrpo.base.options import check
+from htgrpo.base.options import build, check
 from htgrpo.base.registry import METHODS, SAMPLERS
 from htgrpo.base.values import SEED, Number, OneOf, Resolution, Whole, refuse
 
+if TYPE_CHECKING:
+    from htgrpo.interface import Method
+
+TRACKERS = ("tensorboard", "trackio", "wandb")
+"""What a training can be logged to beside its own files."""
 SECONDS = "seconds"
 """The part of a list of budgets that asks for a view at equal training seconds, chosen afterwards. No training waits
 for it."""
@@ -147,3 +152,8 @@ class TrainConfig:
         check(self)
         parse_budgets(self.budget)
         return self
+
+
+def make_method(config: TrainConfig) -> "Method":
+    """The configured method with its options. Raises UserError for an unknown name, option or value."""
+    return build(METHODS.get(config.method), config.method_options, config.method)

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from bench import compare, generate, make_checkpoint, score, train
+from bench import compare, generate, score, train
 from htgrpo.base.errors import EXIT_OK
+from htgrpo.policies import random
 from htgrpo.training.compressibility import jpeg
 from tests.bench.tiny_runs import leave, records, tree
 
@@ -71,7 +72,7 @@ def policies(tmp_path_factory) -> dict[str, Path]:
     """A random policy of each backbone; its own pictures have 64 x 64 pixels."""
     folders = {name: tmp_path_factory.mktemp("policies") / name for name in SIZES}
     for name, folder in folders.items():
-        make_checkpoint.make(name, folder)
+        random.make(name, folder)
     return folders
 
 

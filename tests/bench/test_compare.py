@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from bench import compare, generate, score, train
 from bench.benchmarks.registry import make
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, tree
@@ -322,18 +320,3 @@ def test_ctrl_c_stops_the_workers_and_leaves_nothing_half_written(policy, tmp_pa
     time.sleep(0.5)
     assert len(records(run / "train/ht/seed0/metrics.jsonl")) == count  # nobody is writing any more
     assert not [path for path in run.rglob(".*") if path.name != ".lock"]
-
-
-@pytest.mark.parametrize(
-    "module", ["bench", "bench.compare", "bench.train", "bench.generate", "bench.score", "bench.report"]
-)
-def test_help_loads_nothing_heavy(module):
-    module = "bench.__main__" if module == "bench" else module
-    code = (
-        f"import sys, runpy; sys.argv = ['x', '--help']\ntry: runpy.run_module({module!r}, run_name='__main__')\n"
-        "except SystemExit as e: assert not e.code\n"
-        "assert not {'torch', 'pandas', 'matplotlib', 'scipy'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert "usage: python -m bench" in done.stdout

@@ -8,12 +8,12 @@ from safetensors.torch import load_file
 
 from bench import __main__ as commands
 from bench.export import main
-from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import seal
 from htgrpo.interface import HIDDEN
 from htgrpo.policies import lora
 from htgrpo.policies.policy import pack
+from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy, write_policy
 from htgrpo.training.checkpoints import MADE_BY
 from htgrpo.training.train_config import TrainConfig

@@ -15,7 +15,6 @@ from tests.bench.bad_values import NOT_TEXT, bad_for_type, bad_values
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "transformers", "lm_eval", "accelerate")
 OURS = ("bench", "htgrpo", "baselines", "reports")
-MODULES = {"campaign": "campaign.command", "text": "text.command"}
 FREE = {
     ("score", "--note"): "whatever is known of the pictures",
     ("serve", "--host"): "names of hosts have no list; the address is bound before anything is loaded",
@@ -208,7 +207,7 @@ def commands(light) -> list[str]:
 
 
 def module(light, command: str):
-    return light(f"bench.{MODULES.get(command, command)}")
+    return light(f"bench.{command}")
 
 
 def tree(folder) -> list[str]:

@@ -15,6 +15,7 @@ from bench import card, export, make_checkpoint, paper, pretrain, score, speed, 
 from bench.campaign.killing import contents, faults
 from bench.record.rundir import RunDir
 from htgrpo.base.folders import FILE, read_seal, verify
+from htgrpo.policies import random
 from htgrpo.policies.policy import Policy
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
@@ -115,9 +116,7 @@ def test_a_full_disk_is_explained(name, policy, tmp_path, monkeypatch, capsys):
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     main, argv = commands(policy)[name]
-    monkeypatch.setattr(
-        *((make_checkpoint, "write_weights") if name == "make_checkpoint" else (Policy, "write")), refuse
-    )
+    monkeypatch.setattr(*((random, "write_weights") if name == "make_checkpoint" else (Policy, "write")), refuse)
     assert leave(main, [*argv, "--out", str(tmp_path / "out")]) == 2
     assert "the disk is full; free some space" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
@@ -234,5 +233,5 @@ def test_a_killed_export_is_finished_by_the_same_command(policy, tmp_path):
     """One kill late, between the last two changes; the campaign has all of them."""
     out = tmp_path / "place"
     command = ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", str(out / "made")]
-    make_checkpoint.make("mmada", tmp_path / "whole" / "made")
+    random.make("mmada", tmp_path / "whole" / "made")
     assert list(faults(command, out, [6], contents(tmp_path / "whole"))) == []

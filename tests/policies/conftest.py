@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import FILE
+from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy
 
 BACKBONES = ("mmada", "lumina-dimoo")

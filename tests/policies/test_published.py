@@ -9,10 +9,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from bench.ask.weights import check_same_shape, inspect
-from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.policies import weights as weight_files
 from htgrpo.policies.model_files import SIDECAR
+from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy, save_policy
 from htgrpo.policies.weights import load_weights
 from tests.policies.conftest import BACKBONES

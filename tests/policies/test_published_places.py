@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from bench.ask.weights import NotHere, check_same_shape, inspect
-from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import FILE, seal
 from htgrpo.base.rng import generator
@@ -14,6 +13,7 @@ from htgrpo.interface import HIDDEN
 from htgrpo.policies import lora
 from htgrpo.policies.model_files import SIDECAR
 from htgrpo.policies.policy import pack
+from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from bench.make_checkpoint import make
 from bench.text import main
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
+from htgrpo.policies.random import make
 
 SMALL = ["--gen-length", "8", "--samples", "8", "--limit", "3", "--device", "cpu"]
 

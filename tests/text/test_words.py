@@ -4,8 +4,8 @@ import jinja2
 import pytest
 
 from bench.benchmarks.text.words import LAYOUT, Words
-from bench.make_checkpoint import make
 from htgrpo.base.errors import UserError
+from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy
 from tests.htgrpo.tiny import tiny_policy
 
