@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     parsed, requests = make_requests(args, data, names)
     from bench.run.pipeline import say
     from bench.run.variants import run_all
-    from reports.ablations import VARIANTS
+    from reports.ablations.studies import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
@@ -166,7 +166,7 @@ def make_requests(
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
     from htgrpo.base.folders import check_place
-    from reports.ablations import RECORD
+    from reports.ablations.studies import RECORD
 
     if not (root / RECORD).is_file():
         check_place(root)
@@ -178,7 +178,7 @@ def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...
     """Whether nothing is left to do, found without loading torch."""
     from bench.record.complete import is_complete
     from bench.record.rundir import RunDir
-    from reports.ablations import VARIANTS
+    from reports.ablations.studies import VARIANTS
 
     return all(is_complete(RunDir(root / VARIANTS / name), request, stages) for name, request in requests.items())
 
@@ -186,7 +186,7 @@ def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
     from htgrpo.base.files import atomic_json
-    from reports.ablations import RECORD, read_record
+    from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
     kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}
@@ -200,7 +200,7 @@ def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> 
     from bench.ask.options import check, device_of
     from bench.run.pipeline import say
     from bench.run.variants import plan_all
-    from reports.ablations import VARIANTS
+    from reports.ablations.studies import VARIANTS
 
     if not machine.is_main_process():
         return EXIT_OK
@@ -232,7 +232,7 @@ def _finish(
 ) -> int:
     """Prints the report and what went wrong; returns the exit code."""
     from bench.run.pipeline import say
-    from reports.ablation_build import build
+    from reports.ablations.build import build
 
     failed = {one.job.name: one.sentence for one in ended if one.sentence}
     gaps = [sentence for one in ended for sentence in one.missing]

@@ -282,7 +282,7 @@ def print_report(run: RunDir, allow_incomplete: bool, as_json: bool) -> dict[str
     table.csv}."""
     import csv
 
-    from reports.build import build
+    from reports.pages.build import build
 
     report = build(run.root, allow_incomplete)
     if not as_json:

@@ -11,7 +11,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
 from htgrpo.base.run_files import log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
-from reports.views import read_chosen
+from reports.run.views import read_chosen
 
 if TYPE_CHECKING:
     from bench.run.plan import Context
