@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.record.rundir import RunDir
     from bench.run.ending import tell
     from bench.run.loop import run_all
-    from reports.ablations import VARIANTS
+    from reports.ablations.studies import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _print_report(root: Path, options: "Options") -> dict[str, Any]:
     """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": its lines}."""
-    from reports.ablation_build import build
+    from reports.ablations.build import build
 
     report = build(root, options.allow_incomplete)
     if not options.json:
@@ -164,7 +164,7 @@ def make_requests(
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
     from htgrpo.base.folders import check_place
-    from reports.ablations import RECORD
+    from reports.ablations.studies import RECORD
 
     if not (root / RECORD).is_file():
         check_place(root)
@@ -175,7 +175,7 @@ def _check_root(root: Path) -> None:
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
     from htgrpo.base.files import atomic_json
-    from reports.ablations import RECORD, read_record
+    from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
     kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}

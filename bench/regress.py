@@ -14,7 +14,7 @@ from htgrpo.base.values import Names
 if TYPE_CHECKING:
     from bench.checking.regression.detector import Changes
     from bench.checking.regression.gate import Outcome
-    from reports.load import Run
+    from reports.run.load import Run
 
 SHIPPED = Path(__file__).parent / "checking" / "regression" / "baselines" / "embedded.json"
 DESCRIPTION = """\
@@ -197,7 +197,7 @@ def _gate(args: argparse.Namespace) -> int:
 def _load(folder: Path) -> "Run":
     """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
     from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
-    from reports.load import load_run
+    from reports.run.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):
         raise UserError(

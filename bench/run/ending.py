@@ -62,7 +62,7 @@ def print_report(run: RunDir, options: Options) -> dict[str, Any]:
     table.csv}."""
     import csv
 
-    from reports.build import build
+    from reports.pages.build import build
 
     report = build(run.root, options.allow_incomplete)
     if not options.json:

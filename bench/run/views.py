@@ -42,7 +42,7 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     to the same limit.
     """
     from bench.record.trainings import training_of
-    from reports.views import read_chosen
+    from reports.run.views import read_chosen
 
     request, run = context.request, context.run
     if SECONDS not in request.views:

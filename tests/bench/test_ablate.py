@@ -14,9 +14,9 @@ from bench.ask.presets import read
 from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
 from htgrpo.base.options import build
 from htgrpo.ht import HT
-from reports.ablation_build import build as build_report
-from reports.ablations import load_variants, read_record, studies
-from reports.power import detectable
+from reports.ablations.build import build as build_report
+from reports.ablations.studies import load_variants, read_record, studies
+from reports.statistics.power import detectable
 from tests.bench.tiny_runs import SMALL, leave, records, tree
 from tests.reports.ablation_runs import write_ablations
 

@@ -56,10 +56,11 @@ def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
 
 def print_quickly(run, options) -> dict:
     """The report's text without its figures, which take seconds to draw."""
-    from reports import costs, tables
-    from reports.analysis import analyse
-    from reports.blocks import make_blocks
-    from reports.load import load_run
+    from reports.findings import costs
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
+    from reports.tables import text as tables
 
     found = load_run(run.root)
     results = [analyse(block) for block in make_blocks(found)]
@@ -203,10 +204,10 @@ def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_p
 
 def protocol_of(run: Path) -> str:
     """What the report says of how the pictures were made."""
-    from reports.analysis import analyse
-    from reports.blocks import make_blocks
-    from reports.load import load_run
-    from reports.tables import protocol
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
+    from reports.tables.text import protocol
 
     return protocol(analyse(make_blocks(load_run(run))[-1]))
 

@@ -16,7 +16,7 @@ from bench.record.complete import FILE, begin, is_complete, sealed, working
 from bench.record.rundir import PATIENCE, RunDir
 from bench.run.views import _clock, _last_within
 from htgrpo.base.errors import UserError
-from reports.load import load_run
+from reports.run.load import load_run
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip

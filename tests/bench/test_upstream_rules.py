@@ -13,7 +13,7 @@ import pytest
 from bench.benchmarks.dpg import never_scored, record
 from bench.benchmarks.dpg_rule import MissingParent, load_items
 from bench.scorers.geneval.rule import COLOURS, TASKS, judge
-from reports.questions import counted
+from reports.run.questions import counted
 
 CLASSES, LEVELS = ("cup", "dog"), (0.29, 0.3, 0.31, 0.5, 0.5, 0.9, 0.95, 0.95)
 

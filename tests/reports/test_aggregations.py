@@ -18,9 +18,9 @@ from bench.record.work import Evaluation, Target
 from bench.scorers.geneval.rule import TASKS
 from htgrpo.base.files import atomic_json
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
-from reports.analysis import analyse
-from reports.blocks import make_blocks
-from reports.load import load_run
+from reports.findings.analysis import analyse
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
 
 IDENTITY = {"name": "made", "version": "1", "weights_revision": None, "official": True}
 

@@ -12,7 +12,7 @@ from bench.benchmarks.dpg_rule import category_report as rule_report
 from bench.scorers.base import Judged
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
-from reports.questions import counted
+from reports.run.questions import counted
 from tests.scorers.dpg_made import IDENTITY, Says, benchmark, black, place_assets
 
 
