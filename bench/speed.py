@@ -6,13 +6,11 @@ changes it.
     python -m bench.speed --size mid --methods ht,mask      # a random MMaDA-layout policy of 13M trunk weights, 8192 codes
     python -m bench.speed --size mid --methods mask --dedup none
     python -m bench.speed --compile                         # does torch.compile pay for rollouts here?
-    python -m bench.speed --scorers all                     # scorers with random weights: pictures a second, cost of workers, HTTP
 
 At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
 Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
 """
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -32,9 +30,6 @@ SIZES = {
 T = TypeVar("T")
 FASTER = "(busy)"
 """Stands in a table in place of a share above 100 %."""
-
-MEASURED = ("clip", "imagereward", "geneval", "hpsv3", "unipercept", "unifiedreward")
-"""Scorers that bench.cost.random_scorers makes."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +90,6 @@ def parser() -> Parser:
         action="store_true",
         help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)",
     )
-    p.add_argument(
-        "--scorers",
-        type=Names(OneOf(("all", *MEASURED), "scorer to measure")),
-        metavar="NAMES",
-        help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
-        "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top",
-    )
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     p.add_argument("--out", type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file")
     return p
@@ -109,21 +97,16 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints."""
-    lines = parser()
-    args = lines.parse_args(argv)
+    args = parser().parse_args(argv)
     import os
 
-    if args.scorers:
-        lines.refuse_all_but(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
     from htgrpo.base import cpu
 
     if args.out:
         from htgrpo.base.folders import check_file
 
-        check_file(args.out, ("rates", "ways") if args.scorers else ("threads", "peak_gflops", "rows"))
+        check_file(args.out, ("threads", "peak_gflops", "rows"))
     threads = args.threads or len(os.sched_getaffinity(0))
-    if args.scorers:
-        return measure_scorers(args, threads)
     cpu.tune(threads)
     rows = measure(
         args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile
@@ -139,25 +122,6 @@ def main(argv: list[str] | None = None) -> int:
 
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else render(result))
-    return 0
-
-
-def measure_scorers(args: argparse.Namespace, threads: int) -> int:
-    """Scorers instead of the policy."""
-    import torch
-
-    from bench.cost import speed_scorers
-    from bench.cost.random_scorers import MAKERS
-
-    torch.set_num_threads(threads)
-    names = list(MAKERS) if args.scorers == ["all"] else args.scorers
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    result = speed_scorers.measure(names, device, args.repeats, speed_scorers.OVERHEAD in names)
-    if args.out:
-        from htgrpo.base.files import atomic_json
-
-        atomic_json(args.out, result)
-    print(json.dumps(result) if args.json else speed_scorers.render(result))
     return 0
 
 
