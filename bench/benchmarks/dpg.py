@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.dpg_rule import (
     SCALE,
     Question,
@@ -53,7 +53,7 @@ class ScorerAnswers:
         return [one.evidence["answer"] for one in judged]
 
 
-class DPG(Benchmark):
+class DPG(PictureBenchmark):
     """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
 
     answer, identity: what answers the questions, and its {"name", "version", "weights_revision"}; by default mPLUG,

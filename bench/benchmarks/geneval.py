@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.scorers.geneval.rule import TASKS, Verdict, judge
 from bench.sources import assets
 from htgrpo.base.errors import UserError
@@ -45,7 +45,7 @@ def only_split(name: str, split: str) -> None:
         )
 
 
-class GenEval(Benchmark):
+class GenEval(PictureBenchmark):
     """Six tasks; an image is right or wrong; the headline is the unweighted mean of the six task scores (0..1).
 
     detector, colours: by default loaded when the first picture is judged, on the GPU where there is one.

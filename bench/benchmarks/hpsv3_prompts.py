@@ -5,7 +5,7 @@ prompts in each of five categories, is pinned as hpsv3_prompts_sample.
 """
 
 from bench.sources.assets import asset
-from bench.sources.prompts import read_prompts
+from bench.sources.training_prompts import read_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 

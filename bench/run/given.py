@@ -27,7 +27,7 @@ from htgrpo.base.pictures import CONVERSION
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
 
 REMEDY = (
     "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
@@ -72,7 +72,7 @@ class _Work:
     folder: Folder
     target: Target
     evaluations: list[Evaluation]
-    benchmarks: "dict[str, Benchmark]"
+    benchmarks: "dict[str, PictureBenchmark]"
     pictures: Assigned
     hashes: dict[Path, str]
     notes: list[str]
