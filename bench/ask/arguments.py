@@ -5,11 +5,11 @@ from bench.ask.flags import Parser
 from bench.ask.options import TRACKERS
 from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
-from bench.ask.weights import EMBEDDED
 from bench.benchmarks.registry import check as check_benchmark
 from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
+from htgrpo.policies.model_files import EMBEDDED
 
 METHOD = OneOf(METHODS.names, "method")
 BACKBONE = OneOf(lambda: [EMBEDDED, *BACKBONES.names()], "backbone")

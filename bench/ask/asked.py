@@ -9,7 +9,7 @@ from bench.ask.budgets import parse_views, training_budget
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
 from bench.ask.request import BASE, Request
-from bench.ask.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
+from bench.ask.weights import NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
 from bench.scorers.servers import use_servers
@@ -18,6 +18,7 @@ from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
 from htgrpo.base.registry import BACKBONES, METHODS
+from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.rewards import check_names
 
 OF_TRAINING = ("reward", "train_prompts", "report_to", "seeds")
