@@ -107,9 +107,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
-    from bench.ask.weights import EMBEDDED, inspect
+    from bench.ask.weights import inspect
     from htgrpo.base.errors import UserError, suggest
     from htgrpo.base.registry import METHODS
+    from htgrpo.policies.model_files import EMBEDDED
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")

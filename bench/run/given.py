@@ -31,7 +31,7 @@ from htgrpo.base.pictures import CONVERSION
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
     from htgrpo.parallel.ranks import Ranks
 
 REMEDY = (
@@ -77,7 +77,7 @@ class _Work:
     folder: Folder
     target: Target
     evaluations: list[Evaluation]
-    benchmarks: "dict[str, Benchmark]"
+    benchmarks: "dict[str, PictureBenchmark]"
     pictures: Assigned
     hashes: dict[Path, str]
     notes: list[str]
