@@ -229,7 +229,7 @@ def _said(told: str, value: Any, name: str) -> str:
         if step == "...":  # somewhere among the values of an object
             return f"{place}: {text[0].lower()}{text[1:]}"
         value = value[int(step) if isinstance(value, list) else step]
-    return f"{place or name} is {shown(value, 60)} ({text[0].lower()}{text[1:]})"
+    return f"{place if name == 'it' and place else name + place} is {shown(value, 60)} ({text[0].lower()}{text[1:]})"
 
 
 def read(path: Path, kind: type[T], remedy: str = AGAIN) -> T:
