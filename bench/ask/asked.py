@@ -5,6 +5,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.ask import keys
 from bench.ask.budgets import parse_views, training_budget
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
@@ -35,7 +36,8 @@ class Parsed:
 
 
 def from_arguments(args: argparse.Namespace) -> Parsed:
-    """Reads the flags of bench.ask.arguments. Raises UserError for the first one that cannot be."""
+    """Reads the flags of bench.ask.arguments. Raises UserError for the first one that cannot be; `--set help` prints
+    what there is to set and leaves, as --help does."""
     use_servers(args.scorer_url)
     named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
     weights = _weights(args, policy)
@@ -49,13 +51,16 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
             raise UserError(
                 f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
             )
+    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
+    if keys.HELP in args.set:
+        print(keys.listing(args.preset, defaults, tunings, trained=args.methods != [BASE]))
+        raise SystemExit(0)
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward
     check_card(args.gpu, args.dry_run, weights.backbone)
     views = parse_views(args.budget if args.budget is not None else defaults["budget"])
     benchmarks = args.benchmarks or defaults["benchmarks"]
-    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
     train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in methods}
     for method in overrides.methods.keys() - set(methods):  # which may be added later
         resolve(method, training_budget(views), _layers(method, defaults, tunings, overrides))

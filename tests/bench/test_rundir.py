@@ -35,7 +35,7 @@ def parsed(policy: Path, *flags: str):
 
 
 def test_presets_are_valid_and_methods_tuned_by_name(policy):
-    from htgrpo.training.trainer import make_method
+    from htgrpo.training.train_config import make_method
 
     with pytest.raises(UserError, match="give --backbone lumina-dimoo or mmada"):
         preset("paper", "embedded")
