@@ -20,7 +20,7 @@ from bench.record.complete import begin, is_complete, mark_complete, working
 from bench.record.rundir import PATIENCE, RunDir, refuse_difference, write_config
 from bench.record.work import REPORT, SCORE, Job
 from bench.run.jobs import Ended, run_here, run_jobs
-from bench.run.progress import make_progress
+from bench.run.progress import make_progress, steps
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
 from htgrpo.base.registry import BACKBONES, METHODS
@@ -279,7 +279,8 @@ def print_report(run: RunDir, allow_incomplete: bool, as_json: bool) -> dict[str
 
     from reports.build import build
 
-    report = build(run.root, allow_incomplete)
+    with steps("tables, figures and page", quiet=as_json):
+        report = build(run.root, allow_incomplete)
     if not as_json:
         print(report.terminal)
         return {}
@@ -297,8 +298,10 @@ def execute_report(root: Path, options: Options) -> int:
     if not machine.is_main_process():
         return EXIT_OK
     with run.locked():
-        begin(run, mends_pictures=False)
-        if strange := changed(run):
+        with steps("are the pictures as they were scored?", quiet=options.json):
+            begin(run, mends_pictures=False)
+            strange = changed(run)
+        if strange:
             more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
             say(
                 f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
