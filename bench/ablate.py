@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main, say
 from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
+from bench.ask.width import fitted
 from bench.cost import estimate
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
@@ -210,15 +211,13 @@ def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> 
     if not planned.jobs:
         print(f"nothing to do: everything asked for is in {root} already")
         return EXIT_OK
-    print(f"Plan for {root} (nothing is written):")
-    print(
-        "\n".join(
-            f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}" for job in planned.jobs
-        )
-    )
-    print(f"{len(requests)} variants, {len(planned.jobs)} jobs, {planned.at_once} at a time")
     clock = next(iter(planned.contexts.values())).clock
-    print(f"expected time: about {estimate.in_words(planned.seconds)} (rough: {clock.basis()})")
+    lines = [f"Plan for {root} (nothing is written):"]
+    for job in planned.jobs:
+        lines.append(f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}")
+    lines.append(f"{len(requests)} variants, {len(planned.jobs)} jobs, {planned.at_once} at a time")
+    lines.append(f"expected time: about {estimate.in_words(planned.seconds)} (rough: {clock.basis()})")
+    print(fitted(lines))
     return EXIT_OK
 
 

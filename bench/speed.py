@@ -11,6 +11,7 @@ from typing import TypeVar
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
+from bench.ask.width import fitted
 from htgrpo.base.device import find_device
 from htgrpo.base.values import Names, OneOf, Whole
 
@@ -149,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         from htgrpo.base.files import atomic_json
 
         atomic_json(args.out, result)
-    print(json.dumps(result) if args.json else render(result))
+    print(json.dumps(result) if args.json else fitted(render(result).split("\n")))
     return 0
 
 

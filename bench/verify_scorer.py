@@ -120,7 +120,7 @@ def compare(
         good = gap <= allowed and not ranks < RANKS
         agree &= good
         table.add_row(axis, f"{gap:.3g}", f"{allowed:.3g}", f"{ranks:.4f}", "agrees" if good else "DIFFERS")
-    Console(width=100, soft_wrap=True).print(table)
+    Console(soft_wrap=True).print(table)
     return 0 if agree else EXIT_FAILED
 
 

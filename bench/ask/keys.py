@@ -5,9 +5,9 @@ import typing
 from collections.abc import Iterable
 from typing import Any
 
-from bench.ask.flags import columns, wrapped
 from bench.ask.overrides import FIELDS, TEXT
 from bench.ask.presets import Setting
+from bench.ask.width import columns, wrapped
 from bench.benchmarks.text.settings import OPTIONS, Decoding, TextSettings
 from htgrpo.base.errors import UserError
 from htgrpo.base.options import convert

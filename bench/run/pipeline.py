@@ -13,6 +13,7 @@ from bench.ask.choices import choices
 from bench.ask.cli import say
 from bench.ask.options import Options, check
 from bench.ask.request import Request
+from bench.ask.width import fitted
 from bench.benchmarks.base import MAIN
 from bench.cost import estimate
 from bench.record import verdicts
@@ -213,15 +214,16 @@ def _dry_run(run: RunDir, request: Request, options: Options) -> int:
     if request.curve and request.methods and todo:
         lines.append(f"  afterwards: every saved checkpoint on {request.curve} prompts (the held-out curve)")
     lines += [f"still missing: {remark}" for remark in context.remarks]
-    lines.append(
-        f"jobs: {len(todo) + len(more)}, {at_once} at a time, {context.threads} compute threads each, on {context.device}"
-    )
+    where = f"{context.threads} compute threads each, on {context.device}"
+    if context.forecast:  # not this machine is planned for
+        where = f"on one {context.forecast.card.title}"
+    lines.append(f"jobs: {len(todo) + len(more)}, {at_once} at a time, {where}")
     lines.append(f"expected time: about {estimate.in_words(seconds)} (rough: {context.clock.basis()})")
     if not todo and not more:
         lines = [f"nothing to do: everything asked for is in {run.root} already"]
     elif costs:
         lines += ["", *forecast_table.lines(costs)]
-    print("\n".join(lines))
+    print(fitted(lines))
     return EXIT_OK
 
 

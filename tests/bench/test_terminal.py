@@ -9,9 +9,10 @@ import pytest
 
 from bench import compare, generate
 from bench.__main__ import COMMANDS, main
-from bench.ask.flags import example, filled
+from bench.ask.flags import example
 from bench.ask.overrides import everything
 from bench.ask.presets import preset
+from bench.ask.width import filled
 
 ROOT = Path(__file__).resolve().parents[2]
 HELPS = """
