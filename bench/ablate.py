@@ -148,7 +148,7 @@ def make_requests(
             )
     args.methods, args.checkpoint, args.claim = [method], [], None
     args.seeds = args.seeds or list(range(data["seeds"]))
-    parsed = from_arguments(args)
+    parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):
         request = replace(request, budget=f"iterations:{data['iterations']}")
@@ -157,7 +157,7 @@ def make_requests(
         name: replace(request, train={method: {**base, "method_options": {**base["method_options"], **options}}})
         for name, options in variants_of(data, studies).items()
     }
-    return sha256_json([parsed.name, request.budget])[:8], requests
+    return sha256_json([parsed.folder.name, request.budget])[:8], requests
 
 
 def _check_root(root: Path) -> None:

@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
     args.methods, args.seeds = [args.method], [args.seed]
-    parsed = from_arguments(args)
-    root = args.out or Path("runs") / parsed.name
+    parsed = from_arguments(args).told()
+    root = args.out or parsed.folder
     code = execute(parsed.request, root, Options.of(args, TRAIN, in_process=True))
     if not (code or args.dry_run or args.json) and is_main_process():
         print("\n".join(ending(parsed.request, root)))

@@ -2,14 +2,16 @@
 
 import argparse
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from bench.ask import keys
 from bench.ask.budgets import parse_views, training_budget
+from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
-from bench.ask.request import BASE, Request
+from bench.ask.request import BASE, Request, mark
 from bench.ask.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
@@ -31,8 +33,14 @@ class Parsed:
     """A request, the folder it goes to when --out is not given, and remarks for the user."""
 
     request: Request
-    name: str
+    folder: Path
     remarks: list[str]
+
+    def told(self) -> "Parsed":
+        """Itself, once the remarks are said."""
+        for remark in self.remarks:
+            say(remark)
+        return self
 
 
 def from_arguments(args: argparse.Namespace) -> Parsed:
@@ -73,27 +81,28 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         for name, values in defaults["settings"].items()
     }
     request = Request(
-        args.preset,
-        methods,
-        args.seeds or list(range(defaults["seeds"])),
-        weights.backbone,
-        weights.source,
-        weights.revision,
-        weights.sha256,
-        ",".join(views),
-        benchmarks,
-        args.split,
-        args.limit,
-        subset(args.subset, benchmarks),
-        settings,
-        {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
-        {label: _given(sources, weights) for label, sources in named.items()},
-        _train_prompts(args, defaults, methods, remarks),
-        defaults["curve"] if args.curve is None else args.curve,
-        asdict(from_options(overrides.text, "text.")),
-        _claim(args.claim, benchmarks, views),
+        preset=args.preset,
+        methods=methods,
+        seeds=args.seeds or list(range(defaults["seeds"])),
+        backbone=weights.backbone,
+        policy=weights.source,
+        revision=weights.revision,
+        policy_sha256=weights.sha256,
+        budget=",".join(views),
+        benchmarks=benchmarks,
+        split=args.split,
+        limit=args.limit,
+        subset=subset(args.subset, benchmarks),
+        settings=settings,
+        train={m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
+        checkpoints={label: _given(sources, weights) for label, sources in named.items()},
+        train_prompts=_train_prompts(args, defaults, methods, remarks),
+        curve=defaults["curve"] if args.curve is None else args.curve,
+        text=asdict(from_options(overrides.text, "text.")),
+        claim=_claim(args.claim, benchmarks, views),
     )
-    return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+    name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
+    return Parsed(request, Path("runs") / name, remarks)
 
 
 def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> dict[str, str] | None:
@@ -218,16 +227,11 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
     }
     common = {**defaults["train"], **overrides.common}
     checkpoints = {label: [given["sha256"] for given in items] for label, items in request.checkpoints.items()}
+    policy = request.policy_sha256 or [request.policy, request.revision]
+    named = {one.name: getattr(request, one.name) for one in fields(Request) if mark(one).names_run}
     return sha256_json(
         [
-            request.preset,
-            request.backbone,
-            request.policy_sha256 or [request.policy, request.revision],
-            request.budget,
-            request.split,
-            request.limit,
-            request.subset,
-            request.settings,
+            *{**named, "policy_sha256": policy}.values(),
             resolve("ht", training_budget(request.views), [common]).__dict__,
             {m: v for m, v in methods.items() if v},
             checkpoints,
