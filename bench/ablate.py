@@ -2,23 +2,18 @@
 setting."""
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.ask import arguments, kinds
-from bench.ask.cli import run_main, say
+from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
-from bench.ask.width import fitted
-from bench.cost import estimate
-from htgrpo.base.device import find_device
-from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from htgrpo.base.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
     from bench.ask.request import Request
-    from bench.run.jobs import Ended
 
 PRESET = "ablations"
 DESCRIPTION = """\
@@ -84,30 +79,38 @@ def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask import machine
-    from bench.ask.options import Options
     from bench.ask.presets import read
     from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
     names = chosen(args.studies, data)
     parsed, requests = make_requests(args, data, names)
-    from bench.run.variants import run_all
-    from reports.ablations import VARIANTS
+    from bench.ask.options import Options, check
+    from bench.record.rundir import RunDir
+    from bench.run.ending import tell
+    from bench.run.loop import run_all
+    from reports.ablations.studies import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
-    stages = (TRAIN, GENERATE, SCORE)
-    options = Options.of(args, *stages)
-    if args.dry_run:
-        return _dry_run(requests, root, options)
-    if machine.is_main_process():
+    options = Options.of(args, TRAIN, GENERATE, SCORE)
+    check(options)
+    if machine.is_main_process() and not args.dry_run:
         _write_record(root, data, names)
-    if args.overwrite or not _complete(requests, root, stages):
-        ended = run_all(requests, root / VARIANTS, options)
-    else:
-        say(f"nothing to do: everything asked for is in {root} already")
-        ended = []
-    return _finish(root, args, ended, data, names) if machine.is_main_process() else EXIT_OK
+    runs = {RunDir(root / VARIANTS / name): request for name, request in requests.items()}
+    return run_all(runs, root, options, lambda ended: tell(root, options, ended, lambda: _print_report(root, options)))
+
+
+def _print_report(root: Path, options: "Options") -> dict[str, Any]:
+    """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": its lines}."""
+    from bench.run.progress import steps
+    from reports.ablations.build import build
+
+    with steps("tables, figures and page", quiet=options.json):
+        report = build(root, options.allow_incomplete)
+    if not options.json:
+        print(report.terminal)
+    return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
 def chosen(asked: list[str], data: dict[str, Any]) -> list[str]:
@@ -163,7 +166,7 @@ def make_requests(
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
     from htgrpo.base.folders import check_place
-    from reports.ablations import RECORD
+    from reports.ablations.studies import RECORD
 
     if not (root / RECORD).is_file():
         check_place(root)
@@ -171,85 +174,15 @@ def _check_root(root: Path) -> None:
         raise UserError(f"--out {str(root)!r} holds other files and no {RECORD}: give a new or empty folder")
 
 
-def _complete(requests: "dict[str, Request]", root: Path, stages: tuple[str, ...]) -> bool:
-    """Whether nothing is left to do, found without loading torch."""
-    from bench.record.complete import is_complete
-    from bench.record.rundir import RunDir
-    from reports.ablations import VARIANTS
-
-    return all(is_complete(RunDir(root / VARIANTS / name), request, stages) for name, request in requests.items())
-
-
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
     from htgrpo.base.files import atomic_json
-    from reports.ablations import RECORD, read_record
+    from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
     kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}
     if before != {**data, "studies": kept}:
         atomic_json(root / RECORD, {**data, "studies": kept})
-
-
-def _dry_run(requests: "dict[str, Request]", root: Path, options: "Options") -> int:
-    """Prints what would be done. Writes nothing."""
-    from bench.ask import machine
-    from bench.ask.options import check
-    from bench.run.variants import plan_all
-    from reports.ablations import VARIANTS
-
-    if not machine.is_main_process():
-        return EXIT_OK
-    check(options)
-    say("loading")
-    planned = plan_all(requests, root / VARIANTS, options, find_device(options.device))
-    if options.json:
-        jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in planned.jobs]
-        plan = {"run": str(root), "variants": list(requests), "jobs": jobs, "at_once": planned.at_once}
-        print(json.dumps({**plan, "expected_seconds": round(planned.seconds) if jobs else 0}, indent=2))
-        return EXIT_OK
-    if not planned.jobs:
-        print(f"nothing to do: everything asked for is in {root} already")
-        return EXIT_OK
-    clock = next(iter(planned.contexts.values())).clock
-    lines = [f"Plan for {root} (nothing is written):"]
-    for job in planned.jobs:
-        lines.append(f"  {job.name}, about {estimate.in_words(job.seconds)}: {'; '.join(job.notes)}")
-    lines.append(f"{len(requests)} variants, {len(planned.jobs)} jobs, {planned.at_once} at a time")
-    lines.append(f"expected time: about {estimate.in_words(planned.seconds)} (rough: {clock.basis()})")
-    print(fitted(lines))
-    return EXIT_OK
-
-
-def _finish(
-    root: Path, args: argparse.Namespace, ended: "list[Ended]", data: dict[str, Any], studies: list[str]
-) -> int:
-    """Prints the report and what went wrong; returns the exit code."""
-    from reports.ablation_build import build
-
-    failed = {one.job.name: one.sentence for one in ended if one.sentence}
-    gaps = [sentence for one in ended for sentence in one.missing]
-    for name, sentence in failed.items():
-        say(f"failed: {name}: {sentence}")
-    for sentence in gaps:
-        say(f"incomplete: {sentence}")
-    status = "incomplete" if failed or gaps else "complete" if ended else "unchanged"
-    result: dict[str, Any] = {"run": str(root), "status": status, "failed": failed, "incomplete": gaps}
-    try:
-        report = build(root, args.allow_incomplete)
-        result |= {"report": [str(path) for path in report.files], "rows": report.rows}
-        if not args.json:
-            print(report.terminal)
-    except UserError as error:
-        if not failed:
-            raise
-        say(f"no report: {error.message}")
-    if args.json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
-    if failed or (gaps and not args.allow_incomplete):
-        say("some of it is missing: the same command does what is left")
-        return EXIT_INCOMPLETE
-    return EXIT_OK
 
 
 if __name__ == "__main__":

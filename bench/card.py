@@ -76,7 +76,10 @@ def render(facts) -> str:
 
     data = ModelCardData(**facts.metadata, eval_results=facts.results or None)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("bench"), trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("bench.record"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     body = environment.get_template("card.md.j2").render(**facts.texts, mark=MARK)
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n"

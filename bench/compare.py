@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.asked import from_arguments
     from bench.ask.options import Options
     from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
-    from bench.run.pipeline import execute
+    from bench.run.loop import execute
 
     parsed = from_arguments(args).told()
     options = Options.of(args, TRAIN, GENERATE, SCORE, REPORT)

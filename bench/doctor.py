@@ -1,6 +1,7 @@
 """What can be scored here: every scorer's environment, weights, device and self-test, and what to run next."""
 
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +15,9 @@ from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
-test (it judges a few drawn pictures with a known order), and what to run next. A test loads the scorer; --quick leaves it out. A
-scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there. Exit code 0, or 3 where a scorer that was named is not
-ready.
+test (it judges a few drawn pictures with a known order), how long a picture of that took, and what to run next. A
+test loads the scorer; --quick leaves it out. A scorer on a server (--scorer-url, $HTGRPO_SCORER_URLS) is asked there.
+Exit code 0, or 3 where a scorer that was named is not ready.
 """
 EXAMPLES = (
     ("", ""),
@@ -28,7 +29,8 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Finding:
-    """One scorer's row."""
+    """One scorer's row. seconds_per_picture: wall time of the self-test by its pictures, the first that the scorer sees
+    after it was loaded; None where it was not run or judges none here."""
 
     scorer: str
     environment: str
@@ -36,6 +38,7 @@ class Finding:
     device: str
     self_test: str
     next: str
+    seconds_per_picture: float | None = None
 
     @property
     def ready(self) -> bool:
@@ -93,10 +96,13 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
         return Finding(name, environment, "no server" if remote else "not found", where, NOT_RUN, error.message)
     if quick:
         return Finding(name, environment, "found", where, NOT_RUN, f"python -m bench.doctor {name}")
-    scorer = None
+    scorer = seconds = None
     try:
         scorer = opening.load(name, device) if remote else kind.load(device=device)
+        started = time.perf_counter()
         failures = scorer.self_test()
+        took, pictures = time.perf_counter() - started, scorer.tested_on()
+        seconds = took / pictures if pictures else None
         tested, after = ("passed", use) if not failures else ("FAILED", "; ".join(failures))
     except UserError as error:
         tested, after = "cannot start", error.message
@@ -104,7 +110,7 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
         tested, after = "cannot start", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     finally:
         opening.close(scorer)
-    return Finding(name, environment, "found", where, tested, after)
+    return Finding(name, environment, "found", where, tested, after, seconds)
 
 
 def _environment(kind: Any) -> str:
@@ -121,9 +127,11 @@ def _print(findings: list[Finding]) -> None:
     if not findings:
         console.print("no scorers are registered: re-install this package (pip install -e .)")
         return
-    table = Table("scorer", "environment", "weights", "device", "self-test", title="Scorers on this machine")
+    columns = ("scorer", "environment", "weights", "device", "self-test", "s/picture")
+    table = Table(*columns, title="Scorers on this machine")
     for one in findings:
-        table.add_row(one.scorer, one.environment, one.weights, one.device, one.self_test)
+        took = "" if one.seconds_per_picture is None else f"{one.seconds_per_picture:.3g}"
+        table.add_row(one.scorer, one.environment, one.weights, one.device, one.self_test, took)
     console.print(table)
     for one in findings:
         console.print(f"{one.scorer}: {one.next}", markup=False, highlight=False, soft_wrap=True)

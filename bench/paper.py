@@ -13,7 +13,7 @@ from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
-    from reports.paper_tables import Source
+    from reports.paper.tables import Source
 
 TABLES, FIGURES = ("1", "2", "3", "5"), ("4",)
 BACKBONES = ("mmada", "lumina-dimoo")
@@ -21,7 +21,7 @@ FILES = Path("runs") / "paper"
 SHOWN = kinds.Folder((kinds.CONFIG, kinds.ABLATIONS), "bench.compare or bench.ablate")
 DESCRIPTION = """\
 Lays out a table or figure of the HT-GRPO paper: its rows, columns and published numbers (as far as our copy of it still has them;
-reports/paper.csv), what the given runs have measured with its interval, and the settings in which those runs differ from the paper.
+reports/paper/), what the given runs have measured with its interval, and the settings in which those runs differ from the paper.
 Every empty cell says why it is empty. A run on another policy than the paper's gets rows of its own, never the paper's rows.
 
   --table 1   GenEval
@@ -99,7 +99,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
     from htgrpo.base.folders import add_files
-    from reports import paper_tables, paper_text
+    from reports.paper import tables as paper_tables
+    from reports.paper import text as paper_text
 
     ablations = [root for root in args.run if paper_tables.is_ablation(root)]
     if len(ablations) > 1:
@@ -138,9 +139,9 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
     """The settings of every run that table `key` shows, beside the paper's, by run."""
     from bench.ask.presets import read
     from bench.paper_settings import of_paper, of_run
-    from reports.paper_settings import compared
-    from reports.paper_tables import open_ablations
-    from reports.paper_text import settings_markdown
+    from reports.paper.settings import compared
+    from reports.paper.tables import open_ablations
+    from reports.paper.text import settings_markdown
 
     if key == "5":
         if folder is None:
@@ -162,10 +163,12 @@ def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[st
 def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:
     """Figure 4 as {"png", "pdf"}, and what it shows in words."""
     from bench.ask.presets import read
-    from reports import ablation_build, ablation_figures, ablation_text
-    from reports.ablations import NOTHING, unmeasured
-    from reports.paper_tables import open_ablations
-    from reports.style import rendered
+    from reports.ablations import build as ablation_build
+    from reports.ablations import figures as ablation_figures
+    from reports.ablations import text as ablation_text
+    from reports.ablations.studies import NOTHING, unmeasured
+    from reports.figures.style import rendered
+    from reports.paper.tables import open_ablations
 
     data, found, title = read("ablations"), {}, "the paper's values alone: no folder of bench.ablate was given"
     if folder is not None:

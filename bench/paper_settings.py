@@ -1,5 +1,5 @@
 """Every setting of a run and of the paper's experiment, by name, taken from the dataclasses that hold them, so that
-none is left out. reports/paper_settings.py compares them."""
+none is left out. reports/paper/settings.py compares them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -14,10 +14,10 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.options import build
 from htgrpo.base.registry import METHODS
 from htgrpo.training.train_config import TrainConfig
-from reports.paper_settings import NOT_RECORDED
+from reports.paper.settings import NOT_RECORDED
 
 if TYPE_CHECKING:
-    from reports.load import Run
+    from reports.run.load import Run
 
 APART = {
     "preset": "a name for all the others",

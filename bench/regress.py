@@ -14,7 +14,7 @@ from htgrpo.base.values import Names
 if TYPE_CHECKING:
     from bench.checking.regression.detector import Changes
     from bench.checking.regression.gate import Outcome
-    from reports.load import Run
+    from reports.run.load import Run
 
 SHIPPED = Path(__file__).parent / "checking" / "regression" / "baselines" / "embedded.json"
 DESCRIPTION = """\
@@ -107,9 +107,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
-    from bench.ask.weights import EMBEDDED, inspect
+    from bench.ask.weights import inspect
     from htgrpo.base.errors import UserError, suggest
     from htgrpo.base.registry import METHODS
+    from htgrpo.policies.model_files import EMBEDDED
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
@@ -197,7 +198,7 @@ def _gate(args: argparse.Namespace) -> int:
 def _load(folder: Path) -> "Run":
     """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
     from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
-    from reports.load import load_run
+    from reports.run.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):
         raise UserError(

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     """Reports; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.options import Options
-    from bench.run.pipeline import execute_report
+    from bench.run.ending import execute_report
 
     return execute_report(args.run, Options.of(args))
 

@@ -1,6 +1,5 @@
 """Measures seconds and forwards of every phase and method against this machine's matrix-multiply peak."""
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
 from bench.ask.width import fitted
-from htgrpo.base.device import find_device
 from htgrpo.base.values import Names, OneOf, Whole
 
 SIZES = {
@@ -22,9 +20,6 @@ SIZES = {
 T = TypeVar("T")
 FASTER = "(busy)"
 """Stands in a table in place of a share above 100 %."""
-
-MEASURED = ("clip", "imagereward", "geneval", "hpsv3", "unipercept", "unifiedreward")
-"""Scorers that bench.cost.random_scorers makes."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,6 @@ EXAMPLES = (
     ("--size mid --methods ht,mask", "a random policy in MMaDA's layout: trunk of 13M weights, 8192 codes"),
     ("--size mid --methods mask --dedup none", ""),
     ("--compile", "does torch.compile pay for rollouts here?"),
-    ("--scorers all", "scorers with random weights: pictures a second, cost of workers, HTTP"),
 )
 
 
@@ -105,13 +99,6 @@ def parser() -> Parser:
         action="store_true",
         help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)",
     )
-    p.add_argument(
-        "--scorers",
-        type=Names(OneOf(("all", *MEASURED), "scorer to measure")),
-        metavar="NAMES",
-        help="measure scorers instead: all, or of clip,imagereward,geneval,hpsv3,"
-        "unipercept,unifiedreward; with all or imagereward also what a worker and a server cost on top",
-    )
     p.add_argument("--json", group=OUTPUT, action="store_true", help="print one JSON object instead of the table")
     p.add_argument(
         "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file"
@@ -121,21 +108,16 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints."""
-    lines = parser()
-    args = lines.parse_args(argv)
+    args = parser().parse_args(argv)
     import os
 
-    if args.scorers:
-        lines.refuse_all_but(args, ("scorers", "threads", "repeats", "json", "out"), "with --scorers")
     from htgrpo.base import cpu
 
     if args.out:
         from htgrpo.base.folders import check_file
 
-        check_file(args.out, ("rates", "ways") if args.scorers else ("threads", "peak_gflops", "rows"))
+        check_file(args.out, ("threads", "peak_gflops", "rows"))
     threads = args.threads or len(os.sched_getaffinity(0))
-    if args.scorers:
-        return measure_scorers(args, threads)
     cpu.tune(threads)
     rows = measure(
         args.size, args.methods, args.dedup, args.prompts or SIZES[args.size]["prompts"], args.repeats, args.compile
@@ -151,24 +133,6 @@ def main(argv: list[str] | None = None) -> int:
 
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else fitted(render(result).split("\n")))
-    return 0
-
-
-def measure_scorers(args: argparse.Namespace, threads: int) -> int:
-    """Scorers instead of the policy."""
-    import torch
-
-    from bench.cost import speed_scorers
-    from bench.cost.random_scorers import MAKERS
-
-    torch.set_num_threads(threads)
-    names = list(MAKERS) if args.scorers == ["all"] else args.scorers
-    result = speed_scorers.measure(names, find_device(), args.repeats, speed_scorers.OVERHEAD in names)
-    if args.out:
-        from htgrpo.base.files import atomic_json
-
-        atomic_json(args.out, result)
-    print(json.dumps(result) if args.json else speed_scorers.render(result))
     return 0
 
 

@@ -199,9 +199,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from dataclasses import asdict
 
-    from bench.ask.weights import EMBEDDED, inspect
+    from bench.ask.weights import inspect
     from bench.benchmarks.text.results import RESULTS, identity_of, stored
     from htgrpo.base.errors import UserError
+    from htgrpo.policies.model_files import EMBEDDED
 
     if args.checkpoint and args.policy:
         raise UserError(

@@ -8,8 +8,8 @@ from bench.ask import arguments
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, RUNNING, TRAINING, Parser
 from bench.ask.machine import is_main_process
-from bench.ask.weights import EMBEDDED
 from htgrpo.base.values import SEED, Whole
+from htgrpo.policies.model_files import EMBEDDED
 
 if TYPE_CHECKING:
     from bench.ask.request import Request
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.asked import from_arguments
     from bench.ask.options import Options
     from bench.record.work import TRAIN
-    from bench.run.pipeline import execute
+    from bench.run.loop import execute
     from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:

@@ -77,7 +77,8 @@ def parser() -> Parser:
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
     from bench.ask.budgets import parse_views, training_budget
-    from bench.ask.weights import EMBEDDED, inspect
+    from bench.ask.weights import inspect
+    from htgrpo.policies.model_files import EMBEDDED
 
     grid = read("tune")
     methods = args.methods or grid["methods"]

@@ -119,7 +119,7 @@ def _generate_chunk(
         keep = sampler.keep(step, candidates, confidence, draws)
         kept = keep[candidates]
         codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
-    rank = ranks(reveal_step, draws.tie)
+    rank = reveal_order(reveal_step, draws.tie)
     return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
 
 
@@ -171,7 +171,7 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[T
     return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * tempered).sum(-1)
 
 
-def ranks(reveal_step: Tensor, tie: Tensor) -> Tensor:
+def reveal_order(reveal_step: Tensor, tie: Tensor) -> Tensor:
     """int64 [B, N], a permutation of 1..N per image: by reveal step, slots of one step in the order of `tie` in [0,
     1)."""
     return (reveal_step + tie.to(torch.float64)).argsort(dim=1).argsort(dim=1) + 1

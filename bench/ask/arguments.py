@@ -5,11 +5,11 @@ from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
 from bench.ask.keys import HELP
 from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
-from bench.ask.weights import EMBEDDED
 from bench.benchmarks.registry import check as check_benchmark
 from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
+from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.train_config import TRACKERS
 
 METHOD = OneOf(METHODS.names, "method")

@@ -12,15 +12,16 @@ from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
 from bench.ask.request import BASE, Request, mark
-from bench.ask.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
+from bench.ask.weights import NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
 from bench.scorers.servers import use_servers
-from bench.sources import prompts
+from bench.sources import training_prompts
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
 from htgrpo.base.registry import BACKBONES, METHODS
+from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.rewards import check_names
 
 OF_TRAINING = ("reward", "train_prompts", "report_to", "seeds")
@@ -120,14 +121,14 @@ def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> d
 def _train_prompts(args: argparse.Namespace, defaults: dict, methods: list[str], remarks: list[str]) -> dict[str, Any]:
     """What is trained on. Only a plan is made without prompts that a preset names, and says so."""
     if args.train_prompts is None and not methods:
-        return prompts.embedded()
+        return training_prompts.embedded()
     try:
-        return prompts.train_prompts(args.train_prompts or defaults.get("train_prompts"))
+        return training_prompts.train_prompts(args.train_prompts or defaults.get("train_prompts"))
     except UserError as error:
         if not args.dry_run or args.train_prompts is not None:
             raise
         remarks.append(f"still missing: {error.message}; planned with the embedded world's training prompts instead")
-        return prompts.embedded()
+        return training_prompts.embedded()
 
 
 def _random_remarks(args: argparse.Namespace, weights: Weights, defaults: dict) -> list[str]:
@@ -236,7 +237,11 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
             {m: v for m, v in methods.items() if v},
             checkpoints,
             MAIN,
-            *([] if request.train_prompts["source"] == prompts.EMBEDDED else [request.train_prompts["sha256"]]),
+            *(
+                []
+                if request.train_prompts["source"] == training_prompts.EMBEDDED
+                else [request.train_prompts["sha256"]]
+            ),
             *([overrides.text] if overrides.text else []),
         ]
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from bench.ask.presets import read, tuning_record
 from bench.ask.request import Request
-from bench.ask.weights import EMBEDDED
+from htgrpo.policies.model_files import EMBEDDED
 
 KEPT = ("seeds", "split", "samples", "lr", "start", "ladder")
 """What a record of tuning says of all methods."""

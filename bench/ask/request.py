@@ -6,7 +6,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
 from bench.benchmarks.text.settings import TextSettings
-from bench.sources import prompts
+from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.run_files import object_fault
 from htgrpo.training.train_config import TrainConfig
@@ -57,7 +57,7 @@ class Request:
     without the seed. checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are.
     limit, subset, split: which prompts. budget: the views of the run with commas between, the main one first
     (budgets.parse_views). claim: the one comparison named beforehand, {"benchmark", "setting", "milestone"}, None while
-    nobody has. train_prompts: prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints
+    nobody has. train_prompts: training_prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints
     are scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
@@ -76,7 +76,7 @@ class Request:
     settings: dict[str, dict] = marked(SAME, names_run=True)
     train: dict[str, dict] = marked(SHARED)
     checkpoints: dict[str, list[dict]] = marked(SHARED)
-    train_prompts: dict = marked(SAME, default_factory=prompts.embedded)
+    train_prompts: dict = marked(SAME, default_factory=training_prompts.embedded)
     curve: int = marked(LAST, default=0)
     text: dict[str, Any] = marked(SHARED, default_factory=lambda: asdict(TextSettings()))
     claim: dict[str, str] | None = marked(FIRST, decides=False, default=None)

@@ -9,7 +9,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Assessment
+    from bench.benchmarks.base import Benchmark
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Selection:
     whole: int
 
 
-def stand_ins(benchmark: "Assessment") -> list[Prompt]:
+def stand_ins(benchmark: "Benchmark") -> list[Prompt]:
     """As many prompts as are published, for a plan that is made before they are on this machine."""
     category = benchmark.categories[0] if benchmark.categories else ""
     return [Prompt(str(number), "", category, {}) for number in range(benchmark.published)]
 
 
 def select_all(
-    benchmarks: "dict[str, Assessment]",
+    benchmarks: "dict[str, Benchmark]",
     split: str,
     limit: int | None,
     subset: dict[str, int],
@@ -77,7 +77,7 @@ def select_all(
 
 
 def _selected(
-    name: str, benchmark: "Assessment", drawn: list[Prompt], own: list[Prompt], limit: int | None, subset: int | None
+    name: str, benchmark: "Benchmark", drawn: list[Prompt], own: list[Prompt], limit: int | None, subset: int | None
 ) -> Selection:
     pictures, whole = benchmark.picture_set, len(own)
     drawn = select(pictures, drawn, limit, subset)

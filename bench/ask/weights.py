@@ -9,9 +9,8 @@ from typing import Any
 from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES
 from htgrpo.base.run_files import log_lines
-from htgrpo.policies.model_files import ADAPTER, CONFIG, EMBEDDED, WEIGHTS, ModelFolder, NotInCache, open_model
+from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, NotInCache, open_model
 
-__all__ = ["CONFIG", "EMBEDDED", "WEIGHTS", "NotHere", "Weights", "check_same_shape", "folder_of", "inspect"]
 STEP = re.compile(r"step_(\d+)")
 SIZES = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "embedding_size")
 
@@ -41,11 +40,6 @@ class NotHere(UserError):
 
     def __reduce__(self):
         return type(self), (self.message, self.weights)
-
-
-def folder_of(source: str, revision: str | None = None) -> Path:
-    """The folder of "embedded", of a path or of a hub id in the cache."""
-    return open_model(source, revision, download=False).path
 
 
 def inspect(source: str, backbone: str | None = None, revision: str | None = None) -> Weights:

@@ -1,5 +1,5 @@
-"""What a benchmark is: prompts, and a judgement of what a policy makes of each. Most judge pictures (Benchmark), some
-ask the policy itself (Examination)."""
+"""What a benchmark is: prompts, and a judgement of what a policy makes of each. Most judge pictures
+(PictureBenchmark), some ask the policy itself for text (TextBenchmark)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -24,10 +24,10 @@ MAIN = "main"
 """The generation setting every preset has."""
 
 
-class Assessment(ABC):
-    """What all benchmarks have. A subclass of Benchmark or of Examination sets the class variables and registers itself
-    under the entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by one in place of
-    the score, with their titles.
+class Benchmark(ABC):
+    """What all benchmarks have. A subclass of PictureBenchmark or of TextBenchmark sets the class variables and
+    registers itself under the entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by
+    one in place of the score, with their titles.
     """
 
     name: ClassVar[str]
@@ -52,7 +52,7 @@ class Assessment(ABC):
         BENCHMARKS.check(other)
 
     @classmethod
-    def on(cls, other: str) -> "Assessment":
+    def on(cls, other: str) -> "Benchmark":
         """The benchmark NAME@other. Raises UserError where there is none."""
         raise UserError(
             f"benchmark '{cls.name}@{other}': {cls.name} has a rule of its own, which fits its own prompts only; "
@@ -86,7 +86,7 @@ class Assessment(ABC):
         """Lets go of what it has loaded."""
 
 
-class Benchmark(Assessment):
+class PictureBenchmark(Benchmark):
     """A benchmark of pictures.
 
     pictures: the name of its picture set; benchmarks that name the same one judge the same pictures, which are then
@@ -130,7 +130,7 @@ class Benchmark(Assessment):
         return self.device
 
 
-class Examination(Assessment):
+class TextBenchmark(Benchmark):
     """A benchmark that asks the policy itself: no pictures are made. It has one setting, under the name of
     `main_of`."""
 

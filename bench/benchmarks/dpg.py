@@ -7,21 +7,22 @@ one prompt; DPGFixed does not.
 """
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.dpg_rule import (
     SCALE,
     Question,
     answer_score,
-    crop_boxes,
+    as_spec,
     crop_score,
     load_items,
+    questions_of,
     zero_dependents,
 )
 from bench.benchmarks.geneval import only_split
@@ -53,7 +54,7 @@ class ScorerAnswers:
         return [one.evidence["answer"] for one in judged]
 
 
-class DPG(Benchmark):
+class DPG(PictureBenchmark):
     """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the mean.
 
     answer, identity: what answers the questions, and its {"name", "version", "weights_revision"}; by default mPLUG,
@@ -182,16 +183,6 @@ def never_scored(questions: Sequence[Question]) -> bool:
     return any(question.parents and question.parents[0] not in known for question in questions)
 
 
-def as_spec(questions: Iterable[Question]) -> list[dict]:
-    """JSON values of questions; questions_of reads them back."""
-    return [{"id": q.id, "question": q.text, "parents": list(q.parents), "tuple": q.label} for q in questions]
-
-
-def questions_of(spec: dict) -> list[Question]:
-    """The question graph of a prompt's specification."""
-    return [Question(q["id"], q["question"], tuple(q["parents"]), q["tuple"]) for q in spec["questions"]]
-
-
 def record(questions: Sequence[Question], answers: Sequence[str], mode: str) -> dict:
     """One image's record: its score after zeroing, and for every question the answer's score before and after zeroing.
     Raises dpg_rule.MissingParent where the published evaluation fails."""
@@ -214,20 +205,3 @@ def record(questions: Sequence[Question], answers: Sequence[str], mode: str) -> 
 def item_of(path: Path) -> str:
     """The prompt that a picture file belongs to: its name up to the first dot."""
     return Path(path).name.split(".")[0]
-
-
-def split_grid(picture: Image.Image, resolution: int | None = None, count: int = 4) -> list[Image.Image]:
-    """The first `count` images of a 2 x 2 grid, row by row. resolution: side of one image, by default half the grid's
-    width.
-
-    Raises UserError unless the picture is exactly two images wide and high: upstream cuts any picture, black beyond its
-    edge.
-    """
-    resolution = picture.width // 2 if resolution is None else resolution
-    if picture.size != (2 * resolution, 2 * resolution):
-        raise UserError(
-            f"a DPG-Bench grid of {resolution} px images measures {2 * resolution} x {2 * resolution}, but this "
-            f"picture is "
-            f"{picture.width} x {picture.height}: give the size of one image, or single images"
-        )
-    return [picture.crop(box) for box in crop_boxes(resolution, count)]

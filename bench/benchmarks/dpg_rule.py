@@ -3,12 +3,13 @@
 Restated from github TencentQQGYLab/ELLA @ 3c228f1dc6c4, dpg_bench/ (Apache-2.0; paper arXiv 2403.05135). Pure
 functions; the embedded world and the real benchmark both score through them. Two modes:
 
-upstream  as published: the loader loses the table's first row, an item with a missing parent is left out, and the
-          category report reads only each item's last image, before zeroing.
-fixed     every row counts, and the category report reads all images, after zeroing.
+upstream  as published: the loader loses the table's first row, and an item with a missing parent is left out.
+fixed     every row counts.
+
+Which answers the categories are means of, in either mode, is said by reports/questions.py.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from htgrpo.base.errors import UserError, suggest
@@ -43,9 +44,14 @@ class MissingParent(Exception):
     """A question names a parent that its item does not have (upstream's loader causes this for one item)."""
 
 
-def _check_mode(mode: str) -> None:
-    if mode not in MODES:
-        raise suggest(mode, MODES, "DPG-Bench mode")
+def as_spec(questions: Iterable[Question]) -> list[dict]:
+    """JSON values of questions; questions_of reads them back."""
+    return [{"id": q.id, "question": q.text, "parents": list(q.parents), "tuple": q.label} for q in questions]
+
+
+def questions_of(spec: dict) -> list[Question]:
+    """The question graph of a prompt's specification."""
+    return [Question(q["id"], q["question"], tuple(q["parents"]), q["tuple"]) for q in spec["questions"]]
 
 
 def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Question]]:
@@ -56,7 +62,8 @@ def load_items(rows: Iterable[Mapping[str, str]], mode: str) -> dict[str, list[Q
     an item repeats a proposition, the later row stands in the earlier one's place, as in the published loader. Raises
     UserError for a missing column, a malformed number, an unknown mode, or (fixed) a missing parent.
     """
-    _check_mode(mode)
+    if mode not in MODES:
+        raise suggest(mode, MODES, "DPG-Bench mode")
     items: dict[str, dict[int, Question]] = {}
     for number, row in enumerate(rows):
         if mode == "upstream" and number == 0:
@@ -114,62 +121,6 @@ def crop_score(questions: Sequence[Question], scores: Mapping[int, float]) -> fl
         raise UserError("a DPG-Bench item has no questions, so it has no score: take upstream's whole dpg_bench.csv")
     zeroed = zero_dependents(questions, scores)
     return sum(zeroed[question.id] for question in questions) / len(questions)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One prompt's questions and, for each of its images in order, the raw scores by question id."""
-
-    questions: Sequence[Question]
-    images: Sequence[Mapping[int, float]]
-
-
-def item_score(item: Item) -> float:
-    """The mean over the item's images, in 0..1. Raises MissingParent."""
-    return sum(crop_score(item.questions, scores) for scores in item.images) / len(item.images)
-
-
-def _scored(items: Mapping[str, Item], mode: str) -> tuple[dict[str, float], list[str]]:
-    """(scores of the items that have one, names of those that failed); only `upstream` may leave an item out."""
-    _check_mode(mode)
-    scores, failed = {}, []
-    for name, item in items.items():
-        try:
-            scores[name] = item_score(item)
-        except MissingParent:
-            if mode == "fixed":
-                raise
-            failed.append(name)
-    return scores, failed
-
-
-def benchmark_score(items: Mapping[str, Item], mode: str) -> tuple[float, list[str]]:
-    """(score in 0..100: the mean over items that have one; names of the items left out). Raises UserError when none
-    has.
-    """
-    scores, failed = _scored(items, mode)
-    if not scores:
-        raise UserError("DPG-Bench has no judged item to aggregate: generate and score some first")
-    return SCALE * sum(scores.values()) / len(scores), failed
-
-
-def category_report(
-    items: Mapping[str, Item], mode: str, level: Callable[[Question], str] = lambda question: question.category
-) -> dict[str, float]:
-    """Per category (L1; pass `lambda q: q.detailed` for L2) 100 x the mean over all its questions, pooled over
-    items."""
-    scores, _ = _scored(items, mode)
-    pooled: dict[str, list[float]] = {}
-    for name in scores:
-        item = items[name]
-        if mode == "upstream":
-            images = [item.images[-1]]
-        else:
-            images = [zero_dependents(item.questions, image) for image in item.images]
-        for image in images:
-            for question in item.questions:
-                pooled.setdefault(level(question), []).append(image[question.id])
-    return {category: SCALE * sum(values) / len(values) for category, values in pooled.items()}
 
 
 def crop_boxes(resolution: int, count: int = 4) -> list[tuple[int, int, int, int]]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
-from bench.benchmarks.dpg_rule import SCALE, Question, answer_score, crop_score, zero_dependents
+from bench.benchmarks.base import PictureBenchmark
+from bench.benchmarks.dpg_rule import SCALE, answer_score, crop_score, questions_of, zero_dependents
 from bench.benchmarks.embedded_geneval import DETECTOR, found_in, resized, told
 from bench.scorers.geneval.rule import relative_position
 from htgrpo.base.errors import UserError
@@ -44,12 +44,7 @@ def answer(check: dict, found: Sequence[Detection]) -> str:
     return "yes" if yes else "no"
 
 
-def questions_of(spec: dict) -> list[Question]:
-    """The question graph of a dense specification."""
-    return [Question(q["id"], q["question"], tuple(q["parents"]), q["tuple"]) for q in spec["questions"]]
-
-
-class EmbeddedDPG(Benchmark):
+class EmbeddedDPG(PictureBenchmark):
     """Dense prompts; an image scores the part of its questions that hold after zeroing; the headline is 100 x the
     mean."""
 

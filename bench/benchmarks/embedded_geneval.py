@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.scorers.geneval.rule import TASKS, judge
 from bench.scorers.pixels import by_size
 from htgrpo.base.prompts import Prompt
@@ -40,7 +40,7 @@ def found_in(pictures: Sequence[Image.Image]) -> list[list[Detection]]:
     return [found[place] for place in range(len(pictures))]
 
 
-class EmbeddedGenEval(Benchmark):
+class EmbeddedGenEval(PictureBenchmark):
     """Six tasks; an image is right or wrong; the headline is the unweighted mean of the six task scores (0..1)."""
 
     name, title, world, version = "embedded_geneval", "GenEval (embedded world)", "embedded", "1"

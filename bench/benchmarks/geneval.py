@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.scorers.geneval.rule import TASKS, Verdict, judge
 from bench.sources import assets
 from htgrpo.base.errors import UserError
@@ -45,7 +45,7 @@ def only_split(name: str, split: str) -> None:
         )
 
 
-class GenEval(Benchmark):
+class GenEval(PictureBenchmark):
     """Six tasks; an image is right or wrong; the headline is the unweighted mean of the six task scores (0..1).
 
     detector, colours: by default loaded when the first picture is judged, on the GPU where there is one.
@@ -155,23 +155,3 @@ def evidence(verdict: Verdict, spec: dict) -> dict:
     """What a verdict saw, in the fields of upstream's result lines: "reason", "metadata" and "details" (both JSON
     texts)."""
     return {"reason": verdict.reason, "metadata": json.dumps(spec), "details": json.dumps(verdict.evidence["boxes"])}
-
-
-def result_lines(verdicts: Sequence[dict]) -> str:
-    """Upstream's results file, for its summary_scores.py, from the records of a verdict file; those without a score are
-    left out."""
-    lines = []
-    for record in verdicts:
-        if record["score"] is None:
-            continue
-        seen = record["evidence"]
-        lines.append(
-            {
-                "filename": record["image"],
-                "tag": record["category"],
-                "prompt": record["prompt"],
-                "correct": bool(record["score"]),
-                **{key: seen[key] for key in ("reason", "metadata", "details")},
-            }
-        )
-    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

@@ -1,9 +1,49 @@
-"""HPSv3's own benchmark: one picture a prompt, the mean of each of 12 categories, the mean of those."""
+"""HPSv3's own benchmark: one picture a prompt, the mean of each of 12 categories, the mean of those.
 
-from bench.benchmarks.hpsv3_prompts import CATEGORIES, hpsv3_prompts
+Its prompts are an asset that nobody publishes a digest of, so a copy of the user's own is read.
+"""
+
+from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.model_scores import ModelScore
+from bench.sources.assets import asset
+from bench.sources.training_prompts import read_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
+
+CATEGORIES = (
+    "Characters",
+    "Arts",
+    "Design",
+    "Architecture",
+    "Animals",
+    "Natural Scenery",
+    "Transportation",
+    "Products",
+    "Others",
+    "Plants",
+    "Food",
+    "Science",
+)
+ASSET = "hpsv3_prompts"
+
+
+def hpsv3_prompts() -> list[Prompt]:
+    """HPSv3's prompts with their categories. Raises UserError where they are missing, name a category that is none, or
+    lack one."""
+    path = asset(ASSET)
+    prompts = read_prompts(path)
+    for prompt in prompts:
+        if prompt.category not in CATEGORIES:
+            raise UserError(
+                f"{str(path)!r} has the category {prompt.category!r}, but HPSv3 knows {', '.join(CATEGORIES)}"
+            )
+    missing = [category for category in CATEGORIES if category not in {prompt.category for prompt in prompts}]
+    if missing:
+        raise UserError(
+            f"{str(path)!r} has no prompt of the category {missing[0]!r}: HPSv3's score is a mean over 12 categories, "
+            "so use its whole set"
+        )
+    return prompts
 
 
 class HPSv3Categories(ModelScore):
@@ -13,7 +53,7 @@ class HPSv3Categories(ModelScore):
     categories, aggregate, samples = CATEGORIES, "category_mean", 1
     picture_set, noise, published, published_samples = name, name, 0, 1
 
-    def __init__(self, prompt_set=None):
+    def __init__(self, prompt_set: PictureBenchmark | None = None):
         if prompt_set is not None:
             raise UserError(
                 f"benchmark {self.name!r} has prompts of its own: for HPSv3 on others write hpsv3@{prompt_set.name}"

@@ -6,7 +6,7 @@ table 3 of the HT-GRPO paper. `SCORER@SET` names another set, such as imagerewar
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.scorers.registry import SCORERS
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.scorers.base import Scorer
 
 
-class ModelScore(Benchmark):
+class ModelScore(PictureBenchmark):
     """The mean of a scorer's scores, over pictures and then over prompts. A subclass names the scorer, and the
     benchmark whose prompts and pictures it takes by default. prompt_set: that benchmark.
     """
@@ -26,7 +26,7 @@ class ModelScore(Benchmark):
     scorer: ClassVar[str]
     default_set: ClassVar[str] = "dpg"
 
-    def __init__(self, prompt_set: Benchmark | None = None):
+    def __init__(self, prompt_set: PictureBenchmark | None = None):
         self._set, self._scorer, self._identity = prompt_set, None, None
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
@@ -37,14 +37,14 @@ class ModelScore(Benchmark):
         from bench.benchmarks.registry import make
 
         prompt_set = make(other)
-        if not isinstance(prompt_set, Benchmark):
+        if not isinstance(prompt_set, PictureBenchmark):
             raise UserError(
                 f"benchmark '{cls.name}@{other}': {other} has no pictures that {cls.name} could judge: leave it out"
             )
         return cls(prompt_set)
 
     @property
-    def prompt_set(self) -> Benchmark:
+    def prompt_set(self) -> PictureBenchmark:
         """The benchmark whose prompts and pictures it takes."""
         if self._set is None:
             from bench.benchmarks.registry import make

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from htgrpo.base.registry import BENCHMARKS
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Assessment
+    from bench.benchmarks.base import Benchmark
 
 
 def check(name: str) -> str:
@@ -19,7 +19,7 @@ def check(name: str) -> str:
     return name
 
 
-def make(name: str) -> "Assessment":
+def make(name: str) -> "Benchmark":
     """The benchmark of that name. Raises UserError for one that does not exist or cannot be put on other pictures."""
     check(name)
     own, at, other = name.partition("@")

@@ -207,7 +207,6 @@ FLAGS = {
     "--dedup": "names",
     "--threads": "whole",
     "--repeats": "whole",
-    "--scorers": "names",
     "--dtype": "name",
     "--tasks": "names",
     "--num-fewshot": "whole0",

@@ -15,8 +15,8 @@ import numpy as np
 
 from bench.campaign.cases import Ground, Outcome, Part
 from htgrpo.base.files import sha256_json
-from reports import stats
-from reports.shapes import FEW_HITS
+from reports.statistics import stats
+from reports.statistics.shapes import FEW_HITS
 
 BAND, FAMILY = 0.015, 0.06
 PICTURES = 4

@@ -13,6 +13,7 @@ from bench.campaign.cases import KINDS, Part
 from bench.record.complete import code_identity
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, read_object
+from reports.pages import folder
 
 FILE = "campaign.json"
 MARK = "<!-- figures -->"
@@ -21,12 +22,7 @@ Rows = list[dict[str, Any]]
 
 def settle(root: Path, seed: int, trials: int) -> None:
     """Writes down what the results in a folder are of. Raises UserError where they are of something else."""
-    from importlib.resources import files
-
-    from htgrpo.base.files import sha256_file, sha256_json
-
-    shown = sha256_json({path.name: sha256_file(path) for path in sorted(Path(str(files("reports"))).glob("*.py"))})
-    new = {"seed": seed, "trials": trials, "code": code_identity(), "reports": shown}
+    new = {"seed": seed, "trials": trials, "code": code_identity(), "reports": folder.code_identity()}
     if (root / FILE).is_file():
         old = read_object(root / FILE)
         for key, value in new.items():

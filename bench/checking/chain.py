@@ -25,7 +25,7 @@ from htgrpo.base.files import content_sha256
 from htgrpo.base.run_files import NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Assessment
+    from bench.benchmarks.base import Benchmark
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
@@ -54,7 +54,7 @@ class Known:
     """A benchmark as it is installed here, and its prompts as config.json selects them; None where they are not
     here."""
 
-    benchmark: "Assessment"
+    benchmark: "Benchmark"
     selection: Selection | None
 
 
@@ -225,7 +225,7 @@ def _check_examined(
     compare_kept(scored, evaluation, verdicts)
 
 
-def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Assessment") -> None:
+def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
     for key in (*RULE, *OPTIONAL):
         value = getattr(benchmark, key)
         value = list(value) if isinstance(value, tuple) else value

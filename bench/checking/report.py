@@ -13,7 +13,8 @@ from bench.record.rundir import CONFIG, EQUAL_SECONDS, RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file
 from htgrpo.base.folders import Seal, contents, read_seal
-from reports.build import STAMP, build
+from reports.pages.build import build
+from reports.pages.folder import STAMP
 
 RAW = (CONFIG, EQUAL_SECONDS, "train", "images", "verdicts")
 PICTURES = (".png", ".pdf", ".svg")

@@ -21,7 +21,7 @@ from htgrpo.base.pictures import CONVERSION
 from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None
 
 
 def judge_again(
-    scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "Benchmark", broken: set[Key]
+    scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "PictureBenchmark", broken: set[Key]
 ) -> None:
     """Judges the pictures again where that takes no weights, into a folder of its own, and compares record by
     record."""
@@ -224,7 +224,7 @@ def _check_keys(
         scored.findings.mismatches.append(f"{scored.name(path)}: its records are not in the order of the prompts")
 
 
-def _reason_not_to_judge(meta: dict[str, Any], benchmark: "Benchmark") -> str:
+def _reason_not_to_judge(meta: dict[str, Any], benchmark: "PictureBenchmark") -> str:
     try:
         scorer = benchmark.scorer_identity()
     except UserError as error:

@@ -7,7 +7,7 @@ from typing import Any
 from bench.ask.request import Request
 from bench.checking.findings import Damaged, Findings, read_records
 from bench.record.rundir import RunDir
-from bench.sources import prompts
+from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import read_seal
 from htgrpo.base.prompts import prompt_set_sha256
@@ -47,7 +47,7 @@ def _check_prompts(request: Request, findings: Findings) -> None:
     """Whether what was trained on is still to be had: trainings are compared with the hash of the prompts, not with
     their file."""
     try:
-        found = prompt_set_sha256(prompts.load(request.train_prompts))
+        found = prompt_set_sha256(training_prompts.load(request.train_prompts))
     except (UserError, OSError) as error:
         findings.not_checked(f"config.json: train_prompts: {error}")
         return

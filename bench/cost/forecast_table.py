@@ -9,7 +9,7 @@ from bench.cost.forecast import Forecast, TrainingCost
 from bench.cost.memory import GIB
 from bench.cost.meter import OLD, REF, ROLLOUT, TRAIN
 from bench.record.work import Evaluation
-from reports.text import amount, table
+from reports.format import amount, table
 
 PHASES = {ROLLOUT: "rollout", OLD: "old", REF: "ref", TRAIN: "train"}
 

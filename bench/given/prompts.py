@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.model_scores import ModelScore
 from bench.benchmarks.registry import make
 from bench.given.pairing import Picture, own_prompts
@@ -15,7 +15,7 @@ OFFICIAL = {"geneval": "geneval", "dpg-grid": "dpg", "dpg-single": "dpg", "dpg":
 """The picture set that a layout belongs to; the others may hold any."""
 
 
-class GivenPrompts(Benchmark):
+class GivenPrompts(PictureBenchmark):
     """The prompts that came with pictures; without a rule, so that only scorers can judge them."""
 
     name, title, world, version, categories, aggregate = SET, "given", "natural", "1", (), "item_mean"
@@ -35,11 +35,11 @@ class GivenPrompts(Benchmark):
         return {"name": SET, "version": self.version, "weights_revision": None}
 
 
-def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture]) -> dict[str, Benchmark]:
+def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture]) -> dict[str, PictureBenchmark]:
     """The benchmarks that judge pictures of a layout, by name. Scorers judge what is given, under SCORER@SET where that
     is not their own set. Raises UserError for a benchmark whose prompts these pictures are not of."""
     own = OFFICIAL.get(layout) or _set_of_rules(names)
-    found: dict[str, Benchmark] = {}
+    found: dict[str, PictureBenchmark] = {}
     for name in names:
         benchmark = _made(name)
         if isinstance(benchmark, ModelScore) and "@" not in name:
@@ -59,10 +59,10 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
     return found
 
 
-def _made(name: str) -> Benchmark:
+def _made(name: str) -> PictureBenchmark:
     """The benchmark of that name. Raises UserError for one that needs more than pictures."""
     benchmark = make(name)
-    if not isinstance(benchmark, Benchmark):
+    if not isinstance(benchmark, PictureBenchmark):
         raise UserError(f"benchmark {name!r} asks a policy itself and judges no pictures: leave it out")
     return benchmark
 

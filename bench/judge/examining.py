@@ -9,7 +9,7 @@ from bench.record.verdicts import write
 from bench.record.work import Evaluation, Target
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Examination
+    from bench.benchmarks.base import TextBenchmark
     from htgrpo.parallel.ranks import Ranks
     from htgrpo.policies.policy import Policy
 
@@ -18,7 +18,7 @@ def examine(
     run: RunDir,
     target: Target,
     evaluation: Evaluation,
-    examination: "Examination",
+    examination: "TextBenchmark",
     policy: "Policy",
     on_progress: Callable[[float], None],
     ranks: "Ranks",
@@ -42,4 +42,4 @@ def examine(
             for (prompt, sample), verdict in zip(evaluation.items, verdicts, strict=True)
         ]
         write(run, target, evaluation, examination, records)
-    ranks.gather(None)  # nobody looks for the file before it is there
+    ranks.wait()  # nobody looks for the file before it is there

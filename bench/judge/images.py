@@ -65,10 +65,10 @@ def generate(
             _save(folder, prompt, sample, image, notes, order)
         made += len(batch)
         on_progress(made / sum(map(len, mine)))
-    ranks.gather(None)
+    ranks.wait()
     if ranks.is_main:
         _join(folder, evaluation)
-    ranks.gather(None)  # nobody looks for pictures before all are in the manifest
+    ranks.wait()  # nobody looks for pictures before all are in the manifest
 
 
 def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int]:

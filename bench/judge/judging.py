@@ -23,7 +23,7 @@ from htgrpo.base.run_files import OPTIONAL_RECORD, RECORD, object_fault
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
     from htgrpo.parallel.ranks import Ranks
 
 BATCH = 128
@@ -36,13 +36,13 @@ class Judging:
     run: RunDir
     target: Target
     evaluation: Evaluation
-    benchmark: "Benchmark"
+    benchmark: "PictureBenchmark"
     identity: str
     judged: dict[Key, dict]
 
     @staticmethod
     def begin(
-        run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", made: dict[Key, dict]
+        run: RunDir, target: Target, evaluation: Evaluation, benchmark: "PictureBenchmark", made: dict[Key, dict]
     ) -> "Judging":
         """Its state: good verdicts of this identity are kept where their picture is the one that is there now."""
         identity = score_identity(benchmark, evaluation, target.sha256)
@@ -105,7 +105,7 @@ def score(
     run: RunDir,
     target: Target,
     evaluations: Sequence[Evaluation],
-    benchmarks: "dict[str, Benchmark]",
+    benchmarks: "dict[str, PictureBenchmark]",
     on_progress: Callable[[float], None],
     ranks: "Ranks | None" = None,
 ) -> dict[str, Coverage]:
@@ -127,20 +127,20 @@ def score(
         )
     made = manifest(folder)
     work = [Judging.begin(run, target, one, benchmarks[one.benchmark], made) for one in evaluations]
-    ranks.gather(None)  # all have read the parts before anyone adds to them
+    ranks.wait()  # all have read the parts before anyone adds to them
     refused = {name: why for told in ranks.gather(_trusted(work)) for name, why in told.items()}
     able = [one for one in work if one.benchmark.name not in refused]
     _judge_all(run, folder, made, able, on_progress, ranks)
-    ranks.gather(None)  # all parts are written
+    ranks.wait()  # all parts are written
     found: dict[str, Coverage] = {}
     for one in able:
         noted = sorted(
             one._parts(), key=lambda record: record["status"] == "ok"
         )  # an earlier failure does not hide a success
         records = one.judged | {(record["prompt_id"], record["sample"]): record for record in noted}
-        ranks.gather(None)
+        ranks.wait()
         found[one.benchmark.name] = one.finish(records) if ranks.is_main else one.coverage(list(records.values()))
-    ranks.gather(None)  # nobody looks for the files before they are there
+    ranks.wait()  # nobody looks for the files before they are there
     if refused:
         raise UserError("; ".join(dict.fromkeys(refused.values())))
     return found
@@ -237,7 +237,7 @@ class _Picture:
         return {**base, **told, "image": self.file, "sha256": self.sha256}
 
 
-def _judge(benchmark: "Benchmark", batch: list[tuple[_Picture, Prompt, int]]) -> list[dict]:
+def _judge(benchmark: "PictureBenchmark", batch: list[tuple[_Picture, Prompt, int]]) -> list[dict]:
     """The records of a batch. When the scorer stumbles over it every picture is judged alone, so that a bad one fails
     alone."""
     good = [(picture, prompt) for picture, prompt, _ in batch if picture.image is not None]
@@ -251,7 +251,7 @@ def _judge(benchmark: "Benchmark", batch: list[tuple[_Picture, Prompt, int]]) ->
     return [p.record(prompt, sample, next(told) if p.image is not None else None) for p, prompt, sample in batch]
 
 
-def _alone(benchmark: "Benchmark", picture: _Picture, prompt: Prompt) -> dict:
+def _alone(benchmark: "PictureBenchmark", picture: _Picture, prompt: Prompt) -> dict:
     try:
         return benchmark.judge([picture.image], [prompt])[0]
     except Exception as error:  # whatever a scorer raises is this picture's failure

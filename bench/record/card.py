@@ -15,9 +15,9 @@ from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
-    from reports.analysis import Result
-    from reports.blocks import Block
-    from reports.load import Run
+    from reports.findings.analysis import Result
+    from reports.run.blocks import Block
+    from reports.run.load import Run
 
 LIBRARY = "htgrpo-bench"
 TAGS = ("text-to-image", "masked-diffusion", "discrete-diffusion", "reinforcement-learning", LIBRARY)
@@ -92,7 +92,7 @@ def _warnings(weights: Weights, place: "Place | None") -> list[str]:
     """What must be known of the training up to these weights: failed rewards, nothing learnt, instability."""
     import pandas as pd
 
-    from reports.health import of_training
+    from reports.findings.health import of_training
 
     path = place.run.train(place.method, place.seed) / "metrics.jsonl" if place and place.seed is not None else None
     lines = pd.DataFrame(log_lines(path) if path else [])
@@ -141,9 +141,9 @@ def _place(run: RunDir, checkpoint: Path, weights: Weights) -> tuple[Place, Weig
 def _scored(root: Path, place: Place, weights: Weights) -> "list[tuple[str, Result]]":
     """(name of the method, result over this one checkpoint and the starting policy) for every block that holds it
     complete."""
-    from reports.analysis import analyse
-    from reports.blocks import make_blocks
-    from reports.load import load_run
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
 
     if not list((root / "verdicts").glob("*/*/*.meta.json")):
         return []
@@ -192,7 +192,7 @@ def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block
 
 
 def _row(result: "Result", name: str) -> dict[str, str]:
-    from reports.text import NONE, bounds, number
+    from reports.format import NONE, bounds, number
 
     block, score, gain = result.block, result.scores[name].headline, result.pair(BASE, name)
     one, difference = next(method for method in block.methods if method.name == name), NONE
@@ -211,7 +211,7 @@ def _row(result: "Result", name: str) -> dict[str, str]:
 
 
 def _protocol(result: "Result") -> str:
-    from reports.tables import protocol
+    from reports.tables.text import protocol
 
     return (
         f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 "

@@ -13,7 +13,7 @@ from htgrpo.base.files import atomic_json, atomic_write_text, content_sha256, sh
 from htgrpo.base.run_files import META, OPTIONAL_META, OPTIONAL_RECORD, RECORD, read, records
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Assessment
+    from bench.benchmarks.base import Benchmark
 
 PARTS = ".part*"
 """Endings of files with what the processes of a launch have judged so far: an identity, then records."""
@@ -30,14 +30,14 @@ class Coverage:
     reason: str
 
 
-def score_identity(benchmark: "Assessment", evaluation: Evaluation, policy_sha256: str) -> str:
+def score_identity(benchmark: "Benchmark", evaluation: Evaluation, policy_sha256: str) -> str:
     """Hex identity of a score: generation, scorer, rule and prompts."""
     identity = [evaluation.generation_identity(policy_sha256), benchmark.scorer_identity(), benchmark.version]
     shared = evaluation.prompts_sha256 != evaluation.drawn.sha256
     return sha256_json([*identity, evaluation.prompts_sha256] if shared else identity)
 
 
-def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment") -> bool:
+def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark") -> bool:
     """Whether everything that is judged has a verdict of this identity."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     meta = read_meta(path)
@@ -92,7 +92,7 @@ def policy_record(run: RunDir, target: Target) -> dict:
     }
 
 
-def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Assessment", judged: list[dict]) -> None:
+def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", judged: list[dict]) -> None:
     """Writes the verdict file and then its meta file."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)

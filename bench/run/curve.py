@@ -15,7 +15,7 @@ from bench.run.plan import scoring_job, seconds_jobs
 from htgrpo.base.prompts import prompt_set_sha256
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
     from bench.run.plan import Context
 
 
@@ -59,7 +59,7 @@ def curve_request(request: Request) -> Request:
     )
 
 
-def one_picture(benchmark: "Benchmark") -> "Benchmark":
+def one_picture(benchmark: "PictureBenchmark") -> "PictureBenchmark":
     """The benchmark with one picture a prompt, whatever it makes elsewhere."""
     benchmark = copy(benchmark)
     benchmark.samples = None

@@ -1,34 +1,38 @@
 """Scores folders of given pictures into a run of their own, which reports and checks read like any other."""
 
-import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask import machine
+from bench.ask.cli import say
+from bench.ask.options import check
 from bench.ask.request import Request
 from bench.ask.selection import select_all
 from bench.benchmarks.base import MAIN
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
-from bench.record.complete import begin, mark_complete, working
+from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, META, clear, identity_of
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.verdicts import sweep
 from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
-from bench.run.jobs import Ended
+from bench.run.ending import finish
+from bench.run.jobs import run_here
+from bench.run.loop import opened
 from bench.run.progress import make_progress
+from bench.run.worker import Emit
 from htgrpo.base.device import find_device
-from htgrpo.base.errors import UserError
+from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
-    from bench.benchmarks.base import Benchmark
+    from bench.benchmarks.base import PictureBenchmark
+    from htgrpo.parallel.ranks import Ranks
 
 REMEDY = (
     "mend or add those pictures and run the same command again, or take --allow-incomplete for headlines over the rest"
@@ -73,7 +77,7 @@ class _Work:
     folder: Folder
     target: Target
     evaluations: list[Evaluation]
-    benchmarks: "dict[str, Benchmark]"
+    benchmarks: "dict[str, PictureBenchmark]"
     pictures: Assigned
     hashes: dict[Path, str]
     notes: list[str]
@@ -88,11 +92,6 @@ class _Work:
 
 def execute(given: Given, root: Path, options: "Options") -> int:
     """Scores and reports; returns the exit code. Raises UserError for what stops it as a whole."""
-    from bench.ask.cli import say
-    from bench.ask.options import check
-    from bench.judge.judging import score
-    from bench.run.pipeline import finish
-
     run = RunDir(root)
     old = Given.of_run(run)
     if old is None and run.config() is not None:
@@ -110,37 +109,37 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     for one in work:
         for line in (f"{one.folder.label}: {len(one.pictures)} pictures, such as", *one.examples(2), *one.notes):
             say(line)
-    ended: list[Ended] = []
-    with machine.launch(device == "cpu") as ranks, contextlib.ExitStack() as held:
+    jobs = [Job(one.folder.label, run, "", "", "", (SCORE,), device, 1) for one in work]
+    by_label = {one.folder.label: one for one in work}
+
+    def do(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
+        return _judge(run, by_label[job.name], lambda part: emit({"done": part, "text": f"score {job.name}"}), ranks)
+
+    with opened([run], device) as (ranks, held):
         if ranks.is_main:
-            held.enter_context(run.locked())
-            begin(run)
-            sweep(run)
             held.enter_context(working(run))
             _write(run, given, work)
-        ranks.gather(None)
-        jobs = {one.folder.label: _job(run, one, options) for one in work}
-        with make_progress(list(jobs.values()), 0.0) as progress:
-            for one in work:
-                job = jobs[one.folder.label]
-
-                def tell(part: float, job: Job = job) -> None:
-                    progress.event(job, {"done": part, "text": f"score {job.name}"})
-
-                found = score(run, one.target, one.evaluations, one.benchmarks, tell, ranks)
-                gaps = [
-                    f"{one.folder.label} {name}: {c.missing} of {c.expected} pictures have no verdict ({c.reason})"
-                    for name, c in found.items()
-                    if c.missing
-                ]
-                progress.event(job, {"end": "ok", "sentence": None, "missing": gaps})
-                ended.append(Ended(job, None, gaps))
-                for benchmark in one.benchmarks.values():
-                    benchmark.close()
-        if ranks.is_main and not any(one.missing for one in ended):
+        ranks.wait()
+        with make_progress(jobs, 0.0) as progress:
+            ended = run_here(jobs, progress.event, ranks, do)
+        if ranks.is_main and not any(one.sentence or one.missing for one in ended):
             mark_complete(run, run.request(), options.stages)
-        status = "incomplete" if any(one.missing for one in ended) else "complete"
-        return finish(run, options, status, ended, REMEDY) if ranks.is_main else 0
+        return finish(run, options, ended, REMEDY) if ranks.is_main else EXIT_OK
+
+
+def _judge(run: RunDir, work: _Work, tell: Callable[[float], None], ranks: "Ranks") -> list[str]:
+    """Judges one label's pictures; returns a sentence for every benchmark without full coverage."""
+    from bench.judge.judging import score
+
+    with ranks.phase():
+        found = score(run, work.target, work.evaluations, work.benchmarks, tell, ranks)
+    for benchmark in work.benchmarks.values():
+        benchmark.close()
+    return [
+        f"{work.folder.label} {name}: {one.missing} of {one.expected} pictures have no verdict ({one.reason})"
+        for name, one in found.items()
+        if one.missing
+    ]
 
 
 def _joined(old: Given | None, new: Given) -> Given:
@@ -288,11 +287,6 @@ def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
             "images": len(evaluation.drawn_items),
         },
     )
-
-
-def _job(run: RunDir, one: _Work, options: "Options") -> Job:
-    """What the progress display is told about."""
-    return Job(one.folder.label, run, "", "", "", (SCORE,), options.device, 1)
 
 
 def _plan(root: Path, work: Sequence[_Work]) -> int:

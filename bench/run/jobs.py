@@ -11,11 +11,12 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from bench.record.work import Job
-from bench.run.worker import explain, perform, run_in_process
+from bench.run.worker import Emit, explain, perform, run_in_process
 
 if TYPE_CHECKING:
     from htgrpo.parallel.ranks import Ranks
 
+Do = Callable[[Job, Emit, "Ranks | None"], list[str]]
 PATIENCE = 10.0
 """Seconds a stopped worker may take to clean up before it is killed."""
 
@@ -66,17 +67,18 @@ def run_jobs(jobs: list[Job], at_once: int, on_event: Callable[[Job, dict[str, A
 
 
 def run_here(
-    jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None], ranks: "Ranks | None" = None
+    jobs: list[Job], on_event: Callable[[Job, dict[str, Any]], None], ranks: "Ranks | None" = None, do: Do = perform
 ) -> list[Ended]:
-    """Like run_jobs, but one after the other in this process. Several `ranks` do every job together."""
+    """Like run_jobs, but one after the other in this process. Several `ranks` do every job together. do: does a job, as
+    worker.perform."""
     ended = []
     for job in jobs:
         sentence, missing = None, []
         try:
-            missing = perform(job, lambda event, job=job: on_event(job, event), ranks)
+            missing = do(job, lambda event, job=job: on_event(job, event), ranks)
         except Exception as error:
             sentence = explain(job, error)
-        on_event(job, {"end": "failed" if sentence else "ok", "sentence": sentence})
+        on_event(job, {"end": "failed" if sentence else "ok", "sentence": sentence, "missing": missing})
         ended.append(Ended(job, sentence, missing))
     return ended
 

@@ -14,13 +14,13 @@ from bench.record.trainings import training_of
 from bench.record.verdicts import is_scored
 from bench.record.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target
 from bench.run.views import equal_seconds, target_at, trained_targets
-from bench.sources import prompts as prompt_sets
+from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 from htgrpo.training.train_config import TrainConfig
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import Assessment
+    from bench.benchmarks.base import Benchmark
     from bench.cost.forecast import Forecast
     from bench.cost.outline import Outline
 
@@ -33,7 +33,7 @@ class Context:
     run: RunDir
     request: Request
     stages: tuple[str, ...]
-    benchmarks: "dict[str, Assessment]"
+    benchmarks: "dict[str, Benchmark]"
     selections: dict[str, Selection]
     train_prompts: list[Prompt]
     outline: "Outline"
@@ -130,7 +130,7 @@ def load_context(
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
-    prompts, outline, forecast = prompt_sets.load(request.train_prompts), outline_of(request), None
+    prompts, outline, forecast = training_prompts.load(request.train_prompts), outline_of(request), None
     for values in [*request.settings.values(), *request.train.values()]:
         outline.resolution(values["resolution"])
     if request.backbone in BACKBONES.names():
@@ -143,7 +143,7 @@ def load_context(
     )
 
 
-def without_scorers(benchmarks: "dict[str, Assessment]") -> list[str]:
+def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
     """What is said about benchmarks whose scorers are not here: a run of hours must not end in that sentence."""
     found = []
     for benchmark in benchmarks.values():

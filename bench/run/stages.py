@@ -36,7 +36,7 @@ def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...])
     from bench.ask.options import Options
     from bench.ask.weights import inspect
     from bench.record.rundir import RunDir
-    from bench.run.pipeline import execute
+    from bench.run.loop import execute
     from htgrpo.base.errors import UserError
 
     options = Options.of(args, *stages)

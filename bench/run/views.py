@@ -51,7 +51,7 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     }
     if len(request.methods) < 2 or not all(training.done for training in trainings.values()):
         return []
-    from reports.views import read_chosen
+    from reports.run.views import read_chosen
 
     clocks = {pair: _clock(run, *pair) for pair in trainings}
     record = read_chosen(run.root)

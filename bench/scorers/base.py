@@ -129,6 +129,10 @@ class Scorer(ABC):
         """Drawn pictures with a known order, for self_test."""
         return []
 
+    def tested_on(self) -> int:
+        """How many pictures `self_test` judges."""
+        return 2 * len(self.expectations())
+
     def self_test(self) -> list[str]:
         """Judges the drawn pictures -> one sentence for every expectation that failed; [] means that the scorer can be
         trusted."""

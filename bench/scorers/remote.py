@@ -3,7 +3,7 @@ interface."""
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -119,14 +119,3 @@ def connect(text: str, token: str | None = None) -> Scorer:
             )
         return UnifiedRewardServer(url, api_key=token)
     return RemoteScorer(name, Connection(url, {"Authorization": f"Bearer {token}"} if token else {}))
-
-
-def connect_all(texts: Iterable[str]) -> dict[str, Scorer]:
-    """Name -> scorer of several `--scorer-url`. Raises UserError, also for a name given twice."""
-    found: dict[str, Scorer] = {}
-    for text in texts:
-        scorer = connect(text)
-        if scorer.name in found:
-            raise UserError(f"--scorer-url names {scorer.name!r} twice: give one address each")
-        found[scorer.name] = scorer
-    return found

@@ -24,7 +24,7 @@ from bench.scorers.base import Expectation, Judged, Unscorable
 from bench.scorers.drawings import matching
 from bench.scorers.native import Native, dtype_of
 from bench.scorers.qwen2vl import chat_template
-from bench.scorers.unifiedreward_answers import question, read, variant_named
+from bench.scorers.unifiedreward_answers import TOKENS, VARIANT, question, read
 from bench.scorers.weights import Repository, build, fill, locate, open_shards, renaming
 from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
@@ -53,7 +53,6 @@ class UnifiedReward(Native[Prepared]):
     """UnifiedReward 2.0 on Qwen-VL, by default Qwen3-VL-8B. Written greedily; evidence as in
     unifiedreward_answers.read.
 
-    variant: how it is asked, "v2_ACS" for the 2.0 models, "v1_qwen_pointwise" or "v1_qwen_ACS" for those before.
     Pictures are seen as they are, where clients of servers send JPEG. A repetition penalty in generation_config.json is
     kept, as upstream does.
     """
@@ -81,20 +80,17 @@ class UnifiedReward(Native[Prepared]):
         folders: list[Path],
         device: str,
         dtype: torch.dtype,
-        variant: str = "v2_ACS",
     ):
         super().__init__(folders, device, dtype)
-        self.net, self.tokenizer, self.images, self.variant = net, tokenizer, images, variant
-        self.asking, self.template = variant_named(variant), chat_template(folders[0], tokenizer)
-        if self.asking.llava:
-            raise UserError(f"the way of asking {variant!r} is for LLaVA's weights, not for Qwen's: use v2_ACS")
+        self.net, self.tokenizer, self.images = net, tokenizer, images
+        self.template = chat_template(folders[0], tokenizer)
         self.image = net.config.image_token_id
         self.special = frozenset(tokenizer.added_tokens_decoder)
-        self.writing = _greedy(folders[0], self.asking.tokens)
+        self.writing = _greedy(folders[0], TOKENS)
         self.kinds = "mm_token_type_ids" in inspect.signature(net.forward).parameters  # transformers 5 wants to be told
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None, variant: str = "v2_ACS") -> Self:
+    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         folder, kind = folders[0], read_json(folders[0] / "config.json").get("model_type")
@@ -109,14 +105,14 @@ class UnifiedReward(Native[Prepared]):
         tensors = TensorFiles(open_shards(folder, cls.repositories[0]))
         fill(net, tensors, _official(tensors, config), device, lambda key: dtype)
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
-        return cls(net, tokenizer, Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype, variant)
+        return cls(net, tokenizer, Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype)
 
     def identity(self) -> dict[str, Any]:
         """Beside the common keys "model", "width" (which tells its sizes apart), "variant" and "repetition_penalty"."""
         return super().identity() | {
             "model": self.net.config.model_type,
             "width": self.net.config.get_text_config().hidden_size,
-            "variant": self.variant,
+            "variant": VARIANT,
             "repetition_penalty": self.writing.repetition_penalty,
         }
 
@@ -128,7 +124,7 @@ class UnifiedReward(Native[Prepared]):
         return super().planned_identity() | {
             "model": config.get("model_type"),
             "width": width,
-            "variant": "v2_ACS",
+            "variant": VARIANT,
             "repetition_penalty": _greedy(folder, 1).repetition_penalty,
         }
 
@@ -149,7 +145,7 @@ class UnifiedReward(Native[Prepared]):
         """Ids of the whole, the picture being `count` tokens."""
         turn = {
             "role": "user",
-            "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(self.variant, prompt)}],
+            "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(prompt)}],
         }
         chat = self.tokenizer.apply_chat_template(
             [turn], tokenize=False, add_generation_prompt=True, chat_template=self.template
@@ -160,7 +156,7 @@ class UnifiedReward(Native[Prepared]):
         return [token for token in ids if token in self.special]
 
     def judge(self, items: list[Prepared]) -> list[Judged]:
-        return [read(text, self.asking) for text in self.write(items)]
+        return [read(text) for text in self.write(items)]
 
     def write(self, items: list[Prepared]) -> list[str]:
         """What the model writes about each."""

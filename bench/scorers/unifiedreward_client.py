@@ -11,18 +11,17 @@ from PIL import Image
 
 from bench.scorers.base import Expectation, Judged, Scorer, Unscorable
 from bench.scorers.drawings import matching
-from bench.scorers.unifiedreward_answers import question, read, variant_named
+from bench.scorers.unifiedreward_answers import TOKENS, VARIANT, question, read
 from bench.scorers.web import Connection, Refusal, Unreachable
-from bench.scorers.wire import base64_text, jpeg, plain, png
+from bench.scorers.wire import base64_text, jpeg
 from htgrpo.base.errors import UserError, suggest
 
 START = "vllm serve CodeGoat24/UnifiedReward-2.0-qwen3vl-8b --served-model-name UnifiedReward --port 8080"
 JPEG_QUALITY = 95
-RESIZED = (512, 512)
 
 
 class UnifiedRewardServer(Scorer):
-    """UnifiedReward on a server; evidence and `upstream` as in unifiedreward_answers.read."""
+    """UnifiedReward on a server; evidence as in unifiedreward_answers.read."""
 
     name, title, version = "unifiedreward", "UnifiedReward", "1"
     needs_prompt, published_range, reward_scale = True, "1..5", 0.2
@@ -31,9 +30,7 @@ class UnifiedRewardServer(Scorer):
         self,
         url: str,
         model: str = "UnifiedReward",
-        variant: str = "v2_ACS",
         api_key: str = "",
-        upstream: bool = False,
         concurrency: int = 16,
         timeout: float = 300.0,
         retries: int = 6,
@@ -41,8 +38,7 @@ class UnifiedRewardServer(Scorer):
     ):
         """url: of the server, with or without /v1. Raises UserError where it does not answer or does not serve
         `model`."""
-        self.model, self.variant, self.upstream, self.concurrency = model, variant, upstream, concurrency
-        self.asking = variant_named(variant)
+        self.model, self.concurrency = model, concurrency
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self.connection = Connection(url.rstrip("/").removesuffix("/v1"), headers, timeout, retries, backoff)
         self.root = self._served()
@@ -56,16 +52,16 @@ class UnifiedRewardServer(Scorer):
         )
 
     def identity(self) -> dict[str, Any]:
-        """Beside the common keys "model", "variant", "upstream"; weights_revision is what the server calls the model's
-        origin."""
+        """Beside the common keys "model", "variant" and "upstream", whether an answer without a score counts as 0, as in
+        flow_grpo, instead of failing; weights_revision is what the server calls the model's origin."""
         return {
             "name": self.name,
             "version": self.version,
             "weights_revision": self.root,
             "dtype": "the server's",
             "model": self.model,
-            "variant": self.variant,
-            "upstream": self.upstream,
+            "variant": VARIANT,
+            "upstream": False,
         }
 
     def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
@@ -82,7 +78,7 @@ class UnifiedRewardServer(Scorer):
 
     def _judge(self, image: Image.Image, prompt: str) -> Judged:
         try:
-            return read(self._answer(image, prompt), self.asking, self.upstream)
+            return read(self._answer(image, prompt))
         except Unscorable as error:
             return Judged.failed(str(error))
         except (Unreachable, Refusal) as error:
@@ -90,15 +86,16 @@ class UnifiedRewardServer(Scorer):
 
     def _answer(self, image: Image.Image, prompt: str) -> str:
         """What the model writes about a picture. Raises Unscorable, Unreachable and Refusal."""
+        picture = f"data:image/jpeg;base64,{base64_text(jpeg(image, JPEG_QUALITY))}"
         content = [
-            {"type": "image_url", "image_url": {"url": self._data_url(image)}},
-            {"type": "text", "text": question(self.variant, prompt)},
+            {"type": "image_url", "image_url": {"url": picture}},
+            {"type": "text", "text": question(prompt)},
         ]
         request = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
-            "max_tokens": self.asking.tokens,
+            "max_tokens": TOKENS,
         }
         reply = self.connection.post("/v1/chat/completions", json.dumps(request).encode(), "application/json")
         try:
@@ -108,11 +105,6 @@ class UnifiedRewardServer(Scorer):
         if not isinstance(text, str):
             raise Unscorable(f"{self.connection.url} answered without a text")
         return text
-
-    def _data_url(self, image: Image.Image) -> str:
-        if self.asking.llava:
-            return f"data:image/png;base64,{base64_text(png(plain(image).convert('RGB').resize(RESIZED)))}"
-        return f"data:image/jpeg;base64,{base64_text(jpeg(image, JPEG_QUALITY))}"
 
     def _served(self) -> str | None:
         """The origin of the model, where the server tells it."""

@@ -4,7 +4,7 @@ unipercept-reward 1.0.3 computes it.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
 from PIL import Image
@@ -36,8 +36,8 @@ class UniPercept(Native[Tensor]):
     """UniPercept. Evidence: "iaa" (aesthetics), "iqa" (quality) and "ista" (structure and texture), each 0..100.
     `score` is their mean, which is ours: the authors name no single number.
 
-    last_step "official": the expectation in the weights' dtype, so that in bf16 scores above 64 move in steps of 0.5,
-    above 32 of 0.25. "float32": the same logits without that rounding.
+    The expectation is taken in the weights' dtype, which the identity calls the "official" last step: in bf16 scores
+    above 64 move in steps of 0.5, above 32 of 0.25.
     """
 
     name, title, version = "unipercept", "UniPercept", "1"
@@ -65,12 +65,9 @@ class UniPercept(Native[Tensor]):
         folders: list[Path],
         device: str,
         dtype: torch.dtype,
-        last_step: Literal["official", "float32"] = "official",
     ):
         super().__init__(folders, device, dtype)
-        if last_step not in ("official", "float32"):
-            raise UserError(f"unknown last_step {last_step!r}: accepted: official, float32")
-        self.net, self.last_step = net, last_step
+        self.net = net
         side = net.config.vision_config.image_size[0]
         self.pixels = Compose(
             [Resize((side, side), InterpolationMode.BICUBIC), ToTensor(), Normalize(IMAGENET_MEAN, IMAGENET_STD)]
@@ -87,13 +84,7 @@ class UniPercept(Native[Tensor]):
             self.questions.append(torch.tensor([tokenizer(text)["input_ids"]], device=device))
 
     @classmethod
-    def load(
-        cls,
-        weights: Path | None = None,
-        device: str = "cpu",
-        dtype: Any = None,
-        last_step: Literal["official", "float32"] = "official",
-    ) -> Self:
+    def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
         dtype, (folder,) = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         published = read_json(folder / "config.json")
@@ -109,14 +100,11 @@ class UniPercept(Native[Tensor]):
         )
         net = build(lambda: InternVLForConditionalGeneration(config))
         fill(net, TensorFiles(open_shards(folder, cls.repositories[0])), official, device, lambda key: dtype)
-        return cls(net, tokenizer, published.get("system_message"), [folder], device, dtype, last_step)
-
-    def identity(self) -> dict[str, Any]:
-        return super().identity() | {"last_step": self.last_step}
+        return cls(net, tokenizer, published.get("system_message"), [folder], device, dtype)
 
     @classmethod
-    def planned_identity(cls) -> dict[str, Any]:
-        return super().planned_identity() | {"last_step": "official"}
+    def _identity_with(cls, revisions: list[str], dtype: torch.dtype) -> dict[str, Any]:
+        return super()._identity_with(revisions, dtype) | {"last_step": "official"}
 
     def prepare(self, image: Image.Image, prompt: str) -> Tensor:
         """Pixels float32 [3, H, W]; the whole picture, whatever its proportions, made square."""
@@ -125,9 +113,7 @@ class UniPercept(Native[Tensor]):
     def judge(self, items: list[Tensor]) -> list[Judged]:
         seen = self.net.get_image_features(pixel_values=torch.stack(items).to(self.device, self.dtype))
         seen = seen if isinstance(seen, Tensor) else seen.pooler_output
-        axes = [
-            [expectation(row, self.last_step) for row in self.logits(seen, question)] for question in self.questions
-        ]
+        axes = [[expectation(row) for row in self.logits(seen, question)] for question in self.questions]
         return [Judged.of(sum(row) / len(row), dict(zip(self.axes, row))) for row in zip(*axes)]
 
     def logits(self, seen: Tensor, question: Tensor) -> Tensor:
@@ -156,9 +142,7 @@ def answer_ids(tokenizer: Any) -> list[int]:
     return [known[word] for word in ANSWERS]
 
 
-def expectation(logits: Tensor, last_step: Literal["official", "float32"]) -> float:
+def expectation(logits: Tensor) -> float:
     """The expected score of one picture from the logits [101] of the answers; a picture at a time, since rounding may
     be coarse."""
-    if last_step == "float32":
-        logits = logits.float()
     return (logits.softmax(-1) @ torch.arange(101, device=logits.device).to(logits.dtype)).item()

@@ -34,7 +34,6 @@ class Record:
     place: str
     number: int
     values: dict[str, Any]
-    plain: bool = False
 
     @property
     def prompt(self) -> str:
@@ -154,7 +153,7 @@ def _check_depth(value: Any, left: int) -> None:
 def _lines(text: str, name: str) -> list[Record]:
     check_plain(text, name)
     lines = enumerate(text.split("\n"), 1)
-    return [Record(f"line {n} of {name}", n, {"prompt": line.strip()}, plain=True) for n, line in lines if line.strip()]
+    return [Record(f"line {n} of {name}", n, {"prompt": line.strip()}) for n, line in lines if line.strip()]
 
 
 def _json_lines(text: str, name: str) -> list[Record]:

@@ -78,6 +78,10 @@ class Ranks:
             raise Stopped
         return [json.loads(text) for text in self._exchange(json.dumps(value))]
 
+    def wait(self) -> None:
+        """Until all ranks have come here. Must happen within a phase, as `gather`."""
+        self.gather(None)
+
     def together(self, items: list) -> list:
         """All ranks' results, in the order of the list whose `share` they belong to."""
         parts = self.gather(items)

@@ -32,7 +32,7 @@ def plugin(accelerator: "Accelerator") -> "FullyShardedDataParallelPlugin | None
     """
     if accelerator.num_processes == 1:
         return None
-    refuse_mixed_precision(accelerator)
+    _refuse(accelerator)
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
     from accelerate.utils import FullyShardedDataParallelPlugin
@@ -47,12 +47,16 @@ def plugin(accelerator: "Accelerator") -> "FullyShardedDataParallelPlugin | None
     return settings
 
 
-def refuse_mixed_precision(accelerator: "Accelerator") -> None:
-    """Raises UserError for a launch in which accelerate would choose dtypes."""
+def _refuse(accelerator: "Accelerator") -> None:
+    """Raises UserError for a launch in which accelerate would choose dtypes, or DeepSpeed would step."""
     if accelerator.mixed_precision != "no":
         raise UserError(
             f"this launch asks for mixed_precision={accelerator.mixed_precision}: set it to no, and choose the "
             "network's dtype by --set weights_dtype=bfloat16"
+        )
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise UserError(
+            "this launch asks for DeepSpeed: use fsdp2_zero2_8gpu.yaml, by which FSDP2 does what ZeRO-2 does"
         )
 
 

@@ -19,7 +19,7 @@ from htgrpo.parallel.ranks import ALONE, Ranks
 from htgrpo.parallel.totals import Totals
 from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
-from htgrpo.training.tokens import Judged, Piece, Tokens, batches, judge, sort_tokens
+from htgrpo.training.tokens import LogProbs, Piece, Tokens, batches, judge, sort_tokens
 
 SAME_NUMBER = "a method must give every group the same number, at least 1"
 
@@ -239,7 +239,7 @@ class Engine:
                 totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))
                 totals.add(loss=float(loss.detach()))
 
-    def loss(self, judged: Judged, work: list[Step], batch: list[Piece], totals: Totals) -> Tensor:
+    def loss(self, judged: LogProbs, work: list[Step], batch: list[Piece], totals: Totals) -> Tensor:
         """Sum over the batch's tokens of -share min(r A, clip(r) A) + beta kl_share kl (paper, eq. of section 3.1)."""
         config, device, dtype = self.config, judged.log_prob.device, judged.log_prob.dtype
 
@@ -282,7 +282,7 @@ class Engine:
         mean = total.index_add(0, unit, log_ratio * support) / total.index_add(0, unit, support).clamp_min(1.0)
         return mean[unit].exp()
 
-    def _exact_kl(self, judged: Judged, work: list[Step], batch: list[Piece]) -> Tensor:
+    def _exact_kl(self, judged: LogProbs, work: list[Step], batch: list[Piece]) -> Tensor:
         """KL(pi || ref) over the codebook under every token's context: [M]."""
         rows = torch.cat([work[p.index].ref_pair[p.span] for p in batch])
         example = torch.zeros(len(judged.log_table), dtype=torch.long, device=judged.pair.device)

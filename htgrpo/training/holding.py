@@ -1,7 +1,6 @@
 """How the ranks of a launch hold the weights that learn, their gradients and the optimiser's state, and step together.
 
-`Holding` is the plain way, `Sharded` is FSDP2, and htgrpo.parallel.zero has DeepSpeed's. Learners call `net` and
-`step`, and know of no difference.
+`Holding` is the plain way, `Sharded` is FSDP2. Learners call `net` and `step`, and know of no difference.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -50,9 +49,6 @@ class Holding:
         """Within it the state dicts of network and optimiser hold whole tensors on the first rank, which alone may ask
         for them. All ranks enter together."""
         return nullcontext()
-
-    def close(self) -> None:
-        """Lets go of what would outlive the training."""
 
     def _add(self, weights: list[nn.Parameter]) -> None:
         if self.ranks.count > 1:

@@ -92,7 +92,7 @@ def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iter
 
 
 @dataclass(frozen=True)
-class Judged:
+class LogProbs:
     """Tokens of a batch, judged. log_prob: [M] in fp32 or fp64. log_table: [P, C], log-probabilities over all codes at
     the distinct (row, slot) pairs. pair: int64 [M], the pair of every token."""
 
@@ -101,7 +101,7 @@ class Judged:
     pair: Tensor
 
 
-def judge(policy: Policy, net: Network, batch: list[Piece]) -> Judged:
+def judge(policy: Policy, net: Network, batch: list[Piece]) -> LogProbs:
     """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays
     fp64)."""
     packs, at, offset = [], [], 0
@@ -121,4 +121,4 @@ def judge(policy: Policy, net: Network, batch: list[Piece]) -> Judged:
     logits = net(joined, positions, policy.backbone.image_columns)
     log_table = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
     code = torch.cat([piece.tokens.code[piece.span] for piece in batch]).to(log_table.device)
-    return Judged(log_table[pair, code], log_table, pair)
+    return LogProbs(log_table[pair, code], log_table, pair)

@@ -24,7 +24,7 @@ from htgrpo.base.files import append_jsonl, atomic_json, atomic_write_text, make
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.run_files import log_lines
 from htgrpo.interface import Method
-from htgrpo.parallel import sharding, zero
+from htgrpo.parallel import sharding
 from htgrpo.parallel.ranks import Ranks
 from htgrpo.policies.policy import Policy
 from htgrpo.training import checkpoints
@@ -82,16 +82,13 @@ def train(
         run = _start(policy, config, method, prompts, out, accelerator, ranks, reward)
         if report_to:
             accelerator.init_trackers("htgrpo", config={k: str(v) for k, v in asdict(config).items()})
-        with closing(run.setup.holding):
-            if method.rewarded and not run.done():
-                run.load_rewards(on_progress)
-            while not run.done():
-                if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
-                    run.save()
-        ranks.gather(None)  # the first rank may still be writing
-    for (
-        tracker
-    ) in accelerator.trackers:  # accelerator.end_training would part the ranks, who may have more to do together
+        if method.rewarded and not run.done():
+            run.load_rewards(on_progress)
+        while not run.done():
+            if run.iterate(on_progress) or run.progress.iteration % config.save_every == 0:
+                run.save()
+        ranks.wait()  # the first rank may still be writing
+    for tracker in accelerator.trackers:  # end_training would part the ranks, who may have more to do together
         tracker.finish()
     return Trained(run.progress, run.reached)
 
@@ -114,7 +111,7 @@ def _start(
     if ranks.is_main:
         make_folder(out)
         checkpoints.tidy(out)
-    ranks.gather(None)
+    ranks.wait()
     progress = checkpoints.resume(out, tuning, holding.optimizer, identity)
     if len(set(ranks.gather(progress.iteration))) > 1:
         raise UserError(
@@ -122,7 +119,7 @@ def _start(
         )
     if ranks.is_main:
         _rewind(out, progress.iteration)
-    ranks.gather(None)  # from here on all may read what was rewound
+    ranks.wait()  # from here on all may read what was rewound
     setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
     budgets = comparable(parse_budgets(config.budget), method.rewarded)
     reached = milestones(budgets, _log(out, progress.iteration))
@@ -140,8 +137,6 @@ def _start(
 
 def _holding(accelerator: Accelerator, tuning: Tuning, config: TrainConfig, ranks: Ranks) -> Holding:
     """What the launch asks for. Raises UserError for what is not supported."""
-    if (stage := zero.plugin(accelerator)) is not None:
-        return zero.Zero2(tuning, config, ranks, accelerator, stage)
     if (settings := sharding.plugin(accelerator)) is not None:
         return Sharded(tuning, config, ranks, accelerator, settings)
     return Holding(tuning, config, ranks)

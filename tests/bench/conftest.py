@@ -27,7 +27,7 @@ def finished(policy, tmp_path_factory) -> Path:
 @pytest.fixture
 def no_report(monkeypatch):
     """Leaves out the report, which takes seconds to draw and has tests of its own."""
-    monkeypatch.setattr("bench.run.pipeline.print_report", lambda run, allow_incomplete, as_json: {})
+    monkeypatch.setattr("bench.run.ending.print_report", lambda run, options: {})
 
 
 @pytest.fixture(autouse=True)

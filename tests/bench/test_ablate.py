@@ -14,9 +14,9 @@ from bench.ask.presets import read
 from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
 from htgrpo.base.options import build
 from htgrpo.ht import HT
-from reports.ablation_build import build as build_report
-from reports.ablations import load_variants, read_record, studies
-from reports.power import detectable
+from reports.ablations.build import build as build_report
+from reports.ablations.studies import load_variants, read_record, studies
+from reports.statistics.power import detectable
 from tests.bench.tiny_runs import SMALL, leave, records, tree
 from tests.reports.ablation_runs import write_ablations
 
@@ -137,7 +137,7 @@ def run(policy: Path, out: Path, *more: str) -> int:
 def test_a_dry_run_writes_nothing(policy, tmp_path, capsys):
     assert run(policy, tmp_path / "run", "A2", "A4", "--dry-run") == EXIT_OK
     out = capsys.readouterr().out
-    assert "5 variants, 6 jobs" in out and "expected time" in out and "alpha_narrow seed 0" in out
+    assert "5 runs, 6 jobs" in out and "expected time" in out and "alpha_narrow seed 0" in out
     assert not (tmp_path / "run").exists()
 
 

@@ -54,12 +54,13 @@ def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
-def print_quickly(run, allow_incomplete: bool, as_json: bool) -> dict:
+def print_quickly(run, options) -> dict:
     """The report's text without its figures, which take seconds to draw."""
-    from reports import costs, tables
-    from reports.analysis import analyse
-    from reports.blocks import make_blocks
-    from reports.load import load_run
+    from reports.findings import costs
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
+    from reports.tables import text as tables
 
     found = load_run(run.root)
     results = [analyse(block) for block in make_blocks(found)]
@@ -82,7 +83,7 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.ask.machine.cores", lambda: 1)
-        patch.setattr("bench.run.pipeline.print_report", print_quickly)
+        patch.setattr("bench.run.ending.print_report", print_quickly)
         for name, policy in policies.items():
             found[name] = tmp_path_factory.mktemp("runs") / name
             assert compare.main(argv(name, policy, found[name], "--methods", ",".join(METHODS))) == EXIT_OK
@@ -91,7 +92,7 @@ def runs(policies, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(autouse=True)
 def quick_report(monkeypatch):
-    monkeypatch.setattr("bench.run.pipeline.print_report", print_quickly)
+    monkeypatch.setattr("bench.run.ending.print_report", print_quickly)
 
 
 @pytest.mark.parametrize("backbone", SIZES)
@@ -203,10 +204,10 @@ def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_p
 
 def protocol_of(run: Path) -> str:
     """What the report says of how the pictures were made."""
-    from reports.analysis import analyse
-    from reports.blocks import make_blocks
-    from reports.load import load_run
-    from reports.tables import protocol
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
+    from reports.tables.text import protocol
 
     return protocol(analyse(make_blocks(load_run(run))[-1]))
 

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from bench import card
 from bench.ask.weights import inspect
-from reports.build import build
+from reports.pages.build import build
 from tests.bench.tiny_runs import leave
 from tests.sealing import reseal
 

@@ -176,7 +176,7 @@ def test_a_full_disk_stops_the_job_with_one_sentence(policy, tmp_path, capsys, m
     refused(capsys, compare.main, argv, "the same command does what is left", code=3)
     monkeypatch.undo()
     assert not list(run.rglob("*.png*")) and not list(run.rglob(".*.png*"))
-    monkeypatch.setattr("bench.run.pipeline.print_report", lambda *_: {})
+    monkeypatch.setattr("bench.run.ending.print_report", lambda *_: {})
     run_compare(policy, run, "--methods", "base", "--benchmarks", "embedded_dpg")
 
 
@@ -225,7 +225,7 @@ def test_unknown_commands_and_the_list(capsys):
         "bench.judge.judging.score",
         "htgrpo.training.trainer.train",
         "bench.run.plan.load_context",
-        "bench.run.pipeline.print_report",
+        "bench.run.ending.print_report",
     ],
 )
 def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
@@ -234,7 +234,7 @@ def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
 
     run = tmp_path / "run"
     argv = arguments(policy, run, "--methods", "ht", "--benchmarks", "embedded_dpg", budget="iterations:1")
-    monkeypatch.setattr("bench.run.pipeline.print_report", lambda *_: {})
+    monkeypatch.setattr("bench.run.ending.print_report", lambda *_: {})
     with monkeypatch.context() as patch:
         patch.setattr(stage, interrupted)
         refused(capsys, compare.main, argv, "interrupted: finished work is kept", code=3)

@@ -4,9 +4,9 @@ import json
 
 from bench.check import check
 from htgrpo.base.files import sha256_file
-from reports.blocks import make_blocks
-from reports.heldout import held_out
-from reports.load import load_run
+from reports.findings.heldout import held_out
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
 from tests.bench.tiny_runs import leave, records, run_compare, tree
 
 CURVE = ("--methods", "ht", "--curve", "3", "--set", "save_every=1", "--benchmarks", "embedded_geneval")
@@ -64,7 +64,7 @@ def test_the_order_of_unmasking_is_in_the_manifest(finished):
     for path in finished.glob("images/*/*/main/manifest.jsonl"):
         for record in records(path):
             assert ("rank" in record) == ("grid" in record) == (record["sample"] == 0)
-    from reports.order import orders
+    from reports.figures.order import orders
 
     run = load_run(finished)
     found = orders(run, "base", make_blocks(run)[0])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from bench.ask.selection import select_all
-from bench.benchmarks.base import Benchmark
+from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.registry import make
 from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, META
@@ -23,7 +23,7 @@ VALUES = {"sampler": "made", "steps": 1, "guidance": 0.0, "resolution": "", "dty
 PROMPTS = [Prompt(f"p{i}", f"text {i}", "ab"[i % 2], {}) for i in range(6)]
 
 
-class Grey(Benchmark):
+class Grey(PictureBenchmark):
     """Scores a picture by its grey value. It notes what it was given, and falls over `bad` pictures and batches that
     hold one."""
 

@@ -11,8 +11,8 @@ from bench.ask.selection import select
 from bench.checking.regression import detector, gate
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.base.prompts import Prompt
-from reports.load import load_run
-from reports.stats import headline_weights
+from reports.run.load import load_run
+from reports.statistics.stats import headline_weights
 from tests.bench.tiny_runs import leave
 from tests.reports.synthetic import write_run
 

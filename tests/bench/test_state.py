@@ -13,11 +13,10 @@ from bench import check, compare, report
 from bench.checking.chain import check_scores
 from bench.checking.findings import Findings
 from bench.record.complete import FILE, begin, is_complete, sealed, working
-from bench.record.rundir import RunDir
-from bench.run import pipeline
+from bench.record.rundir import PATIENCE, RunDir
 from bench.run.views import _clock, _last_within
 from htgrpo.base.errors import UserError
-from reports.load import load_run
+from reports.run.load import load_run
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
@@ -283,7 +282,7 @@ def test_equal_commands_at_once_all_end_well(run, policy):
     started = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     told = [process.communicate(timeout=600)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0, 0], told
-    assert (run / "report/index.html").is_file() and pipeline.PATIENCE > 60
+    assert (run / "report/index.html").is_file() and PATIENCE > 60
 
 
 def test_files_of_a_run_can_be_read_by_others(finished):

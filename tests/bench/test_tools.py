@@ -10,6 +10,7 @@ from bench import pretrain, speed
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
+from htgrpo.policies.model_files import open_model
 from htgrpo.policies.policy import pack
 from htgrpo.policies.storage import load_policy
 from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
@@ -27,15 +28,14 @@ def test_pretraining_is_repeatable_and_its_policy_loads(tmp_path):
 
 
 def test_the_shipped_policy_names_the_command_that_made_it():
-    from bench.ask.weights import folder_of
-
-    header = json.loads((folder_of("embedded") / "pretrain.jsonl").read_text().splitlines()[0])
+    folder = open_model("embedded").path
+    header = json.loads((folder / "pretrain.jsonl").read_text().splitlines()[0])
     args = pretrain.parser().parse_args(["--out", "x"])
     shipped = {name: header[name] for name in ("steps", "batch", "lr", "ema", "seed", "threads", "d_model", "n_layers")}
     assert shipped == {name: getattr(args, name) for name in shipped}, (
         "bench.pretrain's defaults must remake the shipped policy"
     )
-    assert sum(file.stat().st_size for file in folder_of("embedded").rglob("*") if file.is_file()) <= 8 * 2**20
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 8 * 2**20
 
 
 def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):

@@ -10,7 +10,7 @@ from bench.record.work import TRAIN, Job
 from bench.run.jobs import run_jobs
 from bench.scorers.registry import SCORERS
 from bench.scorers.servers import use_servers
-from bench.sources import prompts
+from bench.sources import training_prompts
 from htgrpo.base.errors import EXIT_USAGE, UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.training.train_config import TrainConfig
@@ -29,19 +29,21 @@ def written(path, *lines):
 
 
 def test_texts_one_a_line(tmp_path):
-    found = prompts.train_prompts(written(tmp_path / "a.txt", "a cat", "", "  zwei Hunde  ", "a\u2028b"))
+    found = training_prompts.train_prompts(written(tmp_path / "a.txt", "a cat", "", "  zwei Hunde  ", "a\u2028b"))
     assert found["source"] == str(tmp_path / "a.txt")
-    assert prompts.load(found) == [
+    assert training_prompts.load(found) == [
         Prompt("000001", "a cat", "prompts", {}),
         Prompt("000003", "zwei Hunde", "prompts", {}),
         Prompt("000004", "a\u2028b", "prompts", {}),
     ]
-    assert found["sha256"] == prompt_set_sha256(prompts.load(found))
+    assert found["sha256"] == prompt_set_sha256(training_prompts.load(found))
 
 
 def test_records(tmp_path):
     lines = [{"prompt": "a cat"}, {"prompt": "b", "id": 7, "category": "x", "spec": {"n": 1}}, GENEVAL]
-    found = prompts.load(prompts.train_prompts(written(tmp_path / "a.jsonl", *map(json.dumps, lines))))
+    found = training_prompts.load(
+        training_prompts.train_prompts(written(tmp_path / "a.jsonl", *map(json.dumps, lines)))
+    )
     assert found == [
         Prompt("000001", "a cat", "prompts", {}),
         Prompt("7", "b", "x", {"n": 1}),
@@ -51,9 +53,9 @@ def test_records(tmp_path):
 
 def test_the_default_is_the_embedded_world():
     for text in (None, "embedded"):
-        found = prompts.train_prompts(text)
+        found = training_prompts.train_prompts(text)
         assert found == {"source": "embedded", "sha256": prompt_set_sha256(split_prompts("train"))}
-    assert prompts.load(found) == split_prompts("train")
+    assert training_prompts.load(found) == split_prompts("train")
 
 
 def test_an_asset(tmp_path, monkeypatch):
@@ -61,19 +63,19 @@ def test_an_asset(tmp_path, monkeypatch):
     (tmp_path / "t.jsonl").write_bytes(data)
     monkeypatch.setenv("HTGRPO_ASSETS", str(tmp_path))
     use(monkeypatch, entry("mine", "t.jsonl", sha256(data), train=True), entry("other", "o.jsonl", sha256(data)))
-    found = prompts.train_prompts("mine")
-    assert found["source"] == "mine" and prompts.load(found)[0].spec == GENEVAL
+    found = training_prompts.train_prompts("mine")
+    assert found["source"] == "mine" and training_prompts.load(found)[0].spec == GENEVAL
     with pytest.raises(UserError, match="did you mean 'mine'"):
-        prompts.train_prompts("mime")
+        training_prompts.train_prompts("mime")
     with pytest.raises(UserError, match="unknown prompt set"):
-        prompts.train_prompts("other")  # a benchmark's: not to be trained on
+        training_prompts.train_prompts("other")  # a benchmark's: not to be trained on
 
 
 @pytest.mark.parametrize(
     ("name", "text", "why"),
     [
         ("a.txt", "\n \n", "holds no prompts"),
-        ("a.md", "a", r"\.txt, .* files, not from 'a.md'"),
+        ("a.md", "a", r"\.txt, .* files, not from '.*a.md'"),
         ("a.csv", "a", "line 1 of .* does not name the columns"),
         ("a.jsonl", '{"prompt": "a"}\nb', "line 2 of .* is not JSON"),
         ("a.jsonl", '{"text": "a"}', 'line 1 .* has no "prompt"'),
@@ -89,16 +91,16 @@ def test_an_asset(tmp_path, monkeypatch):
 def test_bad_files(tmp_path, name, text, why):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=why) as caught:
-        prompts.train_prompts(str(tmp_path / name))
+        training_prompts.train_prompts(str(tmp_path / name))
     assert "\n" not in caught.value.message
 
 
 def test_files_that_are_none(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="cannot be read as UTF-8"):
-        prompts.train_prompts(str(tmp_path / "a.txt"))
+        training_prompts.train_prompts(str(tmp_path / "a.txt"))
     with pytest.raises(UserError, match="is not a file: give a .txt, .* file, or one of embedded, geneval_train"):
-        prompts.train_prompts(str(tmp_path / "b.txt"))
+        training_prompts.train_prompts(str(tmp_path / "b.txt"))
 
 
 def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
@@ -137,7 +139,7 @@ def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
     assert not (tmp_path / "run" / "train").exists()
     assert command(*reward) == 0
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())["train_prompts"]
-    assert recorded == {"source": str(path), "sha256": prompt_set_sha256(prompts.load(recorded))}
+    assert recorded == {"source": str(path), "sha256": prompt_set_sha256(training_prompts.load(recorded))}
     assert len(records(tmp_path / "run" / "train" / "ht" / "seed0" / "metrics.jsonl")) == 2
     written(path, json.dumps({"prompt": "red circle"}))
     capsys.readouterr()

@@ -1,11 +1,8 @@
 """GenEval's and DPG-Bench's whole decisions against independent restatements of the published programs, on random
-cases.
-
-GenEval's program sorts with numpy's default, which keeps the order of equal scores where there are few; here it is
-asked for.
-"""
+cases."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -13,8 +10,10 @@ import pytest
 from bench.benchmarks.dpg import never_scored, record
 from bench.benchmarks.dpg_rule import MissingParent, load_items
 from bench.scorers.geneval.rule import COLOURS, TASKS, judge
-from reports.questions import counted
+from reports.run.questions import counted
+from tests.scorers.upstream_geneval import boxes_of, is_right
 
+COLOUR = attrgetter("colour")
 CLASSES, LEVELS = ("cup", "dog"), (0.29, 0.3, 0.31, 0.5, 0.5, 0.9, 0.95, 0.95)
 
 
@@ -26,54 +25,7 @@ class Found:
     colour: str
 
 
-# --- GenEval (evaluation/evaluate_images.py) ---
-
-
-def boxes_of(found, tag):
-    """A class's detections [n, 5] in the detector's order -> indices of those kept, in upstream's."""
-    threshold, kept = (0.9 if tag == "counting" else 0.3), {}
-    for cls in CLASSES:
-        own = [one for one in found if one.cls == cls]
-        scores = np.array([one.score for one in own])
-        ordering = np.argsort(scores, kind="stable")[::-1]
-        ordering = ordering[scores[ordering] > threshold][:16]
-        if len(ordering):
-            kept[cls] = [own[index] for index in ordering]
-    return kept
-
-
-def relations(a, b):
-    first, second = np.array(a.box).reshape(2, 2), np.array(b.box).reshape(2, 2)
-    offset = first.mean(axis=0) - second.mean(axis=0)
-    dims = np.abs(np.diff(first, axis=0))[0] + np.abs(np.diff(second, axis=0))[0]
-    revised = np.maximum(np.abs(offset) - 0.1 * dims, 0) * np.sign(offset)
-    if np.all(np.abs(revised) < 1e-3):
-        return set()
-    dx, dy = revised / np.linalg.norm(offset)
-    holds = {"left of": dx < -0.5, "right of": dx > 0.5, "above": dy < -0.5, "below": dy > 0.5}
-    return {name for name, true in holds.items() if true}
-
-
-def is_right(found, spec):
-    objects, correct, groups = boxes_of(found, spec["tag"]), True, []
-    for req in spec["include"]:
-        matched, own = True, objects.get(req["class"], [])[: req["count"]]
-        if len(own) < req["count"]:
-            correct = matched = False
-        else:
-            if "color" in req and [one.colour for one in own].count(req["color"]) < req["count"]:
-                correct = matched = False
-            if "position" in req and matched:
-                wanted, target = req["position"]
-                if groups[target] is None:
-                    correct = matched = False
-                elif any(wanted not in relations(one, other) for one in own for other in groups[target]):
-                    correct = matched = False
-        groups.append(own if matched else None)
-    for req in spec["exclude"]:
-        if len(objects.get(req["class"], [])) >= req["count"]:
-            correct = False
-    return correct
+# --- GenEval ---
 
 
 def random_case(rng):
@@ -99,14 +51,14 @@ def test_genevals_decision_is_upstreams_with_many_equal_scores():
     rng, right, tied = np.random.default_rng(1), 0, 0
     for _ in range(4000):
         found, spec = random_case(rng)
-        verdict, wanted = judge(found, spec, lambda one: one.colour), boxes_of(found, spec["tag"])
-        assert verdict.correct == is_right(found, spec), (found, spec)
+        verdict, wanted = judge(found, spec, COLOUR), boxes_of(found, spec["tag"])
+        assert verdict.correct == is_right(found, spec, COLOUR), (found, spec)
         assert verdict.evidence["boxes"] == {cls: [[*one.box, one.score] for one in own] for cls, own in wanted.items()}
         right += verdict.correct
         forward = sorted(
             found, key=lambda one: -one.score
         )  # the order that keeps the earlier of equals, for how much it matters
-        tied += is_right(found, spec) != is_right(list(reversed(forward)), spec)
+        tied += is_right(found, spec, COLOUR) != is_right(list(reversed(forward)), spec, COLOUR)
     assert right > 200 and tied > 20, "cases of both kinds, and cases that ties decide"
 
 

@@ -11,7 +11,7 @@ from scipy.stats import chisquare
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.llada import LLaDA
-from htgrpo.rollout import _draw, generate, ranks, rollout_net
+from htgrpo.rollout import _draw, generate, reveal_order, rollout_net
 from htgrpo.samplers import Draws, Emerge, MaskGIT, RandomOrder
 from tests.htgrpo.oracle import log_table, reference_logits, sequence
 from tests.htgrpo.tiny import LAYOUTS, LONG, SHORT, tiny_policy
@@ -101,9 +101,9 @@ def test_ranks_are_permutations_that_follow_the_steps(sampler):
 def test_ranks_within_a_step_are_shuffled_not_raster():
     """Within one step every slot comes first about equally often."""
     tie = torch.rand(4000, 5, generator=generator("tie"), dtype=torch.float64)
-    first = (ranks(torch.zeros(4000, 5, dtype=torch.long), tie) == 1).sum(0)
+    first = (reveal_order(torch.zeros(4000, 5, dtype=torch.long), tie) == 1).sum(0)
     assert chisquare(first.numpy()).pvalue > 1e-4
-    assert ranks(torch.tensor([[1, 0, 1, 0]]), torch.tensor([[0.9, 0.8, 0.1, 0.2]])).tolist() == [[4, 2, 3, 1]]
+    assert reveal_order(torch.tensor([[1, 0, 1, 0]]), torch.tensor([[0.9, 0.8, 0.1, 0.2]])).tolist() == [[4, 2, 3, 1]]
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.tokenizer import WordTokenizer
-from htgrpo.rollout import ranks
+from htgrpo.rollout import reveal_order
 from htgrpo.training.engine import Engine, EngineConfig, Totals
 from htgrpo.world.codec import PatchCodec
 
@@ -107,7 +107,7 @@ def make_group(
     reveal_step = torch.randint(steps, (size, slots), generator=g)
     for image in reveal_step:
         image[torch.randperm(slots, generator=g)[: min(steps, slots)]] = torch.arange(min(steps, slots))
-    rank = ranks(reveal_step, torch.rand(size, slots, generator=g, dtype=torch.float64))
+    rank = reveal_order(reveal_step, torch.rand(size, slots, generator=g, dtype=torch.float64))
     reward = torch.rand(size, generator=g, dtype=torch.float64)
     reward[list(failed)] = math.nan
     return RolloutGroup(policy.prompt(text), grid, codes, reveal_step, rank, reward)

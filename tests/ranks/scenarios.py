@@ -61,9 +61,9 @@ class Killed(Exception):
     """Stands for the end of the launch."""
 
 
-def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool = False) -> None:
+def go(name: str, out: Path, stop: tuple[int, str] | None = None) -> None:
     """Trains scenario `name` in `out`, going on from what is there; every process notes how it ended in
-    `out`/ended.RANK, and in `out`/held that the network outlived the training. single: in fp32 instead of fp64."""
+    `out`/ended.RANK, and in `out`/held that the network outlived the training."""
 
     def on_progress(event):
         if (event["iteration"], event["phase"]) == stop:
@@ -71,10 +71,9 @@ def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool =
 
     pretrain = name.startswith("pretrain")
     policy = new_policy(TinySize(16, 1, 2, 24), generator("world")) if pretrain else tiny_policy(8, layers=2)
-    policy.net.to(torch.float32 if single else torch.float64)
-    changes = {**SCENARIOS[name], **({"rollout_dtype": "float32"} if single else {})}
+    policy.net.to(torch.float64)
     try:
-        train(policy, replace(BASE, **changes), PROMPTS, out, on_progress=on_progress)
+        train(policy, replace(BASE, **SCENARIOS[name]), PROMPTS, out, on_progress=on_progress)
         ended = "well"
     except (UserError, RuntimeError, Killed) as error:
         ended = f"{type(error).__name__}: {error}"
@@ -87,24 +86,24 @@ def go(name: str, out: Path, stop: tuple[int, str] | None = None, single: bool =
         (out / "held").touch()
 
 
-def resumed(name: str, out: Path, single: bool) -> None:
+def resumed(name: str, out: Path) -> None:
     """The same, stopped twice."""
     for stop in ((2, "update"), (3, "done"), None):
-        go(name, out, stop, single)
+        go(name, out, stop)
 
 
 def main(out: Path, names: list[str]) -> None:
     """Every scenario in a folder of its own; NAME+begun is stopped, NAME+resumed also gone on with, NAME@zero2 is
-    sharded as fsdp2_zero2_8gpu.yaml says, and NAME@fp32 is in fp32, as are all that DeepSpeed trains."""
+    sharded as fsdp2_zero2_8gpu.yaml says."""
     for name in names:
         whole, _, way = name.partition("@")
         scenario, _, how = whole.partition("+")
         if way == "zero2":
             os.environ["FSDP_RESHARD_AFTER_FORWARD"] = "false"
         if how == "resumed":
-            resumed(scenario, out / name, way == "fp32")
+            resumed(scenario, out / name)
         else:
-            go(scenario, out / name, (3, "update") if how == "begun" else None, way == "fp32")
+            go(scenario, out / name, (3, "update") if how == "begun" else None)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def alone(tmp_path_factory):
         patch.setattr("bench.judge.images.BATCH", commands.IMAGES)
         patch.setattr("bench.judge.judging.BATCH", commands.VERDICTS)
         patch.setattr("bench.ask.machine.cores", lambda: 1)
-        patch.setattr("bench.run.pipeline.print_report", lambda *_: {})
+        patch.setattr("bench.run.ending.print_report", lambda *_: {})
         assert compare.main(["--out", str(out), "--methods", "ht", "--jobs", "0", *SMALL]) == 0
     return out
 

@@ -1,16 +1,14 @@
 """What ranks do without a launch: nothing; and what a launch may ask for."""
 
-from importlib.util import find_spec
-
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 
 from htgrpo.base.errors import UserError
-from htgrpo.parallel import ranks, sharding, zero
+from htgrpo.parallel import ranks, sharding
 from htgrpo.parallel.ranks import ALONE
-from tests.ranks.launching import CONFIGS, launch
+from tests.ranks.launching import CONFIGS
 
 FSDP = {"fsdp_version": 2, "fsdp_transformer_layer_cls_to_wrap": "Block"}
 
@@ -55,7 +53,6 @@ READ = {
     "ddp_8gpu": (DistributedType.MULTI_GPU, 8, {}),
     "fsdp2_8gpu": (DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": True}),
     "fsdp2_zero2_8gpu": (DistributedType.FSDP, 8, {**FSDP, "fsdp_reshard_after_forward": False}),
-    "deepspeed_zero2_8gpu": (DistributedType.DEEPSPEED, 8, {"zero_stage": 2, "offload_optimizer_device": "none"}),
     "multi_node": (DistributedType.FSDP, 16, {**FSDP, "fsdp_reshard_after_forward": True}),
 }
 
@@ -64,7 +61,7 @@ READ = {
 def test_the_shipped_configurations_are_read(name, kind, processes, spread):
     config = load_config_from_file(str(CONFIGS / f"{name}.yaml"))
     assert (config.distributed_type, config.num_processes, config.mixed_precision) == (kind, processes, "no")
-    found = (getattr(config, "fsdp_config", None) or {}) | (getattr(config, "deepspeed_config", None) or {})
+    found = getattr(config, "fsdp_config", None) or {}
     assert spread.items() <= found.items() and bool(found) == bool(spread)
     assert config.num_machines == (2 if name == "multi_node" else 1)
 
@@ -90,56 +87,30 @@ class _Accelerator:
 
 
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
-ZERO2 = {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}
 
 
 @pytest.mark.parametrize(
-    ("plugin", "accelerator", "environment", "message"),
+    ("accelerator", "environment", "message"),
     [
-        (sharding.plugin, _Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
-        (sharding.plugin, _Accelerator(), FSDP2 | {"FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
+        (_Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
+        (_Accelerator(), FSDP2 | {"FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
         (
-            sharding.plugin,
             _Accelerator(),
             FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
             "fsdp_activation_checkpointing: set it to false",
         ),
-        (zero.plugin, _Accelerator(mixed_precision="bf16"), ZERO2, "mixed_precision=bf16: set it to no"),
-        (
-            zero.plugin,
-            _Accelerator(),
-            ZERO2 | {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
-            "ZeRO stage 3: set zero_stage to 2",
-        ),
-        (
-            zero.plugin,
-            _Accelerator(),
-            ZERO2 | {"ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "cpu"},
-            "offload_optimizer_device cpu: set it to none",
-        ),
+        (_Accelerator(), {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed: use fsdp2_zero2_8gpu.yaml"),
     ],
 )
-def test_what_a_launch_may_not_ask_for(plugin, accelerator, environment, message, monkeypatch):
+def test_what_a_launch_may_not_ask_for(accelerator, environment, message, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
-        plugin(accelerator)
-
-
-def test_deepspeed_is_told_its_stage(monkeypatch):
-    for name, value in ZERO2.items():
-        monkeypatch.setenv(name, value)
-    assert zero.plugin(_Accelerator())["stage"] == 2
+        sharding.plugin(accelerator)
 
 
 def test_nothing_is_sharded_where_nobody_asks_for_it(monkeypatch):
-    assert sharding.plugin(_Accelerator()) is None and zero.plugin(_Accelerator()) is None
-    for name, value in (FSDP2 | ZERO2).items():
+    assert sharding.plugin(_Accelerator()) is None
+    for name, value in FSDP2.items():
         monkeypatch.setenv(name, value)
-    assert sharding.plugin(_Accelerator(processes=1)) is None and zero.plugin(_Accelerator(processes=1)) is None
-
-
-@pytest.mark.skipif(find_spec("deepspeed") is not None, reason="DeepSpeed is installed")
-def test_without_deepspeed_a_launch_says_what_to_install(tmp_path):
-    result = launch("deepspeed_zero2_8gpu", "bench.train", "--out", str(tmp_path / "run"))
-    assert result.returncode != 0 and "DeepSpeed is not installed" in result.stderr and not (tmp_path / "run").exists()
+    assert sharding.plugin(_Accelerator(processes=1)) is None

@@ -4,7 +4,6 @@ are."""
 import json
 import math
 import shutil
-from importlib.util import find_spec
 
 import pytest
 from safetensors.torch import load_file
@@ -34,32 +33,19 @@ SOME = [name for name in WELL if name not in ("plain", "normalised", "interleave
 RUN = {
     "ddp_8gpu": [*WELL, *ENDS, "plain+begun", "dies"],
     "fsdp2_8gpu": [*SOME, *ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2"],
-    "deepspeed_zero2_8gpu": [*(f"{name}@fp32" for name in (*SOME, *ENDS, "plain+begun")), "plain"],
 }
-INSTALLED = find_spec("deepspeed") is not None
-NEEDED = {"deepspeed_zero2_8gpu": pytest.mark.skipif(not INSTALLED, reason="DeepSpeed, an extra, is not installed")}
-
-
-def case(config, *values):
-    """A test's parameters, left out where the configuration needs what is not installed."""
-    return pytest.param(config, *values, id="-".join(map(str, (config, *values))), marks=NEEDED.get(config, ()))
 
 
 def cases(wanted):
-    """The cases whose scenario is among those wanted; DeepSpeed learns in fp32 alone."""
-    return [
-        case(config, name)
-        for config, names in RUN.items()
-        for name in names
-        if name.partition("@")[0] in wanted and (config, name) != ("deepspeed_zero2_8gpu", "plain")
-    ]
+    """(configuration, name) of the cases whose scenario is among those wanted."""
+    return [(config, name) for config, names in RUN.items() for name in names if name.partition("@")[0] in wanted]
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Every scenario in one process."""
     out = tmp_path_factory.mktemp("alone")
-    scenarios.main(out, [*WELL, *(f"{name}@fp32" for name in WELL if INSTALLED)])
+    scenarios.main(out, list(WELL))
     return out
 
 
@@ -85,8 +71,7 @@ def numbers(line):
 
 @pytest.mark.parametrize(("config", "name"), cases(WELL))
 def test_two_processes_equal_one(config, name, alone, launched):
-    """Counters are equal, everything else to 1e-9 (in fp32 to 1e-5): the order of sums is all that differs."""
-    near = 1e-5 if name.endswith("@fp32") else 1e-9
+    """Counters are equal, everything else to 1e-9: the order of sums is all that differs."""
     ours, theirs = launched(config) / name, alone / name.removesuffix("@zero2")
     assert [(ours / f"ended.{rank}").read_text() for rank in (0, 1)] == ["well", "well"]
     assert not (ours / "held").exists()  # of a second training in the same processes, that would be memory lost
@@ -96,7 +81,7 @@ def test_two_processes_equal_one(config, name, alone, launched):
         assert list(line) == list(other)
         for value, expected in zip(numbers(line), numbers(other), strict=True):
             if isinstance(expected, float):
-                assert math.isclose(value, expected, rel_tol=near, abs_tol=near)
+                assert math.isclose(value, expected, rel_tol=1e-9, abs_tol=1e-9)
             else:
                 assert value == expected
     checkpoints = saved(theirs)
@@ -109,26 +94,14 @@ def test_two_processes_equal_one(config, name, alone, launched):
                 assert state[key].shape == value.shape and float((state[key] - value).abs().max()) < 1e-6, key
 
 
-@pytest.mark.parametrize(
-    ("config", "way", "near"),
-    [case("ddp_8gpu", "", 1e-9), case("fsdp2_8gpu", "", 1e-9), case("deepspeed_zero2_8gpu", "@fp32", 1e-5)],
-)
-def test_one_process_goes_on_where_two_stopped(config, way, near, alone, launched, tmp_path):
+@pytest.mark.parametrize("config", RUN)
+def test_one_process_goes_on_where_two_stopped(config, alone, launched, tmp_path):
     """A checkpoint holds whole tensors and nothing of how many processes there were."""
-    folder = shutil.copytree(launched(config) / f"plain+begun{way}", tmp_path / "run")
+    folder = shutil.copytree(launched(config) / "plain+begun", tmp_path / "run")
     assert [path.name for path in saved(folder)] == ["step_000002"]
-    scenarios.go("plain", folder, single=bool(way))
-    for line, wanted in zip(
-        *(read_jsonl(run / "metrics.jsonl") for run in (folder, alone / f"plain{way}")), strict=True
-    ):
-        assert numbers(line) == pytest.approx(numbers(wanted), abs=near)
-
-
-@pytest.mark.parametrize("config", [case("deepspeed_zero2_8gpu")])
-def test_deepspeed_learns_in_fp32_alone(config, launched):
-    """It would learn fp32 copies that a checkpoint does not hold."""
-    ended = (launched(config) / "plain" / "ended.0").read_text()
-    assert ended.startswith("UserError: with DeepSpeed, weights that learn must be float32, not float64: use --set")
+    scenarios.go("plain", folder)
+    for line, wanted in zip(*(read_jsonl(run / "metrics.jsonl") for run in (folder, alone / "plain")), strict=True):
+        assert numbers(line) == pytest.approx(numbers(wanted), abs=1e-9)
 
 
 def test_the_scenarios_are_what_they_say(alone):
@@ -148,7 +121,7 @@ def test_the_scenarios_are_what_they_say(alone):
 @pytest.mark.parametrize(("config", "name"), cases(ENDS))
 def test_an_error_in_one_process_ends_both(config, name, launched):
     """The process that failed says what happened, the other one quotes it, and both can go on with other work."""
-    out, sentence = launched(config) / name, ENDS[name.partition("@")[0]]
+    out, sentence = launched(config) / name, ENDS[name]
     assert (out / "ended.1").read_text() == sentence
     quoted = sentence.removeprefix("UserError: ").replace("RuntimeError", "unexpected RuntimeError")
     assert (out / "ended.0").read_text() == f"UserError: {quoted} (in process 1 of 2)"

@@ -7,10 +7,10 @@ from collections import defaultdict
 from statistics import fmean
 
 import pytest
+from bench.benchmarks.hpsv3_prompts import CATEGORIES
 
 from bench.benchmarks.dpg import record
 from bench.benchmarks.dpg_rule import Question
-from bench.benchmarks.hpsv3_prompts import CATEGORIES
 from bench.benchmarks.registry import make
 from bench.record.rundir import RunDir
 from bench.record.verdicts import write
@@ -18,9 +18,9 @@ from bench.record.work import Evaluation, Target
 from bench.scorers.geneval.rule import TASKS
 from htgrpo.base.files import atomic_json
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
-from reports.analysis import analyse
-from reports.blocks import make_blocks
-from reports.load import load_run
+from reports.findings.analysis import analyse
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
 
 IDENTITY = {"name": "made", "version": "1", "weights_revision": None, "official": True}
 

@@ -7,7 +7,7 @@ from scipy import stats as scipy_stats
 
 from bench.campaign.statistics import EVEN, cells
 from htgrpo.world.prompts import split_prompts
-from reports import stats
+from reports.statistics import stats
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 CELLS = {f"{cell.kind}, {cell.group}, {cell.name}": cell for cell in cells()}

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from htgrpo.base.errors import UserError
-from reports import gallery as gallery_module
-from reports.analysis import analyse
-from reports.blocks import make_blocks
-from reports.build import build
-from reports.evidence import read_evidence
-from reports.gallery import make_gallery
-from reports.load import load_run
-from reports.order import heat_map, orders, outline, structure, structure_share
+from reports.figures.order import heat_map, orders, outline, structure, structure_share
+from reports.findings.analysis import analyse
+from reports.pages import gallery as gallery_module
+from reports.pages.build import build
+from reports.pages.evidence import read_evidence
+from reports.pages.gallery import make_gallery
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
 from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
 

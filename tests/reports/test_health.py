@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.health import of_training, trend, warnings
+from reports.findings.health import of_training, trend, warnings
 
 
 def log(iterations=20, seed=0, **changes):

@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from htgrpo.base.errors import UserError
-from reports.analysis import analyse
-from reports.blocks import make_blocks
-from reports.build import build
-from reports.diversity import diversity, spread
-from reports.gallery import make_gallery
-from reports.hacking import Move, Moves, make_moves, warnings
-from reports.heldout import held_out
-from reports.load import load_run
-from reports.stats import Interval
+from reports.findings.analysis import analyse
+from reports.findings.diversity import diversity, spread
+from reports.findings.hacking import Move, Moves, make_moves, warnings
+from reports.findings.heldout import held_out
+from reports.pages.build import build
+from reports.pages.gallery import make_gallery
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from reports.statistics.stats import Interval
 from tests.reports.enriched import add_benchmark, as_given, rewrite
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash

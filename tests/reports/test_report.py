@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import exports, html, sentences, tables
-from reports.analysis import analyse
-from reports.blocks import make_blocks
-from reports.build import build
-from reports.costs import costs
-from reports.load import load_run
+from reports.findings import sentences
+from reports.findings.analysis import analyse
+from reports.findings.costs import costs
+from reports.pages import html
+from reports.pages.build import build
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from reports.tables import exports
+from reports.tables import text as tables
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash
 
@@ -303,7 +306,9 @@ def test_pictures_hold_no_dates(two_seeds):
 
 
 def test_reports_import_no_torch():
-    code = "import reports.build, reports.html, reports.contact, sys; sys.exit('torch' in sys.modules)"
+    code = (
+        "import reports.pages.build, reports.pages.html, reports.figures.contact, sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2]).returncode == 0
 
 

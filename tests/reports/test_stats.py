@@ -9,7 +9,7 @@ from statsmodels.stats.anova import anova_lm
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from reports import stats
+from reports.statistics import stats
 
 CATEGORIES = np.repeat([0, 1, 2], [20, 30, 40])
 ONE = np.zeros(30, int)

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from htgrpo.base.errors import UserError
-from reports.blocks import MAIN_CLAIM, SECONDARY, make_blocks
-from reports.build import build
-from reports.choices import paragraphs, rows
-from reports.costs import by_view, costs
-from reports.load import load_run
+from reports.findings.choices import paragraphs, rows
+from reports.findings.costs import by_view, costs
+from reports.pages.build import build
+from reports.run.blocks import MAIN_CLAIM, SECONDARY, make_blocks
+from reports.run.load import load_run
 from tests.reports.synthetic import write_run
 
 LINE = {

@@ -30,7 +30,7 @@ class Names(dict):
     def names(self):
         return sorted(self)
 
-    def check(self, name):
+    def check(self, name, what=""):
         if name not in self:
             raise suggest(name, self, "scorer")
         return name
@@ -65,6 +65,9 @@ class Toy(Scorer):
 
     def score(self, images, prompts):
         return [Judged.of(image.width + len(prompt) / 10 + self.off) for image, prompt in zip(images, prompts)]
+
+    def tested_on(self):
+        return 4
 
     def self_test(self):
         return list(self.failures)
@@ -133,6 +136,7 @@ def test_a_scorer_that_is_here(toy, capsys):
     code, found = rows(capsys, "imagereward")
     assert code == 0 and found["imagereward"]["ready"]
     assert found["imagereward"].pop("next") == "python -m bench.serve imagereward"
+    assert 0 < found["imagereward"].pop("seconds_per_picture") < 1
     assert found["imagereward"] == {
         "scorer": "imagereward",
         "environment": "this one",
@@ -141,7 +145,10 @@ def test_a_scorer_that_is_here(toy, capsys):
         "self_test": "passed",
         "ready": True,
     }
-    assert rows(capsys, "--quick")[1]["imagereward"]["self_test"] == "not run"
+    quick = rows(capsys, "--quick")[1]["imagereward"]
+    assert quick["self_test"] == "not run" and quick["seconds_per_picture"] is None
+    assert doctor.main(["imagereward", "--device", "cpu"]) == 0
+    assert "s/picture" in capsys.readouterr().out
     toy.failures = ("it cannot tell red from blue",)
     code, found = rows(capsys, "imagereward")
     assert (
@@ -264,6 +271,7 @@ def test_a_scorer_on_a_server_is_asked_there(brightness_server, monkeypatch, cap
     assert (
         code == 0 and found["brightness"]["environment"] == "a server" and found["brightness"]["self_test"] == "passed"
     )
+    assert found["brightness"]["seconds_per_picture"] is None  # it judges no drawings here: the server did at its start
     monkeypatch.setattr("bench.scorers.remote.Connection", lambda url, headers: web.Connection(url, headers, retries=0))
     code, found = rows(capsys, "brightness", "--scorer-url", "brightness=http://127.0.0.1:9")
     assert (

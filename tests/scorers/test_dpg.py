@@ -1,15 +1,30 @@
-"""DPG-Bench on a question graph made by hand: the lost first row in both modes, answers, order of zeroing."""
+"""DPG-Bench on a question graph made by hand: the lost first row in both modes, answers, zeroing, categories, and who
+answers its questions."""
+
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.benchmarks.dpg import DPG, DPGFixed, questions_of
-from bench.benchmarks.dpg_rule import MissingParent, Question, crop_score, zero_dependents
+from bench.benchmarks import dpg
+from bench.benchmarks.dpg import DPG, DPGFixed, item_of
+from bench.benchmarks.dpg_rule import (
+    MissingParent,
+    Question,
+    as_spec,
+    crop_boxes,
+    crop_score,
+    load_items,
+    questions_of,
+    zero_dependents,
+)
+from bench.scorers.base import Judged
 from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
-from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, benchmark, black, place_assets, table
+from reports.run.questions import counted
+from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, Says, benchmark, black, place_assets, table
 
 
 @pytest.fixture
@@ -90,6 +105,12 @@ def test_tables_that_are_not_upstreams_are_refused(made):
         benchmark(DPGFixed).prompts("heldout")
     with pytest.raises(UserError, match="no 'validation' prompts"):
         benchmark().prompts("validation")
+    for parents, why in (("one", "row 0"), ("7", r"\[7\]")):
+        made(table([("10", 1, parents, "entity - whole (car)", "Is there a car?")]))
+        with pytest.raises(UserError, match=why):
+            benchmark(DPGFixed).prompts("heldout")
+    with pytest.raises(UserError, match="upstream"):
+        load_items([], "publised")
 
 
 def test_a_repeated_question_stands_once(made):
@@ -136,6 +157,22 @@ def test_a_child_before_its_parent_keeps_its_answer(made):
     assert record["score"] == pytest.approx(1 / 3)
 
 
+def test_a_zero_cascades_as_far_as_the_table_says():
+    """From parent to grandchild, by any one of several parents, and not to those that stand before their parent."""
+
+    def asked(*parents):
+        return [Question(number, "?", of, "entity - whole (cup)") for number, of in parents]
+
+    chain, raw = asked((1, ()), (2, (1,)), (3, (2,)), (4, ())), {1: 0.0, 2: 1.0, 3: 1.0, 4: 1.0}
+    assert zero_dependents(chain, raw) == {1: 0.0, 2: 0.0, 3: 0.0, 4: 1.0} and raw[2] == 1.0
+    assert zero_dependents(asked((3, (2,)), (2, (1,)), (1, ())), {1: 0.0, 2: 1.0, 3: 1.0}) == {1: 0.0, 2: 0.0, 3: 1.0}
+    assert zero_dependents(asked((1, ()), (2, ()), (3, (1, 2))), {1: 1.0, 2: 0.0, 3: 1.0})[3] == 0.0
+    assert zero_dependents(asked((1, (0,))), {1: 1.0}) == {1: 1.0}, "0 is no parent"
+    assert crop_score(chain, raw) == 0.25 and crop_score(chain, dict.fromkeys(raw, 1.0)) == 1.0
+    with pytest.raises(UserError, match="no questions"):
+        crop_score([], {})
+
+
 graphs = st.integers(1, 6).flatmap(
     lambda n: st.tuples(
         st.permutations(range(1, n + 1)),
@@ -159,3 +196,161 @@ def test_zeroing_against_upstreams_loop(graph):
     assert crop_score(questions, raw) == pytest.approx(sum(scores.values()) / len(scores))
     lowered = raw | {order[0]: 0.0}
     assert crop_score(questions, lowered) <= crop_score(questions, raw)
+
+
+# --- categories ---
+
+
+@pytest.mark.parametrize(
+    "label, broad, detailed",
+    [
+        ("attribute - color (car, red)", "attribute", "attribute - color"),
+        ("global - (a photo)", "global", "global -"),
+        ("relation - non-spatial (a, b, holds)", "relation", "relation - non-spatial"),
+        ("other", "other", "other"),
+    ],
+)
+def test_categories_come_from_the_label(label, broad, detailed):
+    named = Question(1, "?", (), label)
+    assert (named.category, named.detailed) == (broad, detailed)
+
+
+def category_report(records, mode, level="category"):
+    """What the report prints: 100 x the mean over the answers that count."""
+    pooled = {}
+    for _, question, value in counted(records, mode):
+        pooled.setdefault(question[level], []).append(value)
+    return {category: 100 * sum(values) / len(values) for category, values in pooled.items()}
+
+
+def verdicts(answers):
+    """Records of a verdict file: {prompt: one {question id: answer} per sample}, None for a picture that failed."""
+    asked = {prompt.id: questions_of(prompt.spec) for prompt in benchmark().prompts("heldout")}
+    records = []
+    for name, samples in answers.items():
+        for sample, said in enumerate(samples):
+            made = {"score": None, "evidence": {"reason": "torn"}}
+            if said is not None:
+                made = dpg.record(asked[name], ["yes" if said[q.id] else "no" for q in asked[name]], "upstream")
+            records.append({"prompt_id": name, "sample": sample, **made})
+    return records
+
+
+ANSWERS = {
+    "10": [{1: 0, 2: 1, 3: 1, 4: 1}, {1: 1, 2: 1, 3: 0, 4: 0}],
+    "2": [{1: 1, 2: 1, 3: 1}, {1: 0, 2: 1, 3: 1}],
+}
+
+
+def test_category_values(made):
+    records = verdicts(ANSWERS)
+    upstream = category_report(records, "upstream")
+    assert upstream == {"entity": pytest.approx(200 / 3), "attribute": 50.0, "global": 0.0, "other": 100.0}
+    fixed = category_report(records, "fixed")  # both images, after zeroing
+    assert fixed == {"entity": 50.0, "attribute": 25.0, "global": 50.0, "other": 100.0}
+    assert category_report(reversed(records), "upstream", "detailed")["entity - part"] == 100.0
+
+
+def test_a_failed_picture_leaves_its_prompt_out_of_upstreams_categories(made):
+    records = verdicts(ANSWERS | {"2": [None, {1: 1, 2: 1, 3: 1}]})
+    assert "other" not in category_report(records, "upstream") and category_report(records, "upstream")["global"] == 0.0
+    assert category_report(records, "fixed")["other"] == 100.0
+
+
+# --- pictures and who answers ---
+
+
+def test_crops_are_read_row_by_row():
+    boxes = [(0, 0, 64, 64), (64, 0, 128, 64), (0, 64, 64, 128), (64, 64, 128, 128)]
+    assert crop_boxes(64) == boxes
+    assert crop_boxes(64, 1) == boxes[:1] and crop_boxes(64, 3) == boxes[:3]
+    for resolution, count in ((64, 0), (64, 5), (0, 4)):
+        with pytest.raises(UserError, match="1 to 4"):
+            crop_boxes(resolution, count)
+
+
+def test_a_file_belongs_to_the_prompt_before_its_first_dot():
+    assert item_of(Path("some/where/partiprompts97.png")) == "partiprompts97" == item_of("partiprompts97.v2.final.png")
+
+
+class Asked:
+    """A scorer of questions, as mplug_vqa is one."""
+
+    name, version = "mplug_vqa", "1"
+
+    def __init__(self, fails=""):
+        self.fails = fails
+
+    @classmethod
+    def load(cls, device):
+        return cls()
+
+    @classmethod
+    def planned_identity(cls):
+        return {"name": cls.name, "version": cls.version, "weights_revision": "its revision"}
+
+    def self_test(self):
+        return []
+
+    def score(self, images, prompts):
+        return [Judged.failed("torn") if prompt == self.fails else Judged(1.0, {"answer": "yes"}) for prompt in prompts]
+
+
+def test_mplug_answers_by_default(made, monkeypatch):
+    class Registry:
+        @staticmethod
+        def names():
+            return ["mplug_vqa"]
+
+        @staticmethod
+        def get(name):
+            assert name == "mplug_vqa"
+            return Asked
+
+    monkeypatch.setattr("bench.scorers.opening.SCORERS", Registry)
+    one = DPG()
+    assert one.scorer_identity()["weights_revision"] == "its revision"
+    assert one.judge(black(2), one.prompts("heldout"))[1]["score"] == 1.0
+
+
+def test_a_question_without_an_answer_fails_its_picture(made):
+    asked = dpg.ScorerAnswers(Asked(fails="Is the car red?"))
+    one = DPG(asked, IDENTITY)
+    prompts = one.prompts("heldout")
+    with pytest.raises(RuntimeError, match=r"no answer to 'Is the car red\?': torn"):
+        one.judge(black(2), prompts)
+    assert one.judge(black(1), prompts[1:])[0]["score"] == 1.0
+
+
+def test_a_wrong_number_of_answers_is_an_error(made):
+    prompts = benchmark().prompts("heldout")
+    for spare in (-1, 1):
+        one = DPG(lambda images, questions, spare=spare: ["yes"] * (len(questions) + spare), IDENTITY)
+        with pytest.raises(RuntimeError, match="4 questions got"):
+            one.judge(black(1), prompts[:1])
+
+
+def test_half_a_judge_is_refused():
+    with pytest.raises(UserError, match="only one of `answer` and `identity`"):
+        DPG(Says())
+
+
+def test_without_assets_it_says_which_command_to_run(monkeypatch, tmp_path):
+    monkeypatch.delenv("HTGRPO_ASSETS", raising=False)
+    monkeypatch.setenv("HTGRPO_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match="python -m bench.fetch dpg_prompts"):
+        benchmark().prompts("heldout")
+
+
+def test_official_prompts(assets, monkeypatch):
+    monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
+    lines = dpg._texts()
+    assert len(lines) == len({line["id"] for line in lines}) == 1065
+    assert sum(line["id"].isdigit() for line in lines) == 299
+    assert sum(line["id"].startswith("partiprompts") for line in lines) == 324
+    assert "partiprompts97" in {line["id"] for line in lines}
+
+
+def test_a_specification_holds_the_questions():
+    questions = [Question(1, "a?", (), "entity - whole (a)"), Question(2, "b?", (1, 3), "x")]
+    assert questions_of({"questions": as_spec(questions)}) == questions

@@ -15,9 +15,6 @@ from htgrpo.base.errors import UserError
 from tests.scorers import tiny
 from tests.scorers.ports import (
     alone,
-    check_batches,
-    check_keys,
-    check_modes,
     gap,
     golden,
     rounding,
@@ -61,12 +58,6 @@ def test_sigma_is_the_packages(load):
     assert gap([one.evidence["sigma"] for one in judged], wanted) <= 1e-6
 
 
-def test_batches_order_and_broken_pictures(load):
-    scorer = load()
-    check_batches(scorer, 1e-6)
-    check_modes(scorer)
-
-
 def test_positions_are_counted_one_by_one(load, monkeypatch):
     """Qwen2VLModel left to itself counts in M-RoPE's three axes, for which the weights were not trained."""
     scorer = load()
@@ -90,12 +81,6 @@ def test_frequencies_are_rounded_as_in_training(load, monkeypatch):
     plain = [mu for mu, _ in WANTED["stand-in"]["plain"]]
     assert gap(alone(load(), *tiny.pairs()), plain) <= 2e-6
     assert all(abs(mu - other) > 1e-4 for mu, (other, _) in zip(plain, WANTED["stand-in"]["rounded"]))
-
-
-def test_keys_are_checked(load, folder):
-    check_keys(load, folder / "HPSv3.safetensors", "visual.blocks.1.attn.qkv.weight")
-    check_keys(load, folder / "HPSv3.safetensors", "rm_head.3.bias")
-    check_keys(load, folder / "HPSv3.safetensors", "model.embed_tokens.weight")
 
 
 def test_the_head_stays_float32_and_every_weight_is_read(load, folder):
@@ -158,9 +143,7 @@ def test_patches():
         assert torch.allclose(first[number, :, 0, 0, 0], value, atol=1e-5)
 
 
-def test_identity_and_base_model(load, folder, monkeypatch):
-    identity = load("bfloat16").identity()
-    assert identity["dtype"] == "bfloat16" and list(identity["base_revisions"]) == ["Qwen/Qwen2-VL-7B-Instruct"]
+def test_another_base_model_is_refused(load, folder):
     config = folder / "Qwen2-VL-7B-Instruct" / "config.json"
     whole = config.read_text()
     config.write_text(whole.replace('"image_token_id": 261', '"image_token_id": 9'))

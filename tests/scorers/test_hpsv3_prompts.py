@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from bench.benchmarks.hpsv3_prompts import CATEGORIES, SAMPLE, WHOLE, hpsv3_prompts
+from bench.benchmarks.hpsv3_categories import ASSET, CATEGORIES, hpsv3_prompts
 from bench.benchmarks.registry import make
 from bench.sources import assets
 from htgrpo.base.errors import UserError
-from tests.scorers.made_assets import entry, sha256, use
+from tests.scorers.made_assets import entry, use
 
 LINES = [
     {"caption": f"a picture of {category}", "image_file": "/1.jpg", "category": category, "prompt_id": f"{category}-7"}
@@ -18,24 +18,22 @@ LINES = [
 
 @pytest.fixture
 def put(tmp_path, monkeypatch):
-    """Writes records as the asset `name` of the user's folder."""
+    """Writes records as the asset of the user's folder."""
     monkeypatch.setenv(assets.FOLDER, str(tmp_path))
 
-    def write(name, records):
+    def write(records):
         data = "".join(json.dumps(one) + "\n" for one in records).encode()
-        (tmp_path / f"{name}.jsonl").write_bytes(data)
-        use(monkeypatch, entry(name, f"{name}.jsonl", sha256(data) if name == SAMPLE else "", reason="nobody pins it"))
+        (tmp_path / "prompts.jsonl").write_bytes(data)
+        use(monkeypatch, entry(ASSET, "prompts.jsonl", "", reason="nobody pins it"))
 
     return write
 
 
 def test_prompts_with_their_categories(put):
-    put(WHOLE, LINES)
+    put(LINES)
     found = hpsv3_prompts()
     assert [prompt.category for prompt in found] == list(CATEGORIES)
     assert (found[5].id, found[5].text) == ("Natural Scenery-7", "a picture of Natural Scenery")
-    put(SAMPLE, LINES[:5])
-    assert len(hpsv3_prompts(SAMPLE)) == 5
 
 
 @pytest.mark.parametrize(
@@ -52,7 +50,7 @@ def test_prompts_with_their_categories(put):
     ],
 )
 def test_sets_that_are_none(put, records, why):
-    put(WHOLE, records)
+    put(records)
     with pytest.raises(UserError, match=why) as caught:
         hpsv3_prompts()
     assert "\n" not in caught.value.message
@@ -62,14 +60,11 @@ def test_without_a_copy_the_sentence_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv(assets.FOLDER, str(tmp_path))
     with pytest.raises(UserError, match="no public copy with a known digest.*hpsv3/prompts.jsonl into a folder"):
         hpsv3_prompts()
-    monkeypatch.setenv(assets.CACHE, str(tmp_path / "cache"))
-    with pytest.raises(UserError, match="run `python -m bench.fetch hpsv3_prompts_sample`"):
-        hpsv3_prompts(SAMPLE)
 
 
 def test_the_benchmark_makes_one_picture_a_prompt_and_means_categories(put):
     one = make("hpsv3_categories")
-    put(WHOLE, LINES)
+    put(LINES)
     prompts = one.prompts("heldout")
     assert {prompt.category for prompt in prompts} == set(CATEGORIES) == set(one.categories)
     assert (one.samples, one.aggregate, one.picture_set, one.drawn("heldout")) == (

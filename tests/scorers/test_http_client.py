@@ -11,11 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.scorers.remote import TOKEN, RemoteScorer, connect, connect_all
+from bench.scorers import servers
+from bench.scorers.remote import TOKEN, RemoteScorer, connect
 from bench.scorers.serving import ScoringServer
 from bench.scorers.web import Connection, check_url
 from htgrpo.base.errors import UserError
-from tests.scorers.brightness import Brightness, client, greys, url
+from tests.scorers.brightness import Brightness, client, greys
 
 
 @pytest.fixture
@@ -154,11 +155,13 @@ def test_addresses_that_are_none(text):
     assert "http://HOST:PORT" in caught.value.message
 
 
-def test_a_name_given_twice(server):
-    one = f"brightness={url(server)}"
-    assert set(connect_all([one])) == {"brightness"} and connect_all([]) == {}
+def test_a_name_given_twice(monkeypatch):
+    monkeypatch.setenv(servers.URLS, "")
+    one = "brightness=http://h:1"
     with pytest.raises(UserError, match="twice"):
-        connect_all([one, one])
+        servers.use_servers([one, one])
+    servers.use_servers([one])
+    assert servers.servers() == {"brightness": one}
     assert check_url("https://host/path/") == "https://host/path"
     with pytest.raises(UserError, match="--scorer-url"):
         RemoteScorer.load()
@@ -169,7 +172,7 @@ def test_a_name_given_twice(server):
 PROGRAM = """
 import sys
 from types import SimpleNamespace
-from bench.cli import run_main
+from bench.ask.cli import run_main
 from bench.scorers import registry
 from tests.scorers.brightness import Brightness
 registry.SCORERS = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)

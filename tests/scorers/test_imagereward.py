@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from bench.scorers.imagereward import ImageReward
 from htgrpo.base.errors import UserError
 from tests.scorers import tiny
-from tests.scorers.ports import alone, check_batches, check_keys, check_modes, gap, golden, rounding, seeded
+from tests.scorers.ports import alone, gap, golden, rounding, seeded
 from tests.scorers.tiny_imagereward import MED, VISION, tiny_checkpoint
 
 
@@ -28,19 +28,9 @@ def test_scores_are_the_packages(scorer):
     assert gap(alone(scorer, *tiny.pairs()), wanted["scores"]) <= rounding(wanted["origin"], 2e-6)
 
 
-def test_batches_order_and_broken_pictures(scorer):
-    check_batches(scorer, 1e-6)
-    check_modes(scorer)
-
-
-def test_keys_are_checked(folder):
-    check_keys(
-        lambda: ImageReward.load(folder, vision=VISION),
-        folder / "ImageReward.pt",
-        "blip.text_encoder.encoder.layer.1.crossattention.self.key.weight",
-    )
+def test_the_published_picture_encoder_is_larger(folder):
     with pytest.raises(UserError, match="lacks key 'blip.visual_encoder.blocks"):
-        ImageReward.load(folder)  # the published picture encoder is larger
+        ImageReward.load(folder)
 
 
 def test_only_the_first_35_tokens_are_read(scorer):
@@ -89,11 +79,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path, folder):
     assert not (tmp_path / "run").exists()
 
 
-def test_identity_and_tokens(scorer):
-    identity = scorer.identity()
-    assert (identity["name"], identity["dtype"]) == ("imagereward", "float32")
-    assert identity["weights_revision"].startswith("sha256:")
-    assert list(identity["base_revisions"]) == ["google-bert/bert-base-uncased"]
+def test_tokens(scorer):
     assert len(scorer.tokenizer) == MED["vocab_size"]
     assert scorer.tokenizer.convert_tokens_to_ids(["[DEC]", "[ENC]"]) == [MED["vocab_size"] - 2, MED["vocab_size"] - 1]
 

@@ -12,10 +12,7 @@ from bench.scorers.remote import connect
 from bench.scorers.unifiedreward_client import UnifiedRewardServer
 from htgrpo.base.errors import UserError
 
-TEXTS = {
-    f"unifiedreward.{variant}": f"Instruction of {variant}. Caption: [{{prompt}}] {{braces}}"
-    for variant in unifiedreward_answers.VARIANTS
-}
+TEXTS = {"unifiedreward.v2_ACS": "Instruction of v2_ACS. Caption: [{prompt}] {braces}"}
 
 
 @pytest.fixture
@@ -37,10 +34,13 @@ def served(canned, monkeypatch):
     return canned
 
 
-def scorer(served, variant="v2_ACS", **options):
-    return UnifiedRewardServer(
-        served.url, variant=variant, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options
-    )
+def scorer(served, **options):
+    return UnifiedRewardServer(served.url, **{"retries": 1, "backoff": 0.0, "concurrency": 4} | options)
+
+
+def axes(score):
+    """An answer whose three scores are all that."""
+    return "\n".join(f"{name} Score (1-5): {score}" for name in unifiedreward_answers.AXES)
 
 
 def picture(value=90):
@@ -71,48 +71,12 @@ def test_the_request_is_upstreams(served):
     assert served.headers[-1]["Authorization"] == "Bearer k"
 
 
-def test_flow_grpos_way_of_asking(served):
-    served.answer = "Final Score: 4"
-    scorer(served, "v1_sglang_short").score([picture()], ["a cat"])
-    kind, data = sent_picture(asked(served))
-    assert kind == "data:image/png" and Image.open(io.BytesIO(data)).size == (512, 512)
-
-
 def test_the_official_instructions_are_used(served, monkeypatch, assets):
     monkeypatch.undo()
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
-    for variant in unifiedreward_answers.VARIANTS:
-        served.requests.clear()
-        scorer(served, variant).score([picture()], ["a cat {x}"])
-        text = asked(served)["messages"][0]["content"][1]["text"]
-        assert text.endswith("[a cat {x}]") and "{prompt}" not in text and len(text) > 300
-        assert text.startswith("<image>\n") == (variant == "v1_sglang_short")
-
-
-@pytest.mark.parametrize(
-    ("text", "score"),
-    [
-        ("cat (object): 1\nFinal Score: 3.5", 3.5),
-        ("Final Score:4", 4.0),
-        ("Final Score:\n 2", 2.0),
-        ("Final Score: 1 then Final Score: 5", 1.0),  # the first one
-        ("Final Score: 4.", 4.0),
-        ("Final Score: 6", None),
-        ("Final Score: 0.5", None),
-        ("final score: 3", None),
-        ("Final Score: **3**", None),
-        ("", None),
-    ],
-)
-def test_the_final_score(served, text, score):
-    served.answer = text
-    judged = scorer(served, "v1_qwen_pointwise").score([picture()], ["a cat"])[0]
-    assert judged.score == score
-    if score is None:
-        assert "no Final Score from 1 to 5" in judged.error
-        assert scorer(served, "v1_qwen_pointwise", upstream=True).score([picture()], ["a"])[0].score == 0.0
-    else:
-        assert judged.evidence == {"answer": text}
+    scorer(served).score([picture()], ["a cat {x}"])
+    text = asked(served)["messages"][0]["content"][1]["text"]
+    assert text.endswith("[a cat {x}]") and "{prompt}" not in text and len(text) > 300
 
 
 @pytest.mark.parametrize(
@@ -127,12 +91,17 @@ def test_the_final_score(served, text, score):
         ("Alignment Score (1-5): 4\nStyle Score (1-5): 3", None),
         ("Alignment Score (1-5): 4\nCoherence Score (1-5): 9\nStyle Score (1-5): 3", None),
         ("Alignment Score (1-5): X\nCoherence Score (1-5): Y\nStyle Score (1-5): Z", None),
+        (axes(0.5), None),
+        (axes("**3**"), None),
+        (axes(3).lower(), None),
+        (axes(2) + axes(5), 2.0),  # the first ones
+        (axes("4."), 4.0),
+        ("", None),
     ],
 )
-@pytest.mark.parametrize("variant", ["v2_ACS", "v1_qwen_ACS"])
-def test_three_axes(served, text, score, variant):
+def test_three_axes(served, text, score):
     served.answer = text
-    judged = scorer(served, variant).score([picture()], ["a cat"])[0]
+    judged = scorer(served).score([picture()], ["a cat"])[0]
     assert judged.score == score
     if score is None:
         assert "Score from 1 to 5" in judged.error
@@ -143,13 +112,13 @@ def test_three_axes(served, text, score, variant):
 def test_order_is_kept_and_failures_stay_alone(served, tmp_path):
     def answer(request):
         caption = request["messages"][0]["content"][1]["text"].partition("[")[2].partition("]")[0]
-        return "no idea" if caption == "3" else f"Final Score: {int(caption) % 5 + 1}"
+        return "no idea" if caption == "3" else axes(int(caption) % 5 + 1)
 
     served.answer = answer
     Image.effect_noise((64, 64), 80).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:90])
     pictures = [picture()] * 9 + [Image.open(tmp_path / "a.png")]
-    judged = scorer(served, "v1_qwen_pointwise").score(pictures, [str(n) for n in range(10)])
+    judged = scorer(served).score(pictures, [str(n) for n in range(10)])
     assert [one.score for one in judged] == [1, 2, 3, None, 5, 1, 2, 3, 4, None]
     assert "cannot be decoded" in judged[9].error
     assert scorer(served).score([], []) == []
@@ -182,15 +151,13 @@ def test_identity_and_where_the_server_is(served):
         one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"
         and one.identity()["variant"] == "v2_ACS"
     )
-    assert scorer(served, upstream=True).identity() != one.identity() and one.reward_scale == 0.2
+    assert one.identity()["upstream"] is False and one.reward_scale == 0.2
     with pytest.raises(UserError, match="vllm serve"):
         UnifiedRewardServer.load()
     assert UnifiedRewardServer(served.url + "/v1/").connection.url == served.url
     assert connect(f"unifiedreward=openai+{served.url}").connection.url == served.url
     with pytest.raises(UserError, match="did you mean 'UnifiedReward'"):
         scorer(served, model="UnifiedRewards")
-    with pytest.raises(UserError, match="did you mean 'v2_ACS'"):
-        scorer(served, "v2_acs")
     served.reply = lambda path, body: b"[]"
     with pytest.raises(UserError, match="no OpenAI-compatible server"):
         scorer(served)

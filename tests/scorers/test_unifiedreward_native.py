@@ -14,7 +14,7 @@ from transformers import (
     Qwen3VLVideoProcessor,
 )
 
-from bench.scorers import unifiedreward_answers
+from bench.scorers import unifiedreward, unifiedreward_answers
 from bench.scorers.base import Unscorable
 from bench.scorers.unifiedreward import UnifiedReward
 from htgrpo.base.errors import UserError
@@ -42,7 +42,7 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture
 def load(checkpoints, monkeypatch):
     monkeypatch.setattr(unifiedreward_answers, "instruction", lambda key: TEXT)
-    monkeypatch.setitem(unifiedreward_answers.VARIANTS, "v2_ACS", unifiedreward_answers.Variant(TOKENS, axes=True))
+    monkeypatch.setattr(unifiedreward, "TOKENS", TOKENS)
     return lambda kind, **options: UnifiedReward.load(checkpoints[kind][0], dtype="float32", **options)
 
 
@@ -78,12 +78,6 @@ def test_it_writes_what_transformers_own_class_writes(load, checkpoints, kind):
         assert [scorer.write([item])[0] for item in items] == wanted
         assert scorer.write(items) == wanted, "rows of unlike lengths in one batch"
         assert scorer.write(items[::-1]) == wanted[::-1]
-
-
-def test_global_random_numbers_are_left_alone(load):
-    before = torch.get_rng_state()
-    load("qwen3_vl").score(*tiny.pairs())
-    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_answers_are_read_as_those_of_servers(load, monkeypatch):
@@ -125,28 +119,17 @@ def test_prompts_that_would_control_the_model_fail_alone(load):
         scorer.prepare(Image.new("RGB", (2000, 4)), "a cat")
 
 
-def test_weights_that_are_others_are_refused(load, checkpoints, tmp_path):
-    from safetensors.torch import load_file, save_file
-
+def test_models_of_another_kind_are_refused(checkpoints, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()
     for file in checkpoints["qwen2_5_vl"][0].iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    state = load_file(folder / "model.safetensors")
-    save_file(
-        {key: value for key, value in state.items() if "layers.1.mlp.up_proj" not in key}, folder / "model.safetensors"
-    )
-    with pytest.raises(UserError, match="lacks key 'model.layers.1.mlp.up_proj"):
-        UnifiedReward.load(folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "llava_onevision"}))
     with pytest.raises(UserError, match="type 'llava_onevision'.*qwen2_5_vl or qwen3_vl"):
         UnifiedReward.load(folder)
-    with pytest.raises(UserError, match="LLaVA"):
-        load("qwen3_vl", variant="v1_sglang_short")
 
 
 def test_identity(load):
     one = load("qwen2_5_vl").identity()
     assert one["model"] == "qwen2_5_vl" and one["variant"] == "v2_ACS" and one["repetition_penalty"] == 1.3
-    assert one["weights_revision"].startswith("sha256:") and one["dtype"] == "float32"

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.benchmarks.base import Examination
+from bench.benchmarks.base import TextBenchmark
 from bench.benchmarks.text.results import LIBRARIES
 from bench.benchmarks.text.settings import TextSettings, check_chats
 from htgrpo.base.errors import UserError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 OURS = "embedded_text"
 
 
-class Text(Examination):
+class Text(TextBenchmark):
     """A task, group or tag `task` of lm-eval, or ours. A document's score is 1 where it is right; the headline is the
     mean over single tasks of their means."""
 

@@ -21,8 +21,8 @@ from bench.ask.selection import select
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError, suggest
 from htgrpo.base.files import atomic_json, sha256_json
 from htgrpo.base.prompts import Prompt
-from reports.load import FINAL, Run
-from reports.stats import headline_weights, holm
+from reports.run.load import FINAL, Run
+from reports.statistics.stats import headline_weights, holm
 
 KIND = "quality"
 ALPHA, POWER, RESAMPLES = 0.05, 0.8, 9999

@@ -8,8 +8,7 @@ at `exclude`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from bench.scorers.geneval.rule import Detected, filter_boxes, relative_position
-from htgrpo.base.errors import UserError
+from bench.scorers.geneval.rule import One, all_related, filter_boxes, target_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Reward:
     parts: tuple[float, ...]
 
 
-def reward(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Detected], str]) -> Reward:
+def reward(detections: Iterable[One], spec: dict, colour_of: Callable[[One], str]) -> Reward:
     """One picture's reward under a GenEval specification ({"tag", "include"}); boxes are filtered as in the benchmark.
 
     A clause's parts: 1 - |wanted - found| / wanted. Where the number is wrong, 0 more if it wants a colour or a
@@ -32,7 +31,7 @@ def reward(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Dete
     """
     kept = filter_boxes(detections, spec["tag"])
     parts: list[float] = []
-    groups: list[list[Detected] | None] = []
+    groups: list[list[One] | None] = []
     for clause in spec.get("include", []):
         found = kept.get(clause["class"], [])
         right = _clause(clause, found, groups, colour_of, parts)
@@ -40,7 +39,13 @@ def reward(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Dete
     return Reward(None not in groups, sum(parts) / len(parts) if parts else 0.0, tuple(parts))
 
 
-def _clause(clause: dict, found: list, groups: list, colour_of: Callable[[Detected], str], parts: list[float]) -> bool:
+def _clause(
+    clause: dict,
+    found: list[One],
+    groups: list[list[One] | None],
+    colour_of: Callable[[One], str],
+    parts: list[float],
+) -> bool:
     """Adds a clause's parts and says whether it holds."""
     count = clause["count"]
     parts.append(1 - abs(count - len(found)) / count)
@@ -55,16 +60,10 @@ def _clause(clause: dict, found: list, groups: list, colour_of: Callable[[Detect
             return False
     if "position" not in clause:
         return True
-    relation, target = clause["position"]
-    if not 0 <= target < len(groups):
-        raise UserError(
-            f"the specification asks for a {clause['class']} {relation} clause {target}, but only the {len(groups)} "
-            f"clauses "
-            "before it may be named: put the target first"
-        )
-    if groups[target] is None:
+    targets = target_of(clause, groups)
+    if targets is None:
         parts.append(0.0)
         return False
-    holds = all(relation in relative_position(item.box, other.box) for item in found for other in groups[target])
+    holds = all_related(clause["position"][0], found, targets)
     parts += [1.0] if holds else [0.0, 1.0]
     return holds

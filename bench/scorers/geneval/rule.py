@@ -5,9 +5,9 @@ down. Pure functions; the embedded world and the real benchmark both decide thro
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from htgrpo.base.errors import UserError
 
@@ -24,9 +24,17 @@ Box = tuple[float, float, float, float]
 class Detected(Protocol):
     """What the rule reads of a detection; `colour_of` may read more."""
 
-    cls: str
-    score: float
-    box: Box
+    @property
+    def cls(self) -> str: ...
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def box(self) -> Box: ...
+
+
+One = TypeVar("One", bound=Detected)
 
 
 @dataclass(frozen=True)
@@ -40,36 +48,17 @@ class Verdict:
     evidence: dict
 
 
-def box_iou(one: Box, other: Box) -> float:
-    """Intersection over union with areas counted in whole pixels, i.e. every side one longer; 0 for empty boxes."""
-
-    def area(box: Sequence[float]) -> float:
-        return max(box[2] - box[0] + 1, 0) * max(box[3] - box[1] + 1, 0)
-
-    shared = area([max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])])
-    union = area(one) + area(other) - shared
-    return shared / union if union else 0.0
-
-
-def filter_boxes(detections: Iterable[Detected], tag: str, max_overlap: float = 1.0) -> dict[str, list[Detected]]:
+def filter_boxes(detections: Iterable[One], tag: str) -> dict[str, list[One]]:
     """The detections that count, by class, best first: score strictly above the threshold, then the first 16 of a
-    class. Of equal scores the later detection comes first, as upstream reverses an ascending sort.
-
-    `max_overlap` 1.0 (the benchmark's setting) suppresses nothing; below it, a box whose IoU with a better kept one is
-    at least `max_overlap` is dropped. Classes with nothing left are absent.
+    class. Of equal scores the later detection comes first, as upstream reverses an ascending sort. Classes with nothing
+    left are absent.
     """
     threshold = COUNTING_THRESHOLD if tag == "counting" else THRESHOLD
-    by_class: dict[str, list[Detected]] = {}
+    by_class: dict[str, list[One]] = {}
     for item in reversed(sorted(detections, key=lambda item: item.score)):
         if item.score > threshold:
             by_class.setdefault(item.cls, []).append(item)
-    kept = {}
-    for cls, items in by_class.items():
-        kept[cls] = []
-        for item in items[:MAX_OBJECTS]:
-            if max_overlap == 1.0 or all(box_iou(item.box, better.box) < max_overlap for better in kept[cls]):
-                kept[cls].append(item)
-    return kept
+    return {cls: items[:MAX_OBJECTS] for cls, items in by_class.items()}
 
 
 def relative_position(box: Box, target: Box) -> set[str]:
@@ -94,7 +83,24 @@ def relative_position(box: Box, target: Box) -> set[str]:
     return {name for name, value in holds.items() if value}
 
 
-def judge(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Detected], str]) -> Verdict:
+def target_of(clause: dict, groups: list[list[One] | None]) -> list[One] | None:
+    """The boxes to which a clause asks for a relation; None where their own clause failed. groups: of the clauses
+    before it. Raises UserError for a later clause."""
+    relation, target = clause["position"]
+    if not 0 <= target < len(groups):
+        raise UserError(
+            f"the specification asks for a {clause['class']} {relation} clause {target}, but only the {len(groups)} "
+            "clauses before it may be named: put the target first"
+        )
+    return groups[target]
+
+
+def all_related(relation: str, items: list[One], targets: list[One]) -> bool:
+    """Whether each of `items` stands in the relation to each of `targets`."""
+    return all(relation in relative_position(item.box, other.box) for item in items for other in targets)
+
+
+def judge(detections: Iterable[One], spec: dict, colour_of: Callable[[One], str]) -> Verdict:
     """One image's verdict under a GenEval specification ({"tag", "include", "exclude"}).
 
     For each clause of `include` the `count` best boxes of the class must exist, show the colour, and all stand in the
@@ -104,7 +110,7 @@ def judge(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Detec
     """
     kept = filter_boxes(detections, spec["tag"])
     failures: list[str] = []
-    groups: list[list[Detected] | None] = []
+    groups: list[list[One] | None] = []
     for clause in spec.get("include", []):
         candidates = kept.get(clause["class"], [])[: clause["count"]]
         failure = _clause_failure(clause, candidates, groups, colour_of)
@@ -119,7 +125,9 @@ def judge(detections: Iterable[Detected], spec: dict, colour_of: Callable[[Detec
     return Verdict(not failures, "; ".join(failures), {"boxes": boxes})
 
 
-def _clause_failure(clause: dict, candidates: list, groups: list, colour_of: Callable[[Detected], str]) -> str:
+def _clause_failure(
+    clause: dict, candidates: list[One], groups: list[list[One] | None], colour_of: Callable[[One], str]
+) -> str:
     """Why a clause of `include` fails, or ""."""
     cls, count = clause["class"], clause["count"]
     if len(candidates) < count:
@@ -129,45 +137,9 @@ def _clause_failure(clause: dict, candidates: list, groups: list, colour_of: Cal
         if right < count:
             return f"{right} of {count} {cls} in {clause['color']}"
     if "position" in clause:
-        relation, target = clause["position"]
-        if not 0 <= target < len(groups):
-            raise UserError(
-                f"the specification asks for a {cls} {relation} clause {target}, but only the {len(groups)} clauses "
-                "before it may be named: put the target first"
-            )
-        if groups[target] is None:
+        relation, targets = clause["position"][0], target_of(clause, groups)
+        if targets is None:
             return f"no target for {cls} to be {relation}"
-        for item in candidates:
-            if any(relation not in relative_position(item.box, other.box) for other in groups[target]):
-                return f"{cls} is not {relation} its target"
+        if not all_related(relation, candidates, targets):
+            return f"{cls} is not {relation} its target"
     return ""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """tasks: share of correct images per task; overall: unweighted mean of the tasks; images: share of correct images;
-    prompts: share of prompts with at least one correct image. All in 0..1."""
-
-    tasks: dict[str, float]
-    overall: float
-    images: float
-    prompts: float
-
-
-def aggregate(records: Sequence[dict]) -> Summary:
-    """Scores of records {"prompt_id", "category", "score" (0 or 1)}; raises UserError when there are none."""
-    if not records:
-        raise UserError("GenEval has no judged image to aggregate: generate and score some first")
-    by_task: dict[str, list[float]] = {}
-    by_prompt: dict[str, float] = {}
-    for record in records:
-        by_task.setdefault(record["category"], []).append(record["score"])
-        by_prompt[record["prompt_id"]] = max(record["score"], by_prompt.get(record["prompt_id"], 0.0))
-    ordered = sorted(by_task, key=lambda task: TASKS.index(task) if task in TASKS else len(TASKS))
-    tasks = {task: sum(by_task[task]) / len(by_task[task]) for task in ordered}
-    return Summary(
-        tasks=tasks,
-        overall=sum(tasks.values()) / len(tasks),
-        images=sum(record["score"] for record in records) / len(records),
-        prompts=sum(by_prompt.values()) / len(by_prompt),
-    )

@@ -21,7 +21,7 @@ from bench.scorers.geneval.network import identity_of, locate_detector
 from bench.scorers.geneval.pixels import as_array
 from bench.scorers.geneval.reward import reward
 from bench.scorers.geneval.rule import COLOURS, TASKS
-from bench.scorers.geneval.self_test import self_test
+from bench.scorers.geneval.self_test import DRAWN, self_test
 from bench.scorers.weights import locate
 from htgrpo.base.versions import libraries
 
@@ -98,6 +98,9 @@ class GenEvalScorer(Scorer):
         except ValueError as error:  # a detection without a pixel has no colour
             return Judged.failed(str(error))
         return Judged.of(one.partial, {"strict": float(one.strict), "parts": list(one.parts)})
+
+    def tested_on(self) -> int:
+        return len(DRAWN)
 
     def self_test(self) -> list[str]:
         return self_test(self.detector, self.colours)

@@ -23,7 +23,7 @@ PAINTS = {"red": (215, 25, 25), "green": (20, 150, 50), "blue": (30, 60, 215), "
 
 def self_test(detector: "Detector", colours: "Colours") -> list[str]:
     """One sentence for every expectation that failed; [] means that both can be trusted."""
-    drawn = {"stop sign": stop_sign(), "clock": clock()}
+    drawn = {name: draw() for name, draw in DRAWN.items()}
     found = dict(zip(drawn, detector.detect([np.array(picture) for picture in drawn.values()], floor=0.0), strict=True))
     failures = []
     for own, other in (("stop sign", "clock"), ("clock", "stop sign")):
@@ -92,3 +92,7 @@ def _ball(paint: tuple[int, int, int]) -> tuple[np.ndarray, Detection]:
     pixels = np.array(picture)
     mask = (pixels != 255).any(-1)
     return pixels, Detection("sports ball", 1.0, (128.0, 128.0, 384.0, 384.0), mask)
+
+
+DRAWN = {"stop sign": stop_sign, "clock": clock}
+"""Objects that the detector looks for, and what draws them."""

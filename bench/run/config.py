@@ -1,0 +1,66 @@
+"""Writes a run's config.json: what was asked, and what decides what comes of it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from bench.ask import machine
+from bench.ask.choices import choices
+from bench.ask.request import Request
+from bench.benchmarks.base import MAIN
+from bench.record.rundir import write_config
+from bench.record.work import SCORE
+from htgrpo.base.registry import BACKBONES, METHODS
+
+if TYPE_CHECKING:
+    from bench.run.plan import Context
+
+
+def record(context: "Context", at_once: int) -> Request:
+    """Writes config.json and returns the request joined with what the run held before."""
+    worlds = " and ".join(
+        f"{world} world" for world in sorted({benchmark.world for benchmark in context.benchmarks.values()})
+    )
+    published = context.request.backbone in BACKBONES.names()
+    return write_config(
+        context.run,
+        named(context),
+        {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
+            "titles": titles(context.request.methods),
+            "choices": choices(context.request),
+            "versions": machine.versions(),
+            "git_commit": machine.git_commit(),
+            "prompt_sets": {name: selection.sha256 for name, selection in context.selections.items()},
+            "selections": {
+                name: [p.id for p in selection.prompts]
+                for name, selection in context.selections.items()
+                if context.request.limit or context.request.subset
+            },
+            "machine": {
+                "cpu": machine.cpu_name(),
+                "cores": machine.cores(),
+                "threads_per_job": context.threads,
+                "jobs": at_once,
+                "processes": machine.processes(),
+                "device": context.device,
+            },
+        },
+    )
+
+
+def titles(methods: list[str]) -> dict[str, str]:
+    """What the methods are called outside of tables, where they say so."""
+    found = {name: METHODS.get(name).title for name in methods}
+    return {name: title for name, title in found.items() if title}
+
+
+def named(context: "Context") -> Request:
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main
+    view. What was scored without one stays so."""
+    request = context.request
+    if request.claim or SCORE not in context.stages or not request.benchmarks or context.run.scored:
+        return request
+    claim = {"benchmark": request.benchmarks[0], "setting": MAIN, "milestone": request.views[0]}
+    return replace(request, claim=claim if context.run.config() is None or not context.run.request().claim else None)

@@ -1,0 +1,75 @@
+"""Makes RUN/report of an ablation folder: tables, figures, findings. Same files in, same bytes out. Imports no
+torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from reports.ablations.studies import RECORD, VARIANTS, load_variants, read_record
+from reports.pages.folder import kept, stamp, write
+
+INPUTS = (
+    RECORD,
+    *(f"{VARIANTS}/*/{name}" for name in ("config.json", "verdicts/*/*/*.json*", "train/*/seed*/metrics.jsonl")),
+)
+FIGURE_4 = ("A1", "A2", "A4", "A5")
+TABLE_5 = "A3"
+
+
+@dataclass(frozen=True)
+class AblationReport:
+    """terminal: text for standard output. files: what lies in RUN/report. rows: the lines of ablations.csv without
+    empty cells."""
+
+    terminal: str
+    files: list[Path]
+    rows: list[dict]
+
+
+def build(root: Path, allow_incomplete: bool = False) -> AblationReport:
+    """Builds RUN/report, or returns it when neither the run nor the code of the report changed.
+
+    Raises UserError when `root` is no folder of bench.ablate, when nothing is scored yet, or when its runs disagree.
+    """
+    root = Path(root)
+    record, folder = read_record(root), root / "report"
+    inputs = sorted(path for pattern in INPUTS for path in root.glob(pattern))
+    made_from = stamp(root, allow_incomplete, inputs)
+    old = kept(folder, made_from) or write(folder, _contents(root, record, allow_incomplete), made_from)
+    rows = json.loads((folder / "rows.json").read_text("utf-8"))
+    return AblationReport((folder / "terminal.txt").read_text("utf-8"), old, rows)
+
+
+def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, bytes]:
+    """Every file of the report by name."""
+    # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
+    from reports.ablations import figures as ablation_figures
+    from reports.ablations import text as ablation_text
+    from reports.ablations.studies import studies
+    from reports.figures.style import rendered
+
+    run = load_variants(root, record)
+    found = studies(run, record, allow_incomplete)
+    lines = [
+        {key: value for key, value in row.items() if value != ""}
+        for study in found
+        for row in ablation_text.csv_rows(study)
+    ]
+    contents = {
+        "ablations.md": ablation_text.markdown(run.title, found).encode(),
+        "ablations.csv": ablation_text.to_csv(found).encode(),
+        "terminal.txt": ablation_text.terminal(run.title, found, str(root / "report")).encode(),
+        "rows.json": (json.dumps(lines, indent=1, ensure_ascii=False) + "\n").encode(),
+    }
+    for benchmark in dict.fromkeys(study.block.benchmark for study in found):
+        suffix = "" if benchmark == found[0].block.benchmark else f"_{benchmark}"
+        here = {study.key: study for study in found if study.block.benchmark == benchmark}
+        drawn = {key: [study] for key, study in here.items()}
+        parts = [here[key] for key in FIGURE_4 if key in here]
+        if len(parts) > 1:
+            drawn["figure4"] = parts
+        for name, group in drawn.items():
+            title = f"{run.title}; {group[0].block.when}" if run.title else group[0].block.when
+            for kind, data in rendered(ablation_figures.figure(group, title)).items():
+                contents[f"{name}{suffix}.{kind}"] = data
+    return contents

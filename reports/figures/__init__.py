@@ -1,0 +1,1 @@
+"""Figures for matplotlib, one subject a file, in one look."""

@@ -1,0 +1,221 @@
+"""Learning curves: training measures, the held-out score of saved checkpoints, and entropy by the order of
+unmasking."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.order import COLOURS
+from reports.figures.style import GREY, INK, colours, spread_labels, style
+from reports.findings.heldout import Curve, held_out
+from reports.format import short
+from reports.run.load import Run
+
+PANELS = {
+    "reward_mean": "Mean training reward",
+    "held_out": "Held-out score",
+    "kl": "KL to reference (nats)",
+    "clip_fraction": "Clipped tokens (fraction)",
+    "entropy": "Rollout entropy (nats)",
+    "entropy_ends": "Entropy of the first and last eighth unmasked",
+}
+LOGARITHMIC = ("kl",)
+"""Panels in which one bad iteration would flatten everything else."""
+AXES = {
+    "iterations": ("iteration", "Iterations"),
+    "forwards": ("forwards_total", "Forward passes"),
+    "seconds": ("seconds_total", "Training seconds"),
+}
+ACROSS = 3
+End = tuple[float, float, str, str]
+"""x, y, text and colour of the label at the end of a curve."""
+
+
+def with_time(run: Run) -> pd.DataFrame:
+    """The metrics with the training seconds of their iteration, where those are known."""
+    frame = run.metrics
+    if len(run.timing) and "seconds_total" in run.timing:
+        keys = ["method", "seed", "iteration"]
+        frame = frame.merge(run.timing[[*keys, "seconds_total"]], on=keys, how="left")
+    return frame
+
+
+def learning_curves(run: Run, axis: str) -> Figure | None:
+    """Training measures against "iterations", "forwards" or "seconds": mean over seeds, band from lowest to highest
+    seed.
+
+    None when the run recorded nothing to draw.
+    """
+    column, label = AXES[axis]
+    frame, curve = with_time(run), held_out(run)
+    frame = _with_rank_ends(frame)
+    panels = [
+        key for key in PANELS if (curve is not None if key == "held_out" else key in frame and frame[key].notna().any())
+    ]
+    if column not in frame or not frame[column].notna().any() or panels in ([], ["held_out"]):
+        return None
+    names, palette = [m for m in run.methods if (frame["method"] == m).any()], colours(run.methods)
+    with style():
+        across = min(ACROSS, len(panels))
+        rows = -(-len(panels) // across)
+        figure, axes = plt.subplots(
+            rows, across, figsize=(4.25 * across, 2.75 * rows + 0.6), squeeze=False, layout="constrained"
+        )
+        for ax in axes.flat[len(panels) :]:
+            ax.set_visible(False)
+        for ax, key in zip(axes.flat, panels, strict=False):
+            ax.set_title(PANELS[key], fontsize=9.5)
+            ax.margins(x=0.01)
+            ends = _panel(ax, key, frame, curve, names, column, palette)
+            if key in LOGARITHMIC and (frame[key] > 0).any():
+                ax.set_yscale("log", nonpositive="clip")
+            ax.xaxis.set_major_locator(plt.MaxNLocator(5, integer=column != "seconds_total"))
+            ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            spread_labels(ax, ends)
+        for ax in axes.flat[max(0, len(panels) - across) : len(panels)]:
+            ax.set_xlabel(label)
+        figure.suptitle(
+            f"Training against {label.lower()} ({_bands(run, frame)})", fontsize=9, color="#555555", x=0.01, ha="left"
+        )
+    return figure
+
+
+def _bands(run: Run, frame: pd.DataFrame) -> str:
+    counts = frame.groupby("method")["seed"].nunique()
+    seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    band = f"{seeds} seeds; line: mean, band: lowest to highest seed" if counts.max() > 1 else "one seed, so no band"
+    return f"{run.title}; {band}" if run.title else band
+
+
+def _panel(
+    ax: Axes,
+    key: str,
+    frame: pd.DataFrame,
+    curve: Curve | None,
+    names: Iterable[str],
+    column: str,
+    palette: dict[str, str],
+) -> list[End]:
+    if key == "held_out":
+        ax.set_title(curve.label, fontsize=9.5)
+        return _held_out_panel(ax, curve, frame, names, column, palette)
+    ends = []
+    for name in names:
+        own = frame[frame["method"] == name]
+        end = _curve(ax, own, column, key, palette[name], name)
+        if key == "entropy_ends" and end:
+            _curve(ax, own, column, "entropy_last", palette[name], name, dashed=True)
+        ends.append(end)
+    if key == "entropy_ends":
+        lines = [plt.Line2D([], [], color=INK, linestyle=s, linewidth=1.4) for s in ("-", (0, (4, 2)))]
+        ax.legend(lines, ["first eighth (structure)", "last eighth"], frameon=False, fontsize=7.5, loc="best")
+    return [end for end in ends if end]
+
+
+def _with_rank_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """`frame` with the first and the last bin of entropy_by_rank as columns entropy_ends and entropy_last."""
+    if "entropy_by_rank" not in frame:
+        return frame
+    bins = frame["entropy_by_rank"]
+    known = [value if isinstance(value, list) and value else [np.nan] for value in bins]
+    return frame.assign(entropy_ends=[value[0] for value in known], entropy_last=[value[-1] for value in known])
+
+
+def _curve(
+    ax: Axes, frame: pd.DataFrame, column: str, key: str, colour: str, name: str, dashed: bool = False
+) -> End | None:
+    """Draws one method's smoothed curve up to the last iteration that all its seeds reached; returns the label of its
+    end."""
+    table = frame.pivot(index="iteration", columns="seed", values=key).astype(float).dropna()
+    if table.empty:
+        return None
+    x = frame.pivot(index="iteration", columns="seed", values=column).astype(float).loc[table.index].mean(axis=1)
+    window = max(1, len(table) // 12)
+    smooth = table.rolling(window, center=True, min_periods=1).mean()
+    if smooth.shape[1] > 1:
+        ax.fill_between(x, smooth.min(axis=1), smooth.max(axis=1), color=colour, alpha=0.16, linewidth=0)
+    ax.plot(x, smooth.mean(axis=1), color=colour, linestyle=(0, (4, 2)) if dashed else "-")
+    ax.plot(x.iloc[-1:], smooth.mean(axis=1).iloc[-1:], "o", color=colour, markersize=4)
+    return float(x.iloc[-1]), float(smooth.mean(axis=1).iloc[-1]), short(name, 16), colour
+
+
+def _held_out_panel(
+    ax: Axes, curve: Curve, frame: pd.DataFrame, names: Iterable[str], column: str, palette: dict[str, str]
+) -> list[End]:
+    """One point per saved checkpoint, from the starting policy on."""
+    ends = []
+    if curve.start is not None:
+        ax.axhline(curve.start, color=GREY, linewidth=1, linestyle=":", zorder=1)
+    for name in names:
+        points = curve.points[curve.points["method"] == name]
+        places = frame[frame["method"] == name][["seed", "iteration", column]].drop_duplicates(["seed", "iteration"])
+        if column != "iteration":
+            points = points.merge(places, on=["seed", "iteration"], how="inner")
+        table = points.pivot(index="iteration", columns="seed", values="score").dropna()
+        if table.empty:
+            continue
+        x = points.pivot(index="iteration", columns="seed", values=column if column in points else "iteration").loc[
+            table.index
+        ]
+        xs, ys = list(x.mean(axis=1)), list(table.mean(axis=1))
+        if table.shape[1] > 1:
+            ax.fill_between(xs, table.min(axis=1), table.max(axis=1), color=palette[name], alpha=0.16, linewidth=0)
+        if curve.start is not None:
+            xs, ys = [0.0, *xs], [curve.start, *ys]
+        ax.plot(xs, ys, color=palette[name], marker="o", markersize=3.5)
+        ends.append((float(xs[-1]), float(ys[-1]), short(name, 16), palette[name]))
+    return ends
+
+
+def entropy_by_rank(run: Run) -> Figure | None:
+    """Rollout entropy by the order of unmasking: a panel per method and axis, a line per eighth, mean over seeds.
+
+    None when the run recorded none.
+    """
+    frame = with_time(run)
+    if "entropy_by_rank" not in frame:
+        return None
+    frame = frame[frame["entropy_by_rank"].map(lambda value: isinstance(value, list) and len(value) > 1)]
+    names = [m for m in run.methods if (frame["method"] == m).any()]
+    axes_known = [axis for axis in AXES.values() if axis[0] in frame and frame[axis[0]].notna().any()]
+    if not names:
+        return None
+    with style():
+        size = (2.9 * len(names) + 1.0, 2.1 * len(axes_known) + 0.5)
+        figure, axes = plt.subplots(
+            len(axes_known), len(names), figsize=size, squeeze=False, sharey=True, layout="constrained"
+        )
+        for row, (column, label) in zip(axes, axes_known, strict=True):
+            for ax, name in zip(row, names, strict=True):
+                count = _rank_lines(ax, frame[frame["method"] == name], column)
+                ax.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
+                ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+                ax.set_xlabel(label, fontsize=8)
+            row[0].set_ylabel("entropy (nats)", fontsize=8)
+        for ax, name in zip(axes[0], names, strict=True):
+            ax.set_title(short(name, 20), color=colours(run.methods)[name])
+        scale = plt.cm.ScalarMappable(plt.Normalize(1, count), COLOURS)
+        bar = figure.colorbar(scale, ax=axes, shrink=0.5, aspect=22, pad=0.01, ticks=[1, count])
+        bar.ax.set_yticklabels(["first\nunmasked", "last"], fontsize=7.5)
+        bar.outline.set_visible(False)
+        title = f"Rollout entropy by the order of unmasking, {count} equal parts ({run.title}; mean over seeds)"
+        figure.suptitle(title, fontsize=9, color="#555555", x=0.01, ha="left")
+    return figure
+
+
+def _rank_lines(ax: Axes, frame: pd.DataFrame, column: str) -> int:
+    """Draws one method's lines and returns how many there are."""
+    bins = pd.DataFrame(frame["entropy_by_rank"].tolist(), index=frame["iteration"]).groupby(level=0).mean()
+    x = frame.groupby("iteration")[column].mean()
+    window = max(1, len(bins) // 12)
+    smooth = bins.rolling(window, center=True, min_periods=1).mean()
+    for part in smooth:
+        shade = colormaps[COLOURS](part / max(1, smooth.shape[1] - 1))
+        ax.plot(x, smooth[part], color="#00000022", linewidth=2.4)
+        ax.plot(x, smooth[part], color=shade, linewidth=1.6)
+    return smooth.shape[1]

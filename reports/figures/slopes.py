@@ -1,0 +1,70 @@
+"""The picture of the panel of reward hacking: each measure from the starting policy to the end of training."""
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.style import GREY, colours, markers, spread_labels, style
+from reports.findings.hacking import Move, Moves
+from reports.format import short
+from reports.run.load import Run
+
+ACROSS = 4
+
+
+def slopes(run: Run, moves: list[Moves]) -> Figure | None:
+    """One panel per measure, one line per method, the interval of the difference at its end. None without a measure to
+    compare."""
+    measures = list(dict.fromkeys(move.measure for one in moves for move in one.moves))
+    if len(measures) < 2:
+        return None
+    palette, shapes = colours(run.methods), markers(run.methods)
+    with style():
+        across = min(ACROSS, len(measures))
+        down = -(-len(measures) // across)
+        figure, axes = plt.subplots(
+            down, across, figsize=(3.0 * across, 2.7 * down + 0.35), squeeze=False, layout="constrained"
+        )
+        for ax in axes.flat[len(measures) :]:
+            ax.set_visible(False)
+        for ax, measure in zip(axes.flat, measures, strict=False):
+            found = {one.method: move for one in moves for move in one.moves if move.measure == measure}
+            _panel(ax, measure, found, palette, shapes)
+        title = f"From the starting policy to the end of training ({run.title})"
+        note = "filled: resolved, or no test; bars: 95% interval of the difference"
+        figure.suptitle(f"{title}; {note}", fontsize=9, color="#555555", x=0.01, ha="left")
+    return figure
+
+
+def _panel(ax: Axes, measure: str, found: dict[str, Move], palette: dict[str, str], shapes: dict[str, str]) -> None:
+    ends = []
+    for i, (name, move) in enumerate(found.items()):
+        colour, x = palette.get(name, GREY), 1 + 0.035 * (i - (len(found) - 1) / 2)
+        ax.plot([0, x], [move.start, move.end], color=colour, linewidth=1.6, alpha=0.9)
+        if move.change.known:
+            ax.vlines(x, move.start + move.change.low, move.start + move.change.high, color=colour, linewidth=1.4)
+        resolved = "resolved" in move.word and move.word != "unresolved" or not move.change.known
+        ax.plot(
+            x,
+            move.end,
+            shapes.get(name, "o"),
+            color=colour,
+            markersize=5,
+            markerfacecolor=colour if resolved else "white",
+        )
+        ends.append((1.09, float(move.end), short(name, 12), colour))
+    ax.set_xlim(-0.08, 1.12)
+    ax.set_xticks([0, 1], ["start", "end"])
+    ax.margins(y=0.12)
+    ax.grid(False, axis="x")
+    ax.set_title(_lines(measure), fontsize=8.8)
+    spread_labels(ax, ends, gap=0.075)
+
+
+def _lines(text: str) -> str:
+    words, lines = text.split(), [""]
+    for word in words:
+        if len(lines[-1]) + len(word) > 27 and lines[-1]:
+            lines.append("")
+        lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""The look of all figures: one colour per method everywhere, quiet axes, and bytes that do not depend on the day."""
+
+import io
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first)
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from reports.run.load import BASE  # noqa: E402
+
+# Okabe and Ito (2008): told apart under the common colour deficiencies. Yellow is left out (too pale on white).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3E", "#5B4FA2")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY, INK, FAINT = "#8A8A8A", "#222222", "#E3E3E3"
+GOOD, HALF, BAD = "#1A9850", "#E0940B", "#D73027"
+DPI = 160
+_STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.edgecolor": "#777777",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "reports",
+}
+
+
+def style() -> "matplotlib.RcParams":
+    """Context manager with the look of the report."""
+    return plt.rc_context(_STYLE)
+
+
+def colours(methods: list[str]) -> dict[str, str]:
+    """Colour of each method; the starting policy is grey, the others take theirs by their place in the run's order."""
+    trained = [name for name in methods if name != BASE]
+    return {BASE: GREY} | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(trained)}
+
+
+def markers(methods: list[str]) -> dict[str, str]:
+    """Marker of each method, a second cue beside the colour."""
+    trained = [name for name in methods if name != BASE]
+    return {BASE: "o"} | {name: MARKERS[(i + i // len(COLOURS)) % len(MARKERS)] for i, name in enumerate(trained)}
+
+
+def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
+    """{"png": bytes, "pdf": bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
+    out = {}
+    figure.set_dpi(DPI)
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # laid out by now; no format need do it again
+    kinds = {
+        "png": {"Software": None},
+        "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    }
+    for kind, metadata in kinds.items():
+        if kind == "png" or pdf:
+            stream = io.BytesIO()
+            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+            out[kind] = stream.getvalue()
+    plt.close(figure)
+    return out
+
+
+def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.06) -> None:
+    """Writes labels beside the ends of curves: (x, y in data units, text, colour).
+
+    Labels that would overlap are moved apart.
+    """
+    ax.autoscale_view()
+    to_axes = ax.transData + ax.transAxes.inverted()
+    points = sorted((*(float(part) for part in to_axes.transform((x, y))), text, colour) for x, y, text, colour in ends)
+    while points:
+        near = [point for point in points if point[0] - points[0][0] < 0.16]
+        points = points[len(near) :]
+        near.sort(key=lambda point: point[1])
+        heights = _apart([point[1] for point in near], gap)
+        for height, (_, _, text, colour) in zip(heights, near, strict=True):
+            place = max(point[0] for point in near) + 0.018
+            ax.annotate(
+                text,
+                (place, height),
+                xycoords="axes fraction",
+                color=colour,
+                fontsize=8.5,
+                va="center",
+                fontweight="bold",
+            )
+
+
+def _apart(heights: list[float], gap: float) -> list[float]:
+    """`heights` (ascending) moved as little as needed to stand `gap` apart: clusters spread about their centre."""
+    clusters = [[h, 1] for h in heights]
+    merged = True
+    while merged:
+        merged = False
+        for i in range(len(clusters) - 1):
+            (a, n), (b, m) = clusters[i], clusters[i + 1]
+            if b - a < gap * (n + m) / 2 - 1e-9:
+                clusters[i : i + 2] = [[(a * n + b * m) / (n + m), n + m]]
+                merged = True
+                break
+    return [centre + (k - (count - 1) / 2) * gap for centre, count in clusters for k in range(count)]

@@ -1,0 +1,172 @@
+"""When slots are unmasked: mean rank per slot, and a handful of pictures with their own order (the paper's Figure
+2)."""
+
+import io
+
+import numpy as np
+from matplotlib import image as mpimg
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from reports.figures.order import COLOURS, heat_map, orders, structure_share
+from reports.figures.style import style
+from reports.findings.analysis import Result
+from reports.format import short
+from reports.run.blocks import Block
+from reports.run.load import Run
+from reports.run.pictures import choose_prompts, opened
+
+EXAMPLES = 3
+LEFT, SHARE, HEAD, LOWER_HEAD = 0.19, 0.69, 0.64, 0.34
+"""Where the panels begin and how wide they are, as parts of the figure; inches above them."""
+LEAST = 0.12
+"""Least reach of the colours of the means, as a part of N: what averaging leaves of a drawn order looks as faint as it
+is."""
+Orders = dict[str, dict[str, np.ndarray]]
+"""Method -> prompt -> rank, int [h, w]."""
+
+
+def unmasking(run: Run, results: list[Result]) -> Figure | None:
+    """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their
+    order.
+
+    From the first benchmark with pictures; None where no order was recorded.
+    """
+    main = next((r for r in results if r.block.shown), None)
+    if main is None:
+        return None
+    blocks = [
+        r.block
+        for r in results
+        if r.block.benchmark == main.block.benchmark
+        and r.block.milestone == main.block.milestone
+        and r.block.axis == main.block.axis
+    ]
+    found = {block.setting: _orders(run, block) for block in blocks}
+    found = {setting: by_method for setting, by_method in found.items() if by_method}
+    if main.block.setting not in found:
+        return None
+    shown = found[main.block.setting]
+    names, prompts = (
+        list(shown),
+        [p for p in choose_prompts(main.block) if all(p in ranks for ranks in shown.values())][:EXAMPLES],
+    )
+    alpha = structure_share(run)
+    with style():
+        cell = min(1.9, 7.2 / len(names))
+        heights = ((cell + 0.22) * len(found) + HEAD, (cell / 2 + 0.04) * len(prompts) + LOWER_HEAD)
+        figure = plt.figure(figsize=(cell * len(names) / SHARE, sum(heights)))
+        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+        _means(upper, found, names, run)
+        _examples(lower, run, main.block, shown, prompts, alpha)
+    return figure
+
+
+def _orders(run: Run, block: Block) -> Orders:
+    """Of the first training seed of each method; one prompt's picture is enough for its order."""
+    by_method = {m.name: orders(run, m.policies[0], block) for m in block.methods}
+    return {name: ranks for name, ranks in by_method.items() if ranks}
+
+
+def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run) -> None:
+    means = {(s, n): np.mean(list(found[s][n].values()), axis=0) for s in found for n in names if n in found[s]}
+    slots = next(iter(means.values())).size
+    middle = (slots + 1) / 2
+    reach = max(LEAST * slots, max(float(abs(mean - middle).max()) for mean in means.values()))
+    axes = part.subplots(len(found), len(names), squeeze=False, gridspec_kw={"wspace": 0.08, "hspace": 0.2})
+    _place(part, HEAD, bottom=0.06)
+    drawn = None
+    for row, setting in zip(axes, found, strict=True):
+        values = run.config.get("settings", {}).get(setting, {})
+        label = f"{setting}\n({values.get('sampler', '?')},\n{values.get('steps', '?')} steps)"
+        row[0].text(-0.12, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
+        for ax, name in zip(row, names, strict=True):
+            _bare(ax)
+            if (setting, name) in means:
+                mean = means[setting, name]
+                drawn = ax.imshow(mean, cmap=COLOURS, vmin=middle - reach, vmax=middle + reach, interpolation="nearest")
+                ax.set_xlabel(
+                    f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
+                )
+    for ax, name in zip(axes[0], names, strict=True):
+        ax.set_title(short(name, 16), loc="center", fontsize=9)
+    place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
+    bar = part.colorbar(drawn, cax=place, ticks=[middle - reach, middle, middle + reach])
+    bar.ax.set_yticklabels([f"{middle - reach:.0f}, early", f"{middle:.0f}", f"{middle + reach:.0f}, late"], fontsize=7)
+    bar.outline.set_visible(False)
+    count = len(next(iter(next(iter(found.values())).values())))
+    drawn_orders = [setting for setting, by_method in found.items() if _all_equal(by_method)]
+    shared = f"\n{', '.join(drawn_orders)}: the noise sets the order, and all methods share it" if drawn_orders else ""
+    part.suptitle(
+        f"Mean rank of unmasking per slot over {count} pictures, first training seed ({run.title}){shared}",
+        fontsize=9,
+        color="#555555",
+        x=0.01,
+        y=0.99,
+        va="top",
+        ha="left",
+    )
+
+
+def _all_equal(by_method: Orders) -> bool:
+    """Whether several methods revealed every picture in the very same order."""
+    first, *rest = by_method.values()
+    return bool(rest) and all(o.keys() == first.keys() and all((o[p] == first[p]).all() for p in o) for o in rest)
+
+
+def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: list[str], alpha: float) -> None:
+    names = list(shown)
+    frame = run.records
+    frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
+    frame = (
+        frame.sort_values("sample")
+        .drop_duplicates(["policy", "prompt_id"])
+        .set_index(["policy", "prompt_id"], drop=False)
+    )
+    policies = {m.name: m.policies[0] for m in block.methods}
+    axes = part.subplots(len(prompts), 2 * len(names), squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
+    _place(part, LOWER_HEAD, bottom=0.02)
+    for row, prompt in zip(axes, prompts, strict=True):
+        for ax in row:
+            _bare(ax)
+        for i, name in enumerate(names):
+            record = frame.loc[(policies[name], prompt)]
+            picture = opened(run, block, record)
+            if picture is not None:
+                row[2 * i].imshow(picture, interpolation="nearest")
+            row[2 * i + 1].imshow(
+                mpimg.imread(io.BytesIO(heat_map(shown[name][prompt], alpha))), interpolation="nearest"
+            )
+        text = str(record["prompt"]).removeprefix("a photo of ")
+        row[0].text(-0.12, 0.5, _wrapped(text), ha="right", va="center", fontsize=7, transform=row[0].transAxes)
+    part.suptitle(
+        f"Pictures and their order: red first, blue last; outlined: structure, the first {100 * alpha:g} % (setting "
+        f"{block.setting})",
+        fontsize=9,
+        color="#555555",
+        x=0.01,
+        y=0.99,
+        va="top",
+        ha="left",
+    )
+
+
+def _place(part: SubFigure, head: float, bottom: float) -> None:
+    height = part.bbox.height / part.figure.dpi
+    part.subplots_adjust(left=LEFT, right=LEFT + SHARE, top=1 - head / height, bottom=bottom)
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    lines = textwrap.wrap(text, 20)
+    return "\n".join(lines[:5]) + (" …" if len(lines) > 5 else "")
+
+
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

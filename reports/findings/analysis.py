@@ -1,0 +1,277 @@
+"""From blocks of scores to the numbers of the report: cells, paired differences, ties, and what survives another
+setting.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+
+import numpy as np
+
+from reports.run.blocks import Block, MethodScores
+from reports.statistics import stats
+from reports.statistics.stats import Interval
+
+ALPHA = 0.05
+
+
+@dataclass
+class Score:
+    """One method's cells.
+
+    headline, columns: interval over prompts for these checkpoints; method: over seeds and prompts.
+    """
+
+    method: str
+    headline: Interval
+    columns: dict[str, Interval]
+    method_level: Interval
+    per_seed: list[float]
+
+
+@dataclass
+class Pair:
+    """The paired difference `a` minus `b` in displayed units, once per kind of claim; seeds: those both have."""
+
+    a: str
+    b: str
+    seeds: int
+    checkpoints: Interval
+    methods: Interval
+    columns: dict[str, Interval]
+    checkpoints_holm: float = float("nan")
+    methods_holm: float = float("nan")
+
+    def holm(self, level: str) -> float:
+        """Adjusted p of the claim about "methods" or "checkpoints"."""
+        return self.methods_holm if level == "methods" else self.checkpoints_holm
+
+    def interval(self, level: str) -> Interval:
+        """Interval of the claim about "methods" or "checkpoints"."""
+        return self.methods if level == "methods" else self.checkpoints
+
+    def flipped(self) -> "Pair":
+        """The same pair as `b` minus `a`."""
+        columns = {name: interval.negated() for name, interval in self.columns.items()}
+        return replace(
+            self,
+            a=self.b,
+            b=self.a,
+            checkpoints=self.checkpoints.negated(),
+            methods=self.methods.negated(),
+            columns=columns,
+        )
+
+    def resolved(self, level: str) -> bool:
+        """Whether the difference is told from zero after Holm's adjustment."""
+        return bool(self.holm(level) < ALPHA)
+
+
+@dataclass
+class Result:
+    """Everything reported about one block. level: the stronger kind of claim that all pairs support."""
+
+    block: Block
+    columns: list[str]
+    scores: dict[str, Score] = field(default_factory=dict)
+    pairs: list[Pair] = field(default_factory=list)
+    prompts_used: int = 0
+    withheld: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def level(self) -> str:
+        """ "methods" when every pair has at least 3 common training seeds, otherwise "checkpoints"."""
+        return "methods" if self.pairs and all(pair.seeds >= stats.MIN_SEEDS for pair in self.pairs) else "checkpoints"
+
+    @property
+    def sign(self) -> int:
+        """+1 where higher is better, otherwise -1."""
+        return 1 if self.block.meta["higher_is_better"] else -1
+
+    @property
+    def best(self) -> str | None:
+        """The method with the best headline; the first one on exact equality."""
+        return max(self.scores, key=lambda name: self.sign * self.scores[name].headline.estimate, default=None)
+
+    @property
+    def tied(self) -> set[str]:
+        """Methods whose difference from the best one is not resolved at `level`."""
+        best = self.best
+        return {
+            other
+            for pair in self.pairs
+            if best in (pair.a, pair.b) and not pair.resolved(self.level)
+            for other in (pair.a, pair.b)
+            if other != best
+        }
+
+    def pair(self, a: str, b: str) -> Pair | None:
+        """The pair of two methods in its stored direction."""
+        return next((pair for pair in self.pairs if {pair.a, pair.b} == {a, b}), None)
+
+
+def analyse(block: Block, allow_incomplete: bool = False) -> Result:
+    """Computes a block.
+
+    Methods with failed or missing images are withheld unless `allow_incomplete`, which then compares every method on
+    the prompts that all of them have.
+    """
+    methods, left_out = _same_seeds(block.usable(allow_incomplete))
+    shown = {method.name: method for method in methods}
+    block = replace(block, methods=[shown.get(method.name, method) for method in block.methods])
+    result = Result(block, _column_names(block), withheld=left_out)
+    for method in block.methods:
+        if not method.complete:
+            used = "used as it is" if method in methods else "headline withheld"
+            result.withheld[method.name] = f"{method.coverage} images judged; {used}"
+    for name in block.missing:
+        result.withheld[name] = "not scored"
+    keep = np.all([np.isfinite(m.scores).all(0) for m in methods], axis=0) if methods else np.zeros(0, dtype=bool)
+    result.prompts_used = int(keep.sum())
+    if not keep.any():
+        return result
+    generators = _Generators(block.key)
+    category, aggregate, top = block.category[keep], block.meta["aggregate"], block.top
+    pairs = [(b, a) for a, b in combinations(methods, 2) if _common_seeds(a, b)[0]]
+    sides = [_common_seeds(a, b) for a, b in pairs]
+    for a, b in combinations(methods, 2):
+        if not _common_seeds(a, b)[0]:
+            result.withheld[f"{b.name} − {a.name}"] = "no training seed in common, so they are not compared"
+    rows = np.array([m.scores[:, keep].mean(0) for m in methods])
+    matrices = [(a.scores[i] - b.scores[j])[:, keep] for (a, b), (i, j) in zip(pairs, sides, strict=True)]
+    gaps = np.array([matrix.mean(0) for matrix in matrices]).reshape(len(pairs), rows.shape[1])
+    columns = _category_cells(block, rows, gaps, category, generators)
+    columns |= _question_cells(block, methods, pairs, keep)
+    headline = stats.score_intervals(rows, category, aggregate, top)
+    for index, method in enumerate(methods):
+        seeds = method.scores[:, keep]
+        level = stats.method_score(seeds, category, aggregate, top)
+        per_seed = [float(value) for value in seeds @ stats.headline_weights(category, aggregate)]
+        cells = {name: values[index] for name, values in columns.items()}
+        result.scores[method.name] = Score(method.name, headline[index], cells, level, per_seed)
+    found = stats.difference_intervals(gaps, category, aggregate, top, generators.make("headline"))
+    for index, ((a, b), matrix) in enumerate(zip(pairs, matrices, strict=True)):
+        seeds = 0 if None in a.seeds and None in b.seeds else len(matrix)
+        level = stats.method_difference(matrix, category, aggregate, top, generators.make("pair", a.name, b.name))
+        cells = {name: values[len(methods) + index] for name, values in columns.items()}
+        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells))
+    _adjust(result.pairs)
+    return result
+
+
+def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[str, str]]:
+    """The methods with the training seeds that all seeded ones have, so that scores and differences are of the same
+    trainings, and what was left out. Where they have none in common each keeps its own, and `_common_seeds` pairs none
+    of them."""
+    seeded = [set(method.seeds) for method in methods if None not in method.seeds]
+    common = set.intersection(*seeded) if seeded else set()
+    if not common or all(seeds == common for seeds in seeded):
+        return methods, {}
+    kept, told = [], {}
+    for method in methods:
+        rows = [i for i, seed in enumerate(method.seeds) if seed is None or seed in common]
+        if len(rows) < len(method.seeds):
+            others = ", ".join(str(seed) for seed in method.seeds if seed not in common)
+            told[method.name] = f"training seeds {others} left out, which not every method has"
+            method = replace(
+                method,
+                **{name: getattr(method, name)[rows] for name in ("scores", "hits", "asked")},
+                **{
+                    name: [getattr(method, name)[i] for i in rows]
+                    for name in ("seeds", "iterations", "forwards", "policies")
+                },
+            )
+        kept.append(method)
+    return kept, told
+
+
+class _Generators:
+    """Makes a generator for each use from the block's name alone, so that no number depends on the order of work."""
+
+    def __init__(self, key: str):
+        self.key = key
+
+    def make(self, *parts: str) -> np.random.Generator:
+        digest = hashlib.sha256("/".join((self.key, *parts)).encode()).digest()
+        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def _column_names(block: Block) -> list[str]:
+    names = list(block.categories) if len(block.categories) > 1 else []
+    return names + [f"questions: {name}" for name in block.question_categories]
+
+
+def _common_seeds(a: MethodScores, b: MethodScores) -> tuple[list[int], list[int]]:
+    """Rows of `a` and `b` to subtract: equal training seeds side by side; one seedless checkpoint stands beside every
+    seed.
+    """
+    if a.seeds == [None] or b.seeds == [None]:
+        count = max(len(a.seeds), len(b.seeds))
+        return [i % len(a.seeds) for i in range(count)], [j % len(b.seeds) for j in range(count)]
+    common = [seed for seed in a.seeds if seed in b.seeds]
+    return [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]
+
+
+def _category_cells(
+    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray, generators: _Generators
+) -> dict[str, list[Interval]]:
+    """Category name -> one interval per method (rows [M, P]), then one per pair (gaps [N, P])."""
+    cells = {}
+    if len(block.categories) < 2:
+        return cells
+    for index, name in enumerate(block.categories):
+        own = category == index
+        if not own.any():
+            cells[name] = [Interval(float("nan"), note="no prompts")] * (len(rows) + len(gaps))
+            continue
+        zeros = np.zeros(int(own.sum()), dtype=int)
+        differences = stats.difference_intervals(
+            gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name)
+        )
+        cells[name] = [*stats.score_intervals(rows[:, own], zeros, "item_mean", block.top), *differences]
+    return cells
+
+
+def _question_cells(
+    block: Block, methods: list[MethodScores], pairs: list, keep: np.ndarray
+) -> dict[str, list[Interval]]:
+    """Question category -> one interval per method, then one empty cell per pair (questions are paired through their
+    prompts only).
+    """
+    cells = {}
+    for kind, name in enumerate(block.question_categories):
+        hits = np.array([m.hits[:, keep, kind].mean(0) for m in methods])
+        asked = np.array([m.asked[:, keep, kind].mean(0) for m in methods])
+        has = (asked > 0).all(0)
+        label = f"questions: {name}"
+        if not has.any():
+            cells[label] = [Interval(float("nan"), note="no prompts")] * (len(methods) + len(pairs))
+            continue
+        found = stats.ratio_intervals(hits[:, has], asked[:, has], block.scale)
+        gaps = [
+            Interval(found[methods.index(a)].estimate - found[methods.index(b)].estimate, note="no test")
+            for a, b in pairs
+        ]
+        cells[label] = [*found, *gaps]
+    return cells
+
+
+def _adjust(pairs: list[Pair]) -> None:
+    """Holm over all pairs of the headline, each kind of claim being its own family."""
+    for pair, one, two in zip(
+        pairs, stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]), strict=True
+    ):
+        pair.checkpoints_holm, pair.methods_holm = one, two
+
+
+def verdict(pair: Pair, level: str, sign: int) -> str:
+    """One word or two about a pair: "better", "worse", "unresolved", or why there is no claim."""
+    if level == "methods" and pair.seeds < stats.MIN_SEEDS:
+        return "no claim"
+    interval = pair.interval(level)
+    if math.isnan(interval.p):
+        return "no claim"
+    if not pair.resolved(level):
+        return "unresolved"
+    return "better" if sign * interval.estimate > 0 else "worse"

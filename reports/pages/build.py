@@ -1,0 +1,97 @@
+"""Makes RUN/report from the files of a run: tables, figures, one page. Same files in, same bytes out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from htgrpo.base.errors import UserError
+from htgrpo.base.run_files import OPTIONAL_PICTURE, PICTURE, records
+from reports.pages.folder import kept, stamp, write
+from reports.run.load import load_run
+
+INPUTS = (
+    "config.json",
+    "verdicts/*/*/*.json*",
+    "images/*/*/*/manifest.jsonl",
+    "train/*/seed*/metrics.jsonl",
+    "train/*/seed*/timing.jsonl",
+    "equal_seconds.json",
+)
+"""What a report is made from, besides the pictures that manifests name."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """terminal: text for standard output.
+
+    files: what lies in RUN/report. fresh: False when nothing had changed since the last time.
+    """
+
+    terminal: str
+    files: list[Path]
+    fresh: bool
+
+
+def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
+    """Builds RUN/report, replacing the old one at once, or returns it when neither the run nor the code of the report
+    changed.
+
+    allow_incomplete: print headlines over the images that exist where some failed or are missing. Raises UserError when
+    `run_dir` is no run, when its files are damaged or disagree, or when the folder cannot be written.
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise UserError(f"{str(run_dir)!r} is not a folder: give the run folder that bench.compare wrote to")
+    folder = run_dir / "report"
+    made_from = stamp(run_dir, allow_incomplete, _inputs(run_dir))
+    old = kept(folder, made_from)
+    if old is not None:
+        return Report((folder / "terminal.txt").read_text("utf-8"), old, False)
+    terminal, contents = _contents(run_dir, allow_incomplete)
+    contents["terminal.txt"] = terminal.encode()
+    return Report(terminal, write(folder, contents, made_from), True)
+
+
+def _inputs(run_dir: Path) -> Iterator[Path]:
+    """Every file that the report is made from, and every picture that a manifest names."""
+    yield from sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))
+    for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
+        named = {record["file"] for record in records(manifest, PICTURE, OPTIONAL_PICTURE)}
+        yield from (manifest.parent / name for name in sorted(named))
+
+
+def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
+    """The text for the terminal and every file of the report by name."""
+    # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
+    from reports.figures import drawings
+    from reports.findings import choices, costs, diversity, hacking, health
+    from reports.findings.analysis import analyse
+    from reports.pages import gallery, html
+    from reports.run.blocks import make_blocks
+    from reports.tables import exports
+    from reports.tables import text as tables
+
+    run = load_run(run_dir)
+    results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
+    spent = costs.costs(run)
+    moves = hacking.make_moves(run, results, diversity.diversity(run, results))
+    trained = health.health(run)
+    warnings = [*health.warnings(trained), *hacking.warnings(moves)]
+    contents = drawings.drawn(run, results, moves)
+    pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
+    contents["table.md"] = tables.markdown(
+        run.title,
+        results,
+        spent,
+        moves,
+        [*health.markdown(trained), *choices.markdown(run)],
+        choices.legend(run),
+        warnings,
+    ).encode()
+    contents["table.csv"] = exports.to_csv(results, spent).encode()
+    contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()
+    contents["index.html"] = html.page(
+        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings
+    ).encode()
+    page = str(run_dir / "report" / "index.html")
+    return tables.terminal(run.title, results, spent, page, warnings, choices.legend(run)), contents

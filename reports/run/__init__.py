@@ -1,0 +1,1 @@
+"""What the files of a run hold, read and checked: verdicts as blocks, trainings, pictures."""

@@ -1,0 +1,73 @@
+"""Pictures of a run: read back, and made small enough for the page."""
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+
+import pandas as pd
+from PIL import Image
+
+from htgrpo.base.pictures import Unreadable
+from htgrpo.base.pictures import opened as as_judged
+from reports.run.blocks import Block
+from reports.run.load import Run
+
+SMALL = 128
+"""Pictures up to this many px stay as they are."""
+SIDE, QUALITY = 224, 80
+
+
+def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
+    """The picture of a record, cut out where its file holds several; None where there is none that can be read."""
+    if not record["image"]:
+        return None
+    noted = run.manifest(record["policy"], block.picture_set, block.setting)
+    crop = noted.get((record["prompt_id"], record["sample"]), {}).get("crop")
+    try:
+        return as_judged((run.root / str(record["image"])).read_bytes(), crop).convert("RGB")
+    except (OSError, Unreadable):
+        return None
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture inside the page. width, height: of the original in px."""
+
+    kind: str
+    data: bytes
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """It as a data URI."""
+        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+
+
+def thumbnail(picture: Image.Image) -> Thumbnail:
+    """`picture` as a PNG where it is small, else at most SIDE px wide and high as a WebP."""
+    stream, small = io.BytesIO(), max(picture.size) <= SMALL
+    if small:
+        picture.save(stream, format="PNG", optimize=True)
+    else:
+        reduced = picture.copy()
+        reduced.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        reduced.save(stream, format="WEBP", quality=QUALITY, method=4)
+    return Thumbnail("png" if small else "webp", stream.getvalue(), *picture.size)
+
+
+def choose_prompts(block: Block, limit: int = 12) -> list[str]:
+    """Prompt ids to show: as many from each category, drawn by the hash of their id, so nobody picked them."""
+    by_category: dict[int, list[str]] = {}
+    for prompt, category in zip(block.prompts, block.category, strict=True):
+        by_category.setdefault(int(category), []).append(prompt)
+    for prompts in by_category.values():
+        prompts.sort(key=lambda prompt: hashlib.sha256(str(prompt).encode()).digest())
+    each = max(1, limit // max(1, len(by_category)))
+    return [prompt for category in sorted(by_category) for prompt in by_category[category][:each]][:limit]
+
+
+def first_images(frame: pd.DataFrame) -> pd.DataFrame:
+    """The record of the first sample of every prompt, by prompt id."""
+    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id", drop=False)

@@ -1,0 +1,39 @@
+"""How small a difference a comparison could have seen."""
+
+import math
+
+import numpy as np
+from scipy import stats
+from scipy.optimize import brentq
+
+from reports.statistics.stats import LEVEL, Interval
+
+POWER = 0.8
+_POINTS = (np.arange(4000) + 0.5) / 4000
+"""Quantiles at which the estimated standard error is averaged over (scipy's noncentral t gives NaN at few degrees of
+freedom)."""
+
+
+def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -> float:
+    """The smallest true difference that is told from zero with probability `power`; NaN where there is no interval.
+
+    The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no
+    degrees of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment,
+    which errs on the wide side.
+    """
+    if not interval.known or interval.high <= interval.low:
+        return math.nan
+    df = interval.df if math.isfinite(interval.df) else math.inf
+    error = interval.error
+    if math.isnan(error):
+        error = (interval.high - interval.low) / 2 / float(stats.t.ppf(0.5 + LEVEL / 2, df))
+    level = (1 - LEVEL) / comparisons
+    df = interval.df_at(level) if interval.df_at else df
+    critical = float(stats.t.isf(level / 2, df))
+    limit = critical * (np.sqrt(stats.chi2.ppf(_POINTS, df) / df) if math.isfinite(df) else np.ones(1))
+
+    def shortfall(shift: float) -> float:
+        """Power at a true difference of `shift` standard errors, minus what is wanted."""
+        return float((stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean()) - power
+
+    return error * brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)
