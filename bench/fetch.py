@@ -149,7 +149,7 @@ class WrongContent(ValueError):
     """A download that is whole but not what was pinned; pooch tries again after a ValueError."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """A short reason: the server's status, or the innermost cause."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:

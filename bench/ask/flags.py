@@ -108,7 +108,7 @@ class Parser(argparse.ArgumentParser):
             if a.option_strings and a.required
         ]
         words = [
-            {None: "{}", "?": "[{}]", "*": "[{} ...]"}[a.nargs].format(a.metavar or a.dest)
+            {"?": f"[{a.metavar}]", "*": f"[{a.metavar} ...]"}.get(str(a.nargs), str(a.metavar))
             for a in self._actions
             if not a.option_strings
         ]

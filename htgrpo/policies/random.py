@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -12,11 +12,13 @@ from tokenizers.pre_tokenizers import ByteLevel
 from htgrpo.base.folders import atomic_dir
 from htgrpo.base.registry import BACKBONES
 from htgrpo.base.rng import generator
+from htgrpo.policies import magvit, vqmodel
 from htgrpo.policies.codec import ImageCodec, initialise
 from htgrpo.policies.llada import LLaDA, Size
 from htgrpo.policies.published import Published
 from htgrpo.policies.published_config import CONFIG, NAMES, SIZES, TEMPLATE_TOKENS, TINY_RESOLUTION
 
+Net = TypeVar("Net")
 MADE_BY = "python -m bench.make_checkpoint"
 SHARD_BYTES = 5 * 10**9
 HEAD_SCALE, ATTENTION_SCALE = 3.0, 4.0
@@ -67,15 +69,15 @@ def write_weights(size: Size, folder: Path, seed: int) -> None:
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in LLaDA(size).state_dict().items()}
     total = 2 * size.parameters()
-    limit, shards = min(SHARD_BYTES, total // 2 + 1), [[]]
-    used = 0
+    limit, used = min(SHARD_BYTES, total // 2 + 1), 0
+    shards: list[list[str]] = [[]]
     for name, shape in shapes.items():
         if shards[-1] and used + 2 * shape.numel() > limit:
             shards.append([])
             used = 0
         shards[-1].append(name)
         used += 2 * shape.numel()
-    index = {}
+    index: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file({name: random_weight(name, shapes[name], seed) for name in names}, folder / file, {"format": "pt"})
@@ -116,7 +118,7 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
         for index in range(WORDS_END, end)
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    model = {
+    model: dict[str, Any] = {
         "type": "BPE",
         "dropout": None,
         "unk_token": None,
@@ -158,19 +160,18 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
 def random_codec(backbone: str, tiny: bool, generator: torch.Generator) -> ImageCodec:
     """The backbone's image codec with random weights."""
     if backbone == "mmada":
-        from htgrpo.policies.magvit import PUBLISHED, Magvit, MagvitCodec, tiny_magvit
-
         if tiny:
-            return tiny_magvit(generator)
-        net, kind = Magvit(PUBLISHED), MagvitCodec
-    else:
-        from htgrpo.policies.vqmodel import PUBLISHED, VQModelCodec, build, tiny_vqmodel
+            return magvit.tiny_magvit(generator)
+        return magvit.MagvitCodec(initialised(magvit.Magvit(magvit.PUBLISHED), generator))
+    if tiny:
+        return vqmodel.tiny_vqmodel(generator)
+    return vqmodel.VQModelCodec(initialised(vqmodel.build(vqmodel.PUBLISHED), generator))
 
-        if tiny:
-            return tiny_vqmodel(generator)
-        net, kind = build(PUBLISHED), VQModelCodec
+
+def initialised(net: Net, generator: torch.Generator) -> Net:
+    """`net` itself, with random weights."""
     initialise(net, generator)
-    return kind(net)
+    return net
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
