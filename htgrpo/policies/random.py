@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -18,7 +18,6 @@ from htgrpo.policies.llada import LLaDA, Size
 from htgrpo.policies.published import Published
 from htgrpo.policies.published_config import CONFIG, NAMES, SIZES, TEMPLATE_TOKENS, TINY_RESOLUTION
 
-Net = TypeVar("Net")
 MADE_BY = "python -m bench.make_checkpoint"
 SHARD_BYTES = 5 * 10**9
 HEAD_SCALE, ATTENTION_SCALE = 3.0, 4.0
@@ -162,16 +161,14 @@ def random_codec(backbone: str, tiny: bool, generator: torch.Generator) -> Image
     if backbone == "mmada":
         if tiny:
             return magvit.tiny_magvit(generator)
-        return magvit.MagvitCodec(initialised(magvit.Magvit(magvit.PUBLISHED), generator))
+        large = magvit.Magvit(magvit.PUBLISHED)
+        initialise(large, generator)
+        return magvit.MagvitCodec(large)
     if tiny:
         return vqmodel.tiny_vqmodel(generator)
-    return vqmodel.VQModelCodec(initialised(vqmodel.build(vqmodel.PUBLISHED), generator))
-
-
-def initialised(net: Net, generator: torch.Generator) -> Net:
-    """`net` itself, with random weights."""
-    initialise(net, generator)
-    return net
+    net = vqmodel.build(vqmodel.PUBLISHED)
+    initialise(net, generator)  # type: ignore[arg-type]  # diffusers' VQModel is a torch Module, which its mix-ins hide
+    return vqmodel.VQModelCodec(net)
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
