@@ -83,7 +83,8 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     list."""
     from bench.scorers import opening
 
-    remote, kind = name in servers.servers(), None
+    remote = name in servers.servers()
+    kind: Any = None
     try:
         kind = None if remote else get(name)
     except UserError as error:

@@ -84,9 +84,15 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
 
 
 def check_scores(
-    run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings
+    run: RunDir,
+    request: Request,
+    config: dict[str, Any],
+    known: dict[str, Known],
+    findings: Findings,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Every verdict file with all that it stands on; then what lies there without belonging to one."""
+    """Every verdict file with all that it stands on, told as it begins; then what lies there without belonging to
+    one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
     given = config.get("kind") == GIVEN
     scored = [
@@ -95,6 +101,7 @@ def check_scores(
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
     broken: dict[Path, set[Key]] = {}
     for one in scored:
+        tell(f"{run.relative(one.path)} and its pictures")
         with _named(run.relative(one.path), findings):
             _check_scored(one, request, config, known, look, broken)
     for path in sorted({*run.root.glob("verdicts/*/*/*.jsonl")} - {one.path for one in scored}):

@@ -314,7 +314,7 @@ def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
 
 def _options(place: Place) -> dict[str, Any]:
     """Every option of the method with the value it had."""
-    from htgrpo.training.trainer import make_method
+    from htgrpo.training.train_config import make_method
 
     return vars(make_method(place.request.config(place.method, place.seed)))
 

@@ -217,21 +217,21 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
     request = Request(
-        "images",
-        [one.folder.label for one in work],
-        [],
-        "",
-        "",
-        "",
-        "",
-        "",
-        names,
-        "heldout",
-        given.limit,
-        given.subset or {},
-        {MAIN: work[0].evaluations[0].values},
-        {},
-        {},
+        preset="images",
+        methods=[one.folder.label for one in work],
+        seeds=[],
+        backbone="",
+        policy="",
+        revision="",
+        policy_sha256="",
+        budget="",
+        benchmarks=names,
+        split="heldout",
+        limit=given.limit,
+        subset=given.subset or {},
+        settings={MAIN: work[0].evaluations[0].values},
+        train={},
+        checkpoints={},
     )
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}

@@ -115,8 +115,7 @@ def load_context(
     from bench.benchmarks.registry import make
     from bench.cost.outline import outline_of
     from htgrpo.base.registry import BACKBONES
-    from htgrpo.training.rewards import WeightedReward
-    from htgrpo.training.trainer import make_method
+    from htgrpo.training.train_config import make_method
 
     benchmarks = {name: make(name) for name in request.benchmarks}
     for benchmark in benchmarks.values():
@@ -131,7 +130,6 @@ def load_context(
     for method in request.methods:
         config = request.config(method, 0)
         make_method(config)
-        WeightedReward(config.rewards)
     prompts, outline, forecast = training_prompts.load(request.train_prompts), outline_of(request), None
     for values in [*request.settings.values(), *request.train.values()]:
         outline.resolution(values["resolution"])

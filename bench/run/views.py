@@ -42,7 +42,6 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     to the same limit.
     """
     from bench.record.trainings import training_of
-    from reports.run.views import read_chosen
 
     request, run = context.request, context.run
     if SECONDS not in request.views:
@@ -52,6 +51,8 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     }
     if len(request.methods) < 2 or not all(training.done for training in trainings.values()):
         return []
+    from reports.run.views import read_chosen
+
     clocks = {pair: _clock(run, *pair) for pair in trainings}
     record = read_chosen(run.root)
     if record is None:
