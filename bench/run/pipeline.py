@@ -280,17 +280,13 @@ def finish(
 def print_report(run: RunDir, allow_incomplete: bool, as_json: bool) -> dict[str, Any]:
     """Builds the report and prints its text (unless as_json); returns {"report": files, "rows": the lines of
     table.csv}."""
-    import csv
-
     from reports.pages.build import build
 
     report = build(run.root, allow_incomplete)
     if not as_json:
         print(report.terminal)
         return {}
-    with open(run.root / "report" / "table.csv", newline="", encoding="utf-8") as stream:
-        rows = [{key: value for key, value in row.items() if value != ""} for row in csv.DictReader(stream)]
-    return {"report": [str(path) for path in report.files], "rows": rows}
+    return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
 def execute_report(root: Path, options: Options) -> int:

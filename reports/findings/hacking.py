@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from reports.findings.analysis import Result, verdict
+from reports.findings.analysis import Result
 from reports.findings.diversity import TITLE as DIVERSITY
 from reports.findings.health import WINDOW, trend
-from reports.findings.sentences import pair_level
 from reports.format import amount, bounds, number
 from reports.run.load import BASE, Run, titled
 from reports.statistics.stats import Interval
@@ -133,11 +132,10 @@ def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
 
 
 def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move | None:
-    pair = result.pair(BASE, method)
+    pair = result.pair(method, BASE)
     if pair is None:
         return None
-    pair, level = pair if pair.a == method else pair.flipped(), pair_level(pair)
-    word, block = verdict(pair, level, result.sign), result.block
+    word, block = pair.verdict(), result.block
     trained = any(
         name in weights and weights[name] for name in (block.benchmark, str(block.meta["scorer"].get("name")))
     )
@@ -151,7 +149,7 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
         f"{block.title}{' (trained on)' if trained else ''}",
         start,
         end,
-        pair.interval(level),
+        pair.interval(),
         shown,
         block.scale,
         word == "worse",

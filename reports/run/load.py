@@ -165,12 +165,17 @@ def load_run(run_dir: Path) -> Run:
             _read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta)
         )
     frame = pd.DataFrame(metas)
-    _check_comparable(frame)
-    records = pd.concat([part for part in frames if len(part)] or frames[:1], ignore_index=True)
+    check_comparable(frame)
+    records = joined(frames)
     metrics = _read_training(root, "metrics.jsonl")
     return Run(
         root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root)
     )
+
+
+def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; empty ones, whose columns have no kinds, only where all are empty."""
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -234,7 +239,7 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def _check_comparable(metas: pd.DataFrame) -> None:
+def check_comparable(metas: pd.DataFrame) -> None:
     """Policies of one benchmark must share its rule, its scorer and its prompts, and those of one setting the setting
     too.
     """

@@ -67,7 +67,7 @@ class Interval:
 
     def negated(self) -> "Interval":
         """The interval of the opposite difference."""
-        return replace(self, estimate=-self.estimate, low=-self.high, high=-self.low)
+        return replace(self, estimate=0.0 - self.estimate, low=-self.high, high=-self.low)  # of 0 it is 0, not -0
 
 
 def headline_weights(categories: np.ndarray, aggregate: str) -> np.ndarray:
