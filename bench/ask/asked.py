@@ -8,7 +8,7 @@ from typing import Any
 from bench.ask.budgets import parse_views, training_budget
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.weights import EMBEDDED, NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
@@ -18,6 +18,7 @@ from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
 from htgrpo.base.registry import BACKBONES, METHODS
+from htgrpo.base.run_files import BASE
 from htgrpo.training.rewards import check_names
 
 OF_TRAINING = ("reward", "train_prompts", "report_to", "seeds")

@@ -10,7 +10,6 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.run_files import object_fault
 from htgrpo.training.train_config import TrainConfig
 
-BASE = "base"
 SPLITS = ("heldout", "validation")
 
 

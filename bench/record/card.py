@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.weights import Weights, inspect
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import log_lines
+from htgrpo.base.run_files import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 
 if TYPE_CHECKING:

@@ -7,11 +7,9 @@ from bench.benchmarks.base import MAIN
 from bench.record.rundir import RunDir
 from htgrpo.base.files import sha256_json
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.run_files import MILESTONE
 from htgrpo.training.train_config import TrainConfig
 
-FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
-"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve
-is a setting as well: it has pictures of its own."""
 GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 

@@ -18,12 +18,13 @@ from bench.record.complete import begin, mark_complete, working
 from bench.record.pictures import MANIFEST, META, clear, identity_of
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
 from bench.record.verdicts import sweep
-from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
+from bench.record.work import SCORE, Evaluation, Job, Target
 from bench.run.jobs import Ended
 from bench.run.progress import make_progress
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
+from htgrpo.base.run_files import FINAL
 
 if TYPE_CHECKING:
     from bench.ask.options import Options

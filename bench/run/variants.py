@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.options import Options, check, device_of
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.cost import estimate
 from bench.record import verdicts
 from bench.record.complete import begin, is_complete, mark_complete, working
@@ -19,6 +19,7 @@ from bench.run.jobs import Ended, run_here, run_jobs
 from bench.run.pipeline import prepare, record, replace_root, say
 from bench.run.progress import make_progress
 from htgrpo.base.errors import UserError
+from htgrpo.base.run_files import BASE
 
 if TYPE_CHECKING:
     from bench.run.plan import Context

@@ -19,6 +19,11 @@ AGAIN = "restore it, or delete it and run the stage that makes it again"
 NOT_AS_WRITTEN = (
     "is not as it was written (its meta file has another hash): delete it, and the same command judges again"
 )
+BASE = "base"
+"""The name of a run's starting policy, which has no training and no seed."""
+FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
+"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve
+is a setting as well: it has pictures of its own, which no table shows."""
 NUMBERS = float | None | list[float | None]
 CHECKPOINT = {"path": str, "sha256": str, "seed": int, "iteration": int | None, "forwards": int | None}
 FOLDER = {"label": str, "path": str, "layout": str, "prompts": str | None, "grid": int | None, "note": str}
@@ -88,6 +93,7 @@ OPTIONAL_META = {
     "published": dict[str, int],
     "pictures": str,
     "of_policy": bool,
+    "top": float,
 }
 RECORD = {"prompt_id": str, "sample": int, "category": str, "status": str, "score": float | None}
 OPTIONAL_RECORD = {"prompt": str, "evidence": dict[str, Any], "image": str, "sha256": str}

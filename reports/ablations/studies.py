@@ -15,9 +15,10 @@ import pandas as pd
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_object
+from htgrpo.base.run_files import BASE, FINAL
 from reports.findings.analysis import Pair, Result, Score, adjusted, analyse
 from reports.run.blocks import Block, make_blocks
-from reports.run.load import BASE, FINAL, Run, check_comparable, joined, load_run
+from reports.run.load import Run, check_comparable, joined, load_run
 
 RECORD, VARIANTS = "ablations.json", "variants"
 NOTHING = "nothing measured here"

@@ -9,7 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from reports.run.blocks import Block, MethodScores
+from reports.run.blocks import Block
+from reports.run.scores import MethodScores
 from reports.statistics import stats
 from reports.statistics.power import detectable
 from reports.statistics.stats import Interval

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
+from htgrpo.base.run_files import BASE
 from reports.findings.analysis import Result, analyse
 from reports.format import CHECKPOINTS_ONLY, NONE, csv_text, exact, half_width, number, table, wrap
 from reports.paper.published import Published, published
 from reports.run.blocks import Block, make_blocks
-from reports.run.load import BASE, Run, load_run
+from reports.run.load import Run, load_run
 from reports.statistics.stats import LEVEL, MIN_SEEDS, Interval
 
 TITLES = {

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from htgrpo.base.run_files import BASE
 from reports.findings.analysis import Pair, Result
 from reports.format import CHECKPOINTS_ONLY, NONE, bounds, half_width, number, probability
-from reports.run.load import BASE
 from reports.statistics.stats import MIN_SEEDS, Interval
 
 BEST, TIED = "best", "≈ best"
