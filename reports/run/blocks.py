@@ -259,9 +259,7 @@ def _unscored_seeds(run: Run, part: pd.DataFrame, view: str) -> int:
     seeds = trained.loc[trained["method"] == part["method"].iloc[0], "seed"]
     if view == SECONDS:
         seeds = [seed for method, seed in run.shown(view) if method == part["method"].iloc[0]]
+    if part["seed"].isna().any():
+        return 0
     scored = {str(int(seed)) if isinstance(seed, float) else str(seed) for seed in part["seed"]}
-    return len({str(seed) for seed in seeds} - scored) if _seeded(part) else 0
-
-
-def _seeded(part: pd.DataFrame) -> bool:
-    return not part["seed"].isna().any()
+    return len({str(seed) for seed in seeds} - scored)
