@@ -37,6 +37,7 @@ class Benchmark(ABC):
     categories: ClassVar[tuple[str, ...]]  # in the order of tables
     aggregate: ClassVar[Literal["category_mean", "item_mean"]]  # the headline
     scale: ClassVar[float] = 1.0  # the headline's factor: 1 or 100
+    top: ClassVar[float | None] = None  # scores lie in 0..top by the rule; None where nothing bounds them
     higher_is_better: ClassVar[bool] = True
     of_policy: ClassVar[bool] = False  # asks the policy itself
     noise: ClassVar[str] = ""

@@ -18,7 +18,7 @@ from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, META, clear, identity_of
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
+from bench.record.work import SCORE, Evaluation, Job, Target
 from bench.run.ending import finish
 from bench.run.jobs import run_here
 from bench.run.loop import opened
@@ -28,6 +28,7 @@ from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
+from htgrpo.base.records import FINAL
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
