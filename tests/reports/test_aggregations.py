@@ -7,10 +7,10 @@ from collections import defaultdict
 from statistics import fmean
 
 import pytest
+from bench.benchmarks.hpsv3_prompts import CATEGORIES
 
 from bench.benchmarks.dpg import record
 from bench.benchmarks.dpg_rule import Question
-from bench.benchmarks.hpsv3_prompts import CATEGORIES
 from bench.benchmarks.registry import make
 from bench.record.rundir import RunDir
 from bench.record.verdicts import write

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reports.run.questions import counted
 
 from bench.benchmarks import dpg
 from bench.benchmarks.dpg import DPG, DPGFixed, item_of
@@ -24,6 +23,7 @@ from bench.benchmarks.dpg_rule import (
 from bench.scorers.base import Judged
 from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
+from reports.run.questions import counted
 from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, Says, benchmark, black, place_assets, table
 
 

@@ -15,7 +15,7 @@ from bench.sources import assets
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file
 from htgrpo.policies.model_files import read_json
-from htgrpo.policies.weights import TensorFiles
+from htgrpo.policies.weights import TensorFiles, check_shapes, shapes_of
 
 ASSET = "geneval_detector"
 HUB = Repository(
@@ -171,17 +171,8 @@ def fill_from(
     """Makes `published`, by published key, the weights of `net`. Raises UserError naming the first key that is missing,
     unexpected or of another shape."""
     wanted = {published_name(key): (key, value) for key, value in net.state_dict().items()}
-    for name in sorted(wanted.keys() ^ published.keys()):
-        problem = "lacks" if name in wanted else "has the unexpected"
-        raise UserError(
-            f"{place} {problem} key {name!r} (as transformers names it): it is not GenEval's detector; run "
-            f"`python -m bench.fetch {ASSET}`"
-        )
-    for name, (_, value) in wanted.items():
-        if published[name].shape != value.shape:
-            raise UserError(
-                f"{name!r} in {place} has shape {list(published[name].shape)}, but GenEval's detector has "
-                f"{list(value.shape)}: run `python -m bench.fetch {ASSET}`"
-            )
+    shapes = {name: tuple(value.shape) for name, (_, value) in wanted.items()}
+    whose, remedy = "GenEval's detector (keys as transformers names them)", f"run `python -m bench.fetch {ASSET}`"
+    check_shapes(shapes_of(published), shapes, place, whose, remedy)
     net.load_state_dict({key: published[name].to(device, dtype) for name, (key, _) in wanted.items()}, assign=True)
     net.to(device)
