@@ -95,7 +95,7 @@ class ScorerReward:
         """Rewards of images float [B, 3, H, W] in [0, 1]; loads the scorer on their device where `start` did not."""
         import torch
 
-        from bench.scorers.pixels import as_pictures
+        from htgrpo.base.pictures import as_pictures
 
         self.start(completions.device)
         scorer, self.reason = _loaded[self._held], ""
