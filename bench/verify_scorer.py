@@ -89,6 +89,11 @@ def _judge(
         scorer.close()
 
 
+def _told(judged: "Judged") -> dict[str, Any]:
+    """The score and the evidence, by name."""
+    return {"score": judged.score, **judged.evidence}
+
+
 def compare(
     scorer: str,
     names: list[str],
@@ -112,7 +117,7 @@ def compare(
     )
     agree = True
     for axis in axes or ("score",):
-        ours, official = ([one.evidence[axis] if axes else one.score for one in judged] for judged in (own, theirs))
+        ours, official = ([float(_told(one)[axis]) for one in judged] for judged in (own, theirs))
         gap = max(abs(a - b) for a, b in zip(ours, official))
         allowed = tolerance * max(1.0, max(official) - min(official))
         constant = len(set(ours)) == 1 or len(set(official)) == 1

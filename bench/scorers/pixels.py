@@ -18,7 +18,8 @@ def normalised(image: Image.Image, mean: Sequence[float], std: Sequence[float]) 
     """An RGB picture -> float32 [3, H, W], by the arithmetic of transformers' processors on numpy arrays: 1/255 is
     rounded before it multiplies, so that some values differ from torchvision's in the last bit."""
     pixels = (np.asarray(image, dtype=np.uint8) * (1 / 255)).astype(np.float32)
-    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    pixels -= np.asarray(mean, np.float32)
+    pixels /= np.asarray(std, np.float32)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 

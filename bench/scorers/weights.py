@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +146,10 @@ class _WeightsElsewhere(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def build(make: Callable[[], nn.Module]) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build(make: Callable[[], Network]) -> Network:
     """The network that `make` constructs, for evaluation, its weights still to be read by `fill`. Draws no random
     numbers."""
     with _WeightsElsewhere():

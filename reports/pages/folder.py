@@ -1,6 +1,7 @@
 """The folder RUN/report: written at once, sealed with what it was made from, and kept while that has not changed."""
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,11 +20,11 @@ def code_identity() -> str:
 
 
 def stamp(root: Path, allow_incomplete: bool, inputs: Iterable[Path]) -> str:
-    """Hash of everything a report on `root` is made from: `inputs` below it, whether they are there or not, the
+    """Hash of everything a report on `root` is made from: `inputs`, whether they are there or not, the
     report's own code, and where it is printed to be."""
     digest = hashlib.sha256(f"{allow_incomplete} {root} {code_identity()}\n".encode())
     for path in inputs:
-        digest.update(f"{path.relative_to(root)} {content_sha256(path) if path.is_file() else None}\n".encode())
+        digest.update(f"{os.path.relpath(path, root)} {content_sha256(path) if path.is_file() else None}\n".encode())
     return digest.hexdigest()
 
 

@@ -539,8 +539,10 @@ def brightness_given(monkeypatch):
             asked.extend(prompts)
             return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]
 
+        def close(self):
+            pass
+
     monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
-    monkeypatch.setattr(opening, "close", lambda *_: None)
     monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
     monkeypatch.setattr("bench.run.plan.without_scorers", lambda benchmarks: [])
     return asked

@@ -26,7 +26,7 @@ DIFFERENT, OTHER = (
     "Mask2Former of the hub (different detector)",
     "Mask2Former of MMDetection, another file (different detector)",
 )
-SWIN_S = {
+SWIN_S: dict[str, Any] = {
     "image_size": 224,
     "embed_dim": 96,
     "depths": [2, 2, 18, 2],
@@ -34,7 +34,7 @@ SWIN_S = {
     "window_size": 7,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
-SIZES = {
+SIZES: dict[str, Any] = {
     "num_labels": 80,
     "num_queries": 100,
     "feature_size": 256,
@@ -138,7 +138,7 @@ def make_network(config: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentati
     """The network without its weights and without what only training uses."""
     with torch.random.fork_rng(devices=[]):  # a constructor draws a few numbers that are overwritten
         net = build(lambda: Mask2FormerForUniversalSegmentation(config))
-    net.criterion = None
+    del net.criterion
     backbone = net.model.pixel_level_module.encoder
     if hasattr(backbone, "swin"):  # transformers 5 keeps the norm that a backbone does not use
         backbone.swin.layernorm = nn.Identity()
