@@ -71,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     names = [
         name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers
     ] or servers.names()
+    servers.check_asked(args.scorer_url, names)
     device = args.device or find_device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:

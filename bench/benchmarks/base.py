@@ -83,6 +83,10 @@ class Benchmark(ABC):
             "scorers such as imagereward or hpsv3 can be put on the pictures of another benchmark"
         )
 
+    def asks(self) -> tuple[str, ...]:
+        """The scorers that judge for it, by name; each may be on a server."""
+        return ()
+
     @property
     def picture_set(self) -> str:
         """The name of the prompts it takes its own from; benchmarks that share it are given the same selection."""

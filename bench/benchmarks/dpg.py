@@ -125,6 +125,9 @@ class DPG(PictureBenchmark):
         said = iter(answers)
         return [record(asked, [next(said) for _ in asked], self.mode) for asked in questions]
 
+    def asks(self) -> tuple[str, ...]:
+        return (JUDGE,)
+
     def _ask(self) -> Answer:
         if self._answer is None:
             from bench.scorers.opening import open_scorer

@@ -75,6 +75,9 @@ class ModelScore(PictureBenchmark):
     def picture_set(self) -> str:
         return self.prompt_set.picture_set
 
+    def asks(self) -> tuple[str, ...]:
+        return (self.scorer,)
+
     def prompts(self, split: str) -> list[Prompt]:
         return self.prompt_set.drawn(split)
 
