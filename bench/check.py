@@ -67,7 +67,7 @@ def check(root: Path) -> "Findings":
     from bench.checking.training import check_trainings
     from bench.record.rundir import CONFIG, GIVEN, RunDir
     from htgrpo.base.errors import UserError
-    from htgrpo.base.run_files import read_config
+    from htgrpo.base.records import read_config
 
     run, findings = RunDir(root), Findings()
     try:

@@ -189,7 +189,7 @@ def measure(
         else 3 + grid[0] * grid[1] + 2
     )
 
-    trained_head = policy.net.model.transformer.ff_out.weight.requires_grad
+    trained_head = policy.net.trunk.ff_out.weight.requires_grad
 
     def row(name: str, phase: str, forwards: int, heads: int, seconds: float, mean_length: float, peak: float) -> Row:
         net = policy.net.size

@@ -81,7 +81,7 @@ class HT(Method):
 
     def rates(self) -> list[tuple[str, float]]:
         """(stage, gamma) of every update in order; the defaults give the paper's 2 + 4 + 2 (section 3.3)."""
-        rates = []
+        rates: list[tuple[str, float]] = []
         for stage in self.order:
             index = STAGES.index(stage)
             count, low, high = self.stages[index], self.gamma_min[index], self.gamma_max[index]

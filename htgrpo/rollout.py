@@ -56,10 +56,19 @@ def generate(
         parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache))
         if on_images:
             on_images(stop)
-    joined = [
-        torch.cat([getattr(part, name) for part in parts]) for name in ("codes", "reveal_step", "rank", "entropy")
-    ]
-    return Rollouts(*joined, sum(part.forwards for part in parts), sum(part.heads for part in parts), cache is not None)
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    return Rollouts(
+        joined("codes"),
+        joined("reveal_step"),
+        joined("rank"),
+        joined("entropy"),
+        sum(part.forwards for part in parts),
+        sum(part.heads for part in parts),
+        cache is not None,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 it."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Any
 
 from bench.benchmarks.text.settings import TextSettings
 from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import object_fault
+from htgrpo.base.records import fault
 from htgrpo.training.train_config import TrainConfig
 
 BASE = "base"
@@ -69,9 +69,7 @@ class Request:
             raise UserError(
                 f"{where} lacks {', '.join(missing)}: it was not written by this version; start a run in a new folder"
             )
-        told = object_fault(
-            config, {k: v for k, v in get_type_hints(Request).items() if k in config}, {}
-        ) or _train_fault(config)
+        told = fault(config, Request) or _train_fault(config)
         if told:
             raise UserError(f"{where} is damaged or was edited ({told}): restore it, or start again with --overwrite")
         return Request(**{f.name: config[f.name] for f in fields(Request) if f.name in config})
@@ -79,12 +77,12 @@ class Request:
 
 def _train_fault(config: dict[str, Any]) -> str:
     """What is wrong with the settings of trainings in a config.json; "" where nothing is."""
+    known = {f.name for f in fields(TrainConfig)} - {"seed"}
     for method in config["methods"] if config["train"] or config["seeds"] else []:
-        known = {name: kind for name, kind in get_type_hints(TrainConfig).items() if name != "seed"}
         settings = config["train"].get(method)
-        kinds = {k: v for k, v in known.items() if isinstance(settings, dict) and k in settings}
-        told = object_fault(settings, kinds, {}, f"train.{method}")
-        strange = sorted(settings.keys() - known.keys()) if not told else []
-        if told or strange:
-            return told or f"train.{method}.{strange[0]} is no setting"
+        told = fault(settings, dict[str, Any]) or fault({**settings, "seed": 0}, TrainConfig)
+        if strange := "" if told else next(iter(sorted(settings.keys() - known)), ""):
+            told = f"{strange} is no setting"
+        if told:
+            return f"train.{method}: {told}"
     return ""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from htgrpo.base.errors import UserError
+from htgrpo.base.records import log_lines
 from htgrpo.base.registry import BACKBONES
-from htgrpo.base.run_files import log_lines
 from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, NotInCache, open_model
 
 STEP = re.compile(r"step_(\d+)")

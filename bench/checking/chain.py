@@ -22,7 +22,7 @@ from bench.record.work import CURVE, FINAL, Evaluation
 from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.run_files import NOT_AS_WRITTEN
+from htgrpo.base.records import NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark

@@ -52,12 +52,12 @@ class Scored:
     @property
     def pictures(self) -> str:
         """The name of the picture set, as the meta file says."""
-        return str(read_meta(self.path).get("pictures", self.benchmark))
+        return str((read_meta(self.path) or {}).get("pictures", self.benchmark))
 
     @property
     def of_policy(self) -> bool:
         """Whether the policy itself was asked, as the meta file says."""
-        return bool(read_meta(self.path).get("of_policy", False))
+        return bool((read_meta(self.path) or {}).get("of_policy", False))
 
     @property
     def meta(self) -> Path:

@@ -45,6 +45,6 @@ def mid_policy() -> Policy:
     net = LLaDA(Size(256, 8, 8, 768, 134656))
     with torch.no_grad():
         initialise(net, generator("mid"))
-    net.model.transformer.wte.requires_grad_(False)
-    net.model.transformer.ff_out.requires_grad_(False)
+    net.trunk.wte.requires_grad_(False)
+    net.trunk.ff_out.requires_grad_(False)
     return Policy(net, backbone, WordTokenizer.of(["a"]), codec=None, random_weights=True)

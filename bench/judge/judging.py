@@ -18,7 +18,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import append_jsonl, atomic_write_text, read_jsonl
 from htgrpo.base.pictures import Unreadable, opened
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.run_files import OPTIONAL_RECORD, RECORD, object_fault
+from htgrpo.base.records import Record, fault
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -77,7 +77,7 @@ class Judging:
         for path in sorted(self.path.parent.glob(self.path.stem + PARTS)):
             try:
                 first, *rest = read_jsonl(path)
-                told = next(filter(None, (object_fault(one, RECORD, OPTIONAL_RECORD) for one in rest)), "")
+                told = next(filter(None, (fault(one, Record) for one in rest)), "")
             except (OSError, UserError, ValueError):
                 first, rest, told = {}, [], ""
             if first.get("identity") == self.identity and not told:

@@ -9,7 +9,7 @@ from bench.ask.request import BASE, Request
 from bench.ask.weights import Weights, inspect
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import log_lines
+from htgrpo.base.records import log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256, sha256_file
 from htgrpo.base.folders import everything, remove
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.run_files import OPTIONAL_PICTURE, PICTURE, read, records
+from htgrpo.base.records import Picture, PictureMeta, read, records
 
 MANIFEST, META = "manifest.jsonl", "meta.json"
 PARTS = "manifest.rank*.jsonl"
@@ -21,17 +21,17 @@ def file_name(prompt: Prompt, sample: int) -> str:
     return f"{prompt.id}_{sample}.png"
 
 
-def manifest(folder: Path) -> dict[tuple[str, int], dict]:
+def manifest(folder: Path) -> dict[tuple[str, int], Picture]:
     """(prompt id, sample) -> {"prompt_id", "sample", "file", "sha256"} of the pictures that were made; those of sample
     0 also have "grid" [h, w] and "rank" (see pack_ranks)."""
     files = [path for path in (folder / MANIFEST, *sorted(folder.glob(PARTS))) if path.is_file()]
-    return {(r["prompt_id"], r["sample"]): r for path in files for r in records(path, PICTURE, OPTIONAL_PICTURE)}
+    return {(r["prompt_id"], r["sample"]): r for path in files for r in records(path, Picture)}
 
 
 def identity_of(folder: Path) -> str | None:
     """The generation identity `folder` was made with; None when there is none."""
     try:
-        return read(folder / META, {"identity": str})["identity"]
+        return read(folder / META, PictureMeta)["identity"]
     except UserError:
         return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.ask.request import Request
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import log_lines
+from htgrpo.base.records import log_lines
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from bench.record.rundir import RunDir
 from bench.record.work import Evaluation, Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, content_sha256, sha256_json
-from htgrpo.base.run_files import META, OPTIONAL_META, OPTIONAL_RECORD, RECORD, read, records
+from htgrpo.base.records import Record, VerdictMeta, read, records
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
@@ -41,27 +41,27 @@ def is_scored(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "B
     """Whether everything that is judged has a verdict of this identity."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     meta = read_meta(path)
-    if meta.get("policy") != policy_record(run, target):
+    if meta is None or meta["policy"] != policy_record(run, target):
         return False
     found = stored(path, score_identity(benchmark, evaluation, target.sha256))
     return len(found) == len(evaluation.items) and all(record["status"] == "ok" for record in found)
 
 
-def read_meta(path: Path) -> dict:
-    """What lies beside a verdict file; {} where that is nothing readable."""
+def read_meta(path: Path) -> VerdictMeta | None:
+    """What lies beside a verdict file; None where that is nothing readable."""
     try:
-        return read(path.with_suffix(".meta.json"), META, OPTIONAL_META)
+        return read(path.with_suffix(".meta.json"), VerdictMeta)
     except UserError:
-        return {}
+        return None
 
 
-def stored(path: Path, identity: str) -> list[dict]:
+def stored(path: Path, identity: str) -> list[Record]:
     """The records in a verdict file of this identity; [] where it is of another, damaged, not as it was written or not
     there."""
     meta = read_meta(path)
     try:
-        own = meta.get("identity") == identity and meta["verdicts_sha256"] == content_sha256(path)
-        return records(path, RECORD, OPTIONAL_RECORD) if own else []
+        own = meta and meta.get("identity") == identity and meta["verdicts_sha256"] == content_sha256(path)
+        return records(path, Record) if own else []
     except (OSError, UserError):
         return []
 
@@ -71,7 +71,8 @@ def sweep(run: RunDir) -> None:
     between."""
     for path in run.root.glob(f"verdicts/*/*/*{PARTS}"):
         whole = path.with_name(path.name.rsplit(".part", 1)[0] + ".jsonl")
-        identity = read_meta(whole).get("identity")
+        meta = read_meta(whole)
+        identity = meta and meta.get("identity")
         found = stored(whole, identity) if identity else []
         if found and all(record["status"] == "ok" for record in found):
             path.unlink()

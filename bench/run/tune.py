@@ -3,16 +3,22 @@
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from bench.run.tries import SPLIT, Try, Tuning
-from bench.run.tune_record import JUDGED, missing_runs, result_file
+from bench.run.tune_record import Judged, missing_runs, result_file
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
 from htgrpo.base.folders import check_place
-from htgrpo.base.run_files import read as read_kinds
+from htgrpo.base.records import read as read_kinds
 
 CONFIG = "tune_config.json"
+
+
+class TuneConfig(TypedDict):
+    """tune_config.json: what a folder of tries must agree on; see Tuning.identity for the rest."""
+
+    own_choice: dict[str, dict[str, Any]]
 
 
 def refuse_another(out: Path, tuning: Tuning) -> None:
@@ -25,7 +31,7 @@ def refuse_another(out: Path, tuning: Tuning) -> None:
         if strange:
             raise UserError(f"--out {str(out)!r} holds {strange[0]!r} and no {CONFIG}: give a new or empty folder")
         return
-    old = read_kinds(out / CONFIG, {"own_choice": dict[str, dict[str, Any]]}, remedy="restore it, or use another --out")
+    old = dict(read_kinds(out / CONFIG, TuneConfig, "restore it, or use another --out"))
     new = tuning.identity()
     both = set(old.get("own_choice") or ()) & set(new["own_choice"])
     old, new = (
@@ -56,7 +62,7 @@ def settle(out: Path, tuning: Tuning) -> None:
     new = tuning.identity()
     if (out / CONFIG).is_file():
         new["own_choice"] = {
-            **read_kinds(out / CONFIG, {"own_choice": dict[str, Any]})["own_choice"],
+            **read_kinds(out / CONFIG, TuneConfig)["own_choice"],
             **new["own_choice"],
         }
     atomic_json(out / CONFIG, new)
@@ -167,4 +173,4 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
     if not file.is_file():
         config = build(TrainConfig, tuning.settings, "training")
         atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
-    return read_kinds(file, JUDGED)
+    return read_kinds(file, Judged)

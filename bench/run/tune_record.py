@@ -1,19 +1,35 @@
 """What bench.tune keeps and tells: results of single runs, the scores the rule works on, the record and its table."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from bench.run.tries import Scores, Try, best, interior, next_tries
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import read
+from htgrpo.base.records import Finite, read
 
 if TYPE_CHECKING:
     from bench.run.tries import Tuning
 
 RESULT = "result.json"
-KINDS = {"name": str, "method": str, "lr": float, "options": dict, "seed": int, "geneval": float | None}
-"""What a result holds at the least."""
-JUDGED = {"geneval": float, "categories": dict[str, float], "reward": float}
+
+
+class Judged(TypedDict):
+    """How a policy did on the validation split: the mean of GenEval's category means, those, and the mean reward."""
+
+    geneval: Finite
+    categories: dict[str, Finite]
+    reward: Finite
+
+
+class Result(TypedDict):
+    """result.json of one run; beside this what Judged holds, or why it diverged. geneval: None where it did."""
+
+    name: str
+    method: str
+    lr: Finite
+    options: dict[str, Any]
+    seed: int
+    geneval: Finite | None
 
 
 def result_file(out: Path, one: Try, seed: int) -> Path:
@@ -28,7 +44,7 @@ def read_results(tuning: "Tuning", method: str, out: Path) -> dict[Try, list[dic
         asked_for = next_tries(tuning.grid, method, mean_scores(found))
         paths = {one: [result_file(out, one, seed) for seed in tuning.grid.seeds] for one in asked_for}
         there = {one: files for one, files in paths.items() if all(path.is_file() for path in files)}
-        found |= {one: [read(path, KINDS) for path in files] for one, files in there.items()}
+        found |= {one: [read(path, Result) for path in files] for one, files in there.items()}
         if not there or len(there) < len(asked_for):
             return found
 

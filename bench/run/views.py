@@ -9,7 +9,7 @@ from bench.record.rundir import EQUAL_SECONDS, RunDir
 from bench.record.work import FINAL, MILESTONE, Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
-from htgrpo.base.run_files import log_lines
+from htgrpo.base.records import log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
 
 if TYPE_CHECKING:

@@ -58,10 +58,10 @@ def read_seal(folder: Path, name: str = FILE, remedy: str = RESTORE) -> Seal:
     path = Path(folder) / name
     value = read_object(path, remedy)
     made_by, files, about = value.get("made_by"), value.get("files"), value.get("about")
-    whole = isinstance(made_by, str) and isinstance(files, dict) and isinstance(about, dict)
-    if whole and all(isinstance(sha256, str) and SHA256.fullmatch(sha256) for sha256 in files.values()):
+    if isinstance(made_by, str) and isinstance(files, dict) and isinstance(about, dict):
+        sound = all(isinstance(sha256, str) and SHA256.fullmatch(sha256) for sha256 in files.values())
         with contextlib.suppress(ValueError, OSError):
-            if (seal := Seal(made_by, files, about)).text.encode() == path.read_bytes():
+            if sound and (seal := Seal(made_by, files, about)).text.encode() == path.read_bytes():
                 return seal
     raise UserError(f"{str(path)!r} is damaged or was edited (it is not as it was written): {remedy}")
 

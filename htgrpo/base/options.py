@@ -18,7 +18,8 @@ def convert(value: Any, kind: Any, name: str) -> Any:
 
     Raises UserError naming `name`, the value and what is accepted.
     """
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    origin: Any = typing.get_origin(kind)
+    arguments: tuple[Any, ...] = typing.get_args(kind)
     if origin is typing.Annotated:
         return arguments[1](value, name)
     if origin in (typing.Union, types.UnionType):
@@ -41,7 +42,8 @@ def convert(value: Any, kind: Any, name: str) -> Any:
         return words[str(value).lower()]
     if kind in PLAIN:
         return PLAIN[kind](value, name)
-    return value if isinstance(value, kind) else kind(value)
+    plain: Any = kind
+    return value if isinstance(value, plain) else plain(value)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,7 @@ several pictures    animations and files of several pages are refused (a phone's
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -69,7 +69,7 @@ def opened(
         raise Unreadable(f"the picture cannot be decoded as {_listed(formats)}") from error
     except Exception as error:  # a damaged file raises whatever its decoder meets
         raise Unreadable(f"the picture cannot be decoded as {_listed(formats)} ({_said(error)})") from error
-    return picture.crop(tuple(crop)) if crop else picture
+    return picture.crop((crop[0], crop[1], crop[2], crop[3])) if crop else picture
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -158,7 +158,8 @@ def _is_deep(image: Image.Image) -> bool:
 
 def _extrema(image: Image.Image) -> list[tuple[int, int]]:
     """(lowest, highest) of each channel but alpha."""
-    return [image.getchannel(band).getextrema() for band in image.getbands() if band != "A"]
+    channels = [image.getchannel(band) for band in image.getbands() if band != "A"]
+    return [cast(tuple[int, int], channel.getextrema()) for channel in channels]
 
 
 def _check_reach(highest: int) -> None:

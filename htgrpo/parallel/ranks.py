@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -44,7 +44,7 @@ class Broken(SystemExit):
 
 @functools.cache
 def _group() -> dist.ProcessGroup:
-    return dist.new_group(backend="gloo", timeout=WAIT)
+    return cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=WAIT))  # every rank is a member
 
 
 class Ranks:
@@ -52,7 +52,8 @@ class Ranks:
     anything."""
 
     def __init__(self, state: Accelerator | PartialState | None = None):
-        self.index, self.count = (state.process_index, state.num_processes) if state else (0, 1)
+        self.index: int = state.process_index if state else 0
+        self.count: int = state.num_processes if state else 1
         self.device = state.device if state else torch.device("cpu")
         self.inside = False
         self._told: Exception | None = None
@@ -108,6 +109,7 @@ class Ranks:
             failure = error
         state = FAILED if isinstance(failure, Stopped) else self._meet(FAILED if failure else DONE)
         while state == WORK:
+            assert isinstance(net, InStep)  # only its calls are work for others
             net.idle(learning)
             state = self._meet(DONE)
         if state == FAILED:
@@ -138,7 +140,7 @@ class Ranks:
             if isinstance(failure, UserError):
                 own = [failure.message, failure.exit_code]
         told = [json.loads(text) for text in self._exchange(json.dumps(own))]
-        if own is not None:
+        if failure is not None and own is not None:
             return failure
         index, (message, exit_code) = next((i, each) for i, each in enumerate(told) if each is not None)
         return UserError(f"{message} (in process {index} of {self.count})", exit_code)

@@ -8,7 +8,7 @@ torch's FSDP and DTensor are imported where they are used: that takes seconds.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from htgrpo.policies.weights import is_spread, part_of
 if TYPE_CHECKING:
     from accelerate import Accelerator
     from accelerate.utils import FullyShardedDataParallelPlugin
+    from torch.distributed.tensor import DTensor
 
 BLOCKS = ["Block"]
 """Classes whose weights are gathered together, where the configuration names none."""
@@ -77,15 +78,15 @@ def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerato
     parts = [module for module in net.modules() if type(module).__name__ in names]
     for part in [*parts, net]:
         # The root is resharded as well: weights that stay whole after a forward without backward would miss an optimiser step.
-        fully_shard(
+        sharded = fully_shard(
             part,
             mesh=mesh,
             reshard_after_forward=settings.reshard_after_forward or part is net,
             offload_policy=settings.cpu_offload,
             ignored_params=learning if mixed else None,
         )
-        part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
 def shard_loading(optimizer: torch.optim.Optimizer) -> None:
@@ -104,14 +105,15 @@ def shard_loading(optimizer: torch.optim.Optimizer) -> None:
 
 def whole_of(value: Tensor) -> Tensor:
     """`value` in one piece, gathered from all ranks where it is spread: then all ranks must call this together."""
-    return value.full_tensor() if is_spread(value) else value
+    return cast("DTensor", value).full_tensor() if is_spread(value) else value
 
 
 @contextmanager
 def whole(net: nn.Module, optimizer: torch.optim.Optimizer, keep: bool) -> Iterator[None]:
     """Within it the state dicts of a sharded `net` and its optimiser hold whole tensors on the CPU. All ranks enter
     together; those that do not `keep` anything hold nothing, and must not ask for a state dict."""
-    weights, moments = {}, {}
+    weights: dict[str, Tensor] = {}
+    moments: dict[int, dict[str, Tensor]] = {}
     for name, value in net.state_dict().items():
         full = whole_of(value)
         if keep:

@@ -66,7 +66,7 @@ class Backbone:
             head, tail = encode(before) if before else [], encode(after) if after else []
             ids = [*head, *encode(text)[: max(0, room - len(head) - len(tail))], *tail]
         body = [*self.text_open, *_without(ids, self.text_open[-1:]), *self.text_close]
-        left = [self.pad] * (longest - len(body)) if attended else []
+        left = [self.pad] * (longest - len(body)) if attended and self.pad is not None else []
         return (*left, *body)
 
     def grid_of(self, resolution: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -48,9 +49,8 @@ def read_record(model: ModelFolder) -> tuple[Size, Backbone]:
     """Sizes and layout, from the configuration alone. Raises UserError where that does not hold them."""
     try:
         size, record = Size(**model.config["size"]), model.config["backbone"]
-        return size, Backbone(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
-        )
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return size, Backbone(**values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{str(model.path / CONFIG)!r} is not a policy configuration ({error}): use an undamaged checkpoint"

@@ -5,8 +5,9 @@ cast back, then the weight; rotary embedding of q and k in fp32, cast back. Sequ
 after another, and attention runs within each, so pads are never computed and no mask exists.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,10 +40,6 @@ class Size:
         return 2.0 * self.n_layers * block * length + attention + 2.0 * slots * self.d_model * columns
 
 
-Network = Callable[..., Tensor]
-"""What is called as LLaDA.forward is: the network, or a view of it (adapters off, ranks in step)."""
-
-
 @dataclass(frozen=True)
 class Packed:
     """Sequences one after another. ids: int64 [T]. lengths: length of every sequence, in order, sum T."""
@@ -59,6 +56,16 @@ class Packed:
             else:
                 runs.append((1, length))
         return runs
+
+
+class Network(Protocol):
+    """What is called as LLaDA.forward is: the network, or a view of it (adapters off, ranks in step)."""
+
+    def __call__(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
+        """See LLaDA.forward."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The weights."""
 
 
 class RMSNorm(nn.Module):
@@ -138,6 +145,17 @@ def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> T
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
+class Trunk(nn.Module):
+    """All weights, under the published names."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.wte = Embedding(size.embedding_size, size.d_model)
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layers))
+        self.ln_f = RMSNorm(size.d_model, size.rms_norm_eps)
+        self.ff_out = Linear(size.d_model, size.embedding_size)
+
+
 class LLaDA(nn.Module):
     """The network. `forward` applies the head only where it is asked to. With `recompute`, a backward pass computes the
     blocks' activations again, block by block, from their inputs instead of having kept them."""
@@ -146,20 +164,19 @@ class LLaDA(nn.Module):
         super().__init__()
         self.size = size
         self.recompute = False
-        transformer = nn.Module()
-        transformer.wte = Embedding(size.embedding_size, size.d_model)
-        transformer.blocks = nn.ModuleList(Block(size) for _ in range(size.n_layers))
-        transformer.ln_f = RMSNorm(size.d_model, size.rms_norm_eps)
-        transformer.ff_out = Linear(size.d_model, size.embedding_size)
-        self.model = nn.Module()
-        self.model.transformer = transformer
+        self.model = nn.ModuleDict({"transformer": Trunk(size)})
+
+    @property
+    def trunk(self) -> Trunk:
+        """The part that holds the weights."""
+        return cast(Trunk, self.model["transformer"])
 
     def forward(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
         """Logits [P, columns] in the weights' dtype at packed positions `at` (int64 [P]; default: everywhere).
 
         `columns` selects rows of the head: logits of the image codes are `columns=backbone.image_columns`.
         """
-        net = self.model.transformer
+        net = self.trunk
         runs = packed.runs()
         h = net.wte(packed.ids)
         rope = self.rope(runs, h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
@@ -179,7 +196,11 @@ class LLaDA(nn.Module):
         longest = max(length for _, length in runs)
         angle = torch.outer(torch.arange(longest, device=device, dtype=torch.float32), frequency)
         cos, sin = angle.to(dtype).cos(), angle.to(dtype).sin()
-        return tuple(torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :] for part in (cos, sin))
+
+        def packed(part: Tensor) -> Tensor:
+            return torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :]
+
+        return packed(cos), packed(sin)
 
 
 def initialise(net: LLaDA, generator: torch.Generator) -> None:

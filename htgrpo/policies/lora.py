@@ -9,18 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from htgrpo.base.errors import UserError
-from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.llada import Linear, LLaDA
 from htgrpo.policies.weights import check_shapes, shapes_of
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+    from peft.tuners.lora import Linear as LoraLinear
     from peft.tuners.lora import LoraLayer
 
 ADAPTED = r"model\.transformer\.blocks\.\d+\.(q_proj|k_proj|v_proj|attn_out|ff_proj|up_proj|ff_out)"
@@ -38,10 +39,10 @@ def add_adapters(net: LLaDA, rank: int, alpha: float, dropout: float, generator:
     the network's dtype."""
     from peft import LoraConfig
 
-    _inject(net, LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=ADAPTED))
+    _inject(net, LoraConfig(r=rank, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=ADAPTED))
     with torch.no_grad():
         for _, layer in adapted(net):
-            down, up = layer.lora_A[NAME].weight, layer.lora_B[NAME].weight
+            down, up = _weight(layer, "A"), _weight(layer, "B")
             down.copy_(nn.init.kaiming_uniform_(torch.empty(down.shape), a=math.sqrt(5), generator=generator))
             up.zero_()
 
@@ -53,7 +54,7 @@ def _inject(net: LLaDA, config: "LoraConfig") -> None:
 
     inject_adapter_in_model(config, net, adapter_name=NAME, low_cpu_mem_usage=True)
     for _, layer in adapted(net):
-        base = layer.get_base_layer().weight
+        base = cast(Linear, layer.get_base_layer()).weight
         for part in (layer.lora_A, layer.lora_B):
             part.to_empty(device=base.device).to(torch.promote_types(base.dtype, torch.float32))
     net.eval()
@@ -75,10 +76,15 @@ def has_adapters(net: LLaDA) -> bool:
 def state(net: LLaDA) -> dict[str, Tensor]:
     """The adapters' weights under the keys of peft's files. Shares storage with `net`."""
     return {
-        f"{PREFIX}{name}.lora_{part}.weight": getattr(layer, f"lora_{part}")[NAME].weight
+        f"{PREFIX}{name}.lora_{part}.weight": _weight(layer, part)
         for name, layer in adapted(net)
         for part in ("A", "B")
     }
+
+
+def _weight(layer: "LoraLayer", part: str) -> Tensor:
+    """The weight of an adapter's A or B."""
+    return cast(Tensor, getattr(layer, f"lora_{part}")[NAME].weight)
 
 
 @contextmanager
@@ -100,7 +106,8 @@ def merge(net: LLaDA) -> float:
     lost = changed = 0.0
     with torch.no_grad():
         for name, layer in list(adapted(net)):
-            base, delta = layer.get_base_layer(), layer.get_delta_weight(NAME)
+            base = cast(Linear, layer.get_base_layer())
+            delta = cast("LoraLinear", layer).get_delta_weight(NAME)
             exact = base.weight + delta
             base.weight.copy_(exact)
             lost += float((base.weight - exact).double().square().sum())
@@ -115,7 +122,7 @@ def merge(net: LLaDA) -> float:
 def write_adapters(net: LLaDA, folder: Path, base: str | None = None) -> None:
     """Writes the adapters into an existing `folder` as peft does. base: hub id or folder of the published network below
     them."""
-    config = copy(net.peft_config[NAME])
+    config = copy(cast("dict[str, LoraConfig]", net.peft_config)[NAME])
     config.inference_mode, config.base_model_name_or_path = True, base
     config.save_pretrained(str(folder))
     save_file(
@@ -142,7 +149,12 @@ def apply_adapter(net: LLaDA, folder: Path) -> None:
             "checkpoint"
         ) from error
     plain = isinstance(config, LoraConfig) and config.init_lora_weights in (True, False, "gaussian")
-    if not plain or config.use_dora or getattr(config, "alora_invocation_tokens", None):
+    if (
+        not isinstance(config, LoraConfig)
+        or not plain
+        or config.use_dora
+        or getattr(config, "alora_invocation_tokens", None)
+    ):
         raise UserError(
             f"{str(folder)!r} holds no plain LoRA adapter: give a folder with {CONFIG} (peft_type LORA, no variant "
             f"such as DoRA or PiSSA) and {WEIGHTS}"

@@ -11,7 +11,7 @@ Nothing of it is Lumina's alone: it takes any LLaDA network that is whole in thi
 sampler. But upstream has it for Lumina only, and only with that has it been compared.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
@@ -53,14 +53,14 @@ class CachedSequence:
     def run(self, ids: Tensor, at: Tensor | None) -> Tensor:
         """Image logits [S, C] of ids [S], computed at positions `at` (int64 [P]) and taken from the cache elsewhere;
         None: all are computed."""
-        net = self.net.model.transformer
+        net = self.net.trunk
         h = net.wte(ids if at is None else ids[at])
         rope = self.net.rope([(1, len(ids))], h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
         here = rope if at is None else (rope[0][at], rope[1][at])
         if at is None:
             self.keys, self.values = [], []
         for layer, block in enumerate(net.blocks):
-            h = self._block(layer, block, h, here, at)
+            h = self._block(layer, cast(Block, block), h, here, at)
         logits = F.linear(net.ln_f(h), net.ff_out.weight[self.columns])
         if at is None:
             self.logits = logits

@@ -50,7 +50,8 @@ class Conv(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.weight)
-        nn.init.zeros_(self.bias)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
 
 
 class Norm(nn.GroupNorm):
@@ -195,6 +196,9 @@ class SignBits(nn.Module):
     Buffers: `embedding` float [2**bits, bits], the +-1 pattern of every code, and `power_vals` int64 [bits], what a bit
     is worth.
     """
+
+    embedding: Tensor
+    power_vals: Tensor
 
     def __init__(self, bits: int):
         super().__init__()

@@ -1,13 +1,13 @@
 """A policy: network, backbone record, tokenizer and image codec, loaded from and saved to one folder."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from htgrpo.policies.backbone import Backbone
-from htgrpo.policies.llada import LLaDA, Packed
+from htgrpo.policies.llada import LLaDA, Network, Packed
 from htgrpo.policies.tokenizer import Tokenizer
 
 
@@ -62,9 +62,9 @@ class Policy:
         """Pictures of `codes` int64 [B, N]: float32 [B, 3, H, W], RGB in [0, 1]."""
         return self.codec.decode(codes.cpu(), grid or self.backbone.grid)
 
-    def with_net(self, net: LLaDA) -> "Policy":
-        """The same policy with another network."""
-        return replace(self, net=net)
+    def with_net(self, net: Network) -> "Policy":
+        """The same policy with another network, or a view of its own: whoever trains or samples only calls it."""
+        return replace(self, net=cast(LLaDA, net))
 
 
 def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]) -> tuple[Packed, Tensor]:

@@ -67,7 +67,7 @@ class NetworkConfig:
                     f"{key} is {value!r} in {where}, but only networks with {wanted!r} are known here: this is another "
                     "model than the published backbones"
                 )
-        values = {}
+        values: dict[str, Any] = {}
         for field in fields(cls):
             value = model.config.get(field.name, field.default)
             kinds = (int, float) if isinstance(field.default, float) else (int,)
@@ -225,9 +225,10 @@ def write(policy: Policy, folder: Path) -> None:
     """Writes `policy` into an existing `folder` as its authors would: weights, their configuration and tokenizer files
     as they came, and htgrpo.json beside them."""
     source = policy.source
+    published = source.config or {}
     save_weights(policy.net, folder)
     dtype = str(next(policy.net.parameters()).dtype).removeprefix("torch.")
-    config = {key: dtype if key in ("torch_dtype", "dtype") else value for key, value in source.config.items()}
+    config = {key: dtype if key in ("torch_dtype", "dtype") else value for key, value in published.items()}
     _write_json(folder / CONFIG, config)
     policy.tokenizer.save(folder)
     if Path(source.codec).name == source.codec:

@@ -1,5 +1,7 @@
 """What the folders of the published backbones say of themselves, as data: sizes, configuration, tokens. Imports no torch."""
 
+from typing import Any
+
 SIZES = {"d_model": (8, 4096), "n_heads": (2, 32), "n_layers": (2, 32), "mlp_hidden_size": (24, 12288)}
 """Of the network: with --tiny, and published."""
 TINY_RESOLUTION = "64"
@@ -42,7 +44,7 @@ CONFIG = {
     "torch_dtype": "bfloat16",
 }
 """Fields of the published config.json besides the sizes."""
-NAMES = {
+NAMES: dict[str, dict[str, Any]] = {
     "mmada": {
         "model_type": "mmada",
         "architectures": ["MMadaModelLM"],

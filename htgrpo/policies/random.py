@@ -67,15 +67,15 @@ def write_weights(size: Size, folder: Path, seed: int) -> None:
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in LLaDA(size).state_dict().items()}
     total = 2 * size.parameters()
-    limit, shards = min(SHARD_BYTES, total // 2 + 1), [[]]
-    used = 0
+    limit, used = min(SHARD_BYTES, total // 2 + 1), 0
+    shards: list[list[str]] = [[]]
     for name, shape in shapes.items():
         if shards[-1] and used + 2 * shape.numel() > limit:
             shards.append([])
             used = 0
         shards[-1].append(name)
         used += 2 * shape.numel()
-    index = {}
+    index: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         save_file({name: random_weight(name, shapes[name], seed) for name in names}, folder / file, {"format": "pt"})
@@ -116,7 +116,7 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
         for index in range(WORDS_END, end)
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
-    model = {
+    model: dict[str, Any] = {
         "type": "BPE",
         "dropout": None,
         "unk_token": None,
@@ -158,19 +158,19 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
 def random_codec(backbone: str, tiny: bool, generator: torch.Generator) -> ImageCodec:
     """The backbone's image codec with random weights."""
     if backbone == "mmada":
-        from htgrpo.policies.magvit import PUBLISHED, Magvit, MagvitCodec, tiny_magvit
+        from htgrpo.policies import magvit
 
         if tiny:
-            return tiny_magvit(generator)
-        net, kind = Magvit(PUBLISHED), MagvitCodec
+            return magvit.tiny_magvit(generator)
+        codec: ImageCodec = magvit.MagvitCodec(magvit.Magvit(magvit.PUBLISHED))
     else:
-        from htgrpo.policies.vqmodel import PUBLISHED, VQModelCodec, build, tiny_vqmodel
+        from htgrpo.policies import vqmodel
 
         if tiny:
-            return tiny_vqmodel(generator)
-        net, kind = build(PUBLISHED), VQModelCodec
-    initialise(net, generator)
-    return kind(net)
+            return vqmodel.tiny_vqmodel(generator)
+        codec = vqmodel.VQModelCodec(vqmodel.build(vqmodel.PUBLISHED))
+    initialise(codec.net, generator)
+    return codec
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

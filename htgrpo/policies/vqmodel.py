@@ -35,9 +35,9 @@ TINY = PUBLISHED | {"block_out_channels": (8,) * 5, "layers_per_block": 1, "late
 class VQModelCodec(ImageCodec):
     """A diffusers VQModel as an image codec (published: 8192 codes of 16 x 16 pixels)."""
 
-    net: VQModel
+    net: Any  # a VQModel, which diffusers does not type
 
-    def __init__(self, net: VQModel):
+    def __init__(self, net: Any):
         config = net.config
         # the model says that fp16 overflows in it
         net = net.float() if net.dtype == torch.float16 and config.force_upcast else net
@@ -92,7 +92,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def build(config: dict[str, Any], origin: str | Path = "the configuration") -> VQModel:
+def build(config: dict[str, Any], origin: str | Path = "the configuration") -> Any:
     """A VQModel without memory (on the meta device), so that its making neither costs anything nor draws from the
     global generator. Raises UserError, naming `origin`, where diffusers cannot make it."""
     try:

@@ -141,6 +141,7 @@ def part_of(value: Tensor, weight: Tensor) -> Tensor:
     """`value`, whole on every rank, spread as `weight` is; itself where that is not spread."""
     if not is_spread(weight):
         return value
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    assert isinstance(weight, DTensor)
     return distribute_tensor(value.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from htgrpo.base.errors import UserError
-from htgrpo.base.files import read_object
 from htgrpo.base.folders import atomic_dir, read_seal, remove_sealed, seal, sweep, verify
+from htgrpo.base.records import TrainerState, read
 from htgrpo.training.tuning import Tuning
 
 STATE = "trainer_state"
@@ -50,18 +50,11 @@ def read_state(checkpoint: Path) -> State:
     """What state.json in `checkpoint` says. Raises UserError where its values are of a wrong kind or belong to other
     weights."""
     path, again = checkpoint / STATE / "state.json", "delete the training folder to start again"
-    value = read_object(path, again)
-    kinds = {"iteration": int, "forwards": int, "last": int, "seconds": float, "identity": str, "policy": dict}
-    for key, kind in kinds.items():
-        found = value.get(key)
-        if type(found) is not kind and not (kind is float and type(found) is int):
-            raise UserError(f"{str(path)!r} is damaged ({key} is {found!r}): {again}")
-    if value.keys() != kinds.keys():
-        raise UserError(f"{str(path)!r} is damaged (it has {', '.join(sorted(value.keys() ^ kinds.keys()))}): {again}")
+    value = read(path, TrainerState, again)
     if value["iteration"] != int(checkpoint.name.removeprefix("step_")):
         raise UserError(f"{str(path)!r} is damaged (it is of iteration {value['iteration']}): {again}")
-    identity, policy = value.pop("identity"), value.pop("policy")
-    return State(Progress(**value), identity, policy)
+    progress = Progress(value["iteration"], value["forwards"], value["last"], value["seconds"])
+    return State(progress, value["identity"], value["policy"])
 
 
 def with_state(run: Path) -> list[Path]:
@@ -139,10 +132,10 @@ def _moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> di
     trained = {index for index, weight in enumerate(weights) if weight.requires_grad}
     if moments and moments.keys() != trained:
         raise ValueError(f"it has the state of {len(moments)} weights, the network trains {len(trained)}")
-    for index, state in moments.items():
+    for number, state in moments.items():
         for name, value in state.items():
-            if value.ndim and value.shape != weights[index].shape:
+            if value.ndim and value.shape != weights[number].shape:
                 raise ValueError(
-                    f"{name} of weight {index} has shape {list(value.shape)}, not {list(weights[index].shape)}"
+                    f"{name} of weight {number} has shape {list(value.shape)}, not {list(weights[number].shape)}"
                 )
     return moments

@@ -8,7 +8,7 @@ group.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -108,8 +108,8 @@ class Engine:
         if drawn:
             _check(drawn)
         if self.config.interleave:
-            n, places = total_groups or len(drawn), places or range(len(drawn))
-            drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(places, drawn, strict=True)]
+            n, own = total_groups or len(drawn), places or list(range(len(drawn)))
+            drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(own, drawn, strict=True)]
         plans = [self._plan_group(group, updates) for group, updates in zip(groups, drawn, strict=True)]
         unions = [union for union, _ in plans]
         once, trained = (
@@ -119,12 +119,14 @@ class Engine:
         old, _, _ = self._evaluate(self.policy.net, unions, totals, "old")
         totals.seconds["old"] += time.perf_counter() - started
         totals.add(unshared=3 * trained + once)
-        ref, tables, pairs = old, None, None
-        if self.config.beta == 0.0:
-            ref = None
-        elif method.kl_ref == "ref" or self.config.kl == "exact":
+        ref: list[Tensor] | None = None if self.config.beta == 0.0 else old
+        tables = pairs = None
+        if ref is not None and (method.kl_ref == "ref" or self.config.kl == "exact"):
             started = time.perf_counter()
-            net = self.reference if method.kl_ref == "ref" else self.policy.net
+            net: Network = self.policy.net
+            if method.kl_ref == "ref":
+                assert self.reference is not None  # beta is above 0
+                net = self.reference
             ref, tables, pairs = self._evaluate(net, unions, totals, "ref", tables=self.config.kl == "exact")
             totals.add(unshared=once)
             totals.seconds["ref"] += time.perf_counter() - started
@@ -208,8 +210,10 @@ class Engine:
     ) -> tuple[list[Tensor], list | None, list | None]:
         """Log-probabilities [M] of every union's tokens; with `tables` also all codes' at the distinct pairs, per
         union."""
-        log_probs = [[] for _ in unions]
-        table_parts, pairs, held = [[] for _ in unions], [[] for _ in unions], [0] * len(unions)
+        log_probs: list[list[Tensor]] = [[] for _ in unions]
+        table_parts: list[list[Tensor]] = [[] for _ in unions]
+        pairs: list[list[Tensor]] = [[] for _ in unions]
+        held = [0] * len(unions)
         with self.ranks.phase(net):
             for batch in batches(self.policy, unions, self.config.tokens_per_forward):
                 judged = judge(self.policy, net, batch)
@@ -284,14 +288,14 @@ class Engine:
 
     def _exact_kl(self, judged: LogProbs, work: list[Step], batch: list[Piece]) -> Tensor:
         """KL(pi || ref) over the codebook under every token's context: [M]."""
-        rows = torch.cat([work[p.index].ref_pair[p.span] for p in batch])
+        rows = torch.cat([cast(Tensor, work[p.index].ref_pair)[p.span] for p in batch])
         example = torch.zeros(len(judged.log_table), dtype=torch.long, device=judged.pair.device)
         example[judged.pair] = torch.arange(len(rows), device=judged.pair.device)
         owner = torch.cat([torch.full((p.span.stop - p.span.start,), p.index) for p in batch]).to(example.device)
         reference = torch.empty_like(judged.log_table)
         for index in {p.index for p in batch}:
             mine = owner[example] == index
-            reference[mine] = work[index].ref_table[rows[example[mine]]].to(reference.dtype)
+            reference[mine] = cast(Tensor, work[index].ref_table)[rows[example[mine]]].to(reference.dtype)
         return (judged.log_table.exp() * (judged.log_table - reference)).sum(-1)[judged.pair]
 
 
@@ -310,7 +314,8 @@ def _unshared(updates: list[Update]) -> tuple[int, int]:
 def judged_tokens(update: Update) -> tuple[Tensor, Tensor]:
     """(image, slot) of the tokens that carry loss or penalty."""
     kl_share = update.share if update.kl_share is None else update.kl_share
-    return ((update.share > 0) | (kl_share > 0)).nonzero(as_tuple=True)
+    image, slot = ((update.share > 0) | (kl_share > 0)).nonzero(as_tuple=True)
+    return image, slot
 
 
 def _check(drawn: list[list[Update]]) -> None:

@@ -52,9 +52,10 @@ class Holding:
 
     def _add(self, weights: list[nn.Parameter]) -> None:
         if self.ranks.count > 1:
-            for weight in weights:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            self.ranks.add([weight.grad for weight in weights])
+            gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in weights]
+            for weight, gradient in zip(weights, gradients, strict=True):
+                weight.grad = gradient
+            self.ranks.add(gradients)
 
     def _clip(self) -> float:
         return float(torch.nn.utils.clip_grad_norm_(self.weights(), self.max_norm))

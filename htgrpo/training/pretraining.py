@@ -68,10 +68,8 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
     axes = codec.pca(size.d_model)
     axes = axes / axes.std()
     with torch.no_grad():
-        net.model.transformer.wte.weight[backbone.image_columns] = (
-            axes + 0.3 * net.model.transformer.wte.weight[backbone.image_columns]
-        )
-        net.model.transformer.ff_out.weight[backbone.image_columns] += axes * size.d_model**-0.5
+        net.trunk.wte.weight[backbone.image_columns] = axes + 0.3 * net.trunk.wte.weight[backbone.image_columns]
+        net.trunk.ff_out.weight[backbone.image_columns] += axes * size.d_model**-0.5
     return Policy(net, backbone, tokenizer, codec)
 
 

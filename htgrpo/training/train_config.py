@@ -74,7 +74,7 @@ def _parse_budget(part: str, text: str, name: str) -> Budget:
             f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
             "iterations:16,forwards:100_000",
         )
-    return Budget(kind, int(digits))
+    return Budget("forwards" if kind == "forwards" else "iterations", int(digits))
 
 
 def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import append_jsonl, atomic_json, atomic_write_text, make_folder, read_object, sha256_json
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
-from htgrpo.base.run_files import log_lines
+from htgrpo.base.records import log_lines
 from htgrpo.interface import Method
 from htgrpo.parallel import sharding
 from htgrpo.parallel.ranks import Ranks

@@ -14,7 +14,7 @@ from htgrpo.base.cpu import sampling_dtype
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.policies import lora
-from htgrpo.policies.llada import Network
+from htgrpo.policies.llada import LLaDA, Network, Packed
 from htgrpo.policies.model_files import SIDECAR
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.storage import write_policy
@@ -87,6 +87,7 @@ class Full(Tuning):
         return [net for net in (self.policy.net, self._reference, self._sampling) if net is not None]
 
     def reference(self) -> Network:
+        assert self._reference is not None  # asked for only where beta is above 0
         return self._reference
 
     def sampling(self) -> Network:
@@ -98,6 +99,23 @@ class Full(Tuning):
 
     def load(self, folder: Path) -> None:
         load_weights(self.policy.net, folder)
+
+
+class _WithoutAdapters:
+    """A network as it was before it got adapters."""
+
+    def __init__(self, net: LLaDA):
+        self.net = net
+
+    @torch.no_grad()
+    def __call__(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
+        """As LLaDA.forward."""
+        with lora.adapters_off(self.net):
+            return self.net(packed, at, columns)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All weights, those of the adapters too."""
+        return self.net.parameters()
 
 
 class LoRA(Tuning):
@@ -125,14 +143,7 @@ class LoRA(Tuning):
         return self._learning
 
     def reference(self) -> Network:
-        net = self.policy.net
-
-        @torch.no_grad()
-        def without_adapters(*args) -> Tensor:
-            with lora.adapters_off(net):
-                return net(*args)
-
-        return without_adapters
+        return _WithoutAdapters(self.policy.net)
 
     def sampling(self) -> Network:
         return self.policy.net

@@ -4,6 +4,7 @@ it.
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from htgrpo.base.errors import suggest
 from htgrpo.world.draws import Draws
@@ -127,10 +128,10 @@ def spec_of(combination: Combination) -> dict:
     """GenEval's metadata shape; `dense` adds "relations" ([subject, relation, target], indices into include) and
     "questions".
     """
-    include = []
+    include: list[dict[str, Any]] = []
     for cls, colour in combination.objects:
         include.append({"class": cls, "count": combination.count} | ({"color": colour} if colour else {}))
-    spec = {"tag": combination.category, "include": include, "exclude": []}
+    spec: dict[str, Any] = {"tag": combination.category, "include": include, "exclude": []}
     if combination.category == "counting":
         spec["exclude"] = [{"class": combination.objects[0][0], "count": combination.count + 1}]
     if combination.category == "position":

@@ -5,7 +5,7 @@ places an object can take; the fit is the intersection over union (IoU). Objects
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ def nearest_colours(images: Tensor) -> Tensor:
 def _windows(patches: Tensor) -> Tensor:
     """[M, 6, 6, 4, ...] values of the four quarters at every patch -> [M, 25, ...] sums over each window."""
     corners = [(row, column) for row in range(_HALF) for column in range(_HALF)]
-    summed = sum(patches[:, r : r + CELLS, c : c + CELLS, q] for q, (r, c) in enumerate(corners))
+    quarters = (patches[:, r : r + CELLS, c : c + CELLS, q] for q, (r, c) in enumerate(corners))
+    summed = reduce(torch.add, quarters)
     return summed.reshape(len(patches), PLACES, *summed.shape[3:])
 
 

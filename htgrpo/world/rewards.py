@@ -189,7 +189,7 @@ def _reward(grade: Callable[[Picture, dict, list[list[Match]]], float | None]) -
         return values
 
     reward.__name__ = grade.__name__.removeprefix("_")
-    reward.check = _check
+    reward.check = _check  # type: ignore[attr-defined]  # rewards are functions that may carry one
     return reward
 
 

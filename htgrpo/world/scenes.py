@@ -62,7 +62,8 @@ def _tables() -> tuple[list[int], dict[str, list[int]]]:
     A relation asks for two cells or more along its axis and at most half as many across, so that GenEval's position
     rule holds with a margin and holds along one axis only.
     """
-    free, related = [], {name: [] for name in RELATIONS}
+    free: list = []
+    related: dict[str, list] = {name: [] for name in RELATIONS}
     for here in range(CELLS * CELLS):
         hy, hx = divmod(here, CELLS)
         open_bits, bits = 0, dict.fromkeys(RELATIONS, 0)

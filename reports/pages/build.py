@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htgrpo.base.errors import UserError
-from htgrpo.base.run_files import OPTIONAL_PICTURE, PICTURE, records
+from htgrpo.base.records import Picture, records
 from reports.pages.folder import kept, stamp, write
 from reports.run.load import load_run
 
@@ -56,7 +56,7 @@ def _inputs(run_dir: Path) -> Iterator[Path]:
     """Every file that the report is made from, and every picture that a manifest names."""
     yield from sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))
     for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
-        named = {record["file"] for record in records(manifest, PICTURE, OPTIONAL_PICTURE)}
+        named = {record["file"] for record in records(manifest, Picture)}
         yield from (manifest.parent / name for name in sorted(named))
 
 

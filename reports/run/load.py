@@ -11,14 +11,11 @@ import pandas as pd
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.run_files import (
-    META,
+from htgrpo.base.records import (
     NOT_AS_WRITTEN,
-    OPTIONAL_META,
-    OPTIONAL_PICTURE,
-    OPTIONAL_RECORD,
-    PICTURE,
-    RECORD,
+    Picture,
+    Record,
+    VerdictMeta,
     log_lines,
     read,
     read_config,
@@ -59,7 +56,7 @@ class Run:
         nothing."""
         path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
         if path not in self._manifests:
-            rows = records(path, PICTURE, OPTIONAL_PICTURE) if path.is_file() else []
+            rows = records(path, Picture) if path.is_file() else []
             self._manifests[path] = {(row["prompt_id"], row["sample"]): row for row in rows}
         return self._manifests[path]
 
@@ -174,7 +171,7 @@ def load_run(run_dir: Path) -> Run:
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
-    meta = read(path, META, OPTIONAL_META, AGAIN)
+    meta = read(path, VerdictMeta, AGAIN)
     if meta["aggregate"] not in ("category_mean", "item_mean"):
         raise UserError(
             f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean"
@@ -206,7 +203,7 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
         )
     if content_sha256(path) != meta["verdicts_sha256"]:
         raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
-    rows = records(path, RECORD, OPTIONAL_RECORD, remedy=AGAIN)
+    rows = records(path, Record, AGAIN)
     seen = set()
     for row in rows:
         where = f"a record of {str(path)!r}"

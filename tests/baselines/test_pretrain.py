@@ -65,7 +65,7 @@ def test_a_new_policy_of_the_world(world):
     assert max(*b.text_open, *b.text_close, *b.image_open, *b.image_close, b.pad, b.mask) < b.image_offset
     other = new_policy(SMALL, generator("world"))
     assert all(torch.equal(a, c) for a, c in zip(world.net.parameters(), other.net.parameters(), strict=True))
-    rows = world.net.model.transformer.wte.weight[b.image_columns].detach()
+    rows = world.net.trunk.wte.weight[b.image_columns].detach()
     assert float(torch.corrcoef(torch.stack([rows.flatten(), world.codec.pca(16).flatten()]))[0, 1]) > 0.8
 
 

@@ -39,7 +39,7 @@ def checkpoint_of(source, out, tuning="lora", dtype="float32", scale=0.02):
         shake(policy.net, scale)
     else:
         with torch.no_grad():
-            policy.net.model.transformer.ln_f.weight.mul_(1.5)
+            policy.net.trunk.ln_f.weight.mul_(1.5)
     out.mkdir()
     write_policy(trained, out)
     seal(out, MADE_BY)

@@ -8,6 +8,7 @@ import pytest
 from bench import tune
 from bench.ask import presets
 from bench.ask.presets import read
+from bench.run import tune as tuning_runs
 from bench.run.tries import Grid, Try, best, interior, next_tries
 from bench.run.tune_record import mean_scores, read_results, recorded, render, result_file
 from htgrpo.base.registry import METHODS
@@ -104,8 +105,8 @@ def run_here(tuning, out, jobs):
     for method in tuning.methods:
         while runs := missing_runs(tuning, method, out):
             for one, seed in runs:
-                tune.run_try(tuning, one, seed, out)
-    return tune.run_base(tuning, out)
+                tuning_runs.run_try(tuning, one, seed, out)
+    return tuning_runs.run_base(tuning, out)
 
 
 def command(policy, out, *more):
@@ -164,7 +165,7 @@ def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_pa
         assert f"holds tries with {named} = " in capsys.readouterr().err
     monkeypatch.setattr(tune, "read", lambda name: whole)
     assert tune.main([*command(policy, tmp_path), "--methods", "pretrain", "--budget", "iterations:1"]) == 0
-    assert set(json.loads((tmp_path / tune.CONFIG).read_text())["own_choice"]) == {"ht", "pretrain"}
+    assert set(json.loads((tmp_path / tuning_runs.CONFIG).read_text())["own_choice"]) == {"ht", "pretrain"}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_wrong_input_is_told_in_one_sentence(flags, sentence, policy, tmp_path, 
 def test_a_try_that_diverges_is_a_result(policy, small, tmp_path):
     tuning = tune.asked(tune.parser().parse_args(command(policy, tmp_path)))
     one = Try("ht", 1e30)
-    result = tune.run_try(tuning, one, 1000, tmp_path)
+    result = tuning_runs.run_try(tuning, one, 1000, tmp_path)
     assert result["geneval"] is None and "diverged" in result["diverged"]
     assert json.loads(result_file(tmp_path, one, 1000).read_text()) == result
     assert mean_scores({one: [result, {"geneval": 0.5}]}) == {one: float("-inf")}

@@ -191,7 +191,6 @@ STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity"
         3,
         None,
         {"identity": "id"},
-        {**STATE, "more": 2},
         {**STATE, "iteration": "7"},
         {**STATE, "iteration": 6},
         {**STATE, "iteration": True},

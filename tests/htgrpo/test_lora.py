@@ -47,10 +47,8 @@ def test_every_linear_layer_of_every_block_is_adapted_and_nothing_else():
     assert [name for name, _ in lora.adapted(net)] == [
         f"model.transformer.blocks.{block}.{layer}" for block in (0, 1) for layer in SEVEN
     ]
-    head = net.model.transformer.ff_out
-    assert type(head) is type(plain_net().model.transformer.ff_out) and [
-        name for name, _ in head.named_parameters()
-    ] == ["weight"]
+    head = net.trunk.ff_out
+    assert type(head) is type(plain_net().trunk.ff_out) and [name for name, _ in head.named_parameters()] == ["weight"]
     learning = {name for name, weight in net.named_parameters() if weight.requires_grad}
     assert learning == {
         f"model.transformer.blocks.{block}.{layer}.lora_{part}.default.weight"

@@ -170,7 +170,7 @@ def test_head_gradient_outside_the_slice_is_zero(wide):
     net = LLaDA(SIZE).double()
     net.load_state_dict(wide.state_dict())
     run(net, ids(9), columns=slice(500, 564)).logsumexp(-1).sum().backward()
-    gradient = net.model.transformer.ff_out.weight.grad
+    gradient = net.trunk.ff_out.weight.grad
     assert float(gradient[500:564].abs().min(1)[0].max()) > 0
     assert float(gradient[:500].abs().max()) == float(gradient[564:].abs().max()) == 0.0
 
@@ -180,10 +180,10 @@ def test_initialise_is_reproducible_and_scaled():
     initialise(one, generator(1))
     initialise(other, generator(1))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
-    block = one.model.transformer.blocks[0]
+    block = one.trunk.blocks[0]
     assert float(block.q_proj.weight.std()) == pytest.approx(64**-0.5, rel=0.05)
     assert float(block.ff_out.weight.std()) == pytest.approx(192**-0.5 / 2, rel=0.05)
-    assert float(one.model.transformer.ff_out.weight.std()) == pytest.approx(64**-0.5, rel=0.05)
+    assert float(one.trunk.ff_out.weight.std()) == pytest.approx(64**-0.5, rel=0.05)
 
 
 def test_making_a_network_draws_from_no_global_generator():

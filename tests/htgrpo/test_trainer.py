@@ -220,7 +220,7 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path):
 
 
 def test_an_unknown_tracker_is_refused(tmp_path):
-    with pytest.raises(UserError, match="--report-to is 'tensorbored'"):
+    with pytest.raises(UserError, match="the tracker 'tensorbored'"):
         train(tiny_policy(8), CONFIG, PROMPTS, tmp_path, report_to="tensorbored")
 
 

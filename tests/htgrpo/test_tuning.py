@@ -144,7 +144,7 @@ def test_nothing_is_copied_and_only_adapters_have_an_optimiser_state():
     reference = tuning.reference()
     before = reference(PACKED)
     with torch.no_grad():
-        policy.net.model.transformer.ff_out.weight.mul_(2.0)
+        policy.net.trunk.ff_out.weight.mul_(2.0)
     assert torch.equal(reference(PACKED), 2.0 * before), "one and the same weight"
 
 

@@ -33,7 +33,7 @@ from tests.sealing import rehash
             'different scorer.libraries.transformers \\("5.2[34].0" and "5.2[34].0"\\)',
         ),
         (lambda root: _edit(root, "base.meta.json", '"scale": 1,', ""), "lacks scale"),
-        (lambda root: _edit(root, "base.meta.json", "category_mean", "median"), "aggregate 'median'"),
+        (lambda root: _edit(root, "base.meta.json", "category_mean", "median"), "aggregate is 'median'"),
     ],
 )
 def test_damage_is_one_sentence(tmp_path, damage, sentence):
