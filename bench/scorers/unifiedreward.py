@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoConfig,
     GenerationConfig,
@@ -30,7 +30,8 @@ from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
-KINDS: dict[str, type[nn.Module]] = {
+Network = Qwen2_5_VLForConditionalGeneration | Qwen3VLForConditionalGeneration
+KINDS: dict[str, type[Network]] = {
     "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
     "qwen3_vl": Qwen3VLForConditionalGeneration,
 }
@@ -74,7 +75,7 @@ class UnifiedReward(Native[Prepared]):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: Network,
         tokenizer: Any,
         images: Qwen2VLImageProcessor,
         folders: list[Path],
@@ -82,12 +83,15 @@ class UnifiedReward(Native[Prepared]):
         dtype: torch.dtype,
     ):
         super().__init__(folders, device, dtype)
-        self.net, self.tokenizer, self.images = net, tokenizer, images
+        self.net: Any = net  # whose `generate` is typed for a class that it is not
+        self.tokenizer, self.images = tokenizer, images
         self.template = chat_template(folders[0], tokenizer)
         self.image = net.config.image_token_id
         self.special = frozenset(tokenizer.added_tokens_decoder)
         self.writing = _greedy(folders[0], TOKENS)
-        self.kinds = "mm_token_type_ids" in inspect.signature(net.forward).parameters  # transformers 5 wants to be told
+        self.told_kinds = (
+            "mm_token_type_ids" in inspect.signature(net.forward).parameters
+        )  # transformers 5 wants to be told
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
@@ -101,7 +105,7 @@ class UnifiedReward(Native[Prepared]):
             )
         config = AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng(devices=[]):
-            net = build(lambda: KINDS[kind](config))
+            net: Network = build(lambda: KINDS[kind](config))
         tensors = TensorFiles(open_shards(folder, cls.repositories[0]))
         fill(net, tensors, _official(tensors, config), device, lambda key: dtype)
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
@@ -167,7 +171,7 @@ class UnifiedReward(Native[Prepared]):
         mask = torch.tensor(
             [[0] * (longest - len(item.ids)) + [1] * len(item.ids) for item in items], device=self.device
         )
-        kinds = {"mm_token_type_ids": (ids == self.image).long()} if self.kinds else {}
+        kinds = {"mm_token_type_ids": torch.eq(ids, self.image).long()} if self.told_kinds else {}
         written = self.net.generate(
             input_ids=ids,
             attention_mask=mask,

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ def make(
     root: Path, allow_incomplete: bool, inputs: Iterable[Path], table: str, contents: Callable[[], dict[str, bytes]]
 ) -> Report:
     """The report on `root`, made of `contents` (by file name) and put in the place of the old one at once, or the old
-    one where neither `inputs` (below `root`, there or not) nor the report's own code have changed, and nobody touched
+    one where neither `inputs` (there or not) nor the report's own code have changed, and nobody touched
     it. Raises UserError where a file lies there that is none of a report."""
     folder, made_from = root / "report", _stamp(root, allow_incomplete, inputs)
     if _kept(folder, made_from):
@@ -68,7 +69,7 @@ def _stamp(root: Path, allow_incomplete: bool, inputs: Iterable[Path]) -> str:
     """Hash of everything a report is made from, and of where it is printed to be."""
     digest = hashlib.sha256(f"{allow_incomplete} {root} {code_identity()}\n".encode())
     for path in inputs:
-        digest.update(f"{path.relative_to(root)} {content_sha256(path) if path.is_file() else None}\n".encode())
+        digest.update(f"{os.path.relpath(path, root)} {content_sha256(path) if path.is_file() else None}\n".encode())
     return digest.hexdigest()
 
 

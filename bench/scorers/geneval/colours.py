@@ -58,7 +58,7 @@ class Colours:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: open_clip.CLIP,
         tokenizer: Callable[[list[str]], Tensor],
         transform: Callable[[Image.Image], Tensor],
         templates: Sequence[str],

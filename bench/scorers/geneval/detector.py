@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
+from transformers import Mask2FormerForUniversalSegmentation
 
 from bench.scorers.geneval.network import identity_of, load_network, locate_detector
 from bench.scorers.geneval.pixels import prepare
@@ -98,7 +99,13 @@ class Detector:
 
     batch_size = 4
 
-    def __init__(self, net: nn.Module, names: Sequence[str], identity: dict[str, Any], device: str | torch.device):
+    def __init__(
+        self,
+        net: Mask2FormerForUniversalSegmentation,
+        names: Sequence[str],
+        identity: dict[str, Any],
+        device: str | torch.device,
+    ):
         if net.config.num_labels != len(names):
             raise UserError(
                 f"the detector tells {net.config.num_labels} classes apart, but GenEval names {len(names)}: use "
@@ -133,7 +140,7 @@ class Detector:
                     found[index] = post_process(
                         output.class_queries_logits[row],
                         output.masks_queries_logits[row],
-                        tuple(inputs.shape[2:]),
+                        (inputs.shape[2], inputs.shape[3]),
                         resized,
                         images[index].shape[:2],
                         self.names,
