@@ -19,7 +19,7 @@ from htgrpo.policies.llada import LLaDA, Packed, Size
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.tokenizer import Tokenizer
 from htgrpo.rollout import TOKENS_PER_FORWARD, generate
-from htgrpo.training.engine import Engine, EngineConfig
+from htgrpo.training.engine import Engine
 from htgrpo.training.train_config import TrainConfig
 
 ROLLOUT, OLD, REF, TRAIN = "rollout", "old", "ref", "train"
@@ -141,7 +141,6 @@ def count_iteration(
         config.tokens_per_forward,
         config.pads,
     )
-    engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
     meter.phase = OLD
-    Engine(policy, meter.during(REF), engine).run([group], method, [generator("meter")], lambda: 0.0)
+    Engine(policy, meter.during(REF), config).run([group], method, [generator("meter")], lambda: 0.0)
     return meter.spent

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from htgrpo.rollout import Rollouts
 
 Sharing = Literal["all", "rollout", "none"]
-"""Which equal contexts are shared, as in engine.EngineConfig."""
+"""Which equal contexts are shared, as in TrainConfig."""
 T = TypeVar("T")
 FASTER = "(busy)"
 """Stands in a table in place of a share above 100 %."""
@@ -141,7 +141,8 @@ class Speed:
 
         from htgrpo.base.registry import METHODS
         from htgrpo.base.rng import generator
-        from htgrpo.training.engine import Engine, EngineConfig
+        from htgrpo.training.engine import Engine
+        from htgrpo.training.train_config import TrainConfig
 
         weights = [weight for weight in self.policy.net.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(weights, lr=1e-5, weight_decay=0.0)
@@ -152,7 +153,7 @@ class Speed:
             optimizer.zero_grad(set_to_none=True)
             return float(norm)
 
-        engine = Engine(self.policy, reference, EngineConfig(dedup=sharing))
+        engine = Engine(self.policy, reference, TrainConfig(dedup=sharing))
         streams = [generator("speed", method, i) for i in range(len(self.groups))]
         totals, peak = beside(partial(engine.run, self.groups, METHODS.get(method)(), streams, step))
         name, found = f"{method} ({sharing})", []

@@ -8,7 +8,7 @@ group.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,27 +20,9 @@ from htgrpo.parallel.totals import Totals
 from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
 from htgrpo.training.tokens import LogProbs, Piece, Tokens, batches, judge, sort_tokens
+from htgrpo.training.train_config import TrainConfig
 
 SAME_NUMBER = "a method must give every group the same number, at least 1"
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """The objective and how it is computed. clip: epsilon of the ratio, 1 +- clip. beta: factor of the KL penalty, 0
-    drops the reference. kl: "k3" is exp(d) - d - 1 with d = log ref - log pi (a penalty: codes come from guided
-    sampling, so it is not an unbiased KL), "exact" sums over the codebook. ddof, delta: of the advantage. dedup: "all"
-    shares equal contexts within a group, "rollout" only within one image, "none" repeats them at every update too.
-    interleave: upstream MaskGRPO's slip of advancing the update index per micro-batch: group p of n takes update (k n +
-    p) mod K."""
-
-    clip: float = 0.2
-    beta: float = 0.02
-    kl: Literal["k3", "exact"] = "k3"
-    ddof: int = 1
-    delta: float = 1e-5
-    dedup: Literal["all", "rollout", "none"] = "all"
-    tokens_per_forward: int = 6144
-    interleave: bool = False
 
 
 @dataclass
@@ -61,9 +43,10 @@ class Step:
 
 class Engine:
     """Runs methods' updates on a policy. `reference` is called as the network is, with the weights before training
-    (None when beta is 0). Several `ranks` run it together, each with groups of its own or none."""
+    (None when beta is 0). config: the objective and how it is computed. Several `ranks` run it together, each with
+    groups of its own or none."""
 
-    def __init__(self, policy: Policy, reference: Network | None, config: EngineConfig, ranks: Ranks = ALONE):
+    def __init__(self, policy: Policy, reference: Network | None, config: TrainConfig, ranks: Ranks = ALONE):
         self.policy, self.reference, self.config, self.ranks = policy, reference, config, ranks
 
     def run(

@@ -24,7 +24,7 @@ from htgrpo.policies.llada import Network
 from htgrpo.policies.lumina_cache import refuse_training
 from htgrpo.policies.policy import Policy
 from htgrpo.rollout import Rollouts, generate
-from htgrpo.training.engine import Engine, EngineConfig
+from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
 from htgrpo.training.rewards import RewardBatch, WeightedReward
 from htgrpo.training.train_config import TrainConfig
@@ -72,9 +72,9 @@ class GroupLearner:
         config = setup.config
         self.method, self.setup = method, setup
         self.sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
-        engine = EngineConfig(**{name: getattr(config, name) for name in EngineConfig.__dataclass_fields__})
-        reference = setup.in_step(setup.tuning.reference()) if config.beta else None
-        self.engine = Engine(setup.policy, reference, engine, setup.ranks)
+        untrained = setup.tuning.reference()
+        reference = setup.in_step(untrained) if config.beta and untrained is not None else None
+        self.engine = Engine(setup.policy, reference, config, setup.ranks)
         self.flat_iterations = setup.flat_iterations
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:

@@ -104,8 +104,13 @@ class TrainConfig:
     forwards:N, or several with commas between (see parse_budgets). prompts_per_iteration x group_size images are
     sampled per iteration, by `sampler` in `steps` steps with `guidance` (0 = none), in `rollout_dtype` (auto: bfloat16
     where the hardware has it).  rewards: name=weight pairs, comma-separated. lr (linear warm-up over `warmup`
-    iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping. clip, beta, kl, ddof, delta, dedup,
-    tokens_per_forward, interleave: see engine.EngineConfig. pads: "attend" keeps upstream's attended pads.  resolution:
+    iterations), weight_decay, beta1, beta2: AdamW; max_grad_norm: clipping. clip: epsilon of the ratio, 1 +- clip.
+    beta: factor of the KL penalty, 0 drops the reference. kl: "k3" is exp(d) - d - 1 with d = log ref - log pi (a
+    penalty: codes come from guided sampling, so it is not an unbiased KL), "exact" sums over the codebook. ddof, delta:
+    of the advantage. dedup: "all" shares equal contexts within a group, "rollout" only within one image, "none" repeats
+    them at every update too. tokens_per_forward: packed tokens that go through the network together. interleave:
+    upstream MaskGRPO's slip of advancing the update index per micro-batch: group p of n takes update (k n + p) mod K.
+    pads: "attend" keeps upstream's attended pads.  resolution:
     HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. tuning: all weights, or LoRA adapters (lora_rank,
     lora_alpha, lora_dropout) on the trunk's linear layers.  weights_dtype: of the network ("auto": bfloat16 for
     published backbones where the hardware has it).  recompute: blocks' activations are computed again in the backward

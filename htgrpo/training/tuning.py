@@ -47,7 +47,7 @@ class Tuning(ABC):
         return [self.policy.net]
 
     @abstractmethod
-    def reference(self) -> Network:
+    def reference(self) -> Network | None:
         """The network with the weights from before training, without gradient."""
 
     @abstractmethod
@@ -86,8 +86,7 @@ class Full(Tuning):
     def networks(self) -> list[nn.Module]:
         return [net for net in (self.policy.net, self._reference, self._sampling) if net is not None]
 
-    def reference(self) -> Network:
-        assert self._reference is not None  # asked for only where beta is above 0
+    def reference(self) -> Network | None:
         return self._reference
 
     def sampling(self) -> Network:

@@ -7,8 +7,9 @@ from baselines.mask import Mask
 from baselines.trace import Trace
 from baselines.uni import Uni
 from htgrpo.ht import HT
-from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.engine import Engine, Totals
 from htgrpo.training.tokens import batches, sort_tokens
+from htgrpo.training.train_config import TrainConfig
 from tests.htgrpo.tiny import (
     LAYOUTS,
     LONG,
@@ -96,7 +97,7 @@ def test_packed_prompts_equal_one_prompt_at_a_time(name, layout):
 
     def gradient(part):
         net = moved(policy.net, 0, 0.0).requires_grad_(True)
-        engine = Engine(policy.with_net(net), reference, EngineConfig(beta=0.2))
+        engine = Engine(policy.with_net(net), reference, TrainConfig(beta=0.2))
         work = engine.plan(part, method, [method_generator(g) for g in part], Totals())[1]
         net.load_state_dict(now.state_dict())
         engine.accumulate(work, len(groups), Totals())
@@ -163,7 +164,7 @@ def test_interleave_takes_the_update_of_the_micro_batch():
     groups = two_groups(policy)
     method = Mask(updates_per_rollout=6, min_rate=0.1)
     plain, slipped = (
-        Engine(policy, None, EngineConfig(beta=0.0, interleave=i)).plan(
+        Engine(policy, None, TrainConfig(beta=0.0, interleave=i)).plan(
             groups, method, [method_generator(g) for g in groups], Totals()
         )
         for i in (False, True)

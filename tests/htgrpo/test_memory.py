@@ -11,7 +11,7 @@ import torch
 from htgrpo.ht import HT
 from htgrpo.policies import lora
 from htgrpo.policies.llada import LLaDA, Packed, Size
-from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.engine import Engine, Totals
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS
 from tests.htgrpo.tiny import LAYOUTS, LONG, make_group, method_generator, tiny_policy
@@ -49,7 +49,7 @@ def update(size, method=GLOBAL, tuning="full", layout="mmada", recompute=False, 
     """Bytes that a first update of one group of `size` keeps: of the network and its table, and of every token."""
     policy = tiny_policy(4, layout, GRID, codebook=6, d_model=16, layers=2, dtype=torch.float32)
     tuned = TUNINGS[tuning](policy, TrainConfig(tuning=tuning, lora_rank=2, recompute=recompute))
-    engine = Engine(policy, tuned.reference(), EngineConfig(beta=0.1, tokens_per_forward=10**6, **config))
+    engine = Engine(policy, tuned.reference(), TrainConfig(beta=0.1, tokens_per_forward=10**6, **config))
     group = make_group(policy, LONG, GRID, size)
     steps = engine.plan([group], method, [method_generator(group)], Totals())
     judged = len(steps[0][0].tokens.slot)

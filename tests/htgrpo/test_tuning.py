@@ -16,7 +16,7 @@ from htgrpo.policies import lora
 from htgrpo.rollout import generate
 from htgrpo.samplers import RandomOrder
 from htgrpo.training.checkpoints import saved
-from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.engine import Engine, Totals
 from htgrpo.training.pretraining import TinySize, new_policy
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS, Full, LoRA
@@ -49,7 +49,7 @@ def gradients(policy, reference, method, **config):
 
     groups = two_groups(policy, failed=(1,))
     groups = [group.kept() for group in groups]
-    engine = Engine(policy, reference, EngineConfig(beta=0.1, **config))
+    engine = Engine(policy, reference, TrainConfig(beta=0.1, **config))
     totals = engine.run(groups, method, [method_generator(g) for g in groups], keep)
     return found, totals
 
@@ -93,7 +93,7 @@ def test_the_first_update_compares_equal_policies(layout):
     policy = tiny_policy(3, layout, layers=2)
     tuning = LoRA(policy, TINY)
     groups = two_groups(policy)
-    engine, totals = Engine(policy, tuning.reference(), EngineConfig(beta=0.1)), Totals()
+    engine, totals = Engine(policy, tuning.reference(), TrainConfig(beta=0.1)), Totals()
     steps = engine.plan(groups, HT(stages=(1, 0, 0)), [method_generator(g) for g in groups], totals)
     engine.accumulate(steps[0], 2, totals)
     assert (

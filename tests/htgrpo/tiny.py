@@ -13,7 +13,8 @@ from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy
 from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.rollout import reveal_order
-from htgrpo.training.engine import Engine, EngineConfig, Totals
+from htgrpo.training.engine import Engine, Totals
+from htgrpo.training.train_config import TrainConfig
 from htgrpo.world.codec import PatchCodec
 
 WORDS = "a photo of red blue square circle two left right above".split()
@@ -189,7 +190,7 @@ def run_engine(
     does."""
     net = moved(policy.net, 0, scale=0.0).requires_grad_(True)
     recorder = Recorder(net, lr)
-    runner = engine(policy.with_net(net), reference, EngineConfig(**config))
+    runner = engine(policy.with_net(net), reference, TrainConfig(**config))
     kept = [group.kept() for group in groups]
     totals = runner.run(kept, method, [method_generator(g) for g in kept], recorder, total_groups)
     return recorder.gradients, totals
