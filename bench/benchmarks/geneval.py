@@ -2,7 +2,7 @@
 MMDetection.
 
 With GenEval's own detector the scores are the benchmark's; with the hub's weights of the same network they are near but
-not comparable, and the title says so. The rule is geneval_rule.py, what looks at pictures bench/scorers/geneval/.
+not comparable, and the title says so. The rule and what looks at pictures are in bench/scorers/geneval/.
 """
 
 import json

@@ -68,9 +68,7 @@ class UnifiedRewardServer(Scorer):
         self.check_pairs(images, prompts)
         if not images:
             return []
-        with ThreadPoolExecutor(
-            min(self.concurrency, len(images))
-        ) as pool:  # the server makes batches of what comes together
+        with ThreadPoolExecutor(min(self.concurrency, len(images))) as pool:  # the server batches what comes together
             return list(pool.map(self._judge, images, prompts))
 
     def expectations(self) -> list[Expectation]:
