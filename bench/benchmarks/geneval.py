@@ -53,12 +53,7 @@ class GenEval(PictureBenchmark):
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
     published_samples = 4
 
-    def __init__(
-        self,
-        detector: "Detector | None" = None,
-        colours: "Colours | None" = None,
-        device: str | None = None,
-    ):
+    def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, device: str | None = None):
         self._detector, self._colours, self.device = detector, colours, device
         self._identity: dict[str, Any] | None = None
 

@@ -146,10 +146,7 @@ class UnifiedReward(Native[Prepared]):
 
     def _conversation(self, prompt: str, count: int) -> list[int]:
         """Ids of the whole, the picture being `count` tokens."""
-        turn = {
-            "role": "user",
-            "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(prompt)}],
-        }
+        turn = {"role": "user", "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(prompt)}]}
         chat = self.tokenizer.apply_chat_template(
             [turn], tokenize=False, add_generation_prompt=True, chat_template=self.template
         )
