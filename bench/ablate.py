@@ -104,9 +104,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _print_report(root: Path, options: "Options") -> dict[str, Any]:
     """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": its lines}."""
+    from bench.run.progress import steps
     from reports.ablations.build import build
 
-    report = build(root, options.allow_incomplete)
+    with steps("tables, figures and page", quiet=options.json):
+        report = build(root, options.allow_incomplete)
     if not options.json:
         print(report.terminal)
     return {"report": [str(path) for path in report.files], "rows": report.rows}
@@ -150,7 +152,7 @@ def make_requests(
             )
     args.methods, args.checkpoint, args.claim = [method], [], None
     args.seeds = args.seeds or list(range(data["seeds"]))
-    parsed = from_arguments(args)
+    parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):
         request = replace(request, budget=f"iterations:{data['iterations']}")
@@ -159,7 +161,7 @@ def make_requests(
         name: replace(request, train={method: {**base, "method_options": {**base["method_options"], **options}}})
         for name, options in variants_of(data, studies).items()
     }
-    return sha256_json([parsed.name, request.budget])[:8], requests
+    return sha256_json([parsed.folder.name, request.budget])[:8], requests
 
 
 def _check_root(root: Path) -> None:

@@ -1,6 +1,7 @@
 """Recomputes a run from its raw records and says whether everything in it still fits together."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ compared here is said, with the reason, and changes no exit code.
 A check finds what contradicts itself. It cannot find a run that was invented as a whole, with pictures made elsewhere.
 """
 EXAMPLES = (("runs/mine", ""),)
+VERDICTS = "verdicts/*/*/*.meta.json"
+STEPS = ("trainings", "every byte of all files", "report, made again")
 
 
 def parser() -> Parser:
@@ -40,7 +43,11 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Checks; returns the exit code."""
     args = parser().parse_args(argv)
-    findings = check(args.run)
+    from bench.run.progress import steps
+
+    files = sum(1 for _ in args.run.glob(VERDICTS))
+    with steps(count=files + len(STEPS), quiet=args.json) as tell:
+        findings = check(args.run, tell)
     if args.json:
         parts = {name: getattr(findings, name) for name in ("status", "mismatches", "missing", "unchecked", "counts")}
         print(json.dumps({"run": str(args.run), **parts}, indent=2, ensure_ascii=False))
@@ -57,8 +64,9 @@ def main(argv: list[str] | None = None) -> int:
     return findings.exit_code
 
 
-def check(root: Path) -> "Findings":
-    """What there is to say about the run in `root`. Reads only."""
+def check(root: Path, tell: Callable[[str], None] = lambda text: None) -> "Findings":
+    """What there is to say about the run in `root`. Reads only. tell: is told what it comes to: every verdict file and
+    STEPS."""
     from bench.ask.request import Request
     from bench.checking.chain import check_scores, load_benchmarks
     from bench.checking.findings import Findings
@@ -77,12 +85,15 @@ def check(root: Path) -> "Findings":
         findings.mismatches.append(f"{CONFIG}: {error.message}")
         check_complete(run, findings)
         return findings
-    check_scores(run, request, config, load_benchmarks(request, config, findings), findings)
+    check_scores(run, request, config, load_benchmarks(request, config, findings), findings, tell)
     if config.get("kind") != GIVEN:  # given pictures have no training
+        tell(STEPS[0])
         check_trainings(run, request, findings)
     whole = not findings.missing
+    tell(STEPS[1])
     check_complete(run, findings)
-    if any(root.glob("verdicts/*/*/*.meta.json")):
+    if any(root.glob(VERDICTS)):
+        tell(STEPS[2])
         check_report(run, config, whole, findings)
     return findings
 

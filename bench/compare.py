@@ -1,9 +1,7 @@
 """Compares training methods: trains each from the same policy, generates on held-out prompts, scores, and reports."""
 
-from pathlib import Path
-
 from bench.ask import arguments, kinds
-from bench.ask.cli import run_main, say
+from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, SCORING, TRAINING, Parser
 from htgrpo.base.values import Names
 
@@ -80,11 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     from bench.record.work import GENERATE, REPORT, SCORE, TRAIN
     from bench.run.loop import execute
 
-    parsed = from_arguments(args)
-    for remark in parsed.remarks:
-        say(remark)
+    parsed = from_arguments(args).told()
     options = Options.of(args, TRAIN, GENERATE, SCORE, REPORT)
-    return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
+    return execute(parsed.request, args.out or parsed.folder, options)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,7 @@ def fetch(wanted: Asset) -> Path:
         if not has_content(made, wanted.digest):
             raise UserError(
                 f"what {wanted.upstream} holds for {wanted.name!r} is not the pinned content ({wanted.digest}): "
-                f"nothing was "
-                f"kept; use a copy of {wanted.file} in a folder that {FOLDER} names"
+                f"nothing was kept; use a copy of {wanted.file} in a folder that {FOLDER} names"
             )
         os.chmod(made, 0o644)
         make_folder(target.parent)
@@ -133,15 +132,13 @@ def download(source: Source, folder: Path, name: str, wanted: Asset) -> Path:
         return Path(store.fetch(name, downloader=checked))
     except WrongContent:
         raise UserError(
-            f"{source.url} has not the pinned content ({source.digest}), so {wanted.name!r} was not brought: run the "
-            f"same "
-            f"command again, or use a copy of {wanted.file} in a folder that {FOLDER} names"
+            f"{source.url} has not the pinned content ({source.digest}), so {wanted.name!r} was not brought: run "
+            f"the same command again, or use a copy of {wanted.file} in a folder that {FOLDER} names"
         ) from None
     except (requests.RequestException, ValueError) as error:
         raise UserError(
-            f"{source.url} cannot be had ({_reason(error)}), so {wanted.name!r} was not brought: check the network, or "
-            f"use "
-            f"a copy of {wanted.file} in a folder that {FOLDER} names"
+            f"{source.url} cannot be had ({_reason(error)}), so {wanted.name!r} was not brought: check the network, "
+            f"or use a copy of {wanted.file} in a folder that {FOLDER} names"
         ) from error
 
 
@@ -149,7 +146,7 @@ class WrongContent(ValueError):
     """A download that is whole but not what was pinned; pooch tries again after a ValueError."""
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """A short reason: the server's status, or the innermost cause."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:

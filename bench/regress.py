@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
@@ -181,13 +181,14 @@ def _gate(args: argparse.Namespace) -> int:
             print(f"{one.method}: {one.then:.4g}; a fall of {one.visible:.2g} will be found with 80 % power")
         return EXIT_OK
     baseline = gate.read(args.baseline)
-    for flag, given, stored in (
+    asked: tuple[tuple[str, Any, Any], ...] = (
         ("--subset", args.subset and (name, count), (baseline.benchmark, baseline.subset)),
         ("--setting", args.setting, baseline.setting),
-    ):
-        if given is not None and given != stored:
+    )
+    for flag, given, kept in asked:
+        if given is not None and given != kept:
             raise UserError(
-                f"{flag} is not that of the baseline {str(args.baseline)!r}, which has {stored!r}: leave it out"
+                f"{flag} is not that of the baseline {str(args.baseline)!r}, which has {kept!r}: leave it out"
             )
     now = gate.measure(_load(args.gate), baseline.benchmark, baseline.setting, baseline.subset, baseline.prompts)
     outcomes = gate.compare(baseline, now, args.methods)

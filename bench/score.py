@@ -145,9 +145,9 @@ def _given(args: argparse.Namespace, lines: Parser):
 
 def _folder(text: str, args: argparse.Namespace):
     """One --images."""
-    from bench.ask.request import BASE
     from bench.run.given import Folder
     from htgrpo.base.errors import UserError
+    from htgrpo.base.records import BASE
 
     label, equals, path = text.partition("=")
     if not equals or "/" in label:
@@ -155,8 +155,7 @@ def _folder(text: str, args: argparse.Namespace):
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", label) or label == BASE:
         raise UserError(
             f"--images {text!r}: {label!r} is no label; write LABEL=DIR with a LABEL of letters, digits, '_', '-' and "
-            f"'.' that "
-            "is not 'base'"
+            "'.' that is not 'base'"
         )
     prompts = str(args.prompts.resolve()) if args.prompts else None
     return Folder(label, str(Path(path).resolve()), args.layout, prompts, args.grid, args.note)

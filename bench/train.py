@@ -1,11 +1,18 @@
 """Trains one method."""
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.ask import arguments
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, RUNNING, TRAINING, Parser
+from bench.ask.machine import is_main_process
 from htgrpo.base.values import SEED, Whole
+from htgrpo.policies.model_files import EMBEDDED
+
+if TYPE_CHECKING:
+    from bench.ask.request import Request
 
 DESCRIPTION = """\
 Trains one method with one seed, into RUN/train/METHOD/seedN: metrics.jsonl, timing.jsonl, checkpoints that any loader can read.
@@ -56,9 +63,36 @@ def main(argv: list[str] | None = None) -> int:
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
     args.methods, args.seeds = [args.method], [args.seed]
-    parsed = from_arguments(args)
-    options = Options.of(args, TRAIN, in_process=True)
-    return execute(parsed.request, args.out or Path("runs") / parsed.name, options)
+    parsed = from_arguments(args).told()
+    root = args.out or parsed.folder
+    code = execute(parsed.request, root, Options.of(args, TRAIN, in_process=True))
+    if not (code or args.dry_run or args.json) and is_main_process():
+        print("\n".join(ending(parsed.request, root)))
+    return code
+
+
+def ending(request: "Request", root: Path) -> list[str]:
+    """What has come of the training, and how it is compared."""
+    from bench.record.rundir import RunDir
+    from htgrpo.base.records import log_lines
+    from htgrpo.base.registry import BACKBONES
+
+    method = request.methods[0]
+    folder = RunDir(root).train(method, request.seeds[0])
+    lines = log_lines(folder / "metrics.jsonl")
+    newest = max((folder / "checkpoints").glob("step_[0-9]*"), key=lambda path: int(path.name[5:]))
+    told = [f"checkpoint: {newest}"]
+    for name, title in (("reward_mean", "reward"), ("loss", "loss")):
+        values = [line[name] for line in lines if line.get(name) is not None]
+        if values:
+            told.insert(
+                0, f"{title}: {values[0]:.3f} in the first iteration, {values[-1]:.3f} in the last of {len(lines)}"
+            )
+            break
+    start = ["--policy", request.policy] if request.policy != EMBEDDED else []
+    start += ["--backbone", request.backbone] if request.backbone in BACKBONES.names() else []
+    words = ["python", "-m", "bench.compare", "--checkpoint", f"{method}={newest}", *start]
+    return [*told, "next, its pictures and scores beside those of the start:", f"  {shlex.join(words)}"]
 
 
 if __name__ == "__main__":

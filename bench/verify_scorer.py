@@ -117,7 +117,7 @@ def compare(
     )
     agree = True
     for axis in axes or ("score",):
-        ours, official = ([float(_told(one)[axis]) for one in judged] for judged in (own, theirs))
+        ours, official = ([_value(one, axis if axes else "") for one in judged] for judged in (own, theirs))
         gap = max(abs(a - b) for a, b in zip(ours, official))
         allowed = tolerance * max(1.0, max(official) - min(official))
         constant = len(set(ours)) == 1 or len(set(official)) == 1
@@ -125,8 +125,16 @@ def compare(
         good = gap <= allowed and not ranks < RANKS
         agree &= good
         table.add_row(axis, f"{gap:.3g}", f"{allowed:.3g}", f"{ranks:.4f}", "agrees" if good else "DIFFERS")
-    Console(width=100, soft_wrap=True).print(table)
+    Console(soft_wrap=True).print(table)
     return 0 if agree else EXIT_FAILED
+
+
+def _value(judged: "Judged", axis: str) -> float:
+    """The score of a picture that was judged, or an axis of it."""
+    if axis:
+        return judged.evidence[axis]
+    assert judged.score is not None
+    return judged.score
 
 
 def _drawn() -> tuple[list["Image.Image"], list[str], list[str]]:

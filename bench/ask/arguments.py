@@ -2,6 +2,7 @@
 
 from bench.ask import kinds
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
+from bench.ask.keys import HELP
 from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
 from bench.benchmarks.registry import check as check_benchmark
@@ -31,7 +32,7 @@ def benchmark(value: str, name: str) -> str:
 def picture_setting(value: str, name: str) -> str:
     """KEY=VALUE of `--set` where nothing is trained."""
     owner, dot, _ = Text()(value, name).partition("=")[0].rpartition(".")
-    if not dot or owner in METHODS.names():
+    if value != HELP and (not dot or owner in METHODS.names()):
         raise refuse(
             name, value, "nothing is trained here: it takes SETTING.KEY=VALUE or text.KEY=VALUE, such as main.steps=12"
         )
@@ -178,9 +179,9 @@ def add_overrides(p: Parser, common: bool = True) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change one setting; repeatable. lr=1e-4 for all methods, ht.lr=3e-4 for one, ht.alpha=0.5 an option of a method, "
-        "main.samples=2 the generation setting 'main', text.gen_length=128 how text is asked for (python -m bench.text --help)"
+        "main.samples=2 the generation setting 'main', text.gen_length=128 how text is asked for; --set help lists all keys"
         if common
-        else "change how pictures are made, e.g. main.steps=12 or main.samples=2; repeatable",
+        else "change how pictures are made, e.g. main.steps=12 or main.samples=2; repeatable; --set help lists all keys",
     )
 
 

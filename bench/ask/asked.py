@@ -2,13 +2,16 @@
 
 import argparse
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
+from bench.ask import keys
 from bench.ask.budgets import parse_views, training_budget
+from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request, mark
 from bench.ask.weights import NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
@@ -17,6 +20,7 @@ from bench.sources import training_prompts
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
+from htgrpo.base.records import BASE
 from htgrpo.base.registry import BACKBONES, METHODS
 from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.rewards import check_names
@@ -31,12 +35,19 @@ class Parsed:
     """A request, the folder it goes to when --out is not given, and remarks for the user."""
 
     request: Request
-    name: str
+    folder: Path
     remarks: list[str]
+
+    def told(self) -> "Parsed":
+        """Itself, once the remarks are said."""
+        for remark in self.remarks:
+            say(remark)
+        return self
 
 
 def from_arguments(args: argparse.Namespace) -> Parsed:
-    """Reads the flags of bench.ask.arguments. Raises UserError for the first one that cannot be."""
+    """Reads the flags of bench.ask.arguments. Raises UserError for the first one that cannot be; `--set help` prints
+    what there is to set and leaves, as --help does."""
     use_servers(args.scorer_url)
     named, policy, remarks = _named_checkpoints(args.checkpoint, args.policy)
     weights = _weights(args, policy)
@@ -50,13 +61,16 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
             raise UserError(
                 f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
             )
+    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
+    if keys.HELP in args.set:
+        print(keys.listing(args.preset, defaults, tunings, trained=args.methods != [BASE]))
+        raise SystemExit(0)
     overrides = parse_overrides(args.set, METHODS.names(), list(defaults["settings"]))
     if args.reward:
         overrides.common["rewards"] = args.reward
     check_card(args.gpu, args.dry_run, weights.backbone)
     views = parse_views(args.budget if args.budget is not None else defaults["budget"])
     benchmarks = args.benchmarks or defaults["benchmarks"]
-    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
     train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in methods}
     for method in overrides.methods.keys() - set(methods):  # which may be added later
         resolve(method, training_budget(views), _layers(method, defaults, tunings, overrides))
@@ -69,27 +83,28 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         for name, values in defaults["settings"].items()
     }
     request = Request(
-        args.preset,
-        methods,
-        args.seeds or list(range(defaults["seeds"])),
-        weights.backbone,
-        weights.source,
-        weights.revision,
-        weights.sha256,
-        ",".join(views),
-        benchmarks,
-        args.split,
-        args.limit,
-        subset(args.subset, benchmarks),
-        settings,
-        {m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
-        {label: _given(sources, weights) for label, sources in named.items()},
-        _train_prompts(args, defaults, methods, remarks),
-        defaults["curve"] if args.curve is None else args.curve,
-        asdict(from_options(overrides.text, "text.")),
-        _claim(args.claim, benchmarks, views),
+        preset=args.preset,
+        methods=methods,
+        seeds=args.seeds or list(range(defaults["seeds"])),
+        backbone=weights.backbone,
+        policy=weights.source,
+        revision=weights.revision,
+        policy_sha256=weights.sha256,
+        budget=",".join(views),
+        benchmarks=benchmarks,
+        split=args.split,
+        limit=args.limit,
+        subset=subset(args.subset, benchmarks),
+        settings=settings,
+        train={m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
+        checkpoints={label: _given(sources, weights) for label, sources in named.items()},
+        train_prompts=_train_prompts(args, defaults, methods, remarks),
+        curve=defaults["curve"] if args.curve is None else args.curve,
+        text=asdict(from_options(overrides.text, "text.")),
+        claim=_claim(args.claim, benchmarks, views),
     )
-    return Parsed(request, f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}", remarks)
+    name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
+    return Parsed(request, Path("runs") / name, remarks)
 
 
 def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> dict[str, str] | None:
@@ -214,16 +229,11 @@ def _identity(request: Request, defaults: dict, tunings: dict[str, dict], overri
     }
     common = {**defaults["train"], **overrides.common}
     checkpoints = {label: [given["sha256"] for given in items] for label, items in request.checkpoints.items()}
+    policy = request.policy_sha256 or [request.policy, request.revision]
+    named = {one.name: getattr(request, one.name) for one in fields(Request) if mark(one).names_run}
     return sha256_json(
         [
-            request.preset,
-            request.backbone,
-            request.policy_sha256 or [request.policy, request.revision],
-            request.budget,
-            request.split,
-            request.limit,
-            request.subset,
-            request.settings,
+            *{**named, "policy_sha256": policy}.values(),
             resolve("ht", training_budget(request.views), [common]).__dict__,
             {m: v for m, v in methods.items() if v},
             checkpoints,

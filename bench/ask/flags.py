@@ -6,13 +6,12 @@ every mistake is one sentence that names its flag.
 
 import argparse
 import re
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.ask.width import columns, filled, wrapped
 from htgrpo.base.errors import UserError, nearest, shown
 from htgrpo.base.values import Text
 
@@ -26,14 +25,10 @@ WHAT, TRAINING, SCORING, RUNNING, OUTPUT, HELP = GROUPS = (
     "output",
     "help",
 )
-WIDEST = 100
-"""Columns of a help text on a wide terminal: longer lines are hard to read."""
 EXITS = (
     "exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was "
     "interrupted (run the same command again)"
 )
-ITEM = re.compile(r"(\s+\S.*?\s{2,})(?=\S)|\s+")
-"""The beginning of a line of a list up to the text that the next lines are indented to."""
 
 
 @dataclass(frozen=True, eq=False)  # argparse hashes it
@@ -113,7 +108,7 @@ class Parser(argparse.ArgumentParser):
             if a.option_strings and a.required
         ]
         words = [
-            {None: "{}", "?": "[{}]", "*": "[{} ...]"}[a.nargs].format(a.metavar or a.dest)
+            {"?": f"[{a.metavar}]", "*": f"[{a.metavar} ...]"}.get(str(a.nargs), str(a.metavar))
             for a in self._actions
             if not a.option_strings
         ]
@@ -151,36 +146,6 @@ class Parser(argparse.ArgumentParser):
     def refuse_all_but(self, args: argparse.Namespace, used: Container[str], why: str) -> None:
         """The same for all flags that are not among those `used`."""
         self.refuse(args, {action.dest for action in self._actions if action.dest not in used}, why)
-
-
-def columns() -> int:
-    """How wide a text for a person may be here."""
-    return min(WIDEST, shutil.get_terminal_size().columns)
-
-
-def wrapped(text: str, width: int, first: str = "", later: str = "") -> list[str]:
-    """`text` in lines of `width`, the first behind `first`, the others behind `later`. No word is cut."""
-    return textwrap.wrap(
-        text, width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
-    ) or [first.rstrip()]
-
-
-def filled(text: str, width: int) -> str:
-    """Paragraphs filled to `width`; lines that begin with blanks each for themselves, what wraps below its text."""
-    lines: list[str] = []
-    for block in text.split("\n\n"):
-        parts: list[str] = []
-        for line in block.splitlines():
-            if line[:1] == " " or not parts or parts[-1][:1] == " ":
-                parts.append(line)
-            else:
-                parts[-1] += f" {line}"
-        for part in parts:
-            start = ITEM.match(part)
-            indent = start[0] if start else ""
-            lines += [part] if len(part) <= width else wrapped(part[len(indent) :], width, indent, " " * len(indent))
-        lines.append("")
-    return "\n".join(lines[:-1])
 
 
 def example(prog: str, words: str, remark: str) -> str:

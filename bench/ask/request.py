@@ -1,7 +1,8 @@
 """What a command was asked to do, with every default filled in. Torch-free: an unchanged run is recognised without
 it."""
 
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from typing import Any
 
 from bench.benchmarks.text.settings import TextSettings
@@ -10,8 +11,39 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.records import fault
 from htgrpo.training.train_config import TrainConfig
 
-BASE = "base"
 SPLITS = ("heldout", "validation")
+SAME, SHARED, MORE, FIRST, LAST, ANY = "same", "shared", "more", "first", "last", "any"
+"""What a field of a command may be beside that of the run it works on: the same; a mapping that has the same under the
+keys of both and may have others; a list, to which it adds; the same, or unsaid by one of them; anything, where it is
+said; anything."""
+JOINS: dict[str, Callable[[Any, Any], Any]] = {
+    SHARED: lambda old, new: {**old, **new},
+    MORE: lambda old, new: list(dict.fromkeys([*old, *new])),
+    FIRST: lambda old, new: old or new,
+    LAST: lambda old, new: new or old,
+}
+"""What the run has then; by default what the command says."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a field of a Request does. joins: one of the six above. names_run: it counts, as it is, to the name of a
+    folder that nobody named (asked._identity says what counts in another form). decides: it may change what comes of a
+    command."""
+
+    joins: str = ANY
+    names_run: bool = False
+    decides: bool = True
+
+
+def marked(joins: str, names_run: bool = False, decides: bool = True, **options: Any) -> Any:
+    """A field of Request."""
+    return field(metadata={"mark": Mark(joins, names_run, decides)}, **options)
+
+
+def mark(one: Field) -> Mark:
+    """The mark of a field."""
+    return one.metadata["mark"]
 
 
 @dataclass(frozen=True)
@@ -28,25 +60,25 @@ class Request:
     are scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
-    preset: str
-    methods: list[str]
-    seeds: list[int]
-    backbone: str
-    policy: str
-    revision: str
-    policy_sha256: str
-    budget: str
-    benchmarks: list[str]
-    split: str
-    limit: int | None
-    subset: dict[str, int]
-    settings: dict[str, dict]
-    train: dict[str, dict]
-    checkpoints: dict[str, list[dict]]
-    train_prompts: dict = field(default_factory=training_prompts.embedded)
-    curve: int = 0
-    text: dict[str, Any] = field(default_factory=lambda: asdict(TextSettings()))
-    claim: dict[str, str] | None = None
+    preset: str = marked(SAME, names_run=True)
+    methods: list[str] = marked(MORE)
+    seeds: list[int] = marked(MORE)
+    backbone: str = marked(SAME, names_run=True)
+    policy: str = marked(ANY)
+    revision: str = marked(ANY)
+    policy_sha256: str = marked(SAME, names_run=True)
+    budget: str = marked(SAME, names_run=True)
+    benchmarks: list[str] = marked(MORE)
+    split: str = marked(SAME, names_run=True)
+    limit: int | None = marked(SAME, names_run=True)
+    subset: dict[str, int] = marked(SHARED, names_run=True)
+    settings: dict[str, dict] = marked(SAME, names_run=True)
+    train: dict[str, dict] = marked(SHARED)
+    checkpoints: dict[str, list[dict]] = marked(SHARED)
+    train_prompts: dict = marked(SAME, default_factory=training_prompts.embedded)
+    curve: int = marked(LAST, default=0)
+    text: dict[str, Any] = marked(SHARED, default_factory=lambda: asdict(TextSettings()))
+    claim: dict[str, str] | None = marked(FIRST, decides=False, default=None)
 
     @property
     def views(self) -> list[str]:
@@ -56,6 +88,15 @@ class Request:
     def config(self, method: str, seed: int) -> TrainConfig:
         """The settings of one training."""
         return TrainConfig(**{**self.train[method], "seed": seed})
+
+    def joined(self, old: "Request") -> "Request":
+        """This request added to the one of the run it works on."""
+        found = {
+            one.name: JOINS.get(mark(one).joins, lambda old, new: new)(getattr(old, one.name), getattr(self, one.name))
+            for one in fields(Request)
+        }
+        seeds = sorted(found["seeds"]) if self.methods else old.seeds  # without trainings they mean nothing
+        return Request(**{**found, "seeds": seeds})
 
     @staticmethod
     def read(config: dict[str, Any], where: str) -> "Request":

@@ -34,6 +34,7 @@ class Benchmark(ABC):
     version: ClassVar[str]  # changes whenever a verdict may change
     aggregate: ClassVar[Literal["category_mean", "item_mean"]]  # the headline
     scale: ClassVar[float] = 1.0  # the headline's factor: 1 or 100
+    top: ClassVar[float | None] = None  # scores lie in 0..top by the rule; None where nothing bounds them
     of_policy: ClassVar[bool] = False  # asks the policy itself
     noise: str = ""
     published: int = 0  # prompts, for plans made before they are on this machine

@@ -63,6 +63,7 @@ class DPG(PictureBenchmark):
 
     name, title, world, version = "dpg", "DPG-Bench", "natural", "1"
     categories, aggregate, scale, published = ("dense",), "item_mean", SCALE, 1065
+    top = 1.0
     published_samples = 4
     pictures = "dpg"
     mode: ClassVar[str] = "upstream"

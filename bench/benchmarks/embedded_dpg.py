@@ -51,6 +51,7 @@ class EmbeddedDPG(PictureBenchmark):
     name, title, world, version = "embedded_dpg", "DPG-Bench (embedded world)", "embedded", "1"
     noise = "dpg"
     categories, aggregate, scale = ("dense",), "item_mean", SCALE
+    top = 1.0
 
     def prompts(self, split: str) -> list[Prompt]:
         return split_prompts(split, "dense")

@@ -51,6 +51,7 @@ class GenEval(PictureBenchmark):
 
     name, world, version = "geneval", "natural", "1"
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
+    top = 1.0
     published_samples = 4
 
     def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, device: str | None = None):

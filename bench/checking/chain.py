@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.selection import PictureSet, Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.registry import make
@@ -18,11 +18,11 @@ from bench.judge.judging import PARTS
 from bench.record.pictures import META
 from bench.record.rundir import GIVEN, RunDir
 from bench.record.verdicts import score_identity
-from bench.record.work import CURVE, FINAL, Evaluation
+from bench.record.work import Evaluation
 from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.records import NOT_AS_WRITTEN
+from htgrpo.base.records import BASE, CURVE, FINAL, NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
@@ -84,9 +84,15 @@ def load_benchmarks(request: Request, config: dict[str, Any], findings: Findings
 
 
 def check_scores(
-    run: RunDir, request: Request, config: dict[str, Any], known: dict[str, Known], findings: Findings
+    run: RunDir,
+    request: Request,
+    config: dict[str, Any],
+    known: dict[str, Known],
+    findings: Findings,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Every verdict file with all that it stands on; then what lies there without belonging to one."""
+    """Every verdict file with all that it stands on, told as it begins; then what lies there without belonging to
+    one."""
     metas = sorted(run.root.glob("verdicts/*/*/*.meta.json"))
     given = config.get("kind") == GIVEN
     scored = [
@@ -95,6 +101,7 @@ def check_scores(
     look = cache(lambda folder: inspect(str(folder), request.backbone))  # weights are read and hashed once
     broken: dict[Path, set[Key]] = {}
     for one in scored:
+        tell(f"{run.relative(one.path)} and its pictures")
         with _named(run.relative(one.path), findings):
             _check_scored(one, request, config, known, look, broken)
     for path in sorted({*run.root.glob("verdicts/*/*/*.jsonl")} - {one.path for one in scored}):

@@ -21,8 +21,7 @@ from htgrpo.base.cpu import sampling_dtype
 from htgrpo.base.errors import suggest
 from htgrpo.base.prompts import Prompt
 from htgrpo.interface import Method
-from htgrpo.training.train_config import TrainConfig, parse_budgets
-from htgrpo.training.trainer import make_method
+from htgrpo.training.train_config import TrainConfig, make_method, parse_budgets
 
 
 @dataclass(frozen=True)

@@ -109,16 +109,19 @@ def lines(found: dict[str, Any]) -> list[str]:
             ]
             for name, cost in known.items()
         ]
-        about = f"GiB in training, of {found['card_gib']:.1f}; {found['reserve_gib']:.0f} of the total are for {gpus()['reserve']}"
+        about = (
+            f"GiB in training, of {found['card_gib']:.1f}; {found['reserve_gib']:.0f} of the total are for {gpus()['reserve']}; "
+            "copies: with adapters; Adam: with gradients; activ.: activations; if kept: those without recomputation"
+        )
         names = [
             "weights",
-            "adapters, copies",
-            "gradients, Adam",
-            "activations",
+            "copies",
+            "Adam",
+            "activ.",
             "logits",
             "total",
             "fits",
-            "activations if kept",
+            "if kept",
         ]
         text += ["", about, "", *table(["method", *names], rows).split("\n")]
     unknown = [name for name in found["iteration"] if name not in known]

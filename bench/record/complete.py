@@ -7,14 +7,14 @@ a command is at work it is open, and vouches for nothing that this command may w
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
 
 from bench.ask.machine import versions
-from bench.ask.request import Request
+from bench.ask.request import Request, mark
 from bench.record.pictures import manifest
 from bench.record.rundir import CARD, SEAL, RunDir
 from htgrpo.base.errors import UserError
@@ -52,7 +52,8 @@ def code_identity() -> str:
 def stamp(request: Request, stages: tuple[str, ...]) -> str:
     """Hex identity of a command's work, and of everything that may decide what comes of it. Which claim is the main one
     decides nothing, and is named by the first command that scores."""
-    return sha256_json([{**asdict(request), "claim": None}, sorted(stages), code_identity(), versions()])
+    idle = {one.name: None for one in fields(Request) if not mark(one).decides}
+    return sha256_json([{**asdict(request), **idle}, sorted(stages), code_identity(), versions()])
 
 
 def sealed(run: RunDir) -> Seal | None:

@@ -3,13 +3,13 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bench.ask.request import Request
+from bench.ask.request import FIRST, SAME, SHARED, Request, mark
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import UNFINISHED, atomic_json, explained, make_folder
 from htgrpo.base.folders import check_place, everything, listed_below, remove, sweep
@@ -167,25 +167,21 @@ class RunDir:
 def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets: dict[str, str] | None = None) -> None:
     """Raises UserError naming the first setting in which `new` differs from the run in `root`. Methods, seeds,
     benchmarks and checkpoints may be added, so only those that both have are compared."""
-    theirs = asdict(Request.read(old, str(root / CONFIG)))
-    ours = asdict(new)
-    for key in ("preset", "backbone", "policy_sha256", "budget", "split", "limit", "settings", "train_prompts"):
-        _same(root, key, theirs[key], ours[key])
-    if theirs["claim"] and ours["claim"]:
-        _same(root, "claim", theirs["claim"], ours["claim"])
-    if ours["claim"] and not theirs["claim"] and RunDir(root).scored:
+    before = Request.read(old, str(root / CONFIG))
+    theirs, ours = asdict(before), asdict(new)
+    for one in fields(Request):
+        if mark(one).joins == SAME:
+            _same(root, one.name, theirs[one.name], ours[one.name])
+        elif mark(one).joins == FIRST and theirs[one.name] and ours[one.name]:
+            _same(root, one.name, theirs[one.name], ours[one.name])
+    if new.claim and not before.claim and RunDir(root).scored:
         raise UserError(
             f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out"
         )
-    for key, had, has in (
-        ("subset", theirs["subset"], ours["subset"]),
-        ("checkpoints", theirs["checkpoints"], ours["checkpoints"]),
-        ("train", theirs["train"], ours["train"]),
-        ("text", theirs["text"], ours["text"]),
-        ("prompt_sets", old.get("prompt_sets", {}), prompt_sets or {}),
-    ):
-        shared = set(theirs["benchmarks"]) & set(ours["benchmarks"]) if key == "subset" else set(had) & set(has)
-        for name in sorted(shared):
+    scored = set(before.benchmarks) & set(new.benchmarks)
+    parts = {one.name: (theirs[one.name], ours[one.name]) for one in fields(Request) if mark(one).joins == SHARED}
+    for key, (had, has) in {**parts, "prompt_sets": (old.get("prompt_sets", {}), prompt_sets or {})}.items():
+        for name in sorted(scored if key == "subset" else set(had) & set(has)):  # who names none takes all prompts
             _same(root, f"{key}.{name}", had.get(name), has.get(name))
     for label in (set(theirs["checkpoints"]) & set(ours["methods"])) | (
         set(ours["checkpoints"]) & set(theirs["methods"])
@@ -216,16 +212,10 @@ def earlier_versions(old: dict[str, Any], now: dict[str, str]) -> dict[str, Any]
 def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Request:
     """Writes config.json, joined with the one that is there, and returns the joined request."""
     old = run.config()
-    joined = asdict(request)
+    joined = request
     if old is not None:
         refuse_difference(run.root, old, request, extra["prompt_sets"])
-        for key in ("methods", "benchmarks"):
-            joined[key] = list(dict.fromkeys([*old[key], *joined[key]]))
-        joined["claim"] = old.get("claim") or joined["claim"]
-        joined["curve"] = joined["curve"] or old.get("curve", 0)
-        joined["seeds"] = sorted({*old["seeds"], *joined["seeds"]}) if request.methods else old["seeds"]
-        for key in ("train", "checkpoints", "subset"):
-            joined[key] = {**old[key], **joined[key]}
+        joined = request.joined(Request.read(old, str(run.root / CONFIG)))
         extra = {
             **extra,
             **earlier_versions(old, extra["versions"]),
@@ -235,9 +225,9 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
         }
         if "choices" in extra and "choices" in old:
             extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}
-    config = {**extra, **joined}
+    config = {**extra, **asdict(joined)}
     if old is None or any(
         old.get(key) != value for key, value in config.items() if key not in ("machine", "git_commit")
     ):
         atomic_json(run.root / CONFIG, config)
-    return Request(**joined)
+    return joined

@@ -27,12 +27,13 @@ def training_of(run: RunDir, request: Request, method: str, seed: int) -> Traini
     from htgrpo.base.registry import METHODS
     from htgrpo.training.checkpoints import read_state, with_state
     from htgrpo.training.train_config import comparable, milestones, parse_budgets
-    from htgrpo.training.trainer import METRICS, train_identity
 
     folder, config = run.train(method, seed), request.config(method, seed)
     states = with_state(folder)
     if not states:
         return Training(False, 0, 0, None)
+    from htgrpo.training.trainer import METRICS, train_identity
+
     state = read_state(states[-1])
     if state.identity != train_identity(config, request.policy_sha256, request.train_prompts["sha256"]):
         raise UserError(

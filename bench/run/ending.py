@@ -12,6 +12,7 @@ from bench.record.complete import begin
 from bench.record.rundir import RunDir
 from bench.record.work import REPORT
 from bench.run.jobs import Ended
+from bench.run.progress import steps
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
 
 LEFT = "the same command does what is left"
@@ -60,17 +61,14 @@ def tell(
 def print_report(run: RunDir, options: Options) -> dict[str, Any]:
     """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": the lines of
     table.csv}."""
-    import csv
-
     from reports.pages.build import build
 
-    report = build(run.root, options.allow_incomplete)
+    with steps("tables, figures and page", quiet=options.json):
+        report = build(run.root, options.allow_incomplete)
     if not options.json:
         print(report.terminal)
         return {}
-    with open(run.root / "report" / "table.csv", newline="", encoding="utf-8") as stream:
-        rows = [{key: value for key, value in row.items() if value != ""} for row in csv.DictReader(stream)]
-    return {"report": [str(path) for path in report.files], "rows": rows}
+    return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
 def execute_report(root: Path, options: Options) -> int:
@@ -82,8 +80,10 @@ def execute_report(root: Path, options: Options) -> int:
     if not is_main_process():
         return EXIT_OK
     with run.locked():
-        begin(run, mends_pictures=False)
-        if strange := changed(run):
+        with steps("are the pictures as they were scored?", quiet=options.json):
+            begin(run, mends_pictures=False)
+            strange = changed(run)
+        if strange:
             more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
             say(
                 f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"

@@ -19,7 +19,7 @@ from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, META, clear, identity_of
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
+from bench.record.work import SCORE, Evaluation, Job, Target
 from bench.run.ending import finish
 from bench.run.jobs import run_here
 from bench.run.loop import opened
@@ -30,6 +30,7 @@ from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
+from htgrpo.base.records import FINAL
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
@@ -220,21 +221,21 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
     """The run's configuration, and for every label what its pictures are: files are named, not copied."""
     names = list(dict.fromkeys(name for one in work for name in one.benchmarks))
     request = Request(
-        "images",
-        [one.folder.label for one in work],
-        [],
-        "",
-        "",
-        "",
-        "",
-        "",
-        names,
-        "heldout",
-        given.limit,
-        given.subset or {},
-        {MAIN: work[0].evaluations[0].values},
-        {},
-        {},
+        preset="images",
+        methods=[one.folder.label for one in work],
+        seeds=[],
+        backbone="",
+        policy="",
+        revision="",
+        policy_sha256="",
+        budget="",
+        benchmarks=names,
+        split="heldout",
+        limit=given.limit,
+        subset=given.subset or {},
+        settings={MAIN: work[0].evaluations[0].values},
+        train={},
+        checkpoints={},
     )
     before = run.config() or {}
     prompt_sets = {e.benchmark: e.prompts_sha256 for one in work for e in one.evaluations}

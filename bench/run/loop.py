@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.ask import machine
 from bench.ask.cli import say
 from bench.ask.options import Options, check
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.cost import estimate
 from bench.record import verdicts
 from bench.record.complete import begin, is_complete, mark_complete, working
@@ -23,6 +23,7 @@ from bench.run.jobs import Ended, run_here, run_jobs
 from bench.run.progress import make_progress
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.records import BASE
 from htgrpo.base.registry import BACKBONES
 from htgrpo.training.train_config import SECONDS
 

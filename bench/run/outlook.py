@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask.options import Options
+from bench.ask.width import fitted
 from bench.cost import estimate
 from bench.record.work import SCORE
 from htgrpo.training.train_config import SECONDS
@@ -32,16 +33,18 @@ def show(planned: "Plan", later: bool, root: Path, options: Options) -> None:
     lines += [f"  afterwards: {what}" for what in _afterwards(planned, later)]
     lines += [f"still missing: {remark}" for remark in remarks]
     many = f"{len(planned.contexts)} runs, " if len(planned.contexts) > 1 else ""
+    where = f"{context.threads} compute threads each, on {context.device}"
+    if context.forecast:  # another machine than this one is planned for
+        where = f"on one {context.forecast.card.title}"
     lines += [
-        f"{many}{len(planned.jobs)} jobs, {planned.at_once} at a time, {context.threads} compute threads each, on "
-        f"{context.device}",
+        f"{many}{len(planned.jobs)} jobs, {planned.at_once} at a time, {where}",
         f"expected time: about {estimate.in_words(planned.seconds)} (rough: {context.clock.basis()})",
     ]
     if costs:
         from bench.cost import forecast_table
 
         lines += ["", *forecast_table.lines(costs)]
-    print("\n".join(lines))
+    print(fitted(lines))
 
 
 def _afterwards(planned: "Plan", later: bool) -> list[str]:

@@ -33,7 +33,6 @@ def stage_parser(command: str, description: str, examples: tuple[tuple[str, str]
 def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...]) -> int:
     """Runs `stages`. Raises UserError when both or neither of a run and weights are named."""
     from bench.ask.asked import check_card, from_arguments
-    from bench.ask.cli import say
     from bench.ask.options import Options
     from bench.ask.weights import inspect
     from bench.record.rundir import RunDir
@@ -46,10 +45,7 @@ def run_stage(args: argparse.Namespace, parser: Parser, stages: tuple[str, ...])
             raise UserError(
                 "no run is named: give a run folder, or --checkpoint METHOD=PATH with --benchmarks and --out"
             )
-        parsed = from_arguments(args)
-        for remark in parsed.remarks:
-            say(remark)
-        return execute(parsed.request, args.out, options)
+        return execute(from_arguments(args).told().request, args.out, options)
     parser.refuse_all_but(args, OF_A_RUN, f"with the run {str(args.run)!r}, which has its own settings")
     request = RunDir(args.run).request()
     check_card(args.gpu, args.dry_run, request.backbone)

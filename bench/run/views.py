@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask.weights import inspect
 from bench.record.rundir import EQUAL_SECONDS, RunDir
-from bench.record.work import FINAL, MILESTONE, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
-from htgrpo.base.records import log_lines
+from htgrpo.base.records import FINAL, MILESTONE, log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     to the same limit.
     """
     from bench.record.trainings import training_of
-    from reports.run.views import read_chosen
 
     request, run = context.request, context.run
     if SECONDS not in request.views:
@@ -52,6 +51,8 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     }
     if len(request.methods) < 2 or not all(training.done for training in trainings.values()):
         return []
+    from reports.run.views import read_chosen
+
     clocks = {pair: _clock(run, *pair) for pair in trainings}
     record = read_chosen(run.root)
     if record is None:

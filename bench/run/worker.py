@@ -213,10 +213,11 @@ def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
 
 def _train(job: Job, share: float, emit: Emit) -> list[Target]:
     """Trains job.config until every budget is reached and returns the policies that the run's views show."""
+    from bench.run.progress import Iterations
     from bench.run.views import trained_targets
     from htgrpo.training.trainer import train
 
-    config = job.config
+    config, iterations = job.config, Iterations()
     last = {"reward": ""}
 
     def on_progress(event: dict[str, Any]) -> None:
@@ -227,7 +228,10 @@ def _train(job: Job, share: float, emit: Emit) -> list[Target]:
             last["reward"] = f", loss {event['loss']:.3f}"
         phase = "" if event["phase"] == "done" else f" {event['phase']}"
         emit(
-            {"done": share * event["fraction"], "text": f"train iteration {event['iteration']}{phase}{last['reward']}"}
+            {
+                "done": share * iterations.done(event),
+                "text": f"train iteration {event['iteration']}{phase}{last['reward']}",
+            }
         )
 
     out = job.run.train(config.method, config.seed)

@@ -32,7 +32,7 @@ class Size:
         block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size + 2 * self.d_model
         return self.n_layers * block + self.d_model + 2 * self.embedding_size * self.d_model
 
-    def forward_flops(self, length: int, slots: int, columns: int) -> float:
+    def forward_flops(self, length: float, slots: int, columns: int) -> float:
         """Floating-point operations of one forward of one sequence with the head on `slots` x `columns` (methods.md
         8.1)."""
         block = 4 * self.d_model**2 + 3 * self.d_model * self.mlp_hidden_size

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.options import build, check
@@ -20,6 +20,7 @@ for it."""
 
 MOST = {"iterations": 10**7, "forwards": 10**13}
 """The largest budget of each kind."""
+Kind = Literal["iterations", "forwards"]
 Dtype = Literal["auto", "float32", "bfloat16", "float64"]
 Steps = Annotated[int, Whole(1, 100_000)]
 """Of a sampler."""
@@ -32,7 +33,7 @@ class Budget:
     """How long to train: `amount` iterations, or `amount` forward-equivalents (rollouts and pre-training counted
     too)."""
 
-    kind: Literal["iterations", "forwards"]
+    kind: Kind
     amount: int
 
     @property
@@ -74,7 +75,7 @@ def _parse_budget(part: str, text: str, name: str) -> Budget:
             f"{MOST['iterations']:,} or {MOST['forwards']:,}, or several with commas between, such as iterations:50 or "
             "iterations:16,forwards:100_000",
         )
-    return Budget("forwards" if kind == "forwards" else "iterations", int(digits))
+    return Budget(cast(Kind, kind), int(digits))
 
 
 def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:

@@ -11,8 +11,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.registry import BACKBONES
 from htgrpo.policies.llada import LLaDA, Packed, Size
-from htgrpo.training.train_config import TrainConfig
-from htgrpo.training.trainer import make_method
+from htgrpo.training.train_config import TrainConfig, make_method
 
 SIZE = Size(4096, 32, 32, 12288, 134656)
 GRID = (32, 32)

@@ -35,7 +35,7 @@ def parsed(policy: Path, *flags: str):
 
 
 def test_presets_are_valid_and_methods_tuned_by_name(policy):
-    from htgrpo.training.trainer import make_method
+    from htgrpo.training.train_config import make_method
 
     with pytest.raises(UserError, match="give --backbone lumina-dimoo or mmada"):
         preset("paper", "embedded")
@@ -56,7 +56,7 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
 
 
 def test_the_folder_name_follows_what_defines_a_run(policy):
-    name = parsed(policy).name
+    name = parsed(policy).folder.name
     assert name.startswith("quick-") and len(name) == len("quick-") + 8
     for same in (
         ["--methods", "uni"],
@@ -65,7 +65,7 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
         ["--jobs", "1"],
         ["--methods", "base"],
     ):
-        assert parsed(policy, *same).name == name
+        assert parsed(policy, *same).folder.name == name
     others = (
         ["--budget", "iterations:3"],
         ["--set", "lr=1e-3"],
@@ -79,8 +79,8 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
         ["--reward", "objects=1"],
         ["--checkpoint", f"x={policy}"],
     )
-    assert len({name, *(parsed(policy, *flags).name for flags in others)}) == len(others) + 1
-    assert parsed(policy, "--set", "ht.alpha=0.5").name == parsed(policy, "--set", "ht.alpha=0.50").name
+    assert len({name, *(parsed(policy, *flags).folder.name for flags in others)}) == len(others) + 1
+    assert parsed(policy, "--set", "ht.alpha=0.5").folder == parsed(policy, "--set", "ht.alpha=0.50").folder
 
 
 def test_overrides_go_where_they_belong(policy):

@@ -68,7 +68,7 @@ def test_speed_counts_the_forwards_of_the_formula(capsys):
 
 def test_speed_never_prints_more_than_the_whole_peak(monkeypatch, capsys):
     peaks = iter([1.0, 50.0] + [1e-6] * 99)  # beside the rollout the second one is better; then the machine is busy
-    monkeypatch.setattr(speed, "matmul_peak", lambda: next(peaks))
+    monkeypatch.setattr("bench.cost.speed.matmul_peak", lambda: next(peaks))
     assert speed.main(["--methods", "ht", "--prompts", "1", "--threads", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     first, *others = result["rows"]

@@ -198,7 +198,7 @@ def test_a_try_that_diverges_is_a_result(policy, small, tmp_path):
 
 def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
     """--write changes the tuned methods alone, and keeps the record of the others."""
-    folder = tmp_path / "bench" / "presets"
+    folder = tmp_path / "bench.ask" / "presets"
     folder.mkdir(parents=True)
     (folder / "methods.json").write_text(
         json.dumps({"embedded": {"ht": {"lr": 9}, "mask": {"lr": 8}}, "mmada": {"ht": {"lr": 7}}})
