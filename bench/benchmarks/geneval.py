@@ -2,7 +2,7 @@
 MMDetection.
 
 With GenEval's own detector the scores are the benchmark's; with the hub's weights of the same network they are near but
-not comparable, and the title says so. The rule is geneval_rule.py, what looks at pictures bench/scorers/geneval/.
+not comparable, and the title says so. The rule and what looks at pictures are in bench/scorers/geneval/.
 """
 
 import json
@@ -54,12 +54,7 @@ class GenEval(PictureBenchmark):
     top = 1.0
     published_samples = 4
 
-    def __init__(
-        self,
-        detector: "Detector | None" = None,
-        colours: "Colours | None" = None,
-        device: str | None = None,
-    ):
+    def __init__(self, detector: "Detector | None" = None, colours: "Colours | None" = None, device: str | None = None):
         self._detector, self._colours, self.device = detector, colours, device
         self._identity: dict[str, Any] | None = None
 

@@ -10,20 +10,12 @@ from bench.sources.training_prompts import read_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 
+# fmt: off
 CATEGORIES = (
-    "Characters",
-    "Arts",
-    "Design",
-    "Architecture",
-    "Animals",
-    "Natural Scenery",
-    "Transportation",
-    "Products",
-    "Others",
-    "Plants",
-    "Food",
-    "Science",
+    "Characters", "Arts", "Design", "Architecture", "Animals", "Natural Scenery",
+    "Transportation", "Products", "Others", "Plants", "Food", "Science",
 )
+# fmt: on
 ASSET = "hpsv3_prompts"
 
 

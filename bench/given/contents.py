@@ -2,11 +2,13 @@
 told."""
 
 import os
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from bench.given.names import natural, several
+from bench.sources.manifest import Record, read_records
 from htgrpo.base.errors import UserError
 from htgrpo.base.pictures import SUFFIXES
 
@@ -78,6 +80,23 @@ class Contents:
         return lines + hidden
 
 
+@dataclass(frozen=True)
+class Asked:
+    """How a folder is to be read. prompts: a file of them; grid: the side of one picture in px."""
+
+    contents: Contents
+    prompts: Path | None
+    grid: int | None
+
+    def records(self) -> list[Record]:
+        """What the file of prompts holds. Raises ValueError where none was given."""
+        if self.prompts is None:
+            raise ValueError("no file of prompts was given")
+        if self.prompts.is_relative_to(self.contents.folder):
+            self.contents.take(self.prompts.relative_to(self.contents.folder))
+        return read_records(self.prompts)
+
+
 def _below(folder: Path) -> list[Path]:
     """All that is no folder, relative to `folder`; links to folders are followed, each real folder once."""
 
@@ -98,3 +117,31 @@ def _below(folder: Path) -> list[Path]:
 
 def _is_of_system(path: Path) -> bool:
     return any(part.startswith(".") or part.lower() in OF_SYSTEMS for part in path.parts)
+
+
+def distinct(folder: Path, names: dict[str, str]) -> None:
+    """Raises UserError where two names mean the same."""
+    seen: dict[str, str] = {}
+    for name, meant in names.items():
+        if meant in seen:
+            raise UserError(
+                f"{seen[meant]!r} and {name!r} in {str(folder)!r} are both {meant!r}: keep one, or rename them"
+            )
+        seen[meant] = name
+
+
+def samples(contents: Contents, names: dict[Path, str]) -> list[Path]:
+    """The pictures of one prompt: all, or those whose names are numbers, beside which a grid of them is left out."""
+    numbered = [path for path, name in names.items() if re.fullmatch("[0-9]+", name)]
+    others = [path for path in names if path not in numbered]
+    if numbered and others:
+        for path in others:
+            if not re.search("grid|contact|sheet", path.stem.lower()):
+                raise UserError(
+                    f"{str(contents.folder / path)!r} lies beside {numbered[0].name!r}, but its name is no number: "
+                    "move it away, or rename it"
+                )
+            contents.leave(path, "a grid of the pictures beside it")
+    kept = numbered or others
+    distinct(contents.folder, {str(path): str(int(names[path])) if numbered else names[path] for path in kept})
+    return kept

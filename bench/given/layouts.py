@@ -13,11 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.given.contents import Contents, is_picture
-from bench.given.grids import check_edges, like_grids, side_of
+from bench.given import dpg_layouts
+from bench.given.contents import Asked, Contents, distinct, is_picture, samples
+from bench.given.grids import like_grids
 from bench.given.names import PARTS, RUNS, runs, several
 from bench.given.pairing import REMEDY, Picture, by_record, in_turn
-from bench.sources.manifest import Record, read_prompt, read_records
+from bench.sources.manifest import read_prompt
 from bench.sources.plain import CATEGORY, ID, IMAGE
 from htgrpo.base.errors import UserError, suggest
 
@@ -32,23 +33,6 @@ class Found:
     layout: str
     pictures: list[Picture]
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a folder is to be read. prompts: a file of them; grid: the side of one picture in px."""
-
-    contents: Contents
-    prompts: Path | None
-    grid: int | None
-
-    def records(self) -> list[Record]:
-        """What the file of prompts holds. Raises ValueError where none was given."""
-        if self.prompts is None:
-            raise ValueError("no file of prompts was given")
-        if self.prompts.is_relative_to(self.contents.folder):
-            self.contents.take(self.prompts.relative_to(self.contents.folder))
-        return read_records(self.prompts)
 
 
 def read(folder: Path, layout: str, prompts: Path | None, grid: int | None) -> Found:
@@ -141,110 +125,17 @@ def _geneval(asked: Asked) -> tuple[list[Picture], list[str]]:
                 contents.leave(path, "among samples, but its name is no number")
         elif is_picture(path):
             contents.leave(path, "a picture, but outside NUMBER/samples/")
-    _distinct(contents.folder, {name: str(int(name)) for name in folders})
+    distinct(contents.folder, {name: str(int(name)) for name in folders})
     found, silent = [], 0
     for name, paths in folders.items():
         metadata, text = Path(name, "metadata.jsonl"), None
         if metadata in contents.files:
             text = read_prompt(contents.take(metadata))
         silent += text is None
-        _distinct(contents.folder, {str(path): str(int(path.stem)) for path in paths})
+        distinct(contents.folder, {str(path): str(int(path.stem)) for path in paths})
         found += [Picture(contents.take(path), f"{int(name):05d}", text) for path in paths]
     told = [f"{silent} of {len(folders)} folders have no metadata.jsonl: their prompts are known by their numbers only"]
     return found, told if silent else []
-
-
-def _distinct(folder: Path, names: dict[str, str]) -> None:
-    """Raises UserError where two names mean the same."""
-    seen: dict[str, str] = {}
-    for name, meant in names.items():
-        if meant in seen:
-            raise UserError(
-                f"{seen[meant]!r} and {name!r} in {str(folder)!r} are both {meant!r}: keep one, or rename them"
-            )
-        seen[meant] = name
-
-
-def _top(contents: Contents, names: str) -> list[Path]:
-    """Pictures at the top of a folder, whose names up to the first dot are prompts' ids; those below are left out."""
-    from bench.benchmarks.dpg import item_of
-
-    found = []
-    for path in contents.pictures:
-        if len(path.parts) == 1:
-            found.append(path)
-        else:
-            contents.leave(path, f"in a folder within, where {names} does not look")
-    _distinct(contents.folder, {str(path): item_of(path) for path in found})
-    return found
-
-
-def _dpg_single(asked: Asked) -> tuple[list[Picture], list[str]]:
-    from bench.benchmarks.dpg import item_of
-
-    return [Picture(asked.contents.take(path), item_of(path)) for path in _top(asked.contents, "dpg-single")], []
-
-
-def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
-    from bench.benchmarks.dpg import item_of
-    from bench.benchmarks.dpg_rule import crop_boxes
-
-    files = [asked.contents.take(path) for path in _top(asked.contents, "dpg-grid")]
-    found: list[Picture] = []
-    sizes: dict[int, Path] = {}
-    for file in files:
-        side = side_of(file, asked.grid)
-        sizes.setdefault(side, file)
-        found += [Picture(file, item_of(file), crop=box) for box in crop_boxes(side, 4)]
-    if len(sizes) > 1:
-        told = " and ".join(f"{file.name!r} of {2 * side} x {2 * side}" for side, file in list(sizes.items())[:2])
-        raise UserError(
-            f"the files in {str(asked.contents.folder)!r} are no grids of one model, since they differ in size "
-            f"({told}): single pictures are --layout dpg-single"
-        )
-    untold = files and asked.grid is None and not check_edges(files)
-    why = "nothing on them tells whether they are grids; " if untold else ""
-    return found, [
-        f"every file is cut into four pictures of {side} x {side} px ({why}single pictures are --layout dpg-single)"
-        for side in sizes
-    ]
-
-
-def _dpg(asked: Asked) -> tuple[list[Picture], list[str]]:
-    contents = asked.contents
-    groups: dict[str, list[tuple[Path, str]]] = {}
-    for path in contents.pictures:
-        named = re.fullmatch("(.+)_([0-9]+)", path.stem)
-        if len(path.parts) == 2:
-            groups.setdefault(path.parts[0], []).append((path, path.stem))
-        elif len(path.parts) == 1 and named:
-            groups.setdefault(named[1], []).append((path, named[2]))
-        elif len(path.parts) == 1:
-            raise UserError(
-                f"{str(contents.folder / path)!r} is neither ID_NUMBER.png nor in a folder called ID: use --layout "
-                "dpg-single for files that hold one picture each, dpg-grid for 2 x 2 grids"
-            )
-    found = []
-    for name, members in groups.items():
-        found += [Picture(contents.take(path), name) for path in _samples(contents, dict(members))]
-    return found, []
-
-
-def _samples(contents: Contents, names: dict[Path, str]) -> list[Path]:
-    """The pictures of one prompt: all, or those whose names are numbers, beside which a grid of them is left out."""
-    numbered = [path for path, name in names.items() if re.fullmatch("[0-9]+", name)]
-    others = [path for path in names if path not in numbered]
-    if numbered and others:
-        for path in others:
-            if not re.search("grid|contact|sheet", path.stem.lower()):
-                raise UserError(
-                    f"{str(contents.folder / path)!r} lies beside {numbered[0].name!r}, but its name is no number: "
-                    "move it away, or rename it"
-                )
-            contents.leave(path, "a grid of the pictures beside it")
-    kept = numbered or others
-    _distinct(contents.folder, {str(path): str(int(names[path])) if numbered else names[path] for path in kept})
-    return kept
 
 
 def _folders(asked: Asked) -> tuple[list[Picture], list[str]]:
@@ -263,7 +154,7 @@ def _folders(asked: Asked) -> tuple[list[Picture], list[str]]:
         matched = {name: (_prompt_of(contents, name), "") for name in groups}
     found = []
     for name, paths in groups.items():
-        kept = _samples(contents, {path: path.stem for path in paths})
+        kept = samples(contents, {path: path.stem for path in paths})
         found += [Picture(contents.take(path), name, *matched[name]) for path in kept]
     return found, []
 
@@ -314,9 +205,9 @@ def _notes_beside(contents: Contents, picture: Path) -> list[Path]:
 
 LAYOUTS: dict[str, Callable[[Asked], tuple[list[Picture], list[str]]]] = {
     "geneval": _geneval,
-    "dpg": _dpg,
-    "dpg-single": _dpg_single,
-    "dpg-grid": _dpg_grid,
+    "dpg": dpg_layouts.numbered,
+    "dpg-single": dpg_layouts.single,
+    "dpg-grid": dpg_layouts.grid,
     "folders": _folders,
     "flat": _flat,
 }

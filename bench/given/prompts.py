@@ -51,8 +51,7 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
         elif own is not None and benchmark.picture_set != own:
             raise UserError(
                 f"benchmark {name!r} judges the {benchmark.picture_set} pictures, but those given are {own} pictures: "
-                f"leave it "
-                "out, or score it in a run of its own"
+                "leave it out, or score it in a run of its own"
             )
         found[benchmark.name] = benchmark
     return found

@@ -88,19 +88,13 @@ class Network(nn.Module):
         return self.mlp["layers"](read.last_hidden_state[:, 0].float())[:, 0]
 
 
+# fmt: off
 TEXT = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "max_position_embeddings",
-    "hidden_act",
-    "layer_norm_eps",
-    "pad_token_id",
-    "hidden_dropout_prob",
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "max_position_embeddings", "hidden_act", "layer_norm_eps", "pad_token_id", "hidden_dropout_prob",
     "attention_probs_dropout_prob",
 )
+# fmt: on
 """What med_config.json says of the text encoder, under the names that BlipTextConfig has too."""
 
 

@@ -10,31 +10,17 @@ from htgrpo.base.errors import UserError
 ONLY = {"select_layer": (-1,), "ps_version": ("v2",), "use_backbone_lora": (0, None), "use_llm_lora": (0, None)}
 """The settings for which those classes compute what the published code computes."""
 PARTS = {"q_proj": 0, "k_proj": 1, "v_proj": 2}
+# fmt: off
 VISION = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "norm_type",
-    "layer_norm_eps",
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "norm_type", "layer_norm_eps",
     "hidden_act",
 )
 TEXT = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "hidden_act",
-    "max_position_embeddings",
-    "rms_norm_eps",
-    "rope_theta",
-    "rope_scaling",
-    "use_sliding_window",
-    "sliding_window",
-    "max_window_layers",
+    "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps", "rope_theta", "rope_scaling",
+    "use_sliding_window", "sliding_window", "max_window_layers",
 )
+# fmt: on
 
 _renamed = renaming(
     (r"^lm_head\.", "language_model.lm_head."),

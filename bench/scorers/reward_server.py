@@ -101,9 +101,8 @@ class RewardServer(Scorer):
         ready: list[tuple[int, bytes, Any]] = []
         for index, (image, prompt) in enumerate(zip(images, prompts)):
             try:
-                picture = plain(
-                    image, turn=self.name == "geneval"
-                )  # whose server would turn it, by data that a JPEG of ours lacks
+                # geneval's server would turn it, by data that a JPEG of ours lacks
+                picture = plain(image, turn=self.name == "geneval")
                 ready.append((index, jpeg(picture, QUALITY), self._second(prompt)))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))

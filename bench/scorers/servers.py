@@ -64,9 +64,7 @@ def check_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.username is None and not parts.query
-        good = (
-            good and parts.port != 0 and url.isascii() and url.isprintable()
-        )  # .port raises ValueError for one that is none
+        good = good and parts.port != 0 and url.isascii() and url.isprintable()  # .port raises ValueError
     except ValueError:
         good = False
     if not good:

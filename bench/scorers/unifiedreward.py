@@ -89,9 +89,8 @@ class UnifiedReward(Native[Prepared]):
         self.image = net.config.image_token_id
         self.special = frozenset(tokenizer.added_tokens_decoder)
         self.writing = _greedy(folders[0], TOKENS)
-        self.told_kinds = (
-            "mm_token_type_ids" in inspect.signature(net.forward).parameters
-        )  # transformers 5 wants to be told
+        # transformers 5 wants to be told which tokens are a picture's
+        self.told_kinds = "mm_token_type_ids" in inspect.signature(net.forward).parameters
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
@@ -147,10 +146,7 @@ class UnifiedReward(Native[Prepared]):
 
     def _conversation(self, prompt: str, count: int) -> list[int]:
         """Ids of the whole, the picture being `count` tokens."""
-        turn = {
-            "role": "user",
-            "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(prompt)}],
-        }
+        turn = {"role": "user", "content": [{"type": "image", "image": ""}, {"type": "text", "text": question(prompt)}]}
         chat = self.tokenizer.apply_chat_template(
             [turn], tokenize=False, add_generation_prompt=True, chat_template=self.template
         )

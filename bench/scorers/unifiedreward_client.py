@@ -68,9 +68,7 @@ class UnifiedRewardServer(Scorer):
         self.check_pairs(images, prompts)
         if not images:
             return []
-        with ThreadPoolExecutor(
-            min(self.concurrency, len(images))
-        ) as pool:  # the server makes batches of what comes together
+        with ThreadPoolExecutor(min(self.concurrency, len(images))) as pool:  # the server batches what comes together
             return list(pool.map(self._judge, images, prompts))
 
     def expectations(self) -> list[Expectation]:
@@ -87,10 +85,7 @@ class UnifiedRewardServer(Scorer):
     def _answer(self, image: Image.Image, prompt: str) -> str:
         """What the model writes about a picture. Raises Unscorable, Unreachable and Refusal."""
         picture = f"data:image/jpeg;base64,{base64_text(jpeg(image, JPEG_QUALITY))}"
-        content = [
-            {"type": "image_url", "image_url": {"url": picture}},
-            {"type": "text", "text": question(prompt)},
-        ]
+        content = [{"type": "image_url", "image_url": {"url": picture}}, {"type": "text", "text": question(prompt)}]
         request = {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],

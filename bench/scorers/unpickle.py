@@ -164,11 +164,7 @@ class _Name:
 
 
 ACCEPTED: dict[tuple[str, str], Any] = (
-    {
-        ("numpy", "ndarray"): _Class,
-        ("numpy", "dtype"): _Dtype,
-        ("_codecs", "encode"): _encode,
-    }
+    {("numpy", "ndarray"): _Class, ("numpy", "dtype"): _Dtype, ("_codecs", "encode"): _encode}
     | {
         (module, kind.__name__): _collection(kind)
         for module in ("builtins", "__builtin__")

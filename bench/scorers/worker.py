@@ -54,9 +54,7 @@ class WorkerScorer(Scorer):
     script: ClassVar[str] = ""  # its file in workers/; "": started by a command of its own
     batch_size: int = 16
     timeout: float = 300.0  # seconds without an answer; then the worker hangs
-    start_timeout: float = (
-        3600.0  # seconds until hello: the first start brings the environment, every start reads the weights
-    )
+    start_timeout: float = 3600.0  # seconds until hello: a first start brings the environment, all read the weights
     restarts: int = 3  # deaths in a row, without a judgement between, that are followed by another start
 
     def __init__(self, command: Sequence[str], log: Path | None = None):

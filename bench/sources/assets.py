@@ -92,9 +92,8 @@ def asset(name: str) -> Path:
         )
     if found is None:
         raise UserError(
-            f"asset {name!r} ({wanted.what}) is not on this machine: run `python -m bench.fetch {name}`, or set {FOLDER} to a "
-            f"folder "
-            f"that holds {wanted.file}"
+            f"asset {name!r} ({wanted.what}) is not on this machine: run `python -m bench.fetch {name}`, or set {FOLDER} "
+            f"to a folder that holds {wanted.file}"
         )
     return found
 
@@ -108,9 +107,8 @@ def find(wanted: Asset) -> Path | None:
         if path.is_file():
             if not has_content(path, wanted.digest):
                 raise UserError(
-                    f"{str(path)!r} is not the published file (expected {wanted.digest}, from {wanted.upstream}): replace or "
-                    f"remove "
-                    f"it, or unset {FOLDER}"
+                    f"{str(path)!r} is not the published file (expected {wanted.digest}, from {wanted.upstream}): replace "
+                    f"or remove it, or unset {FOLDER}"
                 )
             return path
     path = cache_folder() / wanted.file

@@ -13,14 +13,7 @@ from bench.scorers.hpsv3 import PIXELS, HPSv3
 from bench.scorers.qwen2vl import patches, smart_size
 from htgrpo.base.errors import UserError
 from tests.scorers import tiny
-from tests.scorers.ports import (
-    alone,
-    gap,
-    golden,
-    rounding,
-    seeded,
-    use_stand_ins,
-)
+from tests.scorers.ports import alone, gap, golden, rounding, seeded, use_stand_ins
 from tests.scorers.tiny_hpsv3 import VOCAB, tiny_checkpoint
 
 WANTED = golden("hpsv3")

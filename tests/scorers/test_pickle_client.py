@@ -15,41 +15,17 @@ from bench.scorers.remote import connect
 from bench.scorers.reward_server import RewardServer, near_equal_parts
 from htgrpo.base.errors import UserError
 
+# fmt: off
 PLAIN = [
-    None,
-    True,
-    0,
-    -1,
-    10**50,
-    1.5,
-    "text ünïcode",
-    b"bytes",
-    [],
-    [1, [2, [3]]],
-    (),
-    (1,),
-    (1, 2, 3, 4),
-    {"a": {"b": (None,)}},
-    {1, 2},
-    frozenset({"a"}),
-    b"",
+    None, True, 0, -1, 10**50, 1.5, "text ünïcode", b"bytes", b"", [], [1, [2, [3]]], (), (1,), (1, 2, 3, 4),
+    {"a": {"b": (None,)}}, {1, 2}, frozenset({"a"}),
 ]
 ARRAYS = [
-    np.arange(6).reshape(2, 3),
-    np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
-    np.asfortranarray([[0, 1], [2, 3]]),
-    np.float32(1.5),
-    np.int64(-3),
-    np.bool_(True),
-    np.str_("hi"),
-    np.array(["a", "bcd"]),
-    np.array([b"x", b"yz"]),
-    np.zeros((0, 3)),
-    np.array(3.0),
-    np.arange(3, dtype=">i4"),
-    np.array([1 + 2j]),
-    np.float16([1, 2]),
+    np.arange(6).reshape(2, 3), np.arange(6.0, dtype=np.float32).reshape(2, 3).T, np.asfortranarray([[0, 1], [2, 3]]),
+    np.float32(1.5), np.int64(-3), np.bool_(True), np.str_("hi"), np.array(["a", "bcd"]), np.array([b"x", b"yz"]),
+    np.zeros((0, 3)), np.array(3.0), np.arange(3, dtype=">i4"), np.array([1 + 2j]), np.float16([1, 2]),
 ]
+# fmt: on
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -85,9 +85,8 @@ def draw(logits: Tensor, mask: int, temperature: float, uniforms: Tensor) -> tup
     else:
         cdf = (allowed / temperature).softmax(-1).cumsum(-1)
         total = cdf[:, -1:]
-        last = (cdf < total).sum(
-            -1
-        )  # a product may round up to the total: never go beyond the last token with any mass
+        # a product may round up to the total: never go beyond the last token with any mass
+        last = (cdf < total).sum(-1)
         tokens = torch.searchsorted(cdf, uniforms.to(cdf.device)[:, None] * total, right=True)[:, 0].minimum(last)
     return tokens, logits.log_softmax(-1).gather(1, tokens[:, None])[:, 0]
 

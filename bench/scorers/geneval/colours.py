@@ -40,8 +40,7 @@ def check_activation(net: nn.Module) -> None:
         found = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
         raise UserError(
             f"open_clip {open_clip.__version__} built {ARCHITECTURE} with the activation {found} instead of QuickGELU, "
-            f"which "
-            "gives other colours: install another version of open_clip_torch"
+            "which gives other colours: install another version of open_clip_torch"
         )
 
 

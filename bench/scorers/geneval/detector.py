@@ -109,8 +109,7 @@ class Detector:
         if net.config.num_labels != len(names):
             raise UserError(
                 f"the detector tells {net.config.num_labels} classes apart, but GenEval names {len(names)}: use "
-                f"GenEval's "
-                "detector, `python -m bench.fetch geneval_detector`"
+                "GenEval's detector, `python -m bench.fetch geneval_detector`"
             )
         self.net, self.names, self.identity, self.device = net, list(names), identity, torch.device(device)
 

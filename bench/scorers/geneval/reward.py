@@ -40,11 +40,7 @@ def reward(detections: Iterable[One], spec: dict, colour_of: Callable[[One], str
 
 
 def _clause(
-    clause: dict,
-    found: list[One],
-    groups: list[list[One] | None],
-    colour_of: Callable[[One], str],
-    parts: list[float],
+    clause: dict, found: list[One], groups: list[list[One] | None], colour_of: Callable[[One], str], parts: list[float]
 ) -> bool:
     """Adds a clause's parts and says whether it holds."""
     count = clause["count"]

@@ -54,9 +54,8 @@ def load(arguments):
         net, head = model.model, copy.deepcopy(model.model.rm_head.state_dict())
         net.to(torch.bfloat16).to(getattr(torch, dtype))
         net.rm_head.to(torch.float32).load_state_dict(head)
-        net.rm_head.register_forward_pre_hook(
-            lambda module, given: (given[0].float(),)
-        )  # a GPU's autocast does it there
+        # a GPU's autocast does it there
+        net.rm_head.register_forward_pre_hook(lambda module, given: (given[0].float(),))
 
     @torch.inference_mode()
     def score(images, prompts):

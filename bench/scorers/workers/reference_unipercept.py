@@ -37,9 +37,8 @@ def load(arguments):
     dtype = arguments.dtype or "bfloat16"
     model = UniPerceptRewardInferencer(arguments.weights, arguments.device, getattr(torch, dtype))
 
-    model.transform = model._build_transform(
-        model.model.config.force_image_size
-    )  # 448, as it is, but for tiny checkpoints
+    # 448, as it is, but for tiny checkpoints
+    model.transform = model._build_transform(model.model.config.force_image_size)
 
     def one(image):
         pixels = model.transform(image)[None].to(model.dtype).to(model.device)
