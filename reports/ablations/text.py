@@ -228,8 +228,6 @@ def csv_rows(study: Study) -> list[dict[str, object]]:
         printed: dict[str, object] = {}
         if mark:
             printed = {"paper": mark.text, "paper_low": exact(mark.low), "paper_high": exact(mark.high)}
-            {"paper": mark.text, "paper_low": exact(mark.low), "paper_high": exact(mark.high)} if mark else {}
-        )
         score: dict[str, object] = numbers(row.score.headline) if row.score else {}
         rows.append({**about, **printed, "kind": "score", "claim": "checkpoints", **score})
         if row.gap:
