@@ -111,7 +111,10 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
     run, studies = _ablations(ablations[0], args.allow_incomplete) if ablations else (None, {})
     sources = [open_source(root, args.allow_incomplete) for root in args.run if root not in ablations]
     schedules = [_source(ablations[0], run, studies)] if run else []
-    backbones, contents, text, shown = [args.backbone] if args.backbone else list(BACKBONES), {}, [], {}
+    backbones = [args.backbone] if args.backbone else list(BACKBONES)
+    contents: dict[str, bytes] = {}
+    text: list[str] = []
+    shown: dict[Path, str] = {}
     for key in dict.fromkeys(tables):
         used = schedules if key == "5" else sources
         laid = layout(key, used, backbones)

@@ -24,7 +24,7 @@ from htgrpo.base.records import (
     records,
 )
 from htgrpo.training.train_config import comparable, parse_budgets
-from reports.run.views import Shown, find_views, has_rollouts, read_chosen
+from reports.run.views import Shown, find_views, has_rollouts, read_chosen, trainings
 
 AGAIN = "score this policy again with python -m bench.score"
 RECORD_KEYS = ("prompt_id", "sample", "category", "status", "score")
@@ -75,9 +75,9 @@ class Run:
         last one."""
         found = dict(self.views[view])
         if view == self.main_view and len(self.metrics):
-            for pair, last in self.metrics.groupby(["method", "seed"])["iteration"].max().items():
+            for pair, lines in trainings(self.metrics):
                 if self.takes_part(pair[0], view):
-                    found.setdefault(pair, int(last))
+                    found.setdefault(pair, int(lines["iteration"].max()))
         return found
 
     def untrained(self, method: str) -> bool:
@@ -107,7 +107,8 @@ class Run:
     def until(self, frame: pd.DataFrame, view: str) -> pd.DataFrame:
         """The rows of `metrics` or `timing` up to where a view looks at each training."""
         ends = self.shown(view)
-        keep = [row.iteration <= ends.get((row.method, row.seed), 0) for row in frame.itertuples()]
+        rows = zip(frame["method"], frame["seed"], frame["iteration"], strict=True)
+        keep = [iteration <= ends.get((method, seed), 0) for method, seed, iteration in rows]
         return frame[pd.Series(keep, index=frame.index, dtype=bool)]
 
     @property
@@ -266,7 +267,8 @@ def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
     if isinstance(one, dict) and isinstance(two, dict):
         for name in (*one, *two):
             if name not in one or name not in two:
-                return f"{key}.{name}", *(json.dumps(its[name]) if name in its else "none" for its in (one, two))
+                first, second = (json.dumps(its[name]) if name in its else "none" for its in (one, two))
+                return f"{key}.{name}", first, second
             if one[name] != two[name]:
                 return _difference(f"{key}.{name}", one[name], two[name])
     return key, json.dumps(one), json.dumps(two)
