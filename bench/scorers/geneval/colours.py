@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -35,13 +33,15 @@ BACKGROUND = (0x99, 0x99, 0x99)
 
 def check_activation(net: nn.Module) -> None:
     """Raises UserError unless every activation of a CLIP network is QuickGELU."""
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
     kinds = {type(module) for module in net.modules() if "gelu" in type(module).__name__.lower()}
     if kinds != {QuickGELU}:
         found = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
         raise UserError(
             f"open_clip {open_clip.__version__} built {ARCHITECTURE} with the activation {found} instead of QuickGELU, "
-            f"which "
-            "gives other colours: install another version of open_clip_torch"
+            "which gives other colours: install another version of open_clip_torch"
         )
 
 
@@ -73,6 +73,8 @@ class Colours:
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu") -> Self:
         """CLIP from the folder `weights`, $HTGRPO_WEIGHTS/geneval-colours or the hub's cache. Raises UserError."""
+        import open_clip
+
         (folder,) = locate(FOLDER, (CLIP,), weights)
         (file,) = open_shards(folder, CLIP).files
         with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are overwritten
