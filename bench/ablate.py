@@ -88,13 +88,14 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.options import Options, check
     from bench.record.rundir import RunDir
     from bench.run.ending import tell
-    from bench.run.loop import run_all
+    from bench.run.loop import check_servers, run_all
     from reports.ablations.studies import VARIANTS
 
     root = args.out or Path("runs") / f"ablate-{parsed}"
     _check_root(root)
     options = Options.of(args, TRAIN, GENERATE, SCORE)
     check(options)
+    check_servers(options.scorer_url, requests.values(), options.stages)
     if machine.is_main_process() and not args.dry_run:
         _write_record(root, data, names)
     runs = {RunDir(root / VARIANTS / name): request for name, request in requests.items()}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from bench.ask.cli import run_main
 from bench.ask.flags import RUNNING, Parser
 from bench.ask.kinds import Device
 from bench.scorers import registry, servers
+from bench.scorers.base import Scorer
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 
@@ -69,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     names = [
         name if name in servers.servers() else registry.SCORERS.check(name, "SCORER") for name in args.scorers
     ] or servers.names()
+    servers.check_asked(args.scorer_url, names)
     device = args.device or find_device()
     findings = [examine(name, registry.SCORERS.get, device, args.quick) for name in names]
     if args.json:
@@ -78,15 +81,14 @@ def main(argv: list[str] | None = None) -> int:
     return EXIT_INCOMPLETE if args.scorers and not all(one.ready for one in findings) else 0
 
 
-def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
+def examine(name: str, get: Callable[[str], type[Scorer]], device: str, quick: bool) -> Finding:
     """The row of a scorer. get: from its name to its class. What it raises becomes the row's text, never an end of the
     list."""
     from bench.scorers import opening
 
-    remote = name in servers.servers()
-    kind: Any = None
+    remote, kind = name in servers.servers(), Scorer
     try:
-        kind = None if remote else get(name)
+        kind = kind if remote else get(name)
     except UserError as error:
         return Finding(name, "cannot be loaded", "", "", NOT_RUN, error.message)
     environment = "a server" if remote else _environment(kind)
@@ -97,7 +99,8 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
         return Finding(name, environment, "no server" if remote else "not found", where, NOT_RUN, error.message)
     if quick:
         return Finding(name, environment, "found", where, NOT_RUN, f"python -m bench.doctor {name}")
-    scorer = seconds = None
+    scorer: Scorer | None = None
+    seconds = None
     try:
         scorer = opening.load(name, device) if remote else kind.load(device=device)
         started = time.perf_counter()
@@ -110,7 +113,8 @@ def examine(name: str, get: Any, device: str, quick: bool) -> Finding:
     except Exception as error:  # a broken environment or a full GPU is a finding too
         tested, after = "cannot start", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     finally:
-        opening.close(scorer)
+        if scorer is not None:
+            scorer.close()
     return Finding(name, environment, "found", where, tested, after, seconds)
 
 

@@ -13,16 +13,18 @@ from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
+    from reports.ablations.studies import Study
     from reports.paper.tables import Source
+    from reports.run.load import Run
 
 TABLES, FIGURES = ("1", "2", "3", "5"), ("4",)
 BACKBONES = ("mmada", "lumina-dimoo")
 FILES = Path("runs") / "paper"
 SHOWN = kinds.Folder((kinds.CONFIG, kinds.ABLATIONS), "bench.compare or bench.ablate")
 DESCRIPTION = """\
-Lays out a table or figure of the HT-GRPO paper: its rows, columns and published numbers (as far as our copy of it still has them;
-reports/paper/), what the given runs have measured with its interval, and the settings in which those runs differ from the paper.
-Every empty cell says why it is empty. A run on another policy than the paper's gets rows of its own, never the paper's rows.
+Lays out a table or figure of the HT-GRPO paper: its numbers, as far as our copy of it still has them (reports/paper/), what the
+given runs have measured beside them, with its interval, and the settings in which those runs differ from the paper.
+A run on another policy than the paper's gets rows of its own, never the paper's rows.
 
   --table 1   GenEval
   --table 2   DPG-Bench
@@ -99,30 +101,27 @@ def main(argv: list[str] | None = None) -> int:
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
     from htgrpo.base.folders import add_files
-    from reports.paper import tables as paper_tables
-    from reports.paper import text as paper_text
+    from reports.ablations.studies import RECORD
+    from reports.paper.tables import layout, markdown, open_source, to_csv
 
-    ablations = [root for root in args.run if paper_tables.is_ablation(root)]
+    ablations = [root for root in args.run if (root / RECORD).is_file()]
     if len(ablations) > 1:
         named = ", ".join(map(str, ablations))
         raise UserError(f"--run names {len(ablations)} folders of bench.ablate ({named}): give one at a time")
-    folder = ablations[0] if ablations else None
-    sources = [paper_tables.open_source(root, args.allow_incomplete) for root in args.run if root not in ablations]
-    backbones = [args.backbone] if args.backbone else list(BACKBONES)
-    contents, text, shown = {}, [], {}
+    run, studies = _ablations(ablations[0], args.allow_incomplete) if ablations else (None, {})
+    sources = [open_source(root, args.allow_incomplete) for root in args.run if root not in ablations]
+    schedules = [_source(ablations[0], run, studies)] if run else []
+    backbones, contents, text, shown = [args.backbone] if args.backbone else list(BACKBONES), {}, [], {}
     for key in dict.fromkeys(tables):
-        laid = (
-            paper_tables.layout_5(folder, args.allow_incomplete)
-            if key == "5"
-            else paper_tables.layout(key, sources, backbones)
-        )
-        settings = _settings(sources, folder, key)
+        used = schedules if key == "5" else sources
+        laid = layout(key, used, backbones)
+        settings = {source.root: _settings(source) for source in used}
         shown |= settings
-        text.append(paper_text.markdown(laid))
+        text.append(markdown(laid))
         contents[f"table{key}.md"] = "\n".join([text[-1], *settings.values()]).encode()
-        contents[f"table{key}.csv"] = paper_text.to_csv(laid).encode()
+        contents[f"table{key}.csv"] = to_csv(laid).encode()
     if figures:
-        drawn, words = _figure_4(folder, args.allow_incomplete)
+        drawn, words = _figure_4(studies, schedules[0].label if schedules else "")
         contents |= {f"figure4.{kind}": data for kind, data in drawn.items()}
         text.append(words)
     text += shown.values()
@@ -135,52 +134,61 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
     return EXIT_OK
 
 
-def _settings(sources: "list[Source]", folder: Path | None, key: str) -> dict[str, str]:
-    """The settings of every run that table `key` shows, beside the paper's, by run."""
+def _ablations(folder: Path, allow_incomplete: bool) -> "tuple[Run, dict[str, Study]]":
+    """The variants of a folder of bench.ablate as one run, and its studies by name, on GenEval or on its embedded
+    namesake. Raises UserError as load_variants does."""
+    from reports.ablations.studies import load_variants, read_record, studies
+
+    record = read_record(folder)
+    run = load_variants(folder, record)
+    found = studies(run, record, allow_incomplete)
+    there = {study.block.benchmark for study in found}
+    here = "geneval" if "geneval" in there else "embedded_geneval"
+    return run, {study.key: study for study in found if study.block.benchmark == here}
+
+
+def _source(folder: Path, run: "Run", studies: "dict[str, Study]") -> "Source":
+    """The schedules of table 5, as methods of a run."""
+    from reports.ablations.build import TABLE_5
+    from reports.paper.tables import Source
+
+    study = studies.get(TABLE_5)
+    results = {study.block.benchmark: study.result} if study else {}
+    methods = {row.name: row.label for row in study.rows} if study else {}
+    return Source(folder, str(run.config.get("backbone", "embedded")), run, results, methods)
+
+
+def _settings(source: "Source") -> str:
+    """The settings of a run beside the paper's."""
     from bench.ask.presets import read
     from bench.paper_settings import of_paper, of_run
-    from reports.paper.settings import compared
-    from reports.paper.tables import open_ablations
-    from reports.paper.text import settings_markdown
+    from reports.paper.settings import compared, settings_markdown
 
-    if key == "5":
-        if folder is None:
-            return {}
-        run, _ = open_ablations(folder)
-        runs = [(folder.name, run, str(run.config.get("backbone")))]
-    else:
-        runs = [(source.root.name, source.run, source.backbone) for source in sources]
-    found = {}
-    for name, run, backbone in runs:
-        backbone = backbone if backbone in BACKBONES else BACKBONES[0]
-        wanted = of_paper(backbone, list(run.config.get("train", {})))
-        found[name] = settings_markdown(
-            f"the run {name}", compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))
-        )
-    return found
+    run, backbone = source.run, source.backbone if source.backbone in BACKBONES else BACKBONES[0]
+    wanted = of_paper(backbone, list(run.config.get("train", {})))
+    found = compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))
+    return settings_markdown(f"the run {source.root.name}", found)
 
 
-def _figure_4(folder: Path | None, allow_incomplete: bool) -> tuple[dict[str, bytes], str]:
-    """Figure 4 as {"png", "pdf"}, and what it shows in words."""
+def _figure_4(studies: "dict[str, Study]", label: str) -> tuple[dict[str, bytes], str]:
+    """Figure 4 as {"png", "pdf"}, and what it shows in words. label: of the run; empty without one."""
     from bench.ask.presets import read
-    from reports.ablations import build as ablation_build
-    from reports.ablations import figures as ablation_figures
-    from reports.ablations import text as ablation_text
+    from reports.ablations.build import FIGURE_4
+    from reports.ablations.figures import figure
     from reports.ablations.studies import NOTHING, unmeasured
+    from reports.ablations.text import finding_text
     from reports.figures.style import rendered
-    from reports.paper.tables import open_ablations
+    from reports.format import wrap
 
-    data, found, title = read("ablations"), {}, "the paper's values alone: no folder of bench.ablate was given"
-    if folder is not None:
-        run, found = open_ablations(folder, allow_incomplete)
-        title = ", ".join(filter(None, [run.title, f"run {folder.name}"]))
-    why = "not run: python -m bench.ablate" if folder is None else "not run here"
-    order = [found.get(key) or unmeasured(key, data, why) for key in ablation_build.FIGURE_4]
+    title = label or "the paper's values alone: no folder of bench.ablate was given"
+    why = "not run here" if label else "not run: python -m bench.ablate"
+    data = read("ablations")
+    order = [studies.get(key) or unmeasured(key, data, why) for key in FIGURE_4]
     order.sort(key=lambda study: study.block.title == NOTHING)  # the axis is named by the first
     words = ["## Figure 4: stages, structure ratio, components", f"({title})"]
     for study in order:
-        words += [f"- {study.key} {ablation_text.finding_text(finding, study)}" for finding in study.findings]
-    return rendered(ablation_figures.figure(order, title)), "\n".join(words) + "\n"
+        words += [wrap(f"- {study.key} {finding_text(finding, study)}", hang="  ") for finding in study.findings]
+    return rendered(figure(order, title)), "\n".join(words) + "\n"
 
 
 def command(backbone: str) -> list[str]:

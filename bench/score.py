@@ -145,9 +145,9 @@ def _given(args: argparse.Namespace, lines: Parser):
 
 def _folder(text: str, args: argparse.Namespace):
     """One --images."""
-    from bench.ask.request import BASE
     from bench.run.given import Folder
     from htgrpo.base.errors import UserError
+    from htgrpo.base.records import BASE
 
     label, equals, path = text.partition("=")
     if not equals or "/" in label:

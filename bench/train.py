@@ -73,9 +73,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def ending(request: "Request", root: Path) -> list[str]:
     """What has come of the training, and how it is compared."""
-    from htgrpo.base.run_files import log_lines
-
     from bench.record.rundir import RunDir
+    from htgrpo.base.records import log_lines
     from htgrpo.base.registry import BACKBONES
 
     method = request.methods[0]

@@ -89,6 +89,11 @@ def _judge(
         scorer.close()
 
 
+def _told(judged: "Judged") -> dict[str, Any]:
+    """The score and the evidence, by name."""
+    return {"score": judged.score, **judged.evidence}
+
+
 def compare(
     scorer: str,
     names: list[str],

@@ -1,7 +1,10 @@
 """Small pieces of text shared by all outputs: numbers, intervals, Markdown tables, labels."""
 
+import csv
+import io
 import math
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 
 from reports.statistics.stats import Interval
 
@@ -82,3 +85,17 @@ def split_columns(header: list[str], rows: list[list[str]], width: int = WIDTH) 
 def wrap(text: str, width: int = WIDTH, hang: str = "") -> str:
     """`text` in lines of at most `width` characters, the later ones indented by `hang`."""
     return textwrap.fill(text, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+
+
+def exact(value: float) -> str:
+    """A number for machines, to ten digits; empty where there is none."""
+    return f"{value:.10g}" if math.isfinite(value) else ""
+
+
+def csv_text(fields: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    """`rows` as CSV with a header; what a row does not have is empty."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, fields, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

@@ -11,7 +11,7 @@ from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
 from bench.ask.presets import Setting, preset, tuned
-from bench.ask.request import BASE, Request, mark
+from bench.ask.request import Request, mark
 from bench.ask.weights import NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
@@ -20,6 +20,7 @@ from bench.sources import training_prompts
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
+from htgrpo.base.records import BASE
 from htgrpo.base.registry import BACKBONES, METHODS
 from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.rewards import check_names

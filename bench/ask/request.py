@@ -11,7 +11,6 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.records import fault
 from htgrpo.training.train_config import TrainConfig
 
-BASE = "base"
 SPLITS = ("heldout", "validation")
 SAME, SHARED, MORE, FIRST, LAST, ANY = "same", "shared", "more", "first", "last", "any"
 """What a field of a command may be beside that of the run it works on: the same; a mapping that has the same under the

@@ -26,25 +26,50 @@ MAIN = "main"
 
 class Benchmark(ABC):
     """What all benchmarks have. A subclass of PictureBenchmark or of TextBenchmark sets the class variables and
-    registers itself under the entry-point group htgrpo.benchmarks. axes: keys of the evidence that tables show one by
-    one in place of the score, with their titles.
+    registers itself under the entry-point group htgrpo.benchmarks. Those that are properties here are plain values too
+    in most.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]  # how tables call it
-    world: ClassVar[str]  # "embedded", or "natural" for the published benchmarks
+    name: str
     version: ClassVar[str]  # changes whenever a verdict may change
-    categories: ClassVar[tuple[str, ...]]  # in the order of tables
     aggregate: ClassVar[Literal["category_mean", "item_mean"]]  # the headline
     scale: ClassVar[float] = 1.0  # the headline's factor: 1 or 100
-    higher_is_better: ClassVar[bool] = True
+    top: ClassVar[float | None] = None  # scores lie in 0..top by the rule; None where nothing bounds them
     of_policy: ClassVar[bool] = False  # asks the policy itself
-    noise: ClassVar[str] = ""
-    published: ClassVar[int] = 0  # prompts, for plans made before they are on this machine
-    published_samples: ClassVar[int] = 0  # pictures per prompt in the published protocol; 0 where it says nothing
-    axes: ClassVar[dict[str, str]] = {}
-    note: ClassVar[str] = ""  # what tables must say beside it
+    noise: str = ""
+    published: int = 0  # prompts, for plans made before they are on this machine
+    published_samples: int = 0  # pictures per prompt in the published protocol; 0 where it says nothing
     device: str | None = None  # where its networks run; None: the GPU where there is one
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """How tables call it."""
+
+    @property
+    @abstractmethod
+    def world(self) -> str:
+        """ "embedded", or "natural" for the published benchmarks."""
+
+    @property
+    @abstractmethod
+    def categories(self) -> tuple[str, ...]:
+        """In the order of tables."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether a greater score is the better one."""
+        return True
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """Keys of the evidence that tables show one by one in place of the score, with their titles."""
+        return {}
+
+    @property
+    def note(self) -> str:
+        """What tables must say beside it."""
+        return ""
 
     @classmethod
     def check_on(cls, other: str) -> None:
@@ -58,6 +83,10 @@ class Benchmark(ABC):
             f"benchmark '{cls.name}@{other}': {cls.name} has a rule of its own, which fits its own prompts only; "
             "scorers such as imagereward or hpsv3 can be put on the pictures of another benchmark"
         )
+
+    def asks(self) -> tuple[str, ...]:
+        """The scorers that judge for it, by name; each may be on a server."""
+        return ()
 
     @property
     def picture_set(self) -> str:
@@ -95,7 +124,7 @@ class PictureBenchmark(Benchmark):
     """
 
     pictures: str = ""
-    samples: ClassVar[int | None] = None  # pictures per prompt, whatever the generation setting says
+    samples: int | None = None  # pictures per prompt, whatever the generation setting says
 
     @property
     def picture_set(self) -> str:

@@ -63,6 +63,7 @@ class DPG(PictureBenchmark):
 
     name, title, world, version = "dpg", "DPG-Bench", "natural", "1"
     categories, aggregate, scale, published = ("dense",), "item_mean", SCALE, 1065
+    top = 1.0
     published_samples = 4
     pictures = "dpg"
     mode: ClassVar[str] = "upstream"
@@ -73,7 +74,8 @@ class DPG(PictureBenchmark):
                 "DPG-Bench got only one of `answer` and `identity`: give what answers the questions and what it is, or "
                 "neither"
             )
-        self._answer, self._identity, self.device, self._opened = answer, identity, device, None
+        self._answer, self._identity, self.device = answer, identity, device
+        self._opened: Scorer | None = None
 
     @cached_property
     def _items(self) -> dict[str, list[Question]]:
@@ -124,6 +126,9 @@ class DPG(PictureBenchmark):
         said = iter(answers)
         return [record(asked, [next(said) for _ in asked], self.mode) for asked in questions]
 
+    def asks(self) -> tuple[str, ...]:
+        return (JUDGE,)
+
     def _ask(self) -> Answer:
         if self._answer is None:
             from bench.scorers.opening import open_scorer
@@ -136,10 +141,8 @@ class DPG(PictureBenchmark):
         self._ask()
 
     def close(self) -> None:
-        from bench.scorers.opening import close
-
         if self._opened is not None:
-            close(self._opened)
+            self._opened.close()
             self._answer = self._opened = None
 
     def scorer_identity(self) -> dict:

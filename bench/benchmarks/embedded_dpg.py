@@ -29,9 +29,9 @@ def answer(check: dict, found: Sequence[Detection]) -> str:
         yes = len(found) == check["count"]
     elif kind == "relation":
         subject, target = (
-            next((item for item in found if shape_of(item.cls) == check[role]), None) for role in ("subject", "target")
+            [item.box for item in found if shape_of(item.cls) == check[role]][:1] for role in ("subject", "target")
         )
-        yes = bool(subject and target) and check["relation"] in relative_position(subject.box, target.box)
+        yes = any(check["relation"] in relative_position(one, other) for one in subject for other in target)
     elif kind in ("shape", "fill", "colour"):
         same = [item for item in found if shape_of(item.cls) == check["shape"]]
         yes = any(
@@ -51,6 +51,7 @@ class EmbeddedDPG(PictureBenchmark):
     name, title, world, version = "embedded_dpg", "DPG-Bench (embedded world)", "embedded", "1"
     noise = "dpg"
     categories, aggregate, scale = ("dense",), "item_mean", SCALE
+    top = 1.0
 
     def prompts(self, split: str) -> list[Prompt]:
         return split_prompts(split, "dense")

@@ -46,6 +46,7 @@ class EmbeddedGenEval(PictureBenchmark):
     name, title, world, version = "embedded_geneval", "GenEval (embedded world)", "embedded", "1"
     noise = "geneval"
     categories, aggregate, scale = TASKS, "category_mean", 1.0
+    top = 1.0
 
     def prompts(self, split: str) -> list[Prompt]:
         return [prompt for prompt in split_prompts(split) if prompt.category in TASKS]

@@ -7,7 +7,6 @@ not comparable, and the title says so. The rule is geneval_rule.py, what looks a
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -18,7 +17,6 @@ from bench.sources import assets
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.versions import libraries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,16 +51,16 @@ class GenEval(PictureBenchmark):
 
     name, world, version = "geneval", "natural", "1"
     categories, aggregate, scale, published = TASKS, "category_mean", 1.0, 553
+    top = 1.0
     published_samples = 4
 
     def __init__(
         self,
         detector: "Detector | None" = None,
         colours: "Colours | None" = None,
-        weights: Path | None = None,
         device: str | None = None,
     ):
-        self._detector, self._colours, self._weights, self.device = detector, colours, weights, device
+        self._detector, self._colours, self.device = detector, colours, device
         self._identity: dict[str, Any] | None = None
 
     @property
@@ -114,38 +112,19 @@ class GenEval(PictureBenchmark):
     def scorer_identity(self) -> dict:
         """Beside the common keys "detector", "detector_revision", "official", "colours", "colours_revision",
         "colours_dtype". Raises UserError where weights are missing."""
+        from bench.scorers.geneval.scorer import identity_of, parts_at
+
         if self._identity is None:
-            parts = self._given_identity() if self._detector and self._colours else self._located_identity()
-            from bench.scorers.geneval.detector import LIBRARIES
-
-            revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-            self._identity = {
-                "name": "geneval",
-                "version": self.version,
-                "weights_revision": revision,
-                "dtype": "float32",
-                "libraries": libraries(LIBRARIES),
-                **parts,
-            }
+            own = self._detector.identity | self._colours.identity if self._detector and self._colours else None
+            self._identity = identity_of(self.version, own or parts_at(None, self.torch_device()))
         return dict(self._identity)
-
-    def _given_identity(self) -> dict:
-        return {**self._detector.identity, **self._colours.identity}
-
-    def _located_identity(self) -> dict:
-        from bench.scorers.geneval import colours, network
-        from bench.scorers.weights import locate
-
-        place = network.locate_detector(self._weights)
-        (clip,) = locate(colours.FOLDER, (colours.CLIP,), None)
-        return {**network.identity_of(place), **colours.identity_of(clip, self.torch_device())}
 
     def _scorers(self) -> "tuple[Detector, Colours]":
         from bench.scorers.geneval.colours import Colours
         from bench.scorers.geneval.detector import Detector
 
         if self._detector is None:
-            self._detector = Detector.load(self._weights, self.torch_device())
+            self._detector = Detector.load(None, self.torch_device())
         if self._colours is None:
             self._colours = Colours.load(None, self.torch_device())
         return self._detector, self._colours

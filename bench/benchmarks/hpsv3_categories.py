@@ -50,7 +50,8 @@ class HPSv3Categories(ModelScore):
     """HPSv3 on HPSv3's own prompts, one picture each; the headline is the unweighted mean of the category means."""
 
     name, title, world, scorer = "hpsv3_categories", "HPSv3 (12 categories)", "natural", "hpsv3"
-    categories, aggregate, samples = CATEGORIES, "category_mean", 1
+    categories, samples = CATEGORIES, 1
+    aggregate = "category_mean"
     picture_set, noise, published, published_samples = name, name, 0, 1
 
     def __init__(self, prompt_set: PictureBenchmark | None = None):
@@ -58,7 +59,6 @@ class HPSv3Categories(ModelScore):
             raise UserError(
                 f"benchmark {self.name!r} has prompts of its own: for HPSv3 on others write hpsv3@{prompt_set.name}"
             )
-        super().__init__()
 
     def prompts(self, split: str) -> list[Prompt]:
         from bench.benchmarks.geneval import only_split

@@ -4,7 +4,7 @@ table 3 of the HT-GRPO paper. `SCORER@SET` names another set, such as imagerewar
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bench.benchmarks.base import PictureBenchmark
 from bench.scorers.registry import SCORERS
@@ -22,15 +22,23 @@ class ModelScore(PictureBenchmark):
     benchmark whose prompts and pictures it takes by default. prompt_set: that benchmark.
     """
 
-    version, categories, aggregate = "1", (), "item_mean"
+    version = "1"
+    aggregate: ClassVar[Literal["category_mean", "item_mean"]] = "item_mean"
+    categories: tuple[str, ...] = ()
     scorer: ClassVar[str]
-    default_set: ClassVar[str] = "dpg"
+    world = "natural"
+    _scorer: "Scorer | None" = None
+    _identity: dict[str, Any] | None = None
 
     def __init__(self, prompt_set: PictureBenchmark | None = None):
-        self._set, self._scorer, self._identity = prompt_set, None, None
+        from bench.benchmarks.dpg import DPG
+
+        self.prompt_set: PictureBenchmark = DPG() if prompt_set is None else prompt_set
         if prompt_set is not None:
             self.name = f"{type(self).name}@{prompt_set.name}"
             self.samples = prompt_set.samples
+        self.world, self.noise = self.prompt_set.world, self.prompt_set.noise
+        self.published, self.published_samples = self.prompt_set.published, self.prompt_set.published_samples
 
     @classmethod
     def on(cls, other: str) -> "ModelScore":
@@ -44,23 +52,9 @@ class ModelScore(PictureBenchmark):
         return cls(prompt_set)
 
     @property
-    def prompt_set(self) -> PictureBenchmark:
-        """The benchmark whose prompts and pictures it takes."""
-        if self._set is None:
-            from bench.benchmarks.registry import make
-
-            self._set = make(self.default_set)
-        return self._set
-
-    @property
     def title(self) -> str:
         """The scorer's title and the set's."""
         return f"{self.kind.title} on {self.prompt_set.title} prompts"
-
-    @property
-    def world(self) -> str:
-        """That of its prompts."""
-        return self.prompt_set.world
 
     @property
     def kind(self) -> "type[Scorer]":
@@ -81,20 +75,8 @@ class ModelScore(PictureBenchmark):
     def picture_set(self) -> str:
         return self.prompt_set.picture_set
 
-    @property
-    def noise(self) -> str:
-        """As its pictures are made."""
-        return self.prompt_set.noise
-
-    @property
-    def published(self) -> int:
-        """How many prompts its set has."""
-        return self.prompt_set.published
-
-    @property
-    def published_samples(self) -> int:
-        """As many as its set's pictures."""
-        return self.prompt_set.published_samples
+    def asks(self) -> tuple[str, ...]:
+        return (self.scorer,)
 
     def prompts(self, split: str) -> list[Prompt]:
         return self.prompt_set.drawn(split)
@@ -103,8 +85,7 @@ class ModelScore(PictureBenchmark):
         self.check_batch(pictures, prompts)
         if not pictures:
             return []
-        self.trust()
-        judged = self._scorer.score(pictures, [prompt.text for prompt in prompts])
+        judged = self._opened().score(pictures, [prompt.text for prompt in prompts])
         return [{"error": one.error} if one.error else {"score": one.score, "evidence": one.evidence} for one in judged]
 
     def scorer_identity(self) -> dict[str, Any]:
@@ -115,6 +96,9 @@ class ModelScore(PictureBenchmark):
         return dict(self._identity)
 
     def trust(self) -> None:
+        self._opened()
+
+    def _opened(self) -> "Scorer":
         if self._scorer is None:
             try:
                 from bench.scorers.opening import open_scorer
@@ -127,12 +111,12 @@ class ModelScore(PictureBenchmark):
                     f"there is not enough memory for {self.scorer} beside what is loaded: give fewer --benchmarks at a "
                     "time, or put it on a server with bench.serve and --scorer-url"
                 ) from error
+        return self._scorer
 
     def close(self) -> None:
-        from bench.scorers.opening import close
-
-        close(self._scorer)
-        self._scorer = None
+        if self._scorer is not None:
+            self._scorer.close()
+            self._scorer = None
 
 
 class ImageRewardScore(ModelScore):

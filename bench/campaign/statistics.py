@@ -16,6 +16,7 @@ import numpy as np
 from bench.campaign.cases import Ground, Outcome, Part
 from htgrpo.base.files import sha256_json
 from reports.statistics import stats
+from reports.statistics.crossed import Crossed
 from reports.statistics.shapes import FEW_HITS
 
 BAND, FAMILY = 0.015, 0.06
@@ -173,7 +174,7 @@ def family(seeds: int, count: int, share: float) -> Callable:
 
 def _without_flips(found: stats.Interval, gap: np.ndarray) -> float:
     """p by Student's t alone: an upper bound of how often methods are called different, at a tenth of the time."""
-    crossed = stats.Crossed.of(gap, EVEN, stats.headline_weights(EVEN, "category_mean"))
+    crossed = Crossed.of(gap, EVEN, stats.headline_weights(EVEN, "category_mean"))
     return stats.tail(abs(found.estimate) / crossed.variance**0.5, crossed.df)
 
 

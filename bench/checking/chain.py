@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.selection import PictureSet, Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.registry import make
@@ -18,11 +18,11 @@ from bench.judge.judging import PARTS
 from bench.record.pictures import META
 from bench.record.rundir import GIVEN, RunDir
 from bench.record.verdicts import score_identity
-from bench.record.work import CURVE, FINAL, Evaluation
+from bench.record.work import Evaluation
 from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.records import NOT_AS_WRITTEN
+from htgrpo.base.records import BASE, CURVE, FINAL, NOT_AS_WRITTEN
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark

@@ -1,6 +1,6 @@
 """Whether a file is a 2 x 2 grid of pictures, as far as its size and what is on it can tell."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,23 @@ def side_of(file: Path, grid: int | None) -> int:
 
 def check_edges(files: Sequence[Path]) -> bool:
     """Whether anything can be told from the files. Raises UserError where most that tell go on across their middle, as
-    single pictures do."""
-    told = _told(files, max)
-    single = [file.name for file, found in told.items() if not found]
+    single pictures do, or have an edge along one middle only, as two pictures beside each other do."""
+    told = _told(files)
+    single = [file.name for file, edges in told.items() if not any(edges)]
     if 2 * len(single) > len(told):
         raise UserError(
             f"{len(single)} of {len(told)} files that were looked at show no edge where four pictures would meet "
             f"({several(single)}): single pictures are --layout dpg-single; if these are grids, give --grid with the "
-            "side of one picture"
+            "side of one picture, or cut them apart, for --layout dpg, where a line lies between the pictures"
         )
+    for axis, where in enumerate(("one above the other", "side by side")):
+        two = [file.name for file, edges in told.items() if edges[axis] and not edges[1 - axis]]
+        if 2 * len(two) > len(told):
+            raise UserError(
+                f"{len(two)} of {len(told)} files that were looked at show one edge alone, as two pictures {where} do "
+                f"({several(two)}): cut them apart, for --layout dpg; if these are grids of four, give --grid with the "
+                "side of one picture"
+            )
     return bool(told)
 
 
@@ -53,15 +61,12 @@ def like_grids(files: Sequence[Path]) -> str:
     """What speaks for grids among files that are read as one picture each; "" unless most have clear edges along both
     middles; those that tell nothing count against it, since drawings on a plain ground may have such edges by
     chance."""
-    looked, told = _some(files), _told(files, min)
-    grids = [file.name for file, found in told.items() if found]
+    looked, grids = _some(files), [file.name for file, edges in _told(files).items() if all(edges)]
+    if 2 * len(grids) <= len(looked):
+        return ""
     return (
-        (
-            f"{len(grids)} of {len(looked)} files that were looked at show edges where four pictures of a 2 x 2 grid would meet "
-            f"({several(grids)})"
-        )
-        if 2 * len(grids) > len(looked)
-        else ""
+        f"{len(grids)} of {len(looked)} files that were looked at show edges where four pictures of a 2 x 2 grid would "
+        f"meet ({several(grids)})"
     )
 
 
@@ -69,17 +74,14 @@ def _some(files: Sequence[Path]) -> list[Path]:
     return [files[place] for place in sorted({*np.linspace(0, len(files) - 1, LOOKED_AT).round().astype(int).tolist()})]
 
 
-Chosen = Callable[[Iterable[float]], float]
+def _told(files: Sequence[Path]) -> dict[Path, tuple[bool, bool]]:
+    """The edges of some of the files, of those that tell anything."""
+    return {file: edges for file in _some(files) if (edges := _edges(file)) is not None}
 
 
-def _told(files: Sequence[Path], chosen: Chosen) -> dict[Path, bool]:
-    """Some of the files, those that tell anything, and whether they are grids by the edge that is `chosen`: max takes
-    the clearer of the two, min asks for both."""
-    return {file: found for file in _some(files) if (found := _is_grid(file, chosen)) is not None}
-
-
-def _is_grid(file: Path, chosen: Chosen) -> bool | None:
-    """Whether there is an edge along the middles of a picture; None where nothing can be told."""
+def _edges(file: Path) -> tuple[bool, bool] | None:
+    """Whether there is an edge along the horizontal and along the vertical middle of a picture; None where nothing can be
+    told."""
     try:
         grey = np.asarray(opened(file.read_bytes()).convert("L"), dtype=np.float64)
     except (Unreadable, OSError):
@@ -88,9 +90,9 @@ def _is_grid(file: Path, chosen: Chosen) -> bool | None:
         return None
     sides = [(lines, len(lines) // 2) for lines in (grey, grey.T)]
     steps = [np.abs(np.diff(lines, axis=0)).mean(axis=1)[side - 1 - NEAR : side + NEAR] for lines, side in sides]
-    middle = chosen(step[NEAR] for step in steps)
+    across, down = (float(step[NEAR]) for step in steps)
     beside = max(float(np.median(np.delete(step, NEAR))) for step in steps)
     far = max(np.abs(lines[:side] - lines[-side:]).mean() for lines, side in sides)
-    if max(middle, beside) < 1 or beside > ROUGH * far > 0:
+    if max(across, down, beside) < 1 or beside > ROUGH * far > 0:
         return None
-    return bool(middle > EDGE * beside)
+    return across > EDGE * beside, down > EDGE * beside

@@ -43,7 +43,9 @@ class Asked:
     grid: int | None
 
     def records(self) -> list[Record]:
-        """The file of prompts."""
+        """What the file of prompts holds. Raises ValueError where none was given."""
+        if self.prompts is None:
+            raise ValueError("no file of prompts was given")
         if self.prompts.is_relative_to(self.contents.folder):
             self.contents.take(self.prompts.relative_to(self.contents.folder))
         return read_records(self.prompts)
@@ -129,7 +131,8 @@ def _of_geneval(path: Path) -> bool:
 
 
 def _geneval(asked: Asked) -> tuple[list[Picture], list[str]]:
-    contents, folders = asked.contents, {}
+    contents = asked.contents
+    folders: dict[str, list[Path]] = {}
     for path in contents.files:
         if _of_geneval(path) and is_picture(path):
             if re.fullmatch("[0-9]+", path.stem):
@@ -186,7 +189,9 @@ def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
     from bench.benchmarks.dpg import item_of
     from bench.benchmarks.dpg_rule import crop_boxes
 
-    found, sizes, files = [], {}, [asked.contents.take(path) for path in _top(asked.contents, "dpg-grid")]
+    files = [asked.contents.take(path) for path in _top(asked.contents, "dpg-grid")]
+    found: list[Picture] = []
+    sizes: dict[int, Path] = {}
     for file in files:
         side = side_of(file, asked.grid)
         sizes.setdefault(side, file)
@@ -206,7 +211,8 @@ def _dpg_grid(asked: Asked) -> tuple[list[Picture], list[str]]:
 
 
 def _dpg(asked: Asked) -> tuple[list[Picture], list[str]]:
-    contents, groups = asked.contents, {}
+    contents = asked.contents
+    groups: dict[str, list[tuple[Path, str]]] = {}
     for path in contents.pictures:
         named = re.fullmatch("(.+)_([0-9]+)", path.stem)
         if len(path.parts) == 2:
@@ -242,7 +248,8 @@ def _samples(contents: Contents, names: dict[Path, str]) -> list[Path]:
 
 
 def _folders(asked: Asked) -> tuple[list[Picture], list[str]]:
-    contents, groups = asked.contents, {}
+    contents = asked.contents
+    groups: dict[str, list[Path]] = {}
     for path in contents.pictures:
         if len(path.parts) > 1:
             groups.setdefault(path.parts[0], []).append(path)
@@ -279,7 +286,8 @@ def _flat(asked: Asked) -> tuple[list[Picture], list[str]]:
     beside = {path: _notes_beside(contents, path) for path in contents.pictures}
     if not any(beside.values()):
         return [Picture(contents.take(path)) for path in beside], ["no picture has a prompt"] * bool(beside)
-    found, owners = [], {}
+    found: list[Picture] = []
+    owners: dict[Path, Path] = {}
     for path, notes in beside.items():
         if len(notes) != 1:
             raise UserError(

@@ -44,7 +44,7 @@ def unordered(names: Sequence[str]) -> str:
 def runs(names: Sequence[str], words: str) -> bool:
     """Whether all names end in one of `words` and a number that varies: they tell runs apart, and not prompts."""
     ends = [re.search(rf"(?:^|[^a-z])(?:{words})s?[^0-9a-z]*([0-9]+)$", name.lower()) for name in names]
-    return all(ends) and len({end[1] for end in ends}) > 1
+    return all(ends) and len({end[1] for end in ends if end}) > 1
 
 
 def several(things: Sequence[object], shown: int = 3) -> str:

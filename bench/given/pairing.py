@@ -146,14 +146,14 @@ def _by_id(contents: Contents, records: list[Record], file: Path) -> list[Pictur
                 f"({_short(whole.prompt)}) or one of several of {part.text(ID)!r} ({_short(part.prompt)}) in "
                 f"{str(file)!r}: {REMEDY}"
             )
-        record = whole or part
-        if record is None:
+        named = whole or part
+        if named is None:
             raise UserError(
                 f"{str(contents.folder / path)!r} has none of the ids in {str(file)!r} in its name "
                 f"({several(list(by_id))}): call it ID.png, ID_0.png or ID/0.png, or {REMEDY}"
             )
-        met.add(record.text(ID))
-        found.append(_picture(contents, path, record))
+        met.add(named.text(ID))
+        found.append(_picture(contents, path, named))
     lost = [one for one in by_id if one not in met]
     if lost:
         raise UserError(
@@ -196,7 +196,8 @@ def assigned(pictures: Sequence[Picture], prompts: Sequence[Prompt], where: str)
     prompt here, and for one whose id and text are those of two."""
     own = items(pictures)
     mine = own if list(dict.fromkeys(own)) == list(prompts) else None
-    by_id, by_text = {prompt.id: prompt for prompt in prompts}, {}
+    by_id = {prompt.id: prompt for prompt in prompts}
+    by_text: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_text.setdefault(prompt.text.strip(), []).append(prompt)
     found: Assigned = {}

@@ -43,12 +43,11 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
     for name in names:
         benchmark = _made(name)
         if isinstance(benchmark, ModelScore) and "@" not in name:
-            wanted = benchmark.prompt_set.picture_set
             if own is None:
                 _check_texts(benchmark, pictures)
                 benchmark = type(benchmark)(GivenPrompts(own_prompts(pictures)))
-            elif own != wanted:
-                benchmark = type(benchmark)(make(own))
+            elif own != benchmark.picture_set:
+                benchmark = type(benchmark)(_made(own))
         elif own is not None and benchmark.picture_set != own:
             raise UserError(
                 f"benchmark {name!r} judges the {benchmark.picture_set} pictures, but those given are {own} pictures: "

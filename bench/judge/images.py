@@ -114,12 +114,10 @@ def pack_ranks(rank: "Tensor") -> str:
 
 def _save(folder: Path, prompt: Prompt, sample: int, image: "Tensor", notes: Path, order: dict) -> None:
     """Writes one picture float [3, H, W] in 0..1 and then its record, with `order`, into the file `notes`."""
-    import torch
-    from PIL import Image
+    from htgrpo.base.pictures import as_pictures
 
-    pixels = (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
+    as_pictures(image[None])[0].save(stream, format="PNG")
     path = folder / file_name(prompt, sample)
     atomic_write_bytes(path, stream.getvalue())
     append_jsonl(

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.weights import Weights, inspect
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
-from htgrpo.base.records import log_lines
+from htgrpo.base.records import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 
 if TYPE_CHECKING:
@@ -192,26 +192,23 @@ def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block
 
 
 def _row(result: "Result", name: str) -> dict[str, str]:
-    from reports.format import NONE, bounds, number
+    from reports.format import NONE
+    from reports.tables.view import score_rows
 
-    block, score, gain = result.block, result.scores[name].headline, result.pair(BASE, name)
-    one, difference = next(method for method in block.methods if method.name == name), NONE
-    if gain:
-        change = (gain if gain.a == name else gain.flipped()).checkpoints
-        difference = f"{number(change.estimate, block.scale, True)} {bounds(change, block.scale, True)}"
+    block, row = result.block, next(row for row in score_rows(result) if row.name == name)
     return {
         "benchmark": block.title,
         "setting": block.setting,
         "when": block.when,
         "prompts": block.size,
-        "judged": one.coverage,
-        "score": f"{number(score.estimate, block.scale)} {bounds(score, block.scale)}",
-        "gain": difference,
+        "judged": row.judged,
+        "score": str(row.score),
+        "gain": str(row.gain or NONE),
     }
 
 
 def _protocol(result: "Result") -> str:
-    from reports.tables.text import protocol
+    from reports.tables.notes import protocol
 
     return (
         f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 "

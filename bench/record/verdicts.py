@@ -100,7 +100,13 @@ def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Bench
     atomic_write_text(path, "".join(json.dumps(r, ensure_ascii=False, allow_nan=False) + "\n" for r in judged))
     made = {"of_policy": True} if evaluation.of_policy else {"pictures": evaluation.drawn.name}
     published = {"prompts": evaluation.whole, "pictures": benchmark.published_samples} if evaluation.whole else {}
-    optional = {"axes": dict(benchmark.axes), "note": benchmark.note, "published": published, **made}
+    optional = {
+        "axes": dict(benchmark.axes),
+        "note": benchmark.note,
+        "published": published,
+        "top": benchmark.top,
+        **made,
+    }
     atomic_json(
         path.with_suffix(".meta.json"),
         {

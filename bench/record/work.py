@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass, replace
 
-from bench.ask.request import BASE
 from bench.ask.selection import PictureSet
 from bench.ask.weights import Weights
 from bench.benchmarks.base import MAIN
 from bench.record.rundir import RunDir
 from htgrpo.base.files import sha256_json
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.records import BASE, MILESTONE
 from htgrpo.training.train_config import TrainConfig
 
-FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
-"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve
-is a setting as well: it has pictures of its own."""
 GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 
 

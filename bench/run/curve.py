@@ -5,14 +5,15 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.selection import Selection, select
 from bench.ask.weights import inspect
 from bench.benchmarks.base import MAIN
 from bench.record.trainings import training_of
-from bench.record.work import CURVE, Job, Target
+from bench.record.work import Job, Target
 from bench.run.plan import scoring_job, seconds_jobs
 from htgrpo.base.prompts import prompt_set_sha256
+from htgrpo.base.records import BASE, CURVE
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import PictureBenchmark

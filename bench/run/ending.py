@@ -61,8 +61,6 @@ def tell(
 def print_report(run: RunDir, options: Options) -> dict[str, Any]:
     """Builds the report and prints its text (unless it is for --json); returns {"report": files, "rows": the lines of
     table.csv}."""
-    import csv
-
     from reports.pages.build import build
 
     with steps("tables, figures and page", quiet=options.json):
@@ -70,9 +68,7 @@ def print_report(run: RunDir, options: Options) -> dict[str, Any]:
     if not options.json:
         print(report.terminal)
         return {}
-    with open(run.root / "report" / "table.csv", newline="", encoding="utf-8") as stream:
-        rows = [{key: value for key, value in row.items() if value != ""} for row in csv.DictReader(stream)]
-    return {"report": [str(path) for path in report.files], "rows": rows}
+    return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
 def execute_report(root: Path, options: Options) -> int:

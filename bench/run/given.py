@@ -13,21 +13,24 @@ from bench.ask.options import check
 from bench.ask.request import Request
 from bench.ask.selection import select_all
 from bench.benchmarks.base import MAIN
+from bench.benchmarks.registry import make
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, META, clear, identity_of
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.work import FINAL, SCORE, Evaluation, Job, Target
+from bench.record.work import SCORE, Evaluation, Job, Target
 from bench.run.ending import finish
 from bench.run.jobs import run_here
 from bench.run.loop import opened
 from bench.run.progress import make_progress
 from bench.run.worker import Emit
+from bench.scorers.servers import check_asked
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
+from htgrpo.base.records import FINAL
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
@@ -99,6 +102,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     given = _joined(old, given)
     contents = [_read(folder) for folder in given.folders]  # what is wrong with them is told before anything is loaded
     check(options)
+    check_asked(options.scorer_url, [scorer for name in given.benchmarks for scorer in make(name).asks()])
     say("loading")
     device = find_device(options.device)
     work = [_prepared(*folder, given, device) for folder in zip(given.folders, contents, strict=True)]

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 from bench.ask import machine
 from bench.ask.cli import say
 from bench.ask.options import Options, check
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.cost import estimate
 from bench.record import verdicts
 from bench.record.complete import begin, is_complete, mark_complete, working
 from bench.record.rundir import PATIENCE, RunDir, refuse_difference
-from bench.record.work import SCORE, Job
+from bench.record.work import SCORE, TRAIN, Job
 from bench.run.config import record
 from bench.run.ending import finish
 from bench.run.jobs import Ended, run_here, run_jobs
 from bench.run.progress import make_progress
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.records import BASE
 from htgrpo.base.registry import BACKBONES
 from htgrpo.training.train_config import SECONDS
 
@@ -63,6 +64,7 @@ def run_all(runs: Runs, root: Path, options: Options, close: Callable[[list[Ende
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill is handled like Ctrl-C
     check(options)
+    check_servers(options.scorer_url, runs.values(), options.stages)
     if not options.overwrite:
         for run, request in runs.items():
             if (old := run.config()) is not None:
@@ -86,6 +88,24 @@ def run_all(runs: Runs, root: Path, options: Options, close: Callable[[list[Ende
     with opened(runs, device, clear if options.overwrite else None) as (ranks, held):
         ended = _work(runs, root, options, device, ranks, held)
         return max(ranks.gather(close(ended) if ranks.is_main else EXIT_OK))
+
+
+def check_servers(urls: Iterable[str], requests: Iterable[Request], stages: tuple[str, ...]) -> None:
+    """Raises UserError for a server (NAME=URL) of a scorer that none of `requests` asks in these stages."""
+    if not urls:
+        return
+    from bench.benchmarks.registry import make
+    from bench.scorers.servers import check_asked
+    from htgrpo.training.rewards import find_reward, parse_weights
+
+    asked: list[str] = []
+    for request in requests:
+        for name in request.benchmarks if SCORE in stages or request.curve else ():
+            asked += make(name).asks()
+        for method in request.methods if TRAIN in stages else ():
+            rewards = map(find_reward, parse_weights(request.config(method, 0).rewards))
+            asked += [getattr(reward, "scorer", "") for reward in rewards]
+    check_asked(urls, filter(None, asked))
 
 
 @contextlib.contextmanager

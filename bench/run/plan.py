@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.ask.request import BASE, Request
+from bench.ask.request import Request
 from bench.ask.selection import Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.base import MAIN
@@ -12,11 +12,12 @@ from bench.record.pictures import is_generated
 from bench.record.rundir import RunDir
 from bench.record.trainings import training_of
 from bench.record.verdicts import is_scored
-from bench.record.work import FINAL, GENERATE, SCORE, TRAIN, Evaluation, Job, Target
+from bench.record.work import GENERATE, SCORE, TRAIN, Evaluation, Job, Target
 from bench.run.views import equal_seconds, target_at, trained_targets
 from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.records import BASE, FINAL
 from htgrpo.training.train_config import TrainConfig
 
 if TYPE_CHECKING:

@@ -140,7 +140,7 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
 def validate(policy, config, samples: int) -> dict[str, Any]:
     """Mean of category means, category means, and the mean training reward on the validation prompts' images."""
     from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-    from bench.scorers.pixels import as_pictures
+    from htgrpo.base.pictures import as_pictures
     from htgrpo.base.registry import SAMPLERS
     from htgrpo.rollout import generate
     from htgrpo.training.rewards import WeightedReward

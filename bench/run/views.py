@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask.weights import inspect
 from bench.record.rundir import EQUAL_SECONDS, RunDir
-from bench.record.work import FINAL, MILESTONE, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
-from htgrpo.base.records import log_lines
+from htgrpo.base.records import FINAL, MILESTONE, log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
 
 if TYPE_CHECKING:

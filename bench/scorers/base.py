@@ -62,15 +62,15 @@ class Scorer(ABC):
     """One scorer. A subclass sets the class variables and registers itself under the entry-point group
     htgrpo.scorers."""
 
-    name: ClassVar[str]
-    title: ClassVar[str]  # how tables call it
+    name: str
+    title: str  # how tables call it
     version: ClassVar[str]  # changes whenever a score may change
-    needs_prompt: ClassVar[bool]
-    higher_is_better: ClassVar[bool] = True
-    published_range: ClassVar[str]
-    reward_scale: ClassVar[float] = 1.0  # a training reward is the score times this
+    needs_prompt: bool
+    higher_is_better: bool = True
+    published_range: str
+    reward_scale: float = 1.0  # a training reward is the score times this
     axes: ClassVar[tuple[str, ...]] = ()  # names in the evidence that tables show instead of the score
-    reads_spec: ClassVar[bool] = False  # its prompts are specifications (Prompt.spec) as JSON, not texts
+    reads_spec: bool = False  # its prompts are specifications (Prompt.spec) as JSON, not texts
     repositories: "ClassVar[tuple[Repository, ...]]" = ()  # what `load` reads, the weights' own first
     assets: ClassVar[tuple[str, ...]] = ()  # of bench.fetch that it needs
     libraries: ClassVar[tuple[str, ...]] = ()  # distributions beside ours that decide a score, for its identity
@@ -141,8 +141,8 @@ class Scorer(ABC):
         judged = iter(self.score([picture for picture, _ in pairs], [prompt for _, prompt in pairs]))
         failures = []
         for one, better, worse in zip(wanted, judged, judged):
-            if error := better.error or worse.error:
-                failures.append(f"{self.name} could not judge a drawn picture ({error})")
+            if better.score is None or worse.score is None:
+                failures.append(f"{self.name} could not judge a drawn picture ({better.error or worse.error})")
             elif not (better.score > worse.score if self.higher_is_better else better.score < worse.score):
                 failures.append(
                     f"{self.name} does not find that {one.claim}: it gives {better.score:.4g} and {worse.score:.4g}"

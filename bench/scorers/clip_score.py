@@ -43,7 +43,9 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
     ):
         super().__init__(folders, device, dtype)
         self.net, self.tokenizer = net, tokenizer
-        self.size, self.tokens = net.config.vision_config.image_size, net.config.text_config.max_position_embeddings
+        config: Any = net.config  # whose parts are typed as what they may be given as
+        self.size: int = config.vision_config.image_size
+        self.tokens: int = config.text_config.max_position_embeddings
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:

@@ -47,7 +47,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = Qwen2VLModel(config)
         self.rm_head = nn.Sequential(
-            nn.Linear(config.text_config.hidden_size, 1024),
+            nn.Linear(config.get_text_config().hidden_size, 1024),
             nn.ReLU(),
             nn.Dropout(0.05),
             nn.Linear(1024, 16),
@@ -118,7 +118,7 @@ class HPSv3(Native[Prepared]):
                 f"config.json in {str(folders[1])!r} and the tokenizer beside it disagree on the id of {IMAGE} "
                 f"({config.image_token_id} and {tokenizer.convert_tokens_to_ids(IMAGE)}): download both again"
             )
-        config.text_config.vocab_size = len(tokenizer)  # the package cuts the embedding to the tokenizer's length
+        config.get_text_config().vocab_size = len(tokenizer)  # the package cuts the embedding to the tokenizer's length
         net = build(lambda: Network(config))
         fill(
             net,
@@ -129,7 +129,8 @@ class HPSv3(Native[Prepared]):
             ignore=r"lm_head\.weight",
         )
         round_frequencies(net)
-        net.backbone.visual.rotary_pos_emb = VisionRotary(net.backbone.visual.rotary_pos_emb, dtype)
+        visual = net.backbone.visual
+        visual.rotary_pos_emb = VisionRotary(visual.rotary_pos_emb.inv_freq, dtype)
         return cls(net, tokenizer, folders, device, dtype)
 
     def prepare(self, image: Image.Image, prompt: str) -> Prepared:

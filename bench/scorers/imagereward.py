@@ -66,9 +66,8 @@ class Network(nn.Module):
             **{key: med[key] for key in TEXT if key in med}, encoder_hidden_size=vision["hidden_size"], is_decoder=True
         )
         self.text = BlipTextModel(text, add_pooling_layer=False)
-        self.mlp = nn.Module()
         # linear all through: the package has no activation between these layers
-        self.mlp.layers = nn.Sequential(
+        layers = nn.Sequential(
             nn.Linear(text.hidden_size, 1024),
             nn.Dropout(0.2),
             nn.Linear(1024, 128),
@@ -78,6 +77,7 @@ class Network(nn.Module):
             nn.Linear(64, 16),
             nn.Linear(16, 1),
         )
+        self.mlp = nn.ModuleDict({"layers": layers})
 
     def forward(self, pixels: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
         seen = self.vision(pixel_values=pixels).last_hidden_state
@@ -88,7 +88,7 @@ class Network(nn.Module):
             is_decoder=False,
             encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
         )
-        return self.mlp.layers(read.last_hidden_state[:, 0].float())[:, 0]
+        return self.mlp["layers"](read.last_hidden_state[:, 0].float())[:, 0]
 
 
 TEXT = (

@@ -33,11 +33,11 @@ class Native(Scorer, Generic[Item]):
     batch_size: int = 16  # pictures pushed through the network at once
 
     def __init__(self, folders: Sequence[Path], device: str | torch.device, dtype: torch.dtype):
-        self.folders, self.device, self.dtype = tuple(folders), torch.device(device), dtype
+        self._folders, self.device, self.dtype = tuple(folders), torch.device(device), dtype
 
     @cached_property
     def _revisions(self) -> list[str]:
-        return [revision(folder, repository) for folder, repository in zip(self.folders, self.repositories)]
+        return [revision(folder, repository) for folder, repository in zip(self._folders, self.repositories)]
 
     def identity(self) -> dict[str, Any]:
         """Beside the common keys "base_revisions": the commits of the other repositories that were read. A folder's

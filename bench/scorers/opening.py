@@ -45,12 +45,6 @@ def open_scorer(name: str, device: str) -> Scorer:
     return scorer
 
 
-def close(scorer: Scorer | None) -> None:
-    """Ends a scorer's process where it has one."""
-    if scorer is not None:
-        scorer.close()
-
-
 def _registered(name: str) -> type[Scorer]:
     if name not in SCORERS.names():
         raise suggest(name, names(), "scorer")

@@ -18,7 +18,8 @@ def normalised(image: Image.Image, mean: Sequence[float], std: Sequence[float]) 
     """An RGB picture -> float32 [3, H, W], by the arithmetic of transformers' processors on numpy arrays: 1/255 is
     rounded before it multiplies, so that some values differ from torchvision's in the last bit."""
     pixels = (np.asarray(image, dtype=np.uint8) * (1 / 255)).astype(np.float32)
-    pixels = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+    pixels -= np.asarray(mean, np.float32)
+    pixels /= np.asarray(std, np.float32)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
 
@@ -41,12 +42,6 @@ def as_tensor(picture: Image.Image) -> Tensor:
     """float [3, H, W] in 0..1 of a picture of any mode."""
     pixels = np.array(eight_bits(picture).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
-
-
-def as_pictures(images: Tensor) -> list[Image.Image]:
-    """Pictures float [n, 3, H, W] in 0..1, rounded to 8 bits a channel as PNG files are."""
-    pixels = (images.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-    return [Image.fromarray(picture) for picture in pixels]
 
 
 def by_size(pictures: Sequence[Image.Image]) -> list[tuple[list[int], Tensor]]:

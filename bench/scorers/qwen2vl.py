@@ -71,15 +71,17 @@ class VisionRotary(nn.Module):
     """The picture encoder's rotary embedding in the dtype of its states, as of 4.45.2: transformers 5 computes it in
     float32."""
 
-    def __init__(self, rotary: nn.Module, dtype: torch.dtype):
-        super().__init__()
-        self.inv_freq = nn.Buffer(rotary.inv_freq.to(dtype), persistent=False)
+    inv_freq: Tensor
 
-    def forward(self, states: Tensor | int, positions: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
+    def __init__(self, frequencies: Tensor, dtype: torch.dtype):
+        super().__init__()
+        self.inv_freq = nn.Buffer(frequencies.to(dtype), persistent=False)
+
+    def forward(self, states: Any, positions: Tensor | None = None) -> tuple[Tensor, Tensor] | Tensor:
         """positions int64 [patches, 2], (row, column) -> cosines and sines [patches, head size].
 
-        transformers 4 takes neither: it asks for the angles of the first `states` positions, and turns them into
-        cosines itself.
+        states: not looked at. transformers 4 gives no positions: it asks for the angles of the first `states` (a number)
+        of them, and turns them into cosines itself.
         """
         if positions is None:
             return torch.outer(

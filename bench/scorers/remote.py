@@ -66,7 +66,7 @@ class RemoteScorer(Scorer):
         if len(parts) < 2:
             return self._score_batch(images, prompts) if parts else []
         with ThreadPoolExecutor(self.at_once) as pool:
-            found = pool.map(lambda part: self._score_batch(images[part], prompts[part]), parts)
+            found = pool.map(self._score_batch, [images[part] for part in parts], [prompts[part] for part in parts])
             return [judged for batch in found for judged in batch]
 
     def _score_batch(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:

@@ -59,15 +59,19 @@ class ScorerReward:
 
     def start(self, device: torch.device | str) -> None:
         """Loads the scorer on `device` and has it judge its drawn pictures. Raises UserError where it fails them."""
+        self._started(device)
+
+    def _started(self, device: torch.device | str) -> Scorer:
         from bench.scorers import opening
 
         if self._held:
-            return
+            return _loaded[self._held]
         key = (self.scorer, str(device))
         if key not in _loaded:
             _loaded[key] = opening.open_scorer(*key)
         _holders[key] += 1
         self._held = key
+        return _loaded[key]
 
     def close(self) -> None:
         """Lets go of the scorer; its worker and its memory go with the last reward that holds it."""
@@ -76,17 +80,17 @@ class ScorerReward:
             return
         import torch
 
-        from bench.scorers import opening
-
         _holders[key] -= 1
         if not _holders[key]:
-            opening.close(_loaded.pop(key))
+            _loaded.pop(key).close()
             gc.collect()  # networks hold themselves in circles
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
 
     def identity(self) -> dict[str, Any]:
         """The scorer's identity, "scale", "on_server", and "key" where there is one."""
+        if self._held is None:
+            raise RuntimeError(f"the reward {self.scorer!r} has no identity before `start`")
         scorer = _loaded[self._held]
         key = {"key": self.key} if self.key else {}
         return {**scorer.identity(), **key, "scale": scorer.reward_scale, "on_server": self.scorer in servers.servers()}
@@ -95,10 +99,9 @@ class ScorerReward:
         """Rewards of images float [B, 3, H, W] in [0, 1]; loads the scorer on their device where `start` did not."""
         import torch
 
-        from bench.scorers.pixels import as_pictures
+        from htgrpo.base.pictures import as_pictures
 
-        self.start(completions.device)
-        scorer, self.reason = _loaded[self._held], ""
+        scorer, self.reason = self._started(completions.device), ""
         good = torch.isfinite(completions).flatten(1).all(1).tolist()
         images = [image for image, fine in zip(as_pictures(completions.detach()), good) if fine]
         texts = [_read_by(scorer, *pair) for pair, fine in zip(zip(prompts, specs), good) if fine]

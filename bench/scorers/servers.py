@@ -25,6 +25,17 @@ def use_servers(texts: Iterable[str]) -> None:
         os.environ[URLS] = " ".join(texts)
 
 
+def check_asked(texts: Iterable[str], asked: Iterable[str]) -> None:
+    """Raises UserError where one of these servers (NAME=URL each) is of a scorer that is not among those `asked`."""
+    asked = sorted(set(asked))
+    for name in _by_name(texts):
+        if name not in asked:
+            raise UserError(
+                f"--scorer-url names {name!r}, but what is asked here is {', '.join(asked) or 'no scorer'}: leave it "
+                f"out, or ask {name} too, with --benchmarks or --reward"
+            )
+
+
 def servers() -> dict[str, str]:
     """NAME -> NAME=URL of the scorers that are asked on servers. Raises UserError as use_servers does."""
     return _by_name(os.environ.get(URLS, "").split())

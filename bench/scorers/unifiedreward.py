@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.scorers.base import Expectation, Judged, Unscorable
 from bench.scorers.drawings import matching
@@ -22,8 +22,15 @@ from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig, PretrainedConfig, Qwen2VLImageProcessor
+    from transformers import (
+        GenerationConfig,
+        PretrainedConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen3VLForConditionalGeneration,
+    )
 
+    Network = Qwen2_5_VLForConditionalGeneration | Qwen3VLForConditionalGeneration
 KINDS = {"qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration", "qwen3_vl": "Qwen3VLForConditionalGeneration"}
 """Classes of transformers by the model type that a folder names."""
 IMAGE, TURN = "<|image_pad|>", "<|im_start|>"
@@ -66,7 +73,7 @@ class UnifiedReward(Native[Prepared]):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: "Network",
         tokenizer: Any,
         images: "Qwen2VLImageProcessor",
         folders: list[Path],
@@ -74,12 +81,15 @@ class UnifiedReward(Native[Prepared]):
         dtype: torch.dtype,
     ):
         super().__init__(folders, device, dtype)
-        self.net, self.tokenizer, self.images = net, tokenizer, images
+        self.net: Any = net  # whose `generate` is typed for a class that it is not
+        self.tokenizer, self.images = tokenizer, images
         self.template = chat_template(folders[0], tokenizer)
         self.image = net.config.image_token_id
         self.special = frozenset(tokenizer.added_tokens_decoder)
         self.writing = _greedy(folders[0], TOKENS)
-        self.kinds = "mm_token_type_ids" in inspect.signature(net.forward).parameters  # transformers 5 wants to be told
+        self.told_kinds = (
+            "mm_token_type_ids" in inspect.signature(net.forward).parameters
+        )  # transformers 5 wants to be told
 
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
@@ -95,7 +105,7 @@ class UnifiedReward(Native[Prepared]):
             )
         config = transformers.AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng(devices=[]):
-            net = build(lambda: getattr(transformers, KINDS[kind])(config))
+            net: Network = build(lambda: getattr(transformers, KINDS[kind])(config))
         tensors = TensorFiles(open_shards(folder, cls.repositories[0]))
         fill(net, tensors, _official(tensors, config), device, lambda key: dtype)
         tokenizer = transformers.Qwen2Tokenizer.from_pretrained(folder)
@@ -161,7 +171,7 @@ class UnifiedReward(Native[Prepared]):
         mask = torch.tensor(
             [[0] * (longest - len(item.ids)) + [1] * len(item.ids) for item in items], device=self.device
         )
-        kinds = {"mm_token_type_ids": (ids == self.image).long()} if self.kinds else {}
+        kinds = {"mm_token_type_ids": torch.eq(ids, self.image).long()} if self.told_kinds else {}
         written = self.net.generate(
             input_ids=ids,
             attention_mask=mask,

@@ -71,7 +71,8 @@ class UniPercept(Native[Tensor]):
 
         super().__init__(folders, device, dtype)
         self.net = net
-        side = net.config.vision_config.image_size[0]
+        config: Any = net.config  # whose parts are typed as what they may be given as
+        side = config.vision_config.image_size[0]
         self.pixels = Compose(
             [Resize((side, side), InterpolationMode.BICUBIC), ToTensor(), Normalize(IMAGENET_MEAN, IMAGENET_STD)]
         )
@@ -99,10 +100,9 @@ class UniPercept(Native[Tensor]):
                 f"but only {TEMPLATE} is known: use the published UniPercept"
             )
         tokenizer = Qwen2Tokenizer.from_pretrained(folder)
-        config = network_config(published, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"))
-        config.vision_config._attn_implementation = (
-            "eager"  # as the published code computes it; in bf16 others differ by a step
-        )
+        config: Any = network_config(published, tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"))
+        # as the published code computes it; in bf16 others differ by a step
+        config.vision_config._attn_implementation = "eager"
         net = build(lambda: InternVLForConditionalGeneration(config))
         fill(net, TensorFiles(open_shards(folder, cls.repositories[0])), official, device, lambda key: dtype)
         return cls(net, tokenizer, published.get("system_message"), [folder], device, dtype)

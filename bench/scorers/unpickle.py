@@ -10,7 +10,7 @@ import io
 import math
 import pickle
 import pickletools
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def _check(data: bytes) -> None:
         for code, argument, _ in pickletools.genops(data):
             if code.name not in CODES:
                 raise Refused(f"the pickle uses {code.name}; {ONLY}")
-            if code.name in MEMO and int(argument) > len(data):
+            if code.name in MEMO and (argument is None or int(argument) > len(data)):
                 raise Refused(f"the pickle asks for memo entry {argument}, more than it has bytes")
     except Refused:
         raise
@@ -103,7 +103,7 @@ class _Dtype:
         self.dtype = self.dtype.newbyteorder(order)
 
 
-def _from_bytes(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+def _from_bytes(raw: Any, dtype: Any, shape: Any, order: Literal["C", "F"]) -> np.ndarray:
     if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes | bytearray):
         raise Refused("the pickle holds an array whose values are not bytes")
     if type(shape) is not tuple or not all(type(size) is int and 0 <= size <= LARGEST for size in shape):

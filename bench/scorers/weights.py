@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,8 @@ from torch.overrides import TorchFunctionMode
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file, sha256_json
-from htgrpo.policies.model_files import Shards, read_json
-from htgrpo.policies.weights import TensorFiles
+from htgrpo.policies.model_files import Shards, indexed
+from htgrpo.policies.weights import TensorFiles, check_shapes, shapes_of
 
 FOLDERS = "HTGRPO_WEIGHTS"
 """The environment variable that names a folder with one subfolder of weights per scorer."""
@@ -120,16 +121,7 @@ def open_shards(folder: Path, repository: Repository) -> Shards:
     file = _weight_file(folder, repository.weights)
     if file is None or file.suffix != ".json":
         return Shards((file or folder / repository.weights[-1],))
-    where = read_json(file).get("weight_map")
-    if not isinstance(where, dict) or not where or not all(isinstance(name, str) for name in where.values()):
-        raise UserError(f'{str(file)!r} has no "weight_map" of keys to files: download it again')
-    names = sorted(set(where.values()))
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise UserError(
-                f"{str(folder)!r} lacks the part {name!r} that {file.name} names: run `{repository.command}`"
-            )
-    return Shards(tuple(folder / name for name in names), {key: folder / name for key, name in where.items()})
+    return indexed(file, f"run `{repository.command}`")
 
 
 def _weight_file(folder: Path, names: tuple[str, ...]) -> Path | None:
@@ -154,7 +146,10 @@ class _WeightsElsewhere(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def build(make: Callable[[], nn.Module]) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def build(make: Callable[[], Network]) -> Network:
     """The network that `make` constructs, for evaluation, its weights still to be read by `fill`. Draws no random
     numbers."""
     with _WeightsElsewhere():
@@ -192,28 +187,14 @@ def fill(
     first official key that is missing, unexpected or of another shape.
     """
     wanted = {key: origin(key) for key in net.state_dict()}
-    official = {name if isinstance(name, str) else name[0] for name in wanted.values()}
-    spare = re.compile(ignore)
-    for key in sorted(official ^ tensors.keys()):
-        if key in official:
-            raise UserError(
-                f"{tensors.place} lacks key {key!r}: it does not hold this scorer's weights; download them again"
-            )
-        if not spare.fullmatch(key):
-            raise UserError(
-                f"{tensors.place} has the unexpected key {key!r}: it does not hold this scorer's weights; use the "
-                "published files"
-            )
-    state = net.state_dict()
-    for key, name in wanted.items():
+    official: dict[str, tuple[int, ...]] = {}
+    for key, shape in shapes_of(net.state_dict()).items():
+        name = wanted[key]
         source, parts = (name, 1) if isinstance(name, str) else (name[0], name[2])
-        shape = state[key].shape
-        expected = (shape[0] * parts, *shape[1:]) if parts > 1 else tuple(shape)
-        if tensors.shape(source) != expected:
-            raise UserError(
-                f"{source!r} in {str(tensors.file(source))!r} has shape {list(tensors.shape(source))}, but this "
-                f"scorer's network has {list(expected)}: use the published files"
-            )
+        official[source] = (shape[0] * parts, *shape[1:]) if parts > 1 else shape
+    spare = re.compile(ignore)
+    found = {key: shape for key, shape in tensors.shapes().items() if key in official or not spare.fullmatch(key)}
+    check_shapes(found, official, tensors.place, "this scorer's network", "download the published files again")
     net.load_state_dict({key: _part(tensors, name, device, dtype(key)) for key, name in wanted.items()}, assign=True)
     for name, tensor in (*net.named_parameters(), *net.named_buffers()):
         if tensor.is_meta:

@@ -130,8 +130,8 @@ class WorkerScorer(Scorer):
                 if id(image) not in saved:
                     saved[id(image)] = _save(image, Path(folder) / str(len(saved)))
             files = [saved[id(image)] for image in images]
-            good = [index for index, file in enumerate(files) if isinstance(file, Path)]
-            judged = iter(self.score_files([files[index] for index in good], [prompts[index] for index in good]))
+            good = [(file, prompt) for file, prompt in zip(files, prompts) if isinstance(file, Path)]
+            judged = iter(self.score_files([file for file, _ in good], [prompt for _, prompt in good]))
             return [next(judged) if isinstance(file, Path) else file for file in files]
 
     def score_files(self, paths: Sequence[Path], prompts: Sequence[str]) -> list[Judged]:

@@ -48,6 +48,8 @@ class WorkerProcess:
                 )
             except OSError as error:
                 raise WorkerDied(f"the worker of {name} cannot be started: {error}") from error
+        assert self._process.stdin and self._process.stdout  # both are pipes
+        self._input = self._process.stdin
         self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
@@ -89,8 +91,8 @@ class WorkerProcess:
 
     def _send(self, message: bytes) -> None:
         with contextlib.suppress(OSError, ValueError):  # the one who waits for the answer hears of its death
-            self._process.stdin.write(message)
-            self._process.stdin.flush()
+            self._input.write(message)
+            self._input.flush()
 
     def _next(self, timeout: float, silence: str) -> dict[str, Any]:
         try:
@@ -158,11 +160,12 @@ def _kill(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _end(process: subprocess.Popen, reader: threading.Thread, senders: list[threading.Thread]) -> None:
+def _end(process: subprocess.Popen[bytes], reader: threading.Thread, senders: list[threading.Thread]) -> None:
     """Ends the worker: by closing its input, and by force where that is not enough. Runs once, at the latest at our
     exit."""
     if any(sender.is_alive() for sender in senders):
         _kill(process)  # closing a pipe that is being written to would wait for the writer
+    assert process.stdin and process.stdout
     with contextlib.suppress(OSError):
         process.stdin.close()
     with contextlib.suppress(subprocess.TimeoutExpired):

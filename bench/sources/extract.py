@@ -53,7 +53,8 @@ def pack_texts(archive: Path, pattern: str) -> str:
                     raise UserError(
                         f"{inside} in the downloaded archive has {member.size} bytes: it is not the published one"
                     )
-                texts[inside.rpartition("/")[2]] = tar.extractfile(member).read().decode("utf-8")
+                if (stream := tar.extractfile(member)) is not None:  # there is one for every file
+                    texts[inside.rpartition("/")[2]] = stream.read().decode("utf-8")
     except (tarfile.TarError, EOFError, OSError, UnicodeDecodeError) as error:
         raise UserError(f"the downloaded archive cannot be read ({error}): run the same command again") from error
     lines = [{"id": name.rpartition(".")[0], "prompt": texts[name]} for name in sorted(texts, key=os.fsencode)]
@@ -94,11 +95,10 @@ def strings_of(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
         elif isinstance(node, ast.JoinedStr):
-            parts = (
-                part.value if isinstance(part, ast.Constant) else f"{{{ast.unparse(part.value)}}}"
+            yield "".join(
+                f"{{{ast.unparse(part.value)}}}" if isinstance(part, ast.FormattedValue) else ast.literal_eval(part)
                 for part in node.values
             )
-            yield "".join(parts)
 
 
 def _code(path: Path, member: str) -> str:

@@ -38,7 +38,7 @@ class Record:
     @property
     def prompt(self) -> str:
         """Its text, as written."""
-        return self.values[self.key(PROMPT)]
+        return next(self.values[name] for name in PROMPT if self.values.get(name) is not None)
 
     def key(self, names: Sequence[str]) -> str | None:
         """The first of `names` that it has; raises UserError where it says two things under several."""

@@ -17,10 +17,13 @@ several pictures    animations and files of several pages are refused (a phone's
 import io
 import warnings
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CONVERSION = "8 bits, 2"
 """Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those
@@ -181,3 +184,13 @@ def _listed(names: Sequence[str]) -> str:
 
 def _said(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def as_bytes(images: "Tensor") -> "Tensor":
+    """uint8 of pictures float in 0..1, rounded as our PNG files have them."""
+    return (images * 255).round().clamp(0, 255).byte()
+
+
+def as_pictures(images: "Tensor") -> list[Image.Image]:
+    """Pictures float [n, 3, H, W] in 0..1, in 8 bits a channel."""
+    return [Image.fromarray(pixels) for pixels in as_bytes(images).permute(0, 2, 3, 1).cpu().numpy()]

@@ -21,6 +21,13 @@ NOT_AS_WRITTEN = (
 )
 
 
+BASE = "base"
+"""The name of a run's starting policy, which has no training and no seed."""
+FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
+"""Why a policy is scored: for the main view of the run, for another of its views, or along training. The held-out curve
+is a setting as well: it has pictures of its own, which no table shows."""
+
+
 class PictureMeta(TypedDict):
     """meta.json of a folder of pictures: what they were made with."""
 
@@ -90,6 +97,7 @@ class VerdictMeta(TypedDict):
     published: NotRequired[dict[str, int]]
     pictures: NotRequired[str]
     of_policy: NotRequired[bool]
+    top: NotRequired[Finite]
 
 
 class MetricsLine(TypedDict):

@@ -4,8 +4,10 @@ import hashlib
 
 import torch
 
+Key = int | str | tuple["Key", ...]
 
-def generator(*key: int | str) -> torch.Generator:
+
+def generator(*key: Key) -> torch.Generator:
     """A CPU generator seeded by `key`, e.g. (run seed, iteration, prompt id, image): equal keys give equal draws on any
     machine, and different keys give unrelated ones, so that neither batch size nor world size can move a draw."""
     digest = hashlib.sha256(repr(key).encode("utf-8")).digest()

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_write_bytes, atomic_write_text
+from htgrpo.policies.weights import check_shapes, shapes_of
 
 _GPU_SHARE, _LIVE = 16, 6
 """A batch may take a sixteenth of a GPU's memory. At most six of the widest activations live at once: the peak of both
@@ -185,17 +186,8 @@ def assign(net: nn.Module, state: dict[str, Tensor], path: Path, dtype: torch.dt
     Raises UserError naming the first key or shape of the file `path` that disagrees; `expected` says who expects it.
     """
     wanted = net.state_dict()
-    for key in sorted(wanted.keys() ^ state.keys()):
-        raise UserError(
-            f"{str(path)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
-            f"it does not hold {expected}; download it again"
-        )
+    check_shapes(shapes_of(state), shapes_of(wanted), repr(str(path)), expected, "download it again")
     for key, value in wanted.items():
-        if value.shape != state[key].shape:
-            raise UserError(
-                f"{key!r} in {str(path)!r} has shape {list(state[key].shape)}, but {expected} has "
-                f"{list(value.shape)}: download it again"
-            )
         if value.is_floating_point() and not state[key].is_floating_point():
             raise UserError(
                 f"{key!r} in {str(path)!r} is of type {state[key].dtype}: only floating-point weights can be used; "

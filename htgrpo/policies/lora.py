@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from htgrpo.base.errors import UserError
 from htgrpo.policies.llada import Linear, LLaDA
+from htgrpo.policies.weights import check_shapes, shapes_of
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -199,17 +200,8 @@ def _read(folder: Path) -> dict[str, Tensor]:
 
 def _copy(net: LLaDA, weights: dict[str, Tensor], folder: Path) -> None:
     wanted = state(net)
-    for key in sorted(wanted.keys() ^ weights.keys()):
-        raise UserError(
-            f"{str(folder / WEIGHTS)!r} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: it does not "
-            "hold an adapter of this network"
-        )
-    for key, value in wanted.items():
-        if value.shape != weights[key].shape:
-            raise UserError(
-                f"{key!r} in {str(folder / WEIGHTS)!r} has shape {list(weights[key].shape)}, but the network and "
-                f"{CONFIG} say {list(value.shape)}: load it on the policy it was trained from"
-            )
+    whose, remedy = f"the adapter that {CONFIG} makes of this network", "load it on the policy it was trained from"
+    check_shapes(shapes_of(weights), shapes_of(wanted), repr(str(folder / WEIGHTS)), whose, remedy)
     with torch.no_grad():
         for key, value in wanted.items():
             value.copy_(weights[key])

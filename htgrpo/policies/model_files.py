@@ -230,22 +230,21 @@ def find_shards(folder: Path, name: str = "", single: str = WEIGHTS) -> Shards:
             return Shards((file,))
         index = file.with_name(f"{file.name}.index.json")
         if index.is_file():
-            return _indexed(folder, index)
+            return indexed(index, "copy or download it again")
     raise UserError(f"policy {name or str(folder)!r} has no {single}: {ACCEPTED}")
 
 
-def _indexed(folder: Path, index: Path) -> Shards:
-    where = read_json(index).get("weight_map")
+def indexed(index: Path, remedy: str) -> Shards:
+    """The weight files that an index (model.safetensors.index.json) names, in its folder. Raises UserError where it is
+    damaged or one is missing."""
+    folder, where = index.parent, read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where or not all(isinstance(file, str) for file in where.values()):
-        raise UserError(f'{str(index)!r} has no "weight_map" of keys to files: use an undamaged checkpoint')
-    for file in sorted(set(where.values())):
+        raise UserError(f'{str(index)!r} has no "weight_map" of keys to files: {remedy}')
+    files = sorted(set(where.values()))
+    for file in files:
         if Path(file).name != file or not (folder / file).is_file():
-            raise UserError(
-                f"{str(folder)!r} lacks the shard {file!r} that {index.name} names: copy or download it again"
-            )
-    return Shards(
-        tuple(folder / file for file in sorted(set(where.values()))), {key: folder / where[key] for key in where}
-    )
+            raise UserError(f"{str(folder)!r} lacks the shard {file!r} that {index.name} names: {remedy}")
+    return Shards(tuple(folder / file for file in files), {key: folder / file for key, file in where.items()})
 
 
 def _content_sha256(path: Path) -> str:

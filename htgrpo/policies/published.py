@@ -20,7 +20,7 @@ from htgrpo.policies.llada import LLaDA, Size
 from htgrpo.policies.model_files import CONFIG, HUB_ID, SIDECAR, ModelFolder, hub_snapshot
 from htgrpo.policies.policy import Policy, Source
 from htgrpo.policies.tokenizer import PublishedTokenizer
-from htgrpo.policies.weights import TensorFiles, fill, save_weights
+from htgrpo.policies.weights import TensorFiles, check_shapes, fill, save_weights, shapes_of
 
 SMALL_CODEC = 1 << 30
 """A codec of at most so many bytes, found in the policy's own folder, is written again with it; a greater one is
@@ -120,7 +120,10 @@ def load(model: ModelFolder, record: Published, device: str, dtype: torch.dtype)
         )
     with torch.device("meta"):
         net = LLaDA(size)
-    tensors.check(net.state_dict(), "the other tensors say")
+    whose = "the network of the other tensors' sizes"
+    check_shapes(
+        tensors.shapes(), shapes_of(net.state_dict()), tensors.place, whose, "use a checkpoint of one training run"
+    )
     tokenizer = PublishedTokenizer(model.path)
     check_tokenizer(tokenizer, record, model.name)
     backbone = replace(record.backbone, grid=record.backbone.grid_of(model.sidecar.get("resolution", "")))

@@ -4,7 +4,7 @@ functions."""
 import re
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from tokenizers import Tokenizer as LibraryTokenizer
 from tokenizers.models import WordLevel
@@ -20,7 +20,9 @@ FILE, CONFIG = "tokenizer.json", "tokenizer_config.json"
 
 
 class Tokenizer(ABC):
-    """Text to ids."""
+    """Text to ids. library: the object of the library that does it."""
+
+    library: Any
 
     @abstractmethod
     def plain(self, text: str) -> str:

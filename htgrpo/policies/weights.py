@@ -1,6 +1,7 @@
 """A network's weights in files: read tensor by tensor straight to where they are wanted, checked key by key, written in
 shards."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,29 @@ class TensorFiles:
             )
         return value.to(device, dtype or value.dtype, copy=True)
 
-    def check(self, wanted: dict[str, Any], reason: str) -> None:
-        """Raises UserError naming the first key that is missing, unexpected, or of another shape than that of the same
-        key in `wanted`; `reason` says who expects the shape."""
-        for key in sorted(wanted.keys() ^ self.keys()):
-            raise UserError(
-                f"{self.place} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: "
-                "it does not hold this network"
-            )
-        for key, value in wanted.items():
-            if self.shape(key) != tuple(value.shape):
-                raise UserError(
-                    f"{key!r} in {str(self.file(key))!r} has shape {list(self.shape(key))}, but {reason} "
-                    f"{list(value.shape)}: use a checkpoint of one training run"
-                )
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every key."""
+        return {key: self.shape(key) for key in self._where}
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every key of a state dict."""
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+def check_shapes(
+    found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]], place: str, whose: str, remedy: str
+) -> None:
+    """Raises UserError naming the first key of `found` that is missing, unexpected or of another shape than in
+    `wanted`. place: what a sentence calls the file; whose: the weights that are wanted."""
+    for key in sorted(wanted.keys() ^ found.keys()):
+        raise UserError(
+            f"{place} {'lacks' if key in wanted else 'has the unexpected'} key {key!r}: it does not hold {whose}; "
+            f"{remedy}"
+        )
+    for key, shape in wanted.items():
+        if found[key] != shape:
+            raise UserError(f"{key!r} in {place} has shape {list(found[key])}, but {whose} has {list(shape)}: {remedy}")
 
 
 def _open(file: Path) -> Any:
@@ -106,7 +116,8 @@ def load_weights(net: nn.Module, path: Path) -> None:
     the first key or shape that disagrees."""
     tensors = TensorFiles(find_shards(path) if path.is_dir() else Shards((path,)))
     state = net.state_dict()
-    tensors.check(state, "the configuration beside it says")
+    whose = "the network of the configuration beside it"
+    check_shapes(tensors.shapes(), shapes_of(state), tensors.place, whose, "use a checkpoint of one training run")
     with torch.no_grad():
         for key, value in state.items():
             value.copy_(part_of(tensors.get(key), value))

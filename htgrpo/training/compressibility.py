@@ -27,9 +27,8 @@ def jpeg(prompts: Sequence[str], completions: Tensor, **_) -> list[float]:
 
 
 def _kilobytes(image: Tensor) -> float:
-    from PIL import Image
+    from htgrpo.base.pictures import as_pictures
 
-    pixels = (image.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="JPEG", quality=QUALITY)
+    as_pictures(image[None].float())[0].save(stream, format="JPEG", quality=QUALITY)
     return stream.tell() / 1000

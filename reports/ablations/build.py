@@ -1,12 +1,10 @@
 """Makes RUN/report of an ablation folder: tables, figures, findings. Same files in, same bytes out. Imports no
 torch."""
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from reports.ablations.studies import RECORD, VARIANTS, load_variants, read_record
-from reports.pages.folder import kept, stamp, write
+from reports.pages.folder import TERMINAL, Report, make
 
 INPUTS = (
     RECORD,
@@ -16,28 +14,14 @@ FIGURE_4 = ("A1", "A2", "A4", "A5")
 TABLE_5 = "A3"
 
 
-@dataclass(frozen=True)
-class AblationReport:
-    """terminal: text for standard output. files: what lies in RUN/report. rows: the lines of ablations.csv without
-    empty cells."""
-
-    terminal: str
-    files: list[Path]
-    rows: list[dict]
-
-
-def build(root: Path, allow_incomplete: bool = False) -> AblationReport:
+def build(root: Path, allow_incomplete: bool = False) -> Report:
     """Builds RUN/report, or returns it when neither the run nor the code of the report changed.
 
     Raises UserError when `root` is no folder of bench.ablate, when nothing is scored yet, or when its runs disagree.
     """
     root = Path(root)
-    record, folder = read_record(root), root / "report"
-    inputs = sorted(path for pattern in INPUTS for path in root.glob(pattern))
-    made_from = stamp(root, allow_incomplete, inputs)
-    old = kept(folder, made_from) or write(folder, _contents(root, record, allow_incomplete), made_from)
-    rows = json.loads((folder / "rows.json").read_text("utf-8"))
-    return AblationReport((folder / "terminal.txt").read_text("utf-8"), old, rows)
+    record, inputs = read_record(root), sorted(path for pattern in INPUTS for path in root.glob(pattern))
+    return make(root, allow_incomplete, inputs, "ablations.csv", lambda: _contents(root, record, allow_incomplete))
 
 
 def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, bytes]:
@@ -50,16 +34,10 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
 
     run = load_variants(root, record)
     found = studies(run, record, allow_incomplete)
-    lines = [
-        {key: value for key, value in row.items() if value != ""}
-        for study in found
-        for row in ablation_text.csv_rows(study)
-    ]
     contents = {
         "ablations.md": ablation_text.markdown(run.title, found).encode(),
         "ablations.csv": ablation_text.to_csv(found).encode(),
-        "terminal.txt": ablation_text.terminal(run.title, found, str(root / "report")).encode(),
-        "rows.json": (json.dumps(lines, indent=1, ensure_ascii=False) + "\n").encode(),
+        TERMINAL: ablation_text.terminal(run.title, found, str(root / "report")).encode(),
     }
     for benchmark in dict.fromkeys(study.block.benchmark for study in found):
         suffix = "" if benchmark == found[0].block.benchmark else f"_{benchmark}"

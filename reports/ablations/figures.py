@@ -112,17 +112,17 @@ def _differences(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
             text = "default" if row.score else ""
             ax.text(0, y, f"  {text}", va="center", fontsize=7.5, color=GREY)
             continue
-        if math.isfinite(gap.detectable):
-            low, high = max(limits[0], -gap.detectable), min(limits[1], gap.detectable)
+        if math.isfinite(gap.sees()):
+            low, high = max(limits[0], -gap.sees()), min(limits[1], gap.sees())
             ax.barh(y, high - low, 0.68, left=low, color=FAINT, linewidth=0, zorder=0)
-        colour = WORDS.get(gap.word, GREY)
-        if gap.interval.known:
-            ax.hlines(y, gap.interval.low, gap.interval.high, color=colour, linewidth=1.6, zorder=3)
-        face = colour if gap.word in WORDS else "white"
-        ax.plot(gap.interval.estimate, y, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=4)
+        colour = WORDS.get(gap.verdict(), GREY)
+        if gap.interval().known:
+            ax.hlines(y, gap.interval().low, gap.interval().high, color=colour, linewidth=1.6, zorder=3)
+        face = colour if gap.verdict() in WORDS else "white"
+        ax.plot(gap.interval().estimate, y, "o", color=colour, markerfacecolor=face, markersize=5.5, zorder=4)
         if len(gap.per_seed) > 1:
             ax.plot(gap.per_seed, np.full(len(gap.per_seed), y + 0.26), "|", color=colour, markersize=4, zorder=4)
-        text = number(gap.interval.estimate, study.block.scale, True) + ("" if gap.word in WORDS else " ≈")
+        text = number(gap.interval().estimate, study.block.scale, True) + ("" if gap.verdict() in WORDS else " ≈")
         ax.annotate(
             text,
             (1.0, y),
@@ -131,7 +131,7 @@ def _differences(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=INK if gap.word in WORDS else GREY,
+            color=INK if gap.verdict() in WORDS else GREY,
         )
     ax.set_xlim(*limits)
 
@@ -169,9 +169,12 @@ def _gap_limits(studies: list[Study]) -> tuple[float, float]:
     """Limits that show every interval and every seed."""
     gaps = [row.gap for study in studies for row in study.rows if row.gap]
     values = [
-        v for g in gaps for v in (g.interval.estimate, g.interval.low, g.interval.high, *g.per_seed) if math.isfinite(v)
+        v
+        for g in gaps
+        for v in (g.interval().estimate, g.interval().low, g.interval().high, *g.per_seed)
+        if math.isfinite(v)
     ]
-    values += [sign * g.detectable for g in gaps for sign in (-1, 1) if math.isfinite(g.detectable)]
+    values += [sign * g.sees() for g in gaps for sign in (-1, 1) if math.isfinite(g.sees())]
     low, high = min([0.0, *values]), max([0.0, *values])
     margin = 0.06 * (high - low) or 1.0
     return low - margin, high + margin

@@ -15,34 +15,14 @@ import pandas as pd
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_object
-from reports.findings.analysis import Pair, Result, Score, analyse, verdict
-from reports.findings.sentences import pair_level
+from htgrpo.base.records import BASE, FINAL
+from reports.findings.analysis import Pair, Result, Score, adjusted, analyse
 from reports.run.blocks import Block, make_blocks
-from reports.run.load import BASE, FINAL, SAME_WITHIN_BENCHMARK, Run, load_run
-from reports.statistics import stats
-from reports.statistics.power import detectable
-from reports.statistics.stats import Interval
+from reports.run.load import Run, check_comparable, joined, load_run
 
 RECORD, VARIANTS = "ablations.json", "variants"
 NOTHING = "nothing measured here"
 HOLDS, FAILS, UNRESOLVED, UNMEASURED, NO_CLAIM = "holds", "fails", "unresolved", "not measured", "no claim"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The paired difference `a` minus `b`. holm: p adjusted over the differences of its study. word: "better", "worse",
-    "unresolved" or "no claim" at `level`. detectable: smallest difference that would have been seen. per_seed: common
-    seeds."""
-
-    a: str
-    b: str
-    level: str
-    seeds: int
-    interval: Interval
-    holm: float
-    word: str
-    detectable: float
-    per_seed: list[float]
 
 
 @dataclass(frozen=True)
@@ -54,7 +34,7 @@ class Row:
     label: str
     score: Score | None
     seeds: int
-    gap: Gap | None
+    gap: Pair | None
     iterations: float
     forwards: float
     why: str = ""
@@ -71,8 +51,8 @@ class Finding:
     claim: str
     source: str
     status: str
-    gaps: list[Gap]
-    weakest: Gap | None
+    gaps: list[Pair]
+    weakest: Pair | None
 
 
 @dataclass(frozen=True)
@@ -123,37 +103,27 @@ def load_variants(root: Path, record: dict[str, Any]) -> Run:
         raise UserError(f"{str(root)!r} holds no verdicts yet: run the same bench.ablate command again")
     first = next(iter(runs))
     for name, run in runs.items():
-        _check_same(first, runs[first], name, run, method)
+        _check_settings({first: runs[first], name: run}, method)
     parts = [_renamed(run, method, name, keep_base=name == first) for name, run in runs.items()]
-    frames = {
-        name: _joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")
-    }
+    frames = {name: joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")}
+    check_comparable(frames["metas"])
     seeds = sorted({seed for run in runs.values() for seed in run.config.get("seeds", [])})
     config = {**runs[first].config, "methods": list(runs), "seeds": seeds}
     return Run(root, config, **frames)
 
 
-def _joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-
-
-def _check_same(first: str, one: Run, name: str, two: Run, method: str) -> None:
-    """Raises UserError naming the first thing in which two variants differ and must not."""
+def _check_settings(runs: dict[str, Run], method: str) -> None:
+    """Raises UserError naming the first setting in which two variants differ and must not."""
     sides = []
-    for run in (one, two):
-        train = {key: value for key, value in run.config["train"][method].items() if key != "method_options"}
-        shared = {f"train.{key}": value for key, value in train.items()}
-        shared |= {key: run.config.get(key) for key in ("policy_sha256", "train_prompts")}
-        for meta in run.metas["meta"]:
-            for key in (*SAME_WITHIN_BENCHMARK, "prompt_set_sha256", "setting"):
-                shared[f"{meta['benchmark']} {key}"] = meta[key]
-        sides.append(shared)
-    for key in sides[0].keys() & sides[1].keys():
-        if sides[0][key] != sides[1][key]:
+    for run in runs.values():
+        train = {f"train.{key}": value for key, value in run.config["train"][method].items() if key != "method_options"}
+        sides.append(train | {key: run.config.get(key) for key in ("policy_sha256", "train_prompts")})
+    for key in sides[0].keys() & sides[-1].keys():
+        if sides[0][key] != sides[-1][key]:
             values = " and ".join(str(side[key])[:60] for side in sides)
             raise UserError(
-                f"the variants {first!r} and {name!r} differ in {key} ({values}), not only in the options of the method, and "
-                "cannot be compared: use another --out, or --overwrite"
+                f"the variants {' and '.join(map(repr, runs))} differ in {key} ({values}), not only in the options of the "
+                "method, and cannot be compared: use another --out, or --overwrite"
             )
 
 
@@ -198,9 +168,10 @@ def _study(key: str, record: dict[str, Any], result: Result) -> Study:
         for a, b in finding["pairs"]
         if (b, a) not in wanted and (a, b) not in wanted
     ]
-    gaps = _gaps(result, wanted)
+    pairs = adjusted([pair for a, b in wanted if (pair := result.pair(a, b))])
+    gaps = {(pair.a, pair.b): pair for one in pairs for pair in (one, one.flipped())}
     rows = [_row(name, data, record, result, gaps.get((name, default))) for name in data["variants"]]
-    findings = [_finding(finding, gaps, result.sign) for finding in data["findings"]]
+    findings = [_finding(finding, gaps) for finding in data["findings"]]
     scatter = _scatter([row.gap.per_seed for row in rows if row.gap])
     return Study(key, data["title"], data["about"], result, rows, findings, scatter)
 
@@ -211,45 +182,8 @@ def unmeasured(key: str, record: dict[str, Any], why: str) -> Study:
     meta = {"title": NOTHING, "scale": 1, "higher_is_better": True, "aggregate": "category_mean"}
     block = Block("geneval", "main", FINAL, meta, [], np.zeros(0, dtype=int), [], [], [], main_view=True)
     rows = [Row(name, _label(name, data, record), None, 0, None, math.nan, math.nan, why) for name in data["variants"]]
-    findings = [_finding(finding, {}, 1) for finding in data["findings"]]
+    findings = [_finding(finding, {}) for finding in data["findings"]]
     return Study(key, data["title"], data["about"], Result(block, []), rows, findings, math.nan)
-
-
-def _gaps(result: Result, wanted: list[tuple[str, str]]) -> dict[tuple[str, str], Gap]:
-    """The wanted differences that could be computed, in both directions, Holm-adjusted over all of them."""
-    pairs = []
-    for a, b in wanted:
-        pair = result.pair(a, b)
-        if pair is not None:
-            pairs.append(replace(pair) if pair.a == a else pair.flipped())
-    levels = (stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]))
-    found = {}
-    for pair, checkpoints, methods in zip(pairs, *levels, strict=True):
-        pair.checkpoints_holm, pair.methods_holm = checkpoints, methods
-        for way in (pair, pair.flipped()):
-            found[way.a, way.b] = _gap(way, result, len(pairs))
-    return found
-
-
-def _gap(pair: Pair, result: Result, comparisons: int) -> Gap:
-    level = pair_level(pair)
-    interval = pair.interval(level)
-    interval = replace(interval, estimate=interval.estimate + 0.0)  # the opposite of zero is zero, not minus zero
-    seeds = {name: next(m.seeds for m in result.block.methods if m.name == name) for name in (pair.a, pair.b)}
-    values = {name: dict(zip(seeds[name], result.scores[name].per_seed, strict=True)) for name in seeds}
-    per_seed = [values[pair.a][seed] - values[pair.b][seed] for seed in seeds[pair.a] if seed in values[pair.b]]
-    smallest = detectable(interval, comparisons)
-    return Gap(
-        pair.a,
-        pair.b,
-        level,
-        pair.seeds,
-        interval,
-        pair.holm(level),
-        verdict(pair, level, result.sign),
-        smallest,
-        per_seed,
-    )
 
 
 def _label(name: str, data: dict, record: dict) -> str:
@@ -260,7 +194,7 @@ def _label(name: str, data: dict, record: dict) -> str:
     )
 
 
-def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None) -> Row:
+def _row(name: str, data: dict, record: dict, result: Result, gap: Pair | None) -> Row:
     label, method = _label(name, data, record), next((m for m in result.block.methods if m.name == name), None)
     score = result.scores.get(name)
     why = "" if score else result.withheld.get(name, "no prompt in common")
@@ -278,11 +212,11 @@ def _row(name: str, data: dict, record: dict, result: Result, gap: Gap | None) -
     )
 
 
-def _finding(data: dict, gaps: dict[tuple[str, str], Gap], sign: int) -> Finding:
+def _finding(data: dict, gaps: dict[tuple[str, str], Pair]) -> Finding:
     """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it. No
     claim: a difference has no interval, as with too few prompts."""
     found = [gaps[a, b] for a, b in data["pairs"] if (a, b) in gaps]
-    words = {gap.word for gap in found}
+    words = {gap.verdict() for gap in found}
     if "worse" in words:
         status = FAILS
     elif len(found) < len(data["pairs"]):
@@ -291,7 +225,7 @@ def _finding(data: dict, gaps: dict[tuple[str, str], Gap], sign: int) -> Finding
         status = NO_CLAIM
     else:
         status = HOLDS if words == {"better"} else UNRESOLVED
-    weakest = min(found, key=lambda gap: (gap.word != "worse", sign * gap.interval.estimate), default=None)
+    weakest = min(found, key=lambda gap: (gap.verdict() != "worse", gap.sign * gap.interval().estimate), default=None)
     return Finding(data["claim"], data["source"], status, found, weakest)
 
 

@@ -1,17 +1,17 @@
 """The ablation studies as text: short for the terminal, whole as Markdown, every number as CSV."""
 
-import csv
-import io
 import math
 
-from reports.ablations.studies import HOLDS, NO_CLAIM, UNMEASURED, Finding, Gap, Row, Study
-from reports.format import CHECKPOINTS_ONLY, NONE, amount, bounds, number, probability, table, wrap
+from reports.ablations.studies import HOLDS, NO_CLAIM, UNMEASURED, Finding, Row, Study
+from reports.findings.analysis import Pair
+from reports.format import CHECKPOINTS_ONLY, NONE, amount, csv_text, exact, number, probability, table, wrap
 from reports.paper import published as paper
 from reports.statistics.power import POWER
 from reports.statistics.stats import LEVEL, MIN_SEEDS
-from reports.tables.text import protocol
+from reports.tables.csv import numbers
+from reports.tables.notes import capital, protocol
+from reports.tables.view import PAIR_HEADER, cell, pair_cells
 
-DEFAULT = "*"
 PAPER = "the paper: MMaDA-8B, GenEval overall x100"
 OTHER_SCALE = f"The last column is {PAPER}: another model and benchmark scale, to be compared in its order only."
 FIELDS = (
@@ -30,7 +30,7 @@ def terminal(title: str, studies: list[Study], folder: str) -> str:
         if study.block.benchmark == first:
             parts += [f"## {study.key} {study.title}: {study.block.title}", _short_table(study)]
             parts += ["\n".join(wrap(f"- {finding_text(f, study)}", hang="  ") for f in study.findings)]
-    parts.append(wrap(f"{DEFAULT} the default, to which the differences are. {OTHER_SCALE}"))
+    parts.append(wrap(OTHER_SCALE))
     parts.append(f"Everything, with figures: {folder}")
     return "\n\n".join(parts) + "\n"
 
@@ -42,10 +42,10 @@ def markdown(title: str, studies: list[Study]) -> str:
         parts += [claim_note(studies[0]), METHOD_NOTE, "## The paper's findings here", _findings_table(studies)]
     for study in studies:
         parts.append(f"## {study.key} {study.title}: {study.block.title}")
-        parts.append(f"{study.about[0].upper()}{study.about[1:]}. {protocol_text(study)}")
+        parts.append(f"{capital(study.about)}. {protocol_text(study)}")
         shown = {"base", *(row.name for row in study.rows)}
         parts += [f"**Coverage:** {name}: {reason}." for name, reason in study.result.withheld.items() if name in shown]
-        parts += [_full_table(study), f"{DEFAULT} the default. {OTHER_SCALE}", scatter_text(study)]
+        parts += [_full_table(study), OTHER_SCALE, scatter_text(study)]
         parts.append("\n".join(f"- {finding_text(f, study)}" for f in study.findings))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -77,8 +77,7 @@ def _seeds(study: Study) -> int:
 
 def protocol_text(study: Study) -> str:
     """Prompts, rule, settings and scorer of a study's benchmark."""
-    text = protocol(study.result)
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{capital(protocol(study.result))}."
 
 
 def scatter_text(study: Study) -> str:
@@ -100,14 +99,12 @@ def finding_text(finding: Finding, study: Study) -> str:
     if worst is None:
         return f"{head}."
     scale = study.block.scale
-    value = f"{number(worst.interval.estimate, scale, True)} {bounds(worst.interval, scale, True)}, p {probability(worst.holm)}"
+    value = f"{cell(worst.interval(), scale, True)}, p {probability(worst.holm())}"
     which = f"{label_of(study, worst.a)} − {label_of(study, worst.b)}"
     least = "Its smallest difference" if finding.status == HOLDS else "Least in its favour"
     least = "Difference" if len(finding.gaps) == 1 else least
     sees = (
-        f"; could see {number(worst.detectable, scale)}"
-        if math.isfinite(worst.detectable)
-        else f" ({worst.interval.note})"
+        f"; could see {number(worst.sees(), scale)}" if math.isfinite(worst.sees()) else f" ({worst.interval().note})"
     )
     return f"{head}. {least}: {which} {value}{sees}."
 
@@ -124,7 +121,7 @@ def paper_text(study: Study, row: Row) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"{row.label} {DEFAULT}" if row.gap is None and row.name == "default" else row.label
+    return f"{row.label} (default)" if row.gap is None and row.name == "default" else row.label
 
 
 def _short_table(study: Study) -> str:
@@ -142,8 +139,8 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
     if row.gap is None:
         return ["not scored" if row.score is None else NONE, "", NONE]
     gap = row.gap
-    value = f"{number(gap.interval.estimate, scale, True)} {bounds(gap.interval, scale, True)}"
-    return [value, {"unresolved": "≈", "no claim": "?"}.get(gap.word, gap.word), number(gap.detectable, scale)]
+    value = str(cell(gap.interval(), scale, True))
+    return [value, {"unresolved": "≈", "no claim": "?"}.get(gap.verdict(), gap.verdict()), number(gap.sees(), scale)]
 
 
 def _full_table(study: Study) -> str:
@@ -154,10 +151,7 @@ def _full_table(study: Study) -> str:
         "score (these checkpoints)",
         "each seed",
         "minus default",
-        "95% interval",
-        "Holm p",
-        "verdict",
-        "could see",
+        *PAIR_HEADER[3:],
         "each seed",
         "iterations",
         "forwards",
@@ -165,25 +159,20 @@ def _full_table(study: Study) -> str:
     ]
     rows = []
     if study.base:
-        value = f"{number(study.base.headline.estimate, scale)} {bounds(study.base.headline, scale)}"
+        value = str(cell(study.base.headline, scale))
         rows.append(["starting policy", NONE, value, *[NONE] * (len(header) - 3)])
     for row in study.rows:
         cells = [row.why or NONE, NONE]
         if row.score:
             cells = [
-                f"{number(row.score.headline.estimate, scale)} {bounds(row.score.headline, scale)}",
+                str(cell(row.score.headline, scale)),
                 " ".join(number(value, scale) for value in row.score.per_seed),
             ]
         rest = [NONE] * 6
         if row.gap:
-            gap = row.gap
             rest = [
-                number(gap.interval.estimate, scale, True),
-                bounds(gap.interval, scale, True),
-                probability(gap.holm),
-                gap.word,
-                number(gap.detectable, scale),
-                " ".join(number(value, scale, True) for value in gap.per_seed),
+                *pair_cells(row.gap, scale)[2:],
+                " ".join(number(value, scale, True) for value in row.gap.per_seed),
             ]
         costs = [amount(row.iterations), amount(row.forwards)]
         rows.append([_name(row), str(row.seeds), *cells, *rest, *costs, paper_text(study, row)])
@@ -199,8 +188,8 @@ def _findings_table(studies: list[Study]) -> str:
             if worst is not None:
                 cells = [
                     f"{label_of(study, worst.a)} − {label_of(study, worst.b)}",
-                    f"{number(worst.interval.estimate, scale, True)} {bounds(worst.interval, scale, True)}",
-                    number(worst.detectable, scale),
+                    str(cell(worst.interval(), scale, True)),
+                    number(worst.sees(), scale),
                 ]
             rows.append([study.key, study.block.title, f"{finding.claim} ({finding.source})", finding.status, *cells])
     return table(
@@ -210,11 +199,7 @@ def _findings_table(studies: list[Study]) -> str:
 
 def to_csv(studies: list[Study]) -> str:
     """One row per score, difference and finding; numbers at full precision, empty where there is none."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row for study in studies for row in csv_rows(study))
-    return stream.getvalue()
+    return csv_text(FIELDS, [row for study in studies for row in csv_rows(study)])
 
 
 def csv_rows(study: Study) -> list[dict]:
@@ -223,7 +208,7 @@ def csv_rows(study: Study) -> list[dict]:
     rows = []
     if study.base:
         rows.append(
-            {**where, "kind": "score", "claim": "checkpoints", "variant": "base", **_interval(study.base.headline)}
+            {**where, "kind": "score", "claim": "checkpoints", "variant": "base", **numbers(study.base.headline)}
         )
     for row in study.rows:
         mark = paper.mark(study.key, row.name)
@@ -233,11 +218,11 @@ def csv_rows(study: Study) -> list[dict]:
             "label": row.label,
             "seeds": row.seeds,
             "note": row.why,
-            "iterations": _exact(row.iterations),
-            "forwards": _exact(row.forwards),
+            "iterations": exact(row.iterations),
+            "forwards": exact(row.forwards),
         }
-        printed = {"paper": mark.text, "paper_low": _exact(mark.low), "paper_high": _exact(mark.high)} if mark else {}
-        score = _interval(row.score.headline) if row.score else {}
+        printed = {"paper": mark.text, "paper_low": exact(mark.low), "paper_high": exact(mark.high)} if mark else {}
+        score = numbers(row.score.headline) if row.score else {}
         rows.append({**about, **printed, "kind": "score", "claim": "checkpoints", **score})
         if row.gap:
             rows.append({**about, **_difference(row.gap)})
@@ -248,17 +233,7 @@ def csv_rows(study: Study) -> list[dict]:
     return rows
 
 
-def _difference(gap: Gap) -> dict:
+def _difference(gap: Pair) -> dict:
     compared = {"kind": "difference", "claim": gap.level, "variant": gap.a, "minus": gap.b, "seeds": gap.seeds}
-    told = {"p_holm": _exact(gap.holm), "verdict": gap.word, "detectable": _exact(gap.detectable)}
-    return {**compared, **_interval(gap.interval), **told}
-
-
-def _interval(interval) -> dict:
-    values = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "p": interval.p}
-    note = {"note": interval.note} if interval.note else {}
-    return {**{key: _exact(value) for key, value in values.items()}, **note}
-
-
-def _exact(value: float) -> str:
-    return f"{value:.10g}" if math.isfinite(value) else ""
+    told = {"p_holm": exact(gap.holm()), "verdict": gap.verdict(), "detectable": exact(gap.sees())}
+    return {**compared, **numbers(gap.interval()), **told}

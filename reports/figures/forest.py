@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.style import FAINT, GREY, INK, colours, markers, style
-from reports.findings.analysis import Result, verdict
-from reports.findings.sentences import pair_level
+from reports.findings.analysis import Result
 from reports.format import number, probability, short
 from reports.statistics.stats import MIN_SEEDS
 
@@ -97,13 +96,12 @@ def _forest_panel(ax: Axes, result: Result, palette: dict[str, str]) -> None:
     scale = result.block.scale
     ax.axvline(0, color="#555555", linewidth=1.0, zorder=1)
     for row, pair in enumerate(result.pairs):
-        if verdict(pair, pair_level(pair), result.sign) == "worse":
+        if pair.verdict() == "worse":
             pair = pair.flipped()
-        level, y = pair_level(pair), len(result.pairs) - 1 - row
-        interval = pair.interval(level)
-        resolved = verdict(pair, level, result.sign) in ("better", "worse")
+        y, interval = len(result.pairs) - 1 - row, pair.interval()
+        resolved = pair.verdict() in ("better", "worse")
         colour = palette.get(pair.a, GREY) if resolved else GREY
-        if level == "methods" and pair.methods.known:
+        if pair.level == "methods" and pair.methods.known:
             ax.plot(
                 [pair.methods.low, pair.methods.high],
                 [y, y],
@@ -123,7 +121,7 @@ def _forest_panel(ax: Axes, result: Result, palette: dict[str, str]) -> None:
             markerfacecolor=colour if resolved else "white",
             zorder=5,
         )
-        text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm(level))}"
+        text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"
         ax.annotate(
             text,
             (1.01, y),

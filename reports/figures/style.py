@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen first
 from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
-from reports.run.load import BASE  # noqa: E402
+from htgrpo.base.records import BASE
 
 # Okabe and Ito (2008): told apart under the common colour deficiencies. Yellow is left out (too pale on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3E", "#5B4FA2")

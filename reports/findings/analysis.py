@@ -9,8 +9,10 @@ from itertools import combinations
 
 import numpy as np
 
-from reports.run.blocks import Block, MethodScores
+from reports.run.blocks import Block
+from reports.run.scores import MethodScores
 from reports.statistics import stats
+from reports.statistics.power import detectable
 from reports.statistics.stats import Interval
 
 ALPHA = 0.05
@@ -32,7 +34,12 @@ class Score:
 
 @dataclass
 class Pair:
-    """The paired difference `a` minus `b` in displayed units, once per kind of claim; seeds: those both have."""
+    """The paired difference `a` minus `b` in displayed units, once per kind of claim.
+
+    seeds: training seeds that both have; per_seed: the difference of each. sign: +1 where higher is better, else -1.
+    comparisons: how many pairs Holm's adjustment is over. Where a level ("methods" or "checkpoints") is not named, the
+    stronger one that this pair supports is meant.
+    """
 
     a: str
     b: str
@@ -40,32 +47,62 @@ class Pair:
     checkpoints: Interval
     methods: Interval
     columns: dict[str, Interval]
+    sign: int
+    per_seed: list[float]
+    comparisons: int = 1
     checkpoints_holm: float = float("nan")
     methods_holm: float = float("nan")
 
-    def holm(self, level: str) -> float:
-        """Adjusted p of the claim about "methods" or "checkpoints"."""
-        return self.methods_holm if level == "methods" else self.checkpoints_holm
+    @property
+    def level(self) -> str:
+        """The stronger kind of claim this pair supports."""
+        return "methods" if self.seeds >= stats.MIN_SEEDS else "checkpoints"
 
-    def interval(self, level: str) -> Interval:
-        """Interval of the claim about "methods" or "checkpoints"."""
-        return self.methods if level == "methods" else self.checkpoints
+    def interval(self, level: str = "") -> Interval:
+        """Interval of the claim at a level."""
+        return self.methods if (level or self.level) == "methods" else self.checkpoints
+
+    def holm(self, level: str = "") -> float:
+        """Adjusted p of the claim at a level."""
+        return self.methods_holm if (level or self.level) == "methods" else self.checkpoints_holm
+
+    def resolved(self, level: str = "") -> bool:
+        """Whether the difference is told from zero after Holm's adjustment."""
+        return bool(self.holm(level) < ALPHA)
+
+    def sees(self, level: str = "") -> float:
+        """The smallest true difference that this comparison would have told from zero; NaN without an interval."""
+        return detectable(self.interval(level), self.comparisons)
+
+    def verdict(self, level: str = "") -> str:
+        """ "better", "worse", "unresolved" or "no claim" of `a` at a level."""
+        interval = self.interval(level)
+        if math.isnan(interval.p) or (level == "methods" and self.seeds < stats.MIN_SEEDS):
+            return "no claim"
+        if not self.resolved(level):
+            return "unresolved"
+        return "better" if self.sign * interval.estimate > 0 else "worse"
 
     def flipped(self) -> "Pair":
         """The same pair as `b` minus `a`."""
-        columns = {name: interval.negated() for name, interval in self.columns.items()}
         return replace(
             self,
             a=self.b,
             b=self.a,
             checkpoints=self.checkpoints.negated(),
             methods=self.methods.negated(),
-            columns=columns,
+            columns={name: interval.negated() for name, interval in self.columns.items()},
+            per_seed=[0.0 - value for value in self.per_seed],
         )
 
-    def resolved(self, level: str) -> bool:
-        """Whether the difference is told from zero after Holm's adjustment."""
-        return bool(self.holm(level) < ALPHA)
+
+def adjusted(pairs: list[Pair]) -> list[Pair]:
+    """`pairs` with Holm's adjustment over all of them, each kind of claim being its own family."""
+    levels = (stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]))
+    return [
+        replace(pair, checkpoints_holm=one, methods_holm=two, comparisons=len(pairs))
+        for pair, one, two in zip(pairs, *levels, strict=True)
+    ]
 
 
 @dataclass
@@ -107,8 +144,9 @@ class Result:
         }
 
     def pair(self, a: str, b: str) -> Pair | None:
-        """The pair of two methods in its stored direction."""
-        return next((pair for pair in self.pairs if {pair.a, pair.b} == {a, b}), None)
+        """`a` minus `b`, None where they were not compared."""
+        found = next((pair for pair in self.pairs if {pair.a, pair.b} == {a, b}), None)
+        return found if found is None or found.a == a else found.flipped()
 
 
 def analyse(block: Block, allow_incomplete: bool = False) -> Result:
@@ -155,8 +193,10 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         seeds = 0 if None in a.seeds and None in b.seeds else len(matrix)
         level = stats.method_difference(matrix, category, aggregate, top, generators.make("pair", a.name, b.name))
         cells = {name: values[len(methods) + index] for name, values in columns.items()}
-        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells))
-    _adjust(result.pairs)
+        scores = result.scores[a.name].per_seed, result.scores[b.name].per_seed
+        per_seed = [scores[0][i] - scores[1][j] for i, j in zip(*sides[index], strict=True)]
+        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed))
+    result.pairs = adjusted(result.pairs)
     return result
 
 
@@ -255,23 +295,3 @@ def _question_cells(
         ]
         cells[label] = [*found, *gaps]
     return cells
-
-
-def _adjust(pairs: list[Pair]) -> None:
-    """Holm over all pairs of the headline, each kind of claim being its own family."""
-    for pair, one, two in zip(
-        pairs, stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]), strict=True
-    ):
-        pair.checkpoints_holm, pair.methods_holm = one, two
-
-
-def verdict(pair: Pair, level: str, sign: int) -> str:
-    """One word or two about a pair: "better", "worse", "unresolved", or why there is no claim."""
-    if level == "methods" and pair.seeds < stats.MIN_SEEDS:
-        return "no claim"
-    interval = pair.interval(level)
-    if math.isnan(interval.p):
-        return "no claim"
-    if not pair.resolved(level):
-        return "unresolved"
-    return "better" if sign * interval.estimate > 0 else "worse"

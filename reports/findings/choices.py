@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from htgrpo.base.errors import UserError
 from reports.format import NONE, number, table
 from reports.run.load import Run
 
@@ -23,6 +24,11 @@ def paragraphs(run: Run) -> list[str]:
     told, untold = found["tuning"], [name for name in run.config["methods"] if name not in found["methods"]]
     lines = []
     if told and found["methods"]:
+        if not told["ladder"]:
+            raise UserError(
+                f"{str(run.root / 'config.json')!r}: choices.tuning.ladder is empty, but holds the factors of the learning "
+                "rate that were to be tried: restore the file, or start again with --overwrite"
+            )
         first, seeds = ", ".join(f"{factor:g}" for factor in told["start"]), ", ".join(map(str, told["seeds"]))
         lines.append(
             f"Learning rates and options are the best of each method's tries on the {told['split']} prompts ({told['samples']} "

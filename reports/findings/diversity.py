@@ -12,9 +12,10 @@ import pandas as pd
 from PIL import Image
 
 from reports.findings.analysis import Result, analyse
-from reports.run.blocks import MethodScores, records_of
+from reports.run.blocks import records_of
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, opened
+from reports.run.scores import MethodScores
 
 SIDE = 32
 PROMPTS = 96

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from reports.findings.analysis import Result, verdict
+from htgrpo.base.records import BASE
+from htgrpo.training.rewards import parse_weights
+from reports.findings.analysis import Result
 from reports.findings.diversity import TITLE as DIVERSITY
 from reports.findings.health import WINDOW, trend
-from reports.findings.sentences import pair_level
 from reports.format import amount, bounds, number
-from reports.run.load import BASE, Run, titled
+from reports.run.load import Run, titled
 from reports.statistics.stats import Interval
 
 REWARD_NOTE = (
@@ -86,17 +87,10 @@ def _fell(move: Move) -> str:
     return f"{move.measure} went from {values} ({change}): look at the pictures before you believe the reward"
 
 
-def reward_names(run: Run, method: str) -> dict[str, float]:
+def reward_weights(run: Run, method: str) -> dict[str, float]:
     """name -> weight of what `method` was trained on; empty where the configuration does not say."""
-    spec = str((run.config.get("train", {}).get(method) or {}).get("rewards", ""))
-    weights = {}
-    for part in filter(None, (p.strip() for p in spec.split(","))):
-        name, _, weight = part.partition("=")
-        try:
-            weights[name] = float(weight or 1)
-        except ValueError:
-            continue
-    return weights
+    spec = (run.config.get("train", {}).get(method) or {}).get("rewards")
+    return parse_weights(str(spec), f"config.json: train.{method}.rewards") if spec else {}
 
 
 def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[Moves]:
@@ -106,7 +100,7 @@ def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[M
     )
     out, ends = [], run.until(run.metrics, run.main_view)
     for method in run.methods:
-        weights, metrics = reward_names(run, method), ends
+        weights, metrics = reward_weights(run, method), ends
         own = metrics[metrics["method"] == method] if len(metrics) else metrics
         if method == BASE or not len(own) or "reward_mean" not in own or own["reward_mean"].isna().all():
             continue
@@ -133,11 +127,10 @@ def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
 
 
 def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move | None:
-    pair = result.pair(BASE, method)
+    pair = result.pair(method, BASE)
     if pair is None:
         return None
-    pair, level = pair if pair.a == method else pair.flipped(), pair_level(pair)
-    word, block = verdict(pair, level, result.sign), result.block
+    word, block = pair.verdict(), result.block
     trained = any(
         name in weights and weights[name] for name in (block.benchmark, str(block.meta["scorer"].get("name")))
     )
@@ -151,7 +144,7 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
         f"{block.title}{' (trained on)' if trained else ''}",
         start,
         end,
-        pair.interval(level),
+        pair.interval(),
         shown,
         block.scale,
         word == "worse",

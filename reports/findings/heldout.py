@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.run.load import BASE, CURVE, Run
+from htgrpo.base.records import BASE, CURVE
+from reports.run.load import Run
 from reports.statistics.stats import headline_weights
 
 

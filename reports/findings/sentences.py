@@ -1,9 +1,8 @@
 """Plain sentences: the order found, whether it survives another setting or milestone, and what stays unresolved."""
 
-from reports.findings.analysis import Pair, Result, verdict
+from reports.findings.analysis import Pair, Result
 from reports.format import CHECKPOINTS_ONLY, bounds, number, probability
 from reports.run.blocks import MAIN_CLAIM
-from reports.statistics.stats import MIN_SEEDS
 
 
 def order(result: Result) -> str:
@@ -27,11 +26,6 @@ def claim_label(result: Result) -> str:
     return CHECKPOINTS_ONLY
 
 
-def pair_level(pair: Pair) -> str:
-    """The stronger kind of claim this pair supports."""
-    return "methods" if pair.seeds >= MIN_SEEDS else "checkpoints"
-
-
 def pair_sentences(results: list[Result]) -> list[str]:
     """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block
     compares with it."""
@@ -43,13 +37,11 @@ def pair_sentences(results: list[Result]) -> list[str]:
 
 
 def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
-    if verdict(pair, pair_level(pair), main.sign) == "worse":
+    if pair.verdict() == "worse":
         pair = pair.flipped()
-    level, scale = pair_level(pair), main.block.scale
-    interval = pair.interval(level)
-    word = verdict(pair, level, main.sign)
+    interval, word, scale = pair.interval(), pair.verdict(), main.block.scale
     value = f"{number(interval.estimate, scale, True)} {bounds(interval, scale, True)}"
-    numbers = f"{value}, adjusted p {probability(pair.holm(level))}"
+    numbers = f"{value}, adjusted p {probability(pair.holm())}"
     subject = f"{main.block.title}: {pair.a}"
     if word == "better":
         found = f"{subject} is better than {pair.b} {main.block.when} ({numbers})"
@@ -57,7 +49,7 @@ def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
         found = f"{subject} and {pair.b} are not told apart {main.block.when} ({numbers})"
     else:
         found = f"{subject} and {pair.b} cannot be compared {main.block.when} ({interval.note})"
-    scope = f"{pair.seeds} training seeds" if level == "methods" else CHECKPOINTS_ONLY
+    scope = f"{pair.seeds} training seeds" if pair.level == "methods" else CHECKPOINTS_ONLY
     elsewhere = [_elsewhere(pair, word, main, other) for other in others]
     notes = [f"{m.name}: {m.weights}." for m in main.block.methods if m.untrained and m.name in (pair.a, pair.b)]
     claim = f"{main.block.claim.partition(',')[0].capitalize()}. " if main.block.claim else ""
@@ -67,23 +59,19 @@ def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
 def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
     """How the same pair stands in another block, as one short sentence."""
     twin = other.pair(pair.a, pair.b)
-    if twin and twin.a != pair.a:
-        twin = twin.flipped()
     where = "there" if other.block.main_view else other.block.when
     if other.block.setting != "main":
         where = f"with {other.block.setting}" + ("" if other.block.main_view else f" {other.block.when}")
     where = where[0].upper() + where[1:]
     if twin is None:
         return f"{where}: not scored."
-    level, scale = pair_level(twin), other.block.scale
-    now = verdict(twin, level, other.sign)
-    value = number(twin.interval(level).estimate, scale, True)
-    p = probability(twin.holm(level))
+    now, difference = twin.verdict(), twin.interval().estimate
+    value, p = number(difference, other.block.scale, True), probability(twin.holm())
     if now == "no claim":
         return f"{where}: no claim ({value})."
     if word != "better":
         return f"{where}: {'still unresolved' if now == 'unresolved' else f'{pair.a} is {now}'} ({value}, p {p})."
-    same = other.sign * twin.interval(level).estimate > 0
+    same = other.sign * difference > 0
     if now == "unresolved":
         return f"{where}: unresolved, {'same' if same else 'opposite'} sign ({value}, p {p})."
     return f"{where}: the order {'survives' if same else 'is reversed'} ({value}, p {p})."
@@ -93,7 +81,7 @@ def resolution(result: Result) -> str:
     """How many differences of a block are resolved, and which."""
     won = []
     for pair in result.pairs:
-        word = verdict(pair, pair_level(pair), result.sign)
+        word = pair.verdict()
         if word in ("better", "worse"):
             won.append(f"{pair.a} over {pair.b}" if word == "better" else f"{pair.b} over {pair.a}")
     rest = len(result.pairs) - len(won)

@@ -1,12 +1,11 @@
 """Makes RUN/report from the files of a run: tables, figures, one page. Same files in, same bytes out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import Picture, records
-from reports.pages.folder import kept, stamp, write
+from reports.pages.folder import TERMINAL, Report, make
 from reports.run.load import load_run
 
 INPUTS = (
@@ -20,18 +19,6 @@ INPUTS = (
 """What a report is made from, besides the pictures that manifests name."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """terminal: text for standard output.
-
-    files: what lies in RUN/report. fresh: False when nothing had changed since the last time.
-    """
-
-    terminal: str
-    files: list[Path]
-    fresh: bool
-
-
 def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
     """Builds RUN/report, replacing the old one at once, or returns it when neither the run nor the code of the report
     changed.
@@ -42,14 +29,8 @@ def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise UserError(f"{str(run_dir)!r} is not a folder: give the run folder that bench.compare wrote to")
-    folder = run_dir / "report"
-    made_from = stamp(run_dir, allow_incomplete, _inputs(run_dir))
-    old = kept(folder, made_from)
-    if old is not None:
-        return Report((folder / "terminal.txt").read_text("utf-8"), old, False)
-    terminal, contents = _contents(run_dir, allow_incomplete)
-    contents["terminal.txt"] = terminal.encode()
-    return Report(terminal, write(folder, contents, made_from), True)
+    inputs = _inputs(run_dir)
+    return make(run_dir, allow_incomplete, inputs, "table.csv", lambda: _contents(run_dir, allow_incomplete))
 
 
 def _inputs(run_dir: Path) -> Iterator[Path]:
@@ -60,15 +41,15 @@ def _inputs(run_dir: Path) -> Iterator[Path]:
         yield from (manifest.parent / name for name in sorted(named))
 
 
-def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, bytes]]:
-    """The text for the terminal and every file of the report by name."""
+def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
+    """Every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
     from reports.figures import drawings
     from reports.findings import choices, costs, diversity, hacking, health
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
-    from reports.tables import exports
+    from reports.tables import csv, latex
     from reports.tables import text as tables
 
     run = load_run(run_dir)
@@ -88,10 +69,11 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> tuple[str, dict[str, byt
         choices.legend(run),
         warnings,
     ).encode()
-    contents["table.csv"] = exports.to_csv(results, spent).encode()
-    contents["table.tex"] = exports.to_latex(run.title, results, spent).encode()
+    contents["table.csv"] = csv.to_csv(results, spent).encode()
+    contents["table.tex"] = latex.to_latex(run.title, results, spent, run.config.get("titles") or {}).encode()
     contents["index.html"] = html.page(
         run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings
     ).encode()
     page = str(run_dir / "report" / "index.html")
-    return tables.terminal(run.title, results, spent, page, warnings, choices.legend(run)), contents
+    printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run))
+    return contents | {TERMINAL: printed.encode()}

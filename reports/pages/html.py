@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -13,12 +14,12 @@ from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
-from reports.format import bounds, number
 from reports.pages.gallery import Gallery
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 from reports.tables import costs as cost_tables
-from reports.tables import text as tables
+from reports.tables import notes
+from reports.tables.view import PAIR_HEADER, column_title, pair_rows, score_rows
 
 TEMPLATES = Path(__file__).parent / "templates"
 POINTS = 116
@@ -50,11 +51,11 @@ def page(
         blocks=[_block(r, colours(run.methods)) for r in mains],
         others=[_block(r, colours(run.methods)) for r in results if r not in mains],
         sentences=sentences.pair_sentences(results),
-        orders=[line for result in results for line in tables.order_lines(result)],
+        orders=[line for result in results for line in notes.order_lines(result)],
         costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},
         cost_columns=list(cost_tables.COSTS.values()),
         pictures={name: _picture(data) for name, data in sorted(pictures.items())},
-        method_note=tables.METHOD_NOTE.replace("*", ""),
+        method_note=notes.METHOD_NOTE.replace("*", ""),
         cost_note=cost_tables.COST_NOTE,
         choices={
             "title": choices.TITLE,
@@ -63,7 +64,8 @@ def page(
             "rows": choices.rows(run),
         },
         legend=choices.legend(run),
-        no_method_claim=tables.NO_METHOD_CLAIM,
+        pair_header=PAIR_HEADER,
+        no_method_claim=notes.NO_METHOD_CLAIM,
         identities=_identities(run),
         gallery=gallery,
         palette=colours(run.methods),
@@ -93,47 +95,24 @@ def _picture(data: bytes) -> dict:
     return {"data": base64.b64encode(data).decode(), "width": round(width / DPI * POINTS)}
 
 
-def _block(result: Result, palette: dict[str, str]) -> dict:
-    scale = result.block.scale
-    rows = []
-    for name, score in result.scores.items():
-        cells = [score.columns[c] for c in result.columns]
-        rows.append(
-            {
-                "name": tables.shown_name(result, name),
-                "colour": palette.get(name, "#888"),
-                "seeds": tables.seeds_text(result, name),
-                "judged": tables.coverage_text(result, name),
-                "score": number(score.headline.estimate, scale),
-                "interval": bounds(score.headline, scale),
-                "methods": bounds(score.method_level, scale),
-                "mark": tables.mark(result, name),
-                "cells": [(number(c.estimate, scale), bounds(c, scale)) for c in cells],
-            }
-        )
-    claims = [("These checkpoints", "checkpoints")]
-    if any(pair.seeds >= MIN_SEEDS for pair in result.pairs):
-        claims.append(("These methods", "methods"))
+def _block(result: Result, palette: dict[str, str]) -> dict[str, Any]:
+    claims = {"These checkpoints": "checkpoints", "These methods": "methods"}
+    if not any(pair.seeds >= MIN_SEEDS for pair in result.pairs):
+        del claims["These methods"]
     return {
         "label": result.block.label,
         "title": result.block.title,
         "when": result.block.when,
         "setting": result.block.setting,
-        "protocol": tables.protocol(result),
-        "columns": [c.removeprefix("questions: ").replace("_", " ") for c in result.columns],
-        "rows": rows,
+        "protocol": notes.protocol(result),
+        "columns": [column_title(name) for name in result.columns],
+        "rows": [(row, palette.get(row.name, "#888")) for row in score_rows(result)],
         "withheld": result.withheld,
-        "elsewhere": [tables.elsewhere(name) for name in result.block.elsewhere],
-        "note": tables.score_note(result),
-        "claims": [(title, _pairs(result, level)) for title, level in claims] if result.pairs else [],
+        "elsewhere": [notes.elsewhere(name) for name in result.block.elsewhere],
+        "note": notes.score_note(result),
+        "claims": {title: pair_rows(result, level) for title, level in claims.items()} if result.pairs else {},
         "methods_claimed": len(claims) == 2,
-        "claim_label": sentences.claim_label(result),
     }
-
-
-def _pairs(result: Result, level: str) -> list[dict]:
-    names = ("name", "seeds", "value", "interval", "p", "sees", "verdict")
-    return [dict(zip(names, tables.pair_row(pair, result, level), strict=True)) for pair in result.pairs]
 
 
 def _cost(cost: Cost, palette: dict[str, str]) -> dict:

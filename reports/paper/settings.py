@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from reports.format import wrap
+
 DIFFERS, CHOSEN, UNKNOWN = "differs from the paper", "differs from our choice", "not recorded"
 SILENT, SAME = "the paper does not say", "as in the paper"
 ORDER = (DIFFERS, CHOSEN, UNKNOWN, SILENT, SAME)
@@ -89,3 +91,25 @@ def shown(value: Any) -> str:
         return f"{float(value):.10g}"
     except (TypeError, ValueError):
         return str(value) or "none"
+
+
+def settings_markdown(name: str, found: list[Setting]) -> str:
+    """The settings of one run beside the paper's, and beside our choice where the paper gives none."""
+    unknown = [s.name for s in found if s.verdict == UNKNOWN]
+    silent = [s for s in found if s.verdict == SILENT]
+    same = [s.name for s in found if s.verdict == SAME]
+    parts = [f"## Settings of {name} beside the paper's"]
+    none = "None of those recorded differs." if unknown else "None differs."
+    differing = [f"- {s.name}: here {s.here}; paper: {s.paper}" for s in found if s.verdict in (DIFFERS, CHOSEN)]
+    parts.append("\n".join(wrap(line, hang="  ") for line in differing) or none)
+    if unknown:
+        parts.append(f"Not recorded, so that nothing is known of them: {', '.join(unknown)}.")
+    if silent:
+        parts.append(
+            "The paper does not give these, and the run has what `--preset paper` has: "
+            + "; ".join(f"{s.name} (here {s.here})" for s in silent)
+            + "."
+        )
+    if same:
+        parts.append(f"As in the paper: {', '.join(same)}.")
+    return "\n\n".join([parts[0], parts[1], *map(wrap, parts[2:])]) + "\n"

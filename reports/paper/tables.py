@@ -1,105 +1,80 @@
-"""The paper's tables 1, 2, 3 and 5: its rows and columns, its numbers, and beside them what runs have measured.
+"""The paper's tables 1, 2, 3 and 5: its numbers that we have, and beside them what runs have measured.
 
-A number of ours goes into a row only when it was measured on that row's backbone; runs on another policy, such as the
-embedded one, get rows of their own below. Every empty cell has a reason.
+A number of ours stands beside one of the paper's only where it was measured on that row's backbone; runs on another
+policy, such as the embedded one, get rows of their own below.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
-from reports.ablations.studies import RECORD, Study, load_variants, read_record, studies
+from htgrpo.base.records import BASE
 from reports.findings.analysis import Result, analyse
+from reports.format import CHECKPOINTS_ONLY, NONE, csv_text, exact, half_width, number, table, wrap
 from reports.paper.published import Published, published
 from reports.run.blocks import Block, make_blocks
-from reports.run.load import BASE, Run, load_run
-from reports.statistics import stats
-from reports.statistics.stats import Interval
+from reports.run.load import Run, load_run
+from reports.statistics.stats import LEVEL, MIN_SEEDS, Interval
 
-OVERALL = "overall"
 TITLES = {
-    "1": "Table 1: GenEval",
-    "2": "Table 2: DPG-Bench",
+    "1": "Table 1: GenEval, overall",
+    "2": "Table 2: DPG-Bench, overall",
     "3": "Table 3: human preference, image quality and aesthetics on DPG-Bench prompts",
     "5": "Table 5: annealing of the random subsets (MMaDA, GenEval overall x100)",
 }
-COLUMNS = {
-    "1": {
-        "single_object": "single obj.",
-        "two_object": "two obj.",
-        "counting": "counting",
-        "colors": "colors",
-        "position": "position",
-        "color_attr": "color attr.",
-        OVERALL: "overall",
-    },
-    "2": {
-        "global": "global",
-        "entity": "entity",
-        "attribute": "attribute",
-        "relation": "relation",
-        "other": "other",
-        OVERALL: "overall",
-    },
-    "3": {
-        "imagereward": "ImageReward",
-        "hpsv3": "HPSv3",
-        "deqa": "DeQA",
-        "unipercept.iaa": "UniPercept IAA",
-        "unipercept.iqa": "UniPercept IQA",
-        "unipercept.ista": "UniPercept ISTA",
-    },
-    "5": {OVERALL: "overall"},
+BENCHMARKS = {
+    "1": ("geneval",),
+    "2": ("dpg",),
+    "3": ("imagereward", "hpsv3", "deqa", "unipercept.iaa", "unipercept.iqa", "unipercept.ista"),
+    "5": ("geneval",),
 }
-"""Columns by name in our results; in table 3 benchmarks of their own, or axes of one (BENCHMARK.AXIS). Columns other
-than overall are the benchmarks' usual ones: the paper's table bodies are lost in our copy."""
-BENCHMARKS = {"1": ("geneval", "embedded_geneval"), "2": ("dpg", "embedded_dpg"), "5": ("geneval", "embedded_geneval")}
-"""The published benchmark of a table, and its namesake of the embedded world, which stands in for it under its own
-name."""
+"""The published benchmarks of a table (or axes of one: BENCHMARK.AXIS); the namesake of the embedded world stands in for
+each under its own name."""
 OFFICIAL = {"geneval": "GenEval", "dpg": "DPG-Bench"}
 """What the published benchmarks are called where nothing of them was exchanged."""
-LOST = "the number is in the paper's table, whose body did not survive in our copy"
-NO_ROW = "the paper has no such row"
-ASSUMED = "Columns other than overall are the benchmark's usual ones; the paper's own headings are lost in our copy."
+OTHERS = "other models"
+GROUPS = {"mmada": "MMaDA-8B", "lumina-dimoo": "Lumina-DiMOO"}
+OTHER = "†"
+"""Marks a number of something else than what the paper measured: another benchmark, a part of it, random weights."""
+FIELDS = "table group row method benchmark paper section estimate low high claim size note".split()
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One cell. printed: the paper's number as printed, else "" and `printed_why`. measured: ours, else None and `why`.
+class Measured:
+    """A number of ours. scale: of a perfect score. claim: "methods" or "checkpoints". size: prompts, pictures per prompt,
+    and how many of them were judged. note: what it is of, where that is not what the paper measured."""
 
-    scale: of a perfect score of ours. claim: "methods" or "checkpoints". note: what ours is of, where that is not what
-    the paper measured. size: prompts, pictures per prompt, and how many of them were judged.
-    """
-
-    printed: str
-    printed_why: str
-    section: str
-    measured: Interval | None
-    why: str
-    scale: float = 1.0
-    claim: str = ""
-    note: str = ""
-    size: str = ""
+    interval: Interval
+    scale: float
+    claim: str
+    size: str
+    note: str
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a table."""
+    """One row: a policy on a benchmark. printed: the paper's number, "" where we have none; ours: None where there is
+    none."""
 
     group: str
     name: str
     method: str
-    cells: dict[str, Cell]
+    benchmark: str
+    printed: str = ""
+    section: str = ""
+    ours: Measured | None = None
 
 
 @dataclass
 class Source:
-    """A run to take numbers from. backbone: "embedded" or a published one; results: its blocks, main setting, final
-    policies, by benchmark (and axis)."""
+    """A run to take numbers from. backbone: "embedded" or a published one; results: its blocks, main setting, main view,
+    by benchmark (and axis); methods: those it shows, with the names of rows that the paper does not have."""
 
     root: Path
     backbone: str
     run: Run
     results: dict[str, Result] = field(default_factory=dict)
+    methods: dict[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -108,82 +83,86 @@ class Source:
 
     @property
     def group(self) -> str:
-        """Whose rows of the paper it may fill: its backbone's, unless weights in it are, or began, random."""
+        """Whose rows of the paper it may stand beside: its backbone's, unless weights in it are, or began, random."""
         return self.label if self.run.metas["random_weights"].any() else self.backbone
+
+    def result(self, benchmark: str) -> Result | None:
+        """Of a benchmark, or of its namesake of the embedded world."""
+        return self.results.get(benchmark) or self.results.get(f"embedded_{benchmark}")
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A laid-out table; lines in the paper's order, those of other policies last. remark: about its columns."""
+    """A laid-out table: lines in the paper's order, those of other policies last; left_out: rows of the paper without any number;
+    remarks: what `sources` do not have, and why."""
 
     key: str
-    title: str
-    columns: dict[str, str]
     lines: list[Line]
-    remark: str = ""
-
-
-def is_ablation(root: Path) -> bool:
-    """Whether `root` is a folder of bench.ablate."""
-    return (Path(root) / RECORD).is_file()
+    left_out: list[str]
+    remarks: list[str]
 
 
 def open_source(root: Path, allow_incomplete: bool = False) -> Source:
     """Reads a run of bench.compare. Raises UserError as load_run does."""
     run = load_run(Path(root))
-    source = Source(Path(root), str(run.config.get("backbone", "embedded")), run)
-    for block in make_blocks(run):
-        if block.is_main:
-            source.results[block.key.partition("/")[0]] = analyse(block, allow_incomplete)
-    return source
+    methods = {name: "starting policy" if name == BASE else f"+ {name}" for name in run.methods}
+    results = {block.name: analyse(block, allow_incomplete) for block in make_blocks(run) if block.is_main}
+    return Source(Path(root), str(run.config.get("backbone", "embedded")), run, results, methods)
 
 
-def layout(table: str, sources: list[Source], backbones: list[str]) -> PaperTable:
-    """Table 1, 2 or 3 with what `sources` have measured; only rows of `backbones` and of other models."""
-    columns, lines = COLUMNS[table], []
-    for group in (*backbones, "other models"):
-        rows = [row for row in published() if row.table == table and row.group == group]
+def layout(key: str, sources: list[Source], backbones: list[str]) -> PaperTable:
+    """Table `key` with what `sources` have measured; only rows of `backbones` and of other models."""
+    lines = []
+    for group in (*backbones, OTHERS):
+        rows = [row for row in published() if row.table == key and row.group == group]
         mine = [source for source in sources if source.group == group]
-        lines += [Line(group, row.row, row.method, {c: _cell(table, row, c, mine) for c in columns}) for row in rows]
-        known = {row.method for row in rows}
-        lines += [
-            _extra(table, source, method, group)
-            for source in mine
-            for method in source.run.methods
-            if method not in known
-        ]
-    others = [source for source in sources if source.group not in backbones]
-    lines += [_extra(table, source, method, source.label) for source in others for method in source.run.methods]
-    return PaperTable(table, TITLES[table], columns, lines, "" if table == "3" else ASSUMED)
+        known = {_method(row) for row in rows}
+        for benchmark in BENCHMARKS[key]:
+            for row in rows:
+                lines += _lines(Line(group, row.row, _method(row), benchmark, row.value, row.section), mine)
+            for source in mine:
+                lines += _own(source, group, benchmark, known)
+    for source in sources:
+        if source.group not in backbones:
+            lines += [line for benchmark in BENCHMARKS[key] for line in _own(source, source.label, benchmark)]
+    shown = [line for line in lines if line.printed or line.ours]
+    left_out = list(dict.fromkeys(line.name for line in lines if line.section and not line.printed and not line.ours))
+    return PaperTable(key, shown, left_out, [remark for source in sources for remark in _remarks(key, source)])
 
 
-def _extra(table: str, source: Source, method: str, group: str) -> Line:
-    """A row that the paper does not have."""
-    cells = {column: _cell(table, None, column, [source], method) for column in COLUMNS[table]}
-    return Line(group, "starting policy" if method == BASE else f"+ {method}", method, cells)
+def _method(row: Published) -> str:
+    """What our results call a row of the paper: a method, or in table 5 a variant."""
+    return row.variants[0] if row.table == "5" else row.method
 
 
-def _cell(table: str, row: Published | None, column: str, sources: list[Source], method: str = "") -> Cell:
-    names, name = (BENCHMARKS[table], column) if table in BENCHMARKS else ((column,), OVERALL)
-    printed = row.value if row and name == row.column else ""
-    printed_why = "" if printed else LOST if row else NO_ROW
-    section = row.section if row else ""
-    if row and not row.method:
-        return Cell(printed, printed_why, section, None, "not one of our policies")
-    if not sources:
-        return Cell(
-            printed, printed_why, section, None, f"no run from the published weights of {row.group} was given (--run)"
-        )
-    found = [_measured(source, names, name, row.method if row else method) for source in sources]
-    best = next((one for one in found if isinstance(one, tuple)), None)
-    if best is None:
-        return Cell(printed, printed_why, section, None, str(found[0]))
-    return Cell(printed, printed_why, section, best[0], "", *best[1:])
+def _own(source: Source, group: str, benchmark: str, known: set[str] = frozenset()) -> list[Line]:
+    """Rows that the paper does not have."""
+    return [
+        line
+        for method, name in source.methods.items()
+        if method not in known
+        for line in _lines(Line(group, name, method, benchmark), [source])
+    ]
 
 
-def find(results: dict[str, Result], names: tuple[str, ...]) -> Result | None:
-    """The result of the first of these benchmarks that there is."""
-    return next((results[name] for name in names if name in results), None)
+def _lines(line: Line, sources: list[Source]) -> list[Line]:
+    """`line` with what each source measured; as it is where none did."""
+    found = [(source, one) for source in sources if (one := _measured(source, line.benchmark, line.method))]
+    several = len(sources) > 1
+    named = {source.root: f"{line.name} (run {source.root.name})" if several else line.name for source, _ in found}
+    return [replace(line, name=named[source.root], ours=one) for source, one in found] or [line]
+
+
+def _measured(source: Source, benchmark: str, method: str) -> Measured | None:
+    result = source.result(benchmark)
+    if result is None or method not in result.scores:
+        return None
+    score, block = result.scores[method], result.block
+    one = next(one for one in block.methods if one.name == method)
+    size = f"{block.size}, {one.coverage} judged"
+    if len(one.seeds) >= MIN_SEEDS:
+        return Measured(score.method_level, block.scale, "methods", size, note_of(block))
+    return Measured(score.headline, block.scale, "checkpoints", size, note_of(block))
 
 
 def note_of(block: Block) -> str:
@@ -192,85 +171,91 @@ def note_of(block: Block) -> str:
     whole = title == OFFICIAL.get(block.benchmark.removeprefix("embedded_"), title)
     if whole and not block.meta.get("published"):
         return f"{block.title}, of how many prompts is not recorded"
-    return (
-        "" if whole and not block.part and not any(method.random_weights for method in block.methods) else block.title
+    plain = whole and not block.part and not any(method.random_weights for method in block.methods)
+    return "" if plain else block.title
+
+
+def _remarks(key: str, source: Source) -> list[str]:
+    """What a run does not have for a table, and what it withholds."""
+    results = {benchmark: source.result(benchmark) for benchmark in BENCHMARKS[key]}
+    lacking = [benchmark for benchmark, result in results.items() if result is None]
+    told = [f"The run {source.root.name} has no {', '.join(lacking)}."] if lacking else []
+    return told + [
+        f"The run {source.root.name}, {result.block.title}: {name}: {reason}."
+        for result in results.values()
+        if result
+        for name, reason in result.withheld.items()
+        if name in source.methods
+    ]
+
+
+def markdown(laid: PaperTable) -> str:
+    """A table for each backbone or run, what the numbers claim, and what is not there."""
+    parts = [f"## {TITLES[laid.key]}"]
+    for group, lines in groupby(laid.lines, key=lambda line: line.group):
+        parts += [f"**{GROUPS.get(group, group)}**", _table(list(lines), len(BENCHMARKS[laid.key]) > 1)]
+    told = [_claims([line.ours for line in laid.lines if line.ours])]
+    if laid.left_out:
+        told.append(f"Rows without a number in our copy of the paper or here: {', '.join(laid.left_out)}.")
+    return "\n\n".join([*parts, *map(wrap, [*told, *laid.remarks])]) + "\n"
+
+
+def _table(lines: list[Line], several: bool) -> str:
+    """The rows of one group, without columns that are empty in all of them; several: whether of several benchmarks."""
+    columns = {
+        "benchmark": [line.benchmark for line in lines] if several else [],
+        "paper": [line.printed for line in lines],
+        "here": [_ours(line.ours) for line in lines],
+        "prompts × pictures, judged": [_size(line.ours) for line in lines],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}
+    rows = zip(
+        [line.name for line in lines], *([cell or NONE for cell in cells] for cells in shown.values()), strict=True
     )
+    return table(["policy", *shown], [list(row) for row in rows], left=1 + several)
 
 
-def size_of(block: Block, method: str) -> str:
-    """What stands behind a number of a method in a block."""
-    coverage = next(one.coverage for one in block.methods if one.name == method)
-    return f"{block.size}, {coverage} judged"
+def _size(ours: Measured | None) -> str:
+    return ours.size.replace(" prompts, ", " × ").replace(" pictures each", "").removesuffix(" judged") if ours else ""
 
 
-def _measured(
-    source: Source, names: tuple[str, ...], column: str, method: str
-) -> tuple[Interval, float, str, str, str] | str:
-    """(interval, scale, claim, note, size) of a cell in one run, or why there is none."""
-    result = find(source.results, names)
-    if result is None:
-        return f"the run {source.root.name} has no {names[0]}"
-    if method in result.withheld and method not in result.scores:
-        return f"the run {source.root.name}: {method} {result.withheld[method]}"
-    if method not in result.scores:
-        return f"the run {source.root.name} has no {method}"
-    score, block = result.scores[method], result.block
-    seeds = next(len(m.seeds) for m in block.methods if m.name == method)
-    about = note_of(block), size_of(block, method)
-    if column == OVERALL:
-        whole = seeds >= stats.MIN_SEEDS
-        return (
-            score.method_level if whole else score.headline,
-            block.scale,
-            "methods" if whole else "checkpoints",
-            *about,
+def _ours(ours: Measured | None) -> str:
+    if ours is None:
+        return ""
+    text = number(ours.interval.estimate, ours.scale) + OTHER * bool(ours.note)
+    return f"{text} {half_width(ours.interval, ours.scale)}".strip()
+
+
+def _claims(ours: list[Measured]) -> str:
+    """What our numbers are about."""
+    if not ours:
+        return "Nothing of this table was measured here."
+    kinds = {one.claim for one in ours}
+    text = [f"± half of the {LEVEL:.0%} interval."]
+    if "checkpoints" in kinds:
+        text.append(f"Intervals over prompts speak about {CHECKPOINTS_ONLY}.")
+    if "methods" in kinds:
+        text.append("Those of three or more training seeds are over seeds and prompts.")
+    if unknown := dict.fromkeys(one.interval.note for one in ours if not one.interval.known):
+        text.append(f"No interval: {', '.join(unknown)}.")
+    if other := ", ".join(dict.fromkeys(one.note for one in ours if one.note)):
+        text.append(
+            f"{OTHER} These numbers are of {other}, which is not what the paper measured: none may be set against its "
+            "numbers."
         )
-    cell = score.columns.get(column) or score.columns.get(f"questions: {column}")
-    if cell is None:
-        return f"{block.title} in the run {source.root.name} has no column {column}"
-    return cell, block.scale, "checkpoints", *about
+    return " ".join(text)
 
 
-def open_ablations(folder: Path, allow_incomplete: bool = False) -> tuple[Run, dict[str, Study]]:
-    """The variants of a folder of bench.ablate as one run, and its studies by name, on GenEval or on its embedded
-    namesake.
-
-    Raises UserError as load_variants does.
-    """
-    record = read_record(folder)
-    run = load_variants(folder, record)
-    found = studies(run, record, allow_incomplete)
-    here = next((name for name in BENCHMARKS["5"] if any(study.block.benchmark == name for study in found)), None)
-    return run, {study.key: study for study in found if study.block.benchmark == here}
+def to_csv(laid: PaperTable) -> str:
+    """One line per row, those that are shown; numbers at full precision."""
+    return csv_text(FIELDS, [_csv_row(laid.key, line) for line in laid.lines])
 
 
-def layout_5(folder: Path | None, allow_incomplete: bool = False) -> PaperTable:
-    """Table 5 with the schedules measured in a folder of bench.ablate, which fill the paper's rows only where they were
-    measured on its backbone, and otherwise get rows of their own."""
-    rows, study, group, label = [row for row in published() if row.table == "5"], None, "", ""
-    why = "no folder of bench.ablate was given (--run)"
-    if folder is not None:
-        run, found = open_ablations(folder, allow_incomplete)
-        source = Source(Path(folder), str(run.config.get("backbone", "embedded")), run)
-        study, group, label = found.get("A3"), source.group, source.label
-        why = (
-            f"the ablations were run on {label}: see below"
-            if study
-            else "A3 was not run there: python -m bench.ablate A3"
-        )
-    here = {row.name: row for row in study.rows} if study else {}
-
-    def cell(row: Published, mine: bool, printed: bool) -> Cell:
-        ours = here.get(row.variants[0]) if mine else None
-        value, lost = (row.value, "") if printed else ("", NO_ROW)
-        if ours is None or ours.score is None:
-            return Cell(value, lost, row.section, None, ours.why if ours else why)
-        whole = ours.seeds >= stats.MIN_SEEDS
-        interval, claim = (ours.score.method_level, "methods") if whole else (ours.score.headline, "checkpoints")
-        about = note_of(study.block), size_of(study.block, ours.name)
-        return Cell(value, lost, row.section, interval, "", study.block.scale, claim, *about)
-
-    lines = [Line("mmada", row.row, row.variants[0], {OVERALL: cell(row, group == "mmada", True)}) for row in rows]
-    if study and group != "mmada":
-        lines += [Line(label, row.row, row.variants[0], {OVERALL: cell(row, True, False)}) for row in rows]
-    return PaperTable("5", TITLES["5"], COLUMNS["5"], lines)
+def _csv_row(key: str, line: Line) -> dict[str, str]:
+    row = {"table": key, "group": line.group, "row": line.name, "method": line.method, "benchmark": line.benchmark}
+    row |= {"paper": line.printed, "section": line.section}
+    if line.ours is None:
+        return row
+    one, found = line.ours, line.ours.interval
+    numbers = {"estimate": exact(found.estimate), "low": exact(found.low), "high": exact(found.high)}
+    return row | numbers | {"claim": one.claim, "size": one.size, "note": one.note or found.note}

@@ -1,15 +1,17 @@
 """Arranges verdicts into blocks: one benchmark, one generation setting, one view, methods x seeds x prompts."""
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from htgrpo.base.errors import UserError
+from htgrpo.base.records import BASE, CURVE, FINAL
 from htgrpo.training.train_config import SECONDS
-from reports.run.load import BASE, CURVE, Run, labelled, titled, weights_note
-from reports.run.questions import asked_questions, counted, mode_of
-from reports.run.views import FINAL
+from reports.run.load import Run, titled
+from reports.run.questions import asked_questions, mode_of
+from reports.run.scores import MethodScores, method_scores
 
 MAIN_CLAIM, SECONDARY = "main claim, named before the run", "secondary"
 BUDGETS = {"forwards": "at equal forwards", "iterations": "at equal iterations"}
@@ -21,50 +23,6 @@ def view_title(view: str, limit: float) -> str:
         return f"at equal training seconds (at most {limit:.0f})"
     kind, _, amount = view.partition(":")
     return f"{BUDGETS[kind]} ({amount})" if amount else "policies as they are"
-
-
-@dataclass
-class MethodScores:
-    """Scores of one method in one block.
-
-    seeds: training seeds ([None] where there is none). scores: float [S, P], mean over the samples of a prompt in
-    displayed units, NaN where no image was judged. untrained: whether no reward of its training ever differed within a
-    group. hits, asked: float [S, P, Q] answered and asked questions by question category (Q may be 0).
-    """
-
-    name: str
-    seeds: list
-    scores: np.ndarray
-    hits: np.ndarray
-    asked: np.ndarray
-    judged: int
-    expected: int
-    iterations: list[int]
-    forwards: list[float]
-    random_weights: bool
-    policies: list[str]
-    untrained: bool = False
-
-    @property
-    def weights(self) -> str:
-        """The note on its weights: "random weights", "from random weights", "nothing was trained" or nothing."""
-        note = weights_note(self.random_weights, trained=any(self.iterations))
-        return ", ".join(filter(None, [note, "nothing was trained" if self.untrained else ""]))
-
-    @property
-    def label(self) -> str:
-        """The method's name with that note."""
-        return labelled(self.name, self.weights)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every expected image was judged."""
-        return self.judged == self.expected
-
-    @property
-    def coverage(self) -> str:
-        """Judged of expected images, for example "47/48"."""
-        return f"{self.judged}/{self.expected}"
 
 
 @dataclass
@@ -216,8 +174,10 @@ def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.Dat
         return records
     ok = records["status"] == "ok"
     values = [e.get(axis) if isinstance(e, dict) else None for e in records.loc[ok, "evidence"]]
-    if not all(isinstance(value, (int, float)) for value in values):
-        raise UserError(f"verdicts of {benchmark} lack the axis {axis!r}: score it again with python -m bench.score")
+    if not all(isinstance(value, (int, float)) and math.isfinite(value) for value in values):
+        raise UserError(
+            f"verdicts of {benchmark} lack a number for the axis {axis!r}: score it again with python -m bench.score"
+        )
     records = records.copy()
     records.loc[ok, "score"] = [float(value) for value in values]
     return records
@@ -263,8 +223,19 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
     for method in run.methods:
         part = chosen[chosen["method"] == method]
         if len(part):
-            one = _method_scores(part, records, block, _unscored_seeds(run, part, milestone))
-            block.methods.append(replace(one, untrained=run.untrained(method)))
+            unscored = _unscored_seeds(run, part, milestone)
+            block.methods.append(
+                method_scores(
+                    part,
+                    records,
+                    prompts,
+                    block.question_categories,
+                    block.scale,
+                    block.mode,
+                    unscored,
+                    run.untrained(method),
+                )
+            )
         elif not run.takes_part(method, milestone):
             block.elsewhere.append(method)
         elif block.main_view and (method == BASE or method in run.config.get("methods", [])):
@@ -288,47 +259,7 @@ def _unscored_seeds(run: Run, part: pd.DataFrame, view: str) -> int:
     seeds = trained.loc[trained["method"] == part["method"].iloc[0], "seed"]
     if view == SECONDS:
         seeds = [seed for method, seed in run.shown(view) if method == part["method"].iloc[0]]
-    return len({str(seed) for seed in seeds} - {_seed_text(seed) for seed in part["seed"]}) if _seeded(part) else 0
-
-
-def _seeded(part: pd.DataFrame) -> bool:
-    return not part["seed"].isna().any()
-
-
-def _seed_text(seed: object) -> str:
-    return str(int(seed)) if isinstance(seed, float) else str(seed)
-
-
-def _method_scores(part: pd.DataFrame, records: pd.DataFrame, block: Block, unscored: int) -> MethodScores:
-    part = part.sort_values("seed", key=lambda column: column.map(lambda seed: -1 if pd.isna(seed) else int(seed)))
-    position = {prompt: i for i, prompt in enumerate(block.prompts)}
-    kinds = {name: i for i, name in enumerate(block.question_categories)}
-    scores = np.full((len(part), len(position)), np.nan)
-    hits = np.zeros((len(part), len(position), len(kinds)))
-    asked = np.zeros_like(hits)
-    judged = 0
-    for row, policy in enumerate(part["policy"]):
-        ok = records[(records["policy"] == policy) & (records["status"] == "ok")]
-        judged += len(ok)
-        for prompt, mean in ok.groupby("prompt_id")["score"].mean().items():
-            scores[row, position[prompt]] = mean * block.scale
-        own = records[records["policy"] == policy].to_dict("records") if kinds else ()
-        for prompt, question, value in counted(own, block.mode):
-            place = row, position[prompt], kinds[question["category"]]
-            hits[place] += value * block.scale
-            asked[place] += 1
-    expected = int(part["expected"].sum()) + unscored * int(part["expected"].iloc[0])
-    seeds = [None if pd.isna(seed) else int(seed) for seed in part["seed"]]
-    return MethodScores(
-        part["method"].iloc[0],
-        seeds,
-        scores,
-        hits,
-        asked,
-        judged,
-        expected,
-        [int(value) if pd.notna(value) else 0 for value in part["iteration"]],
-        [float(value) if pd.notna(value) else 0.0 for value in part["forwards"]],
-        bool(part["random_weights"].any()),
-        list(part["policy"]),
-    )
+    if part["seed"].isna().any():
+        return 0
+    scored = {str(int(seed)) if isinstance(seed, float) else str(seed) for seed in part["seed"]}
+    return len({str(seed) for seed in seeds} - scored)

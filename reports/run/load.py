@@ -12,6 +12,8 @@ import pandas as pd
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
 from htgrpo.base.records import (
+    BASE,
+    FINAL,
     NOT_AS_WRITTEN,
     Picture,
     Record,
@@ -22,10 +24,8 @@ from htgrpo.base.records import (
     records,
 )
 from htgrpo.training.train_config import comparable, parse_budgets
-from reports.run.views import FINAL, Shown, find_views, has_rollouts, read_chosen
+from reports.run.views import Shown, find_views, has_rollouts, read_chosen
 
-BASE = "base"  # the run's starting policy: no training, no seed
-CURVE = "curve"  # the setting and milestone of verdicts along a training, which no table shows
 AGAIN = "score this policy again with python -m bench.score"
 RECORD_KEYS = ("prompt_id", "sample", "category", "status", "score")
 STATES = ("ok", "failed", "skipped")
@@ -162,12 +162,17 @@ def load_run(run_dir: Path) -> Run:
             _read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta)
         )
     frame = pd.DataFrame(metas)
-    _check_comparable(frame)
-    records = pd.concat([part for part in frames if len(part)] or frames[:1], ignore_index=True)
+    check_comparable(frame)
+    records = joined(frames)
     metrics = _read_training(root, "metrics.jsonl")
     return Run(
         root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root)
     )
+
+
+def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """One below the other; empty ones, whose columns have no kinds, only where all are empty."""
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
 def _read_meta(path: Path) -> dict[str, Any]:
@@ -205,18 +210,18 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
         raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
     rows = records(path, Record, AGAIN)
     seen = set()
-    for row in rows:
-        where = f"a record of {str(path)!r}"
-        key = (row["prompt_id"], row["sample"])
+    top = meta.get("top")
+    for line, row in enumerate(rows, 1):
+        where, key, score = f"line {line} of {str(path)!r}", (row["prompt_id"], row["sample"]), row["score"]
         if row["status"] not in STATES:
-            raise UserError(f"{where} {key} has status {row['status']!r}: accepted are {', '.join(STATES)}")
+            raise UserError(f"{where} has status {row['status']!r}: accepted are {', '.join(STATES)}")
         if key in seen:
-            raise UserError(f"{str(path)!r} holds {key} twice: delete the file and score this policy again")
+            raise UserError(f"{where} is the second one of {key}: delete the file and score this policy again")
         seen.add(key)
-        score = row["score"]
-        number = isinstance(score, (int, float)) and math.isfinite(score)
-        if row["status"] == "ok" and not number:
-            raise UserError(f"{where} {key} is ok but its score is {score!r}: score this policy again")
+        if row["status"] == "ok" and score is None:
+            raise UserError(f"{where} is ok but has no score: {AGAIN}")
+        if row["status"] == "ok" and top is not None and not 0 <= score <= top:
+            raise UserError(f"{where} has the score {score!r}, but {meta['benchmark']} gives 0 to {top:g}: {AGAIN}")
         row["score"] = float(score) if row["status"] == "ok" else float("nan")
         row.setdefault("evidence", {})
         row.setdefault("image", "")
@@ -231,7 +236,7 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def _check_comparable(metas: pd.DataFrame) -> None:
+def check_comparable(metas: pd.DataFrame) -> None:
     """Policies of one benchmark must share its rule, its scorer and its prompts, and those of one setting the setting
     too.
     """

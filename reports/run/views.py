@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from htgrpo.base.errors import UserError
+from htgrpo.base.records import FINAL
 from htgrpo.training.train_config import SECONDS, comparable, milestones, parse_budgets
 
-FINAL = "final"
 """The one view of a run without trainings: its policies as they are."""
 CHOSEN = "equal_seconds.json"
 Shown = dict[tuple[str, int], int]

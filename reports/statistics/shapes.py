@@ -25,6 +25,10 @@ class Moments:
     skew: np.ndarray
     prompts: float
 
+    def row(self, row: int) -> "Moments":
+        """One of several."""
+        return Moments(self.mean[row], self.variance[row], self.df[row], self.skew[row], self.prompts)
+
 
 def moments(rows: np.ndarray, categories: np.ndarray, weights: np.ndarray) -> Moments:
     """Moments of the weighted means of `rows` (float [R, P]), prompts sampled within their category; arrays [R]."""

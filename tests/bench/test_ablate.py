@@ -193,21 +193,21 @@ def test_differences_are_those_of_the_records(folder):
         gap = rows[name].gap
         wanted = [by_hand(folder, name, seed) - by_hand(folder, "default", seed) for seed in range(3)]
         assert np.allclose(gap.per_seed, wanted, atol=1e-12)
-        assert math.isclose(gap.interval.estimate, sum(wanted) / 3, abs_tol=1e-12)
-        assert gap.level == "methods" and gap.interval.low < gap.interval.estimate < gap.interval.high
-        assert gap.detectable == detectable(gap.interval, comparisons=2)
-    p = [rows[name].gap.interval.p for name in ("alpha_narrow", "alpha_broad")]
+        assert math.isclose(gap.interval().estimate, sum(wanted) / 3, abs_tol=1e-12)
+        assert gap.level == "methods" and gap.interval().low < gap.interval().estimate < gap.interval().high
+        assert gap.sees() == detectable(gap.interval(), comparisons=2)
+    p = [rows[name].gap.interval().p for name in ("alpha_narrow", "alpha_broad")]
     small, large = min(p) * 2, max(max(p), min(p) * 2)
-    assert sorted(rows[name].gap.holm for name in ("alpha_narrow", "alpha_broad")) == pytest.approx([small, large])
+    assert sorted(rows[name].gap.holm() for name in ("alpha_narrow", "alpha_broad")) == pytest.approx([small, large])
     scatter = math.sqrt(np.mean([np.var(rows[n].gap.per_seed, ddof=1) for n in ("alpha_narrow", "alpha_broad")]))
     assert math.isclose(study.scatter, scatter)
-    assert {name: row.gap.word for name, row in rows.items() if row.gap} == {
+    assert {name: row.gap.verdict() for name, row in rows.items() if row.gap} == {
         "alpha_narrow": "worse",
         "alpha_broad": "better",
     }
     (finding,) = study.findings
     assert finding.status == "fails" and (finding.weakest.a, finding.weakest.b) == ("default", "alpha_broad")
-    assert math.isclose(finding.weakest.interval.estimate, -rows["alpha_broad"].gap.interval.estimate)
+    assert math.isclose(finding.weakest.interval().estimate, -rows["alpha_broad"].gap.interval().estimate)
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def protocol_of(run: Path) -> str:
     from reports.findings.analysis import analyse
     from reports.run.blocks import make_blocks
     from reports.run.load import load_run
-    from reports.tables.text import protocol
+    from reports.tables.notes import protocol
 
     return protocol(analyse(make_blocks(load_run(run))[-1]))
 

@@ -6,8 +6,8 @@ import pytest
 
 from bench.benchmarks.embedded_dpg import EmbeddedDPG, answer
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import as_pictures
 from htgrpo.base.rng import generator
 from htgrpo.world.combinations import CATEGORIES
 from htgrpo.world.detector import Detection

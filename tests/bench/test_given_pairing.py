@@ -341,14 +341,19 @@ def gradient(angle, side=64):
     return 255 * (0.5 + 0.5 * np.sin(3 * (rows * np.sin(angle) + columns * np.cos(angle)) + angle))
 
 
+def grid_of(number, gutter=0):
+    """Four pictures, with so many white lines between them."""
+    quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
+    rows = [np.insert(np.hstack(pair), [64] * gutter, 255, axis=1) for pair in (quarters[:2], quarters[2:])]
+    return np.insert(np.vstack(rows), [64] * gutter, 255, axis=0)
+
+
 def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_it(tmp_path):
     """Its middle goes on across the edges that a grid has; --grid says that it is one all the same."""
     (tmp_path / "single").mkdir()
     (tmp_path / "grid").mkdir()
     for number in range(3):
-        quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
-        whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
-        for name, pixels in (("single", gradient(number, 128)), ("grid", whole)):
+        for name, pixels in (("single", gradient(number, 128)), ("grid", grid_of(number))):
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
     found = read(tmp_path / "grid", "dpg-grid", None, None)
     assert len(found.pictures) == 12 and found.notes == [
@@ -376,11 +381,9 @@ def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
     """A layout that was recognised is refused; one that was asked for is told of."""
     folder = tmp_path / "in"
     for number in range(3):
-        quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
-        whole = np.vstack([np.hstack(quarters[:2]), np.hstack(quarters[2:])])
         path = folder / name.format(number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(whole.astype(np.uint8)).save(path)
+        Image.fromarray(grid_of(number).astype(np.uint8)).save(path)
         if layout in ("flat", "folders"):
             (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
     found = read(folder, layout, None, None)
@@ -395,12 +398,25 @@ def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
             read(folder, "auto", None, None)
 
 
-def test_one_edge_through_the_middle_is_no_grid(tmp_path):
+@pytest.mark.parametrize("turned, told", [(False, "side by side"), (True, "one above the other")])
+def test_one_edge_through_the_middle_is_no_grid(tmp_path, turned, told):
     """As a horizon or two panels side by side have it."""
     for number in range(3):
-        halves = np.hstack([gradient(number, 128)[:, :64], gradient(number + 3, 128)[:, 64:]])
-        Image.fromarray(halves.astype(np.uint8)).save(tmp_path / f"{number}.png")
+        halves = np.hstack([gradient(number, 128)[:, :64], gradient(number + 3, 128)[:, 64:]]).astype(np.uint8)
+        Image.fromarray(halves.T if turned else halves).save(tmp_path / f"{number}.png")
     assert read(tmp_path, "dpg-single", None, None).notes == []
+    with pytest.raises(UserError, match=f"show one edge alone, as two pictures {told} do .*cut them apart"):
+        read(tmp_path, "dpg-grid", None, None)
+    assert len(read(tmp_path, "dpg-grid", None, 64).pictures) == 12
+
+
+@pytest.mark.parametrize("gutter", [1, 2, 4, 10])
+def test_grids_with_lines_between_their_pictures_are_refused(tmp_path, gutter):
+    """Quarters of them would hold a part of the line; those of an odd size are no grids by their size."""
+    for number in range(3):
+        Image.fromarray(grid_of(number, gutter).astype(np.uint8)).save(tmp_path / f"{number}.png")
+    with pytest.raises(UserError, match="measures 129 x 129" if gutter == 1 else "cut them apart, for --layout dpg"):
+        read(tmp_path, "dpg-grid", None, None)
 
 
 def test_small_drawings_on_a_plain_ground_are_no_grids(tmp_path):
@@ -539,8 +555,10 @@ def brightness_given(monkeypatch):
             asked.extend(prompts)
             return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]
 
+        def close(self):
+            pass
+
     monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
-    monkeypatch.setattr(opening, "close", lambda *_: None)
     monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
     monkeypatch.setattr("bench.run.plan.without_scorers", lambda benchmarks: [])
     return asked

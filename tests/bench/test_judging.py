@@ -13,10 +13,11 @@ from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, META
 from bench.record.rundir import RunDir
 from bench.record.verdicts import is_scored
-from bench.record.work import FINAL, Evaluation, Target
+from bench.record.work import Evaluation, Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, read_jsonl, sha256_file
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.records import FINAL
 
 TARGET = Target("a-seed0", "a", 0, FINAL, "there", "hash", False, 1, 1)
 VALUES = {"sampler": "made", "steps": 1, "guidance": 0.0, "resolution": "", "dtype": "float32", "seed": 0, "samples": 2}

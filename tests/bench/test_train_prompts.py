@@ -159,6 +159,8 @@ def test_missing_weights_stop_a_comparison_before_any_training(policy, tmp_path,
         monkeypatch.setattr("bench.scorers.web.Connection.retries", 0)
         assert leave(compare.main, [*argv, "--scorer-url", "made=nothing"]) == EXIT_USAGE
         assert "'nothing' is no address" in capsys.readouterr().err
+        assert leave(compare.main, [*argv, "--scorer-url", "clip=http://host:1"]) == EXIT_USAGE
+        assert "--scorer-url names 'clip', but what is asked here is made: leave it out" in capsys.readouterr().err
     finally:
         SCORERS.__dict__.pop("_entries", None)
 

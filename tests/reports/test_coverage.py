@@ -7,7 +7,7 @@ from scipy import stats as scipy_stats
 
 from bench.campaign.statistics import EVEN, cells
 from htgrpo.world.prompts import split_prompts
-from reports.statistics import stats
+from reports.statistics import crossed, stats
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 CELLS = {f"{cell.kind}, {cell.group}, {cell.name}": cell for cell in cells()}
@@ -23,7 +23,7 @@ def rejected(seeds: int, share: float, level: float, draws: int = 200) -> float:
     known, the rest; integrated over what the seeds' variance may come out as."""
     none = stats.Moments(*np.zeros(4), 1.0)
     seen = scipy_stats.chi2.ppf((np.arange(draws) + 0.5) / draws, seeds - 1) / (seeds - 1) * share
-    found = [stats.Crossed(seeds, one, 1 - share, (1 - share) ** 2 / 200, none) for one in seen]
+    found = [crossed.Crossed(seeds, one, 1 - share, (1 - share) ** 2 / 200, none) for one in seen]
     limits = [stats.student(level / 2, one.df(level)) * (one.seed + one.added) ** 0.5 for one in found]
     return float(np.mean(2 * scipy_stats.norm.sf(limits)))
 
@@ -38,7 +38,7 @@ def test_a_true_null_is_rejected_as_often_as_holm_allows(seeds, pairs):
 
 
 def test_without_caution_three_seeds_would_be_believed_far_too_often(monkeypatch):
-    monkeypatch.setattr(stats, "caution", lambda seeds, level: 2.0)
+    monkeypatch.setattr(crossed, "caution", lambda seeds, level: 2.0)
     assert rejected(3, 0.9, 0.005) > 3 * 0.005
 
 

@@ -44,7 +44,7 @@ def test_axes_are_blocks_of_their_own(tmp_path):
     assert len(found.benchmarks) == 1  # the same pictures stand in one row
     assert set(found.cases[0].tiles[0].others) == {"Looks: IAA", "Looks: IQA"}
     rewrite(root / "verdicts" / "looks" / "main" / "base.jsonl", lambda r: {**r, "evidence": {"iqa": 1.0}})
-    with pytest.raises(UserError, match="lack the axis 'iaa'"):
+    with pytest.raises(UserError, match="lack a number for the axis 'iaa'"):
         results_of(root)
 
 

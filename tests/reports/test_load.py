@@ -7,6 +7,7 @@ import pytest
 
 from htgrpo.base.errors import UserError
 from reports.pages.build import build
+from reports.run.load import load_run
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash
 
@@ -20,7 +21,9 @@ from tests.sealing import rehash
         (lambda root: (root / "verdicts/geneval/main/base.jsonl").unlink(), "is missing beside its meta file"),
         (lambda root: _edit(root, "base.jsonl", '"score": 1.0', '"score": NaN'), "score is nan"),
         (lambda root: _edit(root, "base.jsonl", '"status": "ok"', '"status": "fine"'), "status 'fine'"),
-        (lambda root: _edit(root, "base.jsonl", '"sample": 1', '"sample": 0'), "twice"),
+        (lambda root: _edit(root, "base.jsonl", '"sample": 1', '"sample": 0'), "line 2 of .* second one of"),
+        (lambda root: _bounded(root, '"score": 1.0', '"score": 1.5'), r"line \d+ of .*base.jsonl' has the score 1.5"),
+        (lambda root: _bounded(root, '"score": 1.0', '"score": -1'), "geneval gives 0 to 1"),
         (
             lambda root: _edit(root, "base.meta.json", '"version": "1", "title"', '"version": "2", "title"'),
             "different version",
@@ -51,6 +54,17 @@ def _edit(root: Path, name: str, old: str, new: str) -> None:
     assert old in text
     path.write_text(text.replace(old, new))
     rehash(path)
+
+
+def _bounded(root: Path, old: str, new: str) -> None:
+    _edit(root, "base.meta.json", '"scale": 1,', '"scale": 1, "top": 1.0,')
+    _edit(root, "base.jsonl", old, new)
+
+
+def test_a_score_that_nothing_bounds_is_kept(tmp_path):
+    root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=3, images=False, iterations=3)
+    _edit(root, "base.jsonl", '"score": 1.0', '"score": 1.5')
+    assert load_run(root).records["score"].max() == 1.5
 
 
 def _meta(root: Path, policy: str, scorer: dict) -> None:

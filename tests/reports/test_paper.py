@@ -1,5 +1,6 @@
 """The paper's numbers, its tables filled from made-up runs, its settings, and how small a difference can be seen."""
 
+import csv
 import json
 import math
 import subprocess
@@ -21,9 +22,8 @@ from htgrpo.base.registry import METHODS
 from htgrpo.training.train_config import TrainConfig
 from reports.findings.analysis import ALPHA
 from reports.paper import tables as paper_tables
-from reports.paper import text as paper_text
 from reports.paper.published import mark, published
-from reports.paper.settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, compared, entry_of, shown
+from reports.paper.settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, compared, entry_of, settings_markdown, shown
 from reports.run.load import Run
 from reports.statistics import stats as stats_of_reports
 from reports.statistics.power import detectable
@@ -58,8 +58,9 @@ def mmada(tmp_path_factory) -> paper_tables.Source:
     return paper_tables.open_source(on_mmada(tmp_path_factory.mktemp("runs") / "mmada"))
 
 
-def line_of(laid: paper_tables.PaperTable, group: str, method: str) -> paper_tables.Line:
-    return next(line for line in laid.lines if (line.group, line.method) == (group, method))
+def line_of(laid: paper_tables.PaperTable, group: str, method: str, benchmark: str = "") -> paper_tables.Line:
+    wanted = (group, method, benchmark or laid.lines[0].benchmark)
+    return next(line for line in laid.lines if (line.group, line.method, line.benchmark) == wanted)
 
 
 # --- the numbers ----------------------------------------------------------------------------------------------------------------
@@ -87,44 +88,41 @@ def test_variants_have_the_papers_marks():
 
 
 @pytest.mark.parametrize("table", ["1", "2", "3"])
-def test_every_empty_cell_has_a_reason(table, mmada):
+def test_rows_have_a_number_and_the_others_are_named_once(table, mmada):
     for sources in ([], [mmada]):
         laid = paper_tables.layout(table, sources, ["mmada", "lumina-dimoo"])
-        cells = [cell for line in laid.lines for cell in line.cells.values()]
-        assert all(bool(cell.printed) != bool(cell.printed_why) for cell in cells)
-        assert all((cell.measured is None) == bool(cell.why) for cell in cells)
-        text = paper_text.markdown(laid)
-        assert (
-            "Nothing of this table was measured" in text if not sources or table == "3" else "half of the 95%" in text
-        )
-    assert [line.method for line in laid.lines if line.group == "lumina-dimoo"] == ["base", "mask", "trace", "ht"]
+        assert all(line.printed or line.ours for line in laid.lines)
+        there = {line.name for line in laid.lines if line.section} | set(laid.left_out)
+        assert there == {row.row for row in published() if row.table == table}
+        text = paper_tables.markdown(laid)
+        measured = bool(sources) and table != "3"
+        assert ("half of the 95%" if measured else "Nothing of this table was measured") in text
+        assert ("Rows without a number" in text) == bool(laid.left_out)
+        assert all(len(line) <= 80 for line in text.splitlines())
+    assert ("has no imagereward, hpsv3, deqa" in text) == (table == "3")
 
 
 def test_a_run_fills_the_rows_of_its_backbone(mmada):
     laid = paper_tables.layout("1", [mmada], ["mmada", "lumina-dimoo"])
-    cell = line_of(laid, "mmada", "ht").cells["overall"]
+    line = line_of(laid, "mmada", "ht")
     per_seed = []
     for seed in range(3):
         by_category: dict[str, list[float]] = {}
         for record in records(mmada.root / f"verdicts/geneval/main/ht-seed{seed}.jsonl"):
             by_category.setdefault(record["category"], []).append(record["score"])
         per_seed.append(np.mean([np.mean(scores) for scores in by_category.values()]))
-    assert cell.measured.estimate == pytest.approx(np.mean(per_seed)) and cell.claim == "methods"
-    assert cell.printed == "0.83" and cell.note == "GenEval (embedded world)"
-    counting = [
-        r["score"]
-        for s in range(3)
-        for r in records(mmada.root / f"verdicts/geneval/main/ht-seed{s}.jsonl")
-        if r["category"] == "counting"
-    ]
-    assert line_of(laid, "mmada", "ht").cells["counting"].measured.estimate == pytest.approx(np.mean(counting))
-    assert line_of(laid, "mmada", "uni").cells["overall"].why == "the run mmada has no uni"
-    assert (
-        "no run from the published weights of lumina-dimoo" in line_of(laid, "lumina-dimoo", "ht").cells["overall"].why
-    )
-    assert line_of(laid, "mmada", "coupled").cells["overall"].printed_why == paper_tables.NO_ROW
-    assert line_of(paper_tables.layout("2", [mmada], ["mmada"]), "mmada", "ht").cells["entity"].measured is not None
-    assert "none may be set against" in paper_text.markdown(laid)
+    assert line.ours.interval.estimate == pytest.approx(np.mean(per_seed)) and line.ours.claim == "methods"
+    assert line.printed == "0.83" and line.ours.note == "GenEval (embedded world)"
+    assert line_of(laid, "mmada", "uni").ours is None and line_of(laid, "lumina-dimoo", "ht").ours is None
+    assert line_of(laid, "mmada", "coupled").printed == "" and line_of(laid, "mmada", "coupled").ours
+    assert "none may be set against" in paper_tables.markdown(laid)
+
+
+def test_two_runs_of_a_backbone_stand_in_rows_of_their_own(mmada, tmp_path):
+    second = paper_tables.open_source(on_mmada(tmp_path / "second"))
+    laid = paper_tables.layout("2", [mmada, second], ["mmada"])
+    names = [line.name for line in laid.lines if line.method == "ht"]
+    assert names == ["+ HT-GRPO (run mmada)", "+ HT-GRPO (run second)"]
 
 
 def rename(root: Path, old: str, new: str, title: str) -> Path:
@@ -140,17 +138,15 @@ def rename(root: Path, old: str, new: str, title: str) -> Path:
 def test_only_the_published_benchmark_stands_in_a_row_without_a_note(tmp_path):
     root = rename(on_mmada(tmp_path / "a"), "geneval", "embedded_geneval", "GenEval (embedded world)")
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval (embedded world)"
-    assert "here: GenEval (embedded world)" in paper_text.markdown(laid)
+    assert line_of(laid, "mmada", "ht").ours.note == "GenEval (embedded world)"
+    assert "of GenEval (embedded world), which is not" in paper_tables.markdown(laid).replace("\n", " ")
     rename(root, "embedded_geneval", "geneval", "GenEval")
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    assert line_of(laid, "mmada", "ht").cells["overall"].note == "" and "none may be set" not in paper_text.markdown(
-        laid
-    )
+    assert line_of(laid, "mmada", "ht").ours.note == "" and "none may be set" not in paper_tables.markdown(laid)
     rename(root, "dpg", "hpsv3", "HPSv3 on DPG-Bench prompts")
     laid = paper_tables.layout("3", [paper_tables.open_source(root)], ["mmada"])
-    cells = line_of(laid, "mmada", "ht").cells
-    assert cells["hpsv3"].measured is not None and cells["unipercept.iaa"].why == "the run a has no unipercept.iaa"
+    assert line_of(laid, "mmada", "ht", "hpsv3").ours and {line.benchmark for line in laid.lines} == {"hpsv3"}
+    assert laid.remarks == ["The run a has no imagereward, deqa, unipercept.iaa, unipercept.iqa, unipercept.ista."]
 
 
 @pytest.mark.parametrize(
@@ -166,14 +162,14 @@ def test_a_part_of_the_benchmark_is_marked_in_its_row_and_said(tmp_path, whole, 
     for path in root.glob("verdicts/geneval/*/*.meta.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval", "published": whole}))
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    cell, text = line_of(laid, "mmada", "ht").cells["overall"], paper_text.markdown(laid)
-    assert cell.note == told and cell.size.endswith("pictures each, 864/864 judged"), (
+    ours, text = line_of(laid, "mmada", "ht").ours, paper_tables.markdown(laid).replace("\n", " ")
+    assert ours.note == told and ours.size.endswith("pictures each, 864/864 judged"), (
         "prompts, pictures and coverage in every row"
     )
     assert ("†" in text) == bool(told) and ("none may be set against its numbers" in text) == bool(told)
-    row = next(line for line in text.splitlines() if "864/864 judged" in line)
-    assert told in row and row.count("†") == (7 if told else 0)
-    assert cell.size in paper_text.to_csv(laid)
+    sizes = (whole["prompts"], whole["pictures"])
+    row = " × ".join(f"{n} of {of}" if n < of else f"{n}" for n, of in zip((144, 2), sizes, strict=True))
+    assert told in text and f"{row}, 864/864 |" in text and ours.size in paper_tables.to_csv(laid)
 
 
 def test_a_run_that_does_not_record_how_much_it_measured_is_marked(tmp_path):
@@ -181,7 +177,7 @@ def test_a_run_that_does_not_record_how_much_it_measured_is_marked(tmp_path):
     for path in root.glob("verdicts/geneval/*/*.meta.json"):
         path.write_text(json.dumps({**json.loads(path.read_text()), "title": "GenEval"}))
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    assert line_of(laid, "mmada", "ht").cells["overall"].note == "GenEval, of how many prompts is not recorded"
+    assert line_of(laid, "mmada", "ht").ours.note == "GenEval, of how many prompts is not recorded"
 
 
 def test_random_weights_never_fill_the_papers_rows(tmp_path):
@@ -190,18 +186,18 @@ def test_random_weights_never_fill_the_papers_rows(tmp_path):
         meta = json.loads(path.read_text())
         path.write_text(json.dumps({**meta, "policy": {**meta["policy"], "random_weights": True}}))
     laid = paper_tables.layout("1", [paper_tables.open_source(root)], ["mmada"])
-    assert all(cell.measured is None for line in laid.lines if line.group == "mmada" for cell in line.cells.values())
+    assert all(line.ours is None for line in laid.lines if line.group == "mmada")
     assert any("random weights" in line.group for line in laid.lines)
 
 
 def test_another_policy_never_fills_the_papers_rows(tmp_path):
     source = paper_tables.open_source(write_run(tmp_path / "small", {"ht": 0.2}, images=False))
     laid = paper_tables.layout("1", [source], ["mmada"])
-    assert all(cell.measured is None for line in laid.lines if line.group == "mmada" for cell in line.cells.values())
+    assert all(line.ours is None for line in laid.lines if line.group == "mmada")
     own = [line for line in laid.lines if line.group == "embedded world, run small"]
     assert [line.name for line in own] == ["starting policy", "+ ht"]
-    assert own[1].cells["overall"].measured is not None and own[1].cells["overall"].claim == "checkpoints"
-    assert paper_text.to_csv(laid).count("embedded world, run small") == 14
+    assert own[1].ours.claim == "checkpoints" and not own[1].printed
+    assert paper_tables.to_csv(laid).count("embedded world, run small") == 2
 
 
 def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
@@ -218,11 +214,11 @@ def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
         "figure4.pdf",
         "files.json",
     }
-    laid = paper_tables.layout_5(root)
-    own = {line.method: line.cells["overall"] for line in laid.lines if line.group != "mmada"}
-    assert own["gamma_up"].measured and own["gamma_sparse"].why == "not scored" and own["gamma_up"].printed == ""
-    assert all(line.cells["overall"].measured is None for line in laid.lines if line.group == "mmada")
-    assert [line.cells["overall"].printed for line in laid.lines][:4] == NUMBERS["5"].split()
+    lines = {(row["group"], row["method"]): row for row in csv.DictReader((out / "table5.csv").open())}
+    mine = {method for group, method in lines if group == "embedded world, run ab"}
+    assert mine == {"default", "gamma_up", "gamma_full"} and "gamma_sparse: not scored" in text
+    assert all(bool(row["paper"]) == (group == "mmada") == (not row["estimate"]) for (group, _), row in lines.items())
+    assert [row["paper"] for row in lines.values()][:4] == NUMBERS["5"].split()
 
 
 def test_the_command_line(tmp_path, capsys):
@@ -277,7 +273,7 @@ def exact(tmp_path):
 def test_the_papers_experiment_differs_in_nothing_and_another_one_in_exactly_what_was_changed(exact):
     found = beside(exact())
     assert names(found, DIFFERS, CHOSEN, UNKNOWN) == set()
-    assert "None differs." in paper_text.settings_markdown("x", list(found.values()))
+    assert "None differs." in settings_markdown("x", list(found.values()))
     assert {"train.lr", "mask.min_rate", "trace.shrink", "ht.ties", "policy", "reward.unifiedreward"} <= names(
         found, SILENT
     )
@@ -293,8 +289,8 @@ def test_the_papers_experiment_differs_in_nothing_and_another_one_in_exactly_wha
     }
     assert "100" not in found["ht.lr"].paper and found["mask.lr"].here == "0.0003" and "3e-06" in found["mask.lr"].paper
     assert found["train_prompts"].here == "others.txt (000000000000)", "a file's folder is nobody's business"
-    text = paper_text.settings_markdown("x", list(found.values()))
-    assert "None" not in text and text.count("\n| mask.") == 3
+    text = settings_markdown("x", list(found.values()))
+    assert "None" not in text and text.count("\n- mask.") == 3
 
 
 @pytest.mark.parametrize(
@@ -330,7 +326,7 @@ def test_another_judge_is_seen_and_a_missing_record_is_no_agreement(exact):
     del run.config["split"], run.config["train"]["ht"]["beta"]
     found = beside(run)
     assert names(found, UNKNOWN) == {"reward.hpsv3", "reward.clip", "reward.unifiedreward", "split", "ht.beta"}
-    text = paper_text.settings_markdown("x", list(found.values()))
+    text = settings_markdown("x", list(found.values()))
     assert "None of those recorded differs." in text and "split" in text.partition("Not recorded")[2]
 
 

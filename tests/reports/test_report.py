@@ -18,7 +18,8 @@ from reports.pages import html
 from reports.pages.build import build
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
-from reports.tables import exports
+from reports.tables import csv as csv_table
+from reports.tables import latex, notes
 from reports.tables import text as tables
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash
@@ -158,28 +159,30 @@ def test_final_checkpoint_at_the_milestone_iteration_counts_for_it(tmp_path):
 
 def test_latex_has_booktabs_bold_marks_and_escapes(three_seeds):
     run, results = three_seeds
-    text = exports.to_latex(run.title, results, costs(run))
+    text = latex.to_latex(run.title, results, costs(run), {"α": "Alpha-GRPO"})
     for part in (
         r"\toprule",
         r"\midrule",
         r"\bottomrule",
         r"\textbf{0.",
         r"a\_b\&c",
-        r"single\_object",
+        "single object",
+        "Alpha-GRPO $-$ base",
+        r"\label{tab:geneval-main-",
         "embedded world",
     ):
         assert part in text
     scores = {name: score.headline.estimate for name, score in results[0].scores.items()}
     first, second, _ = sorted(scores, key=scores.get, reverse=True)
     assert rf"\textbf{{{scores[first]:.3f}}}" in text and rf"\underline{{{scores[second]:.3f}}}" in text
-    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == len(results) + len(run.views)
-    assert r"\approx" in exports.to_latex("", [results[0]], [])
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2 * len(results) + len(run.views)
+    assert r"\approx" in latex.to_latex("", [results[0]], [], {})
 
 
 def test_csv_is_tidy(three_seeds):
     run, results = three_seeds
-    rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, costs(run)))))
-    assert list(rows[0]) == exports.FIELDS and {r["kind"] for r in rows} == {"score", "difference", "cost"}
+    rows = list(csv.DictReader(io.StringIO(csv_table.to_csv(results, costs(run)))))
+    assert list(rows[0]) == csv_table.FIELDS and {r["kind"] for r in rows} == {"score", "difference", "cost"}
     assert {r["claim"] for r in rows if r["kind"] == "difference"} == {"checkpoints", "methods"}
 
 
@@ -188,14 +191,14 @@ def test_small_category_prints_no_interval(tmp_path):
     result = analyse(make_blocks(load_run(root))[0])
     score = result.scores["a"]
     assert score.headline.known and not any(cell.known for cell in score.columns.values())
-    assert "fewer than 20 prompts" in tables.score_note(result)
+    assert "fewer than 20 prompts" in notes.score_note(result)
 
 
 def quick(root: Path, allow_incomplete: bool = False) -> tuple[str, list[dict]]:
     """The terminal text and the CSV rows of a run, without drawing."""
     run = load_run(root)
     results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
-    rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, []))))
+    rows = list(csv.DictReader(io.StringIO(csv_table.to_csv(results, []))))
     return tables.terminal(run.title, results, [], ""), rows
 
 
@@ -252,14 +255,14 @@ def test_random_weights_are_labelled(tmp_path):
     assert text.splitlines()[0] == "# Comparison (embedded world, some policies with random weights)"
     run = load_run(root)
     results, spent = [analyse(block) for block in make_blocks(run)], costs(run)
-    rows = list(csv.DictReader(io.StringIO(exports.to_csv(results, spent))))
+    rows = list(csv.DictReader(io.StringIO(csv_table.to_csv(results, spent))))
     assert {row["weights"] for row in rows if row["method"] == "a" and row["kind"] != "difference"} == {
         "from random weights"
     }
     assert {row["weights"] for row in rows if row["method"] == "base"} == {""}
     for written in (
         tables.markdown(run.title, results, spent),
-        exports.to_latex(run.title, results, spent),
+        latex.to_latex(run.title, results, spent, {}),
         html.page(run, results, spent, {}),
     ):
         assert title in written and written.count("a (from random weights)") >= 2

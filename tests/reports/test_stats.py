@@ -10,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from reports.statistics import stats
+from reports.statistics.crossed import Crossed, caution
 
 CATEGORIES = np.repeat([0, 1, 2], [20, 30, 40])
 ONE = np.zeros(30, int)
@@ -162,9 +163,9 @@ def test_fewer_than_three_seeds_support_no_claim():
             assert not found.known and np.isnan(found.p) and "these checkpoints, not these methods" in found.note
 
 
-def crossed(matrix, categories=None, aggregate="item_mean") -> stats.Crossed:
+def crossed(matrix, categories=None, aggregate="item_mean") -> Crossed:
     categories = np.zeros(matrix.shape[1], int) if categories is None else categories
-    return stats.Crossed.of(matrix, categories, stats.headline_weights(categories, aggregate))
+    return Crossed.of(matrix, categories, stats.headline_weights(categories, aggregate))
 
 
 def test_crossed_variance_by_hand():
@@ -207,8 +208,8 @@ def test_without_prompt_variation_it_is_the_t_interval_over_seeds():
 
 
 def test_caution_grows_as_seeds_and_levels_fall():
-    assert stats.caution(3, 0.05) == pytest.approx((4.3027 / 1.96) ** 1.5, rel=1e-4)
-    assert stats.caution(3, 0.005) > stats.caution(3, 0.05) > stats.caution(8, 0.05) > 1
+    assert caution(3, 0.05) == pytest.approx((4.3027 / 1.96) ** 1.5, rel=1e-4)
+    assert caution(3, 0.005) > caution(3, 0.05) > caution(8, 0.05) > 1
 
 
 def test_ten_and_more_seeds_use_the_same_rule():

@@ -272,6 +272,8 @@ def test_a_scorer_on_a_server_is_asked_there(brightness_server, monkeypatch, cap
         code == 0 and found["brightness"]["environment"] == "a server" and found["brightness"]["self_test"] == "passed"
     )
     assert found["brightness"]["seconds_per_picture"] is None  # it judges no drawings here: the server did at its start
+    with pytest.raises(UserError, match="names 'brightness', but what is asked here is clip: leave it out"):
+        doctor.main(["clip", "--scorer-url", address])
     monkeypatch.setattr("bench.scorers.remote.Connection", lambda url, headers: web.Connection(url, headers, retries=0))
     code, found = rows(capsys, "brightness", "--scorer-url", "brightness=http://127.0.0.1:9")
     assert (

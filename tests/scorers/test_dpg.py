@@ -21,8 +21,8 @@ from bench.benchmarks.dpg_rule import (
     zero_dependents,
 )
 from bench.scorers.base import Judged
-from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import as_pictures
 from reports.run.questions import counted
 from tests.scorers.dpg_made import GRAPH, IDENTITY, TEXTS, Says, benchmark, black, place_assets, table
 

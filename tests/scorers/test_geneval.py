@@ -11,8 +11,8 @@ from PIL import Image
 from bench.benchmarks.geneval import GenEval
 from bench.scorers.geneval.pixels import as_array
 from bench.scorers.geneval.rule import COLOURS
-from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import as_pictures
 from htgrpo.base.prompts import Prompt
 from tests.scorers.geneval_made import BOTH, CUP, ONE, RED, Names, Sees, box, judged
 

@@ -94,7 +94,7 @@ def test_every_answer_must_be_one_token(monkeypatch, tmp_path):
 def test_parts_of_weights_are_checked(load, folder):
     part = sorted(folder.glob("*.safetensors"))[1]
     part.rename(part.with_suffix(".away"))
-    with pytest.raises(UserError, match="lacks the part 'model-00002-of-00002.safetensors'"):
+    with pytest.raises(UserError, match="lacks the shard 'model-00002-of-00002.safetensors'"):
         load()
     part.with_suffix(".away").rename(part)
 

@@ -120,7 +120,7 @@ def test_split_weights(tmp_path):
     index.write_text(json.dumps({"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}))
     assert TensorFiles(open_shards(tmp_path, OWN)).keys() == {"a", "b"}
     index.write_text(json.dumps({"weight_map": {"a": "../one.safetensors"}}))
-    refusal(lambda: open_shards(tmp_path, OWN), "lacks the part '../one.safetensors'")
+    refusal(lambda: open_shards(tmp_path, OWN), "lacks the shard '../one.safetensors'")
     index.write_text("[]")
     refusal(lambda: open_shards(tmp_path, OWN), "index.json")
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
+from htgrpo.base.pictures import as_pictures
 from htgrpo.base.rng import generator
 from htgrpo.world import rewards
 from htgrpo.world.codec import PatchCodec, encode_scene

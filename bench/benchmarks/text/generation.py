@@ -68,12 +68,9 @@ def _reveal(
             :, within
         ]
         tokens, confidence = draw(part, reader.mask, decoding.temperature, token_uniforms)
-        confidence, tokens = (
-            confidence.cpu() if decoding.remasking == "low_confidence" else order_uniforms,
-            tokens.tolist(),
-        )
-        for best in confidence.sort(descending=True, stable=True).indices[:count].tolist():
-            answers[row][slots[best]] = tokens[best]
+        order = confidence.cpu() if decoding.remasking == "low_confidence" else order_uniforms
+        for best in order.sort(descending=True, stable=True).indices[:count].tolist():
+            answers[row][slots[best]] = int(tokens[best])
 
 
 def draw(logits: Tensor, mask: int, temperature: float, uniforms: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from bench.benchmarks.text.reader import Reader
 from bench.benchmarks.text.settings import Decoding, TextSettings
 from bench.benchmarks.text.words import LAYOUT, Words
 from htgrpo.base.errors import UserError
-from htgrpo.base.rng import generator
+from htgrpo.base.rng import Key, generator
 from htgrpo.parallel.ranks import ALONE, Ranks
 from htgrpo.policies.policy import Policy
 
@@ -97,12 +97,16 @@ class PolicyLM(LM):
             for first in range(0, len(rows), self.reader.batch):
                 part = rows[first : first + self.reader.batch]
                 group = [mine[row] for row in part]
+
+                def ended(row: int, answer: list[int], group: list[_Task] = group) -> bool:
+                    return group[row].finish(answer, self.words)[1]
+
                 answers = generate(
                     self.reader,
                     [task.prompt for task in group],
                     [generator(*task.key) for task in group],
                     decoding,
-                    lambda row, answer, group=group: group[row].finish(answer, self.words)[1],
+                    ended,
                 )
                 texts |= {
                     row: task.finish(answer, self.words)[0]
@@ -208,7 +212,7 @@ class _Task:
     until: tuple[str, ...]
     stops: frozenset[int]
     most: int
-    key: tuple
+    key: tuple[Key, ...]
 
     def finish(self, answer: list[int], words: Words) -> tuple[str, bool]:
         """The text of `answer` (whole blocks of it) up to where it ends, and whether it ends there."""

@@ -40,8 +40,8 @@ def metric_of(tasks: Tasks, name: str) -> str:
     """The first metric of a single task. Raises UserError unless it is the share of documents that are right."""
     task = tasks.single[name]
     metric = next(iter(task.aggregation()), None)
-    right = metric is not None and (metric == "exact_match" or "acc" in metric.split("_"))
-    if not (right and task.aggregation()[metric] is mean and task.higher_is_better().get(metric)):
+    right = metric == "exact_match" or "acc" in str(metric).split("_")
+    if metric is None or not (right and task.aggregation()[metric] is mean and task.higher_is_better().get(metric)):
         raise UserError(
             f"the task {name!r} is measured by {metric}, but a benchmark takes tasks whose first metric is an accuracy "
             "or exact_match: leave it out, or ask it with python -m bench.text"

@@ -20,9 +20,9 @@ from bench.ask.machine import cpu_name
 from bench.ask.selection import select
 from bench.benchmarks.embedded_dpg import EmbeddedDPG
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
-from bench.scorers.pixels import as_pictures
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
+from htgrpo.base.pictures import as_bytes, as_pictures
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.registry import SAMPLERS
 from htgrpo.interface import HIDDEN
@@ -152,7 +152,7 @@ def gather(
             exact[f"tokens after {method}"] = _hash(_sample(trained, prompts[:FEW], SAMPLER))
             log_probs[method] = _log_probs(trained, prompts[:FEW], judged[:FEW])
         exact.update({f"log-probabilities after {state}": _digest(rows) for state, rows in log_probs.items()})
-        pictures = (policy.decode(judged) * 255).round().clamp(0, 255).to(torch.uint8)
+        pictures = as_bytes(policy.decode(judged))
         rewards = WeightedReward(TrainConfig().rewards).answers(prompts, pictures.float() / 255)
         exact.update({f"reward {name}": _digest(values) for name, values in rewards.items()})
         by_benchmark: dict[str, list[str]] = {}

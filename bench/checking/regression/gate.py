@@ -21,7 +21,8 @@ from bench.ask.selection import select
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError, suggest
 from htgrpo.base.files import atomic_json, sha256_json
 from htgrpo.base.prompts import Prompt
-from reports.run.load import FINAL, Run
+from htgrpo.base.records import FINAL
+from reports.run.load import Run
 from reports.statistics.stats import headline_weights, holm
 
 KIND = "quality"

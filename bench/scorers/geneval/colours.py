@@ -8,7 +8,7 @@ with GELU, which changes colours without an error, so the activation is checked 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from bench.scorers.geneval.rule import COLOURS
 from bench.scorers.instructions import instruction
 from bench.scorers.weights import Repository, locate, open_shards, revision
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    import open_clip
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
 CLIP = Repository(
@@ -58,7 +61,7 @@ class Colours:
 
     def __init__(
         self,
-        net: nn.Module,
+        net: "open_clip.CLIP",
         tokenizer: Callable[[list[str]], Tensor],
         transform: Callable[[Image.Image], Tensor],
         templates: Sequence[str],

@@ -7,11 +7,11 @@ and not used.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from bench.scorers.geneval.network import identity_of, load_network, locate_detector
@@ -19,6 +19,9 @@ from bench.scorers.geneval.pixels import prepare
 from bench.scorers.geneval.rule import THRESHOLD, Box
 from bench.sources import assets
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import Mask2FormerForUniversalSegmentation
 
 LIBRARIES = ("torch", "torchvision", "transformers", "open_clip_torch", "pillow")
 """What detector and colours are made of, and what prepares their input."""
@@ -98,7 +101,13 @@ class Detector:
 
     batch_size = 4
 
-    def __init__(self, net: nn.Module, names: Sequence[str], identity: dict[str, Any], device: str | torch.device):
+    def __init__(
+        self,
+        net: "Mask2FormerForUniversalSegmentation",
+        names: Sequence[str],
+        identity: dict[str, Any],
+        device: str | torch.device,
+    ):
         if net.config.num_labels != len(names):
             raise UserError(
                 f"the detector tells {net.config.num_labels} classes apart, but GenEval names {len(names)}: use "
@@ -133,7 +142,7 @@ class Detector:
                     found[index] = post_process(
                         output.class_queries_logits[row],
                         output.masks_queries_logits[row],
-                        tuple(inputs.shape[2:]),
+                        (inputs.shape[2], inputs.shape[3]),
                         resized,
                         images[index].shape[:2],
                         self.names,

@@ -14,7 +14,7 @@ from bench.sources import assets
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file
 from htgrpo.policies.model_files import read_json
-from htgrpo.policies.weights import TensorFiles
+from htgrpo.policies.weights import TensorFiles, check_shapes, shapes_of
 
 if TYPE_CHECKING:
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
@@ -28,7 +28,7 @@ DIFFERENT, OTHER = (
     "Mask2Former of the hub (different detector)",
     "Mask2Former of MMDetection, another file (different detector)",
 )
-SWIN_S = {
+SWIN_S: dict[str, Any] = {
     "image_size": 224,
     "embed_dim": 96,
     "depths": [2, 2, 18, 2],
@@ -36,7 +36,7 @@ SWIN_S = {
     "window_size": 7,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
-SIZES = {
+SIZES: dict[str, Any] = {
     "num_labels": 80,
     "num_queries": 100,
     "feature_size": 256,
@@ -149,7 +149,7 @@ def make_network(config: "Mask2FormerConfig") -> "Mask2FormerForUniversalSegment
 
     with torch.random.fork_rng(devices=[]):  # a constructor draws a few numbers that are overwritten
         net = build(lambda: Mask2FormerForUniversalSegmentation(config))
-    net.criterion = None
+    del net.criterion
     backbone = net.model.pixel_level_module.encoder
     if hasattr(backbone, "swin"):  # transformers 5 keeps the norm that a backbone does not use
         backbone.swin.layernorm = nn.Identity()
@@ -182,17 +182,8 @@ def fill_from(
     """Makes `published`, by published key, the weights of `net`. Raises UserError naming the first key that is missing,
     unexpected or of another shape."""
     wanted = {published_name(key): (key, value) for key, value in net.state_dict().items()}
-    for name in sorted(wanted.keys() ^ published.keys()):
-        problem = "lacks" if name in wanted else "has the unexpected"
-        raise UserError(
-            f"{place} {problem} key {name!r} (as transformers names it): it is not GenEval's detector; run "
-            f"`python -m bench.fetch {ASSET}`"
-        )
-    for name, (_, value) in wanted.items():
-        if published[name].shape != value.shape:
-            raise UserError(
-                f"{name!r} in {place} has shape {list(published[name].shape)}, but GenEval's detector has "
-                f"{list(value.shape)}: run `python -m bench.fetch {ASSET}`"
-            )
+    shapes = {name: tuple(value.shape) for name, (_, value) in wanted.items()}
+    whose, remedy = "GenEval's detector (keys as transformers names them)", f"run `python -m bench.fetch {ASSET}`"
+    check_shapes(shapes_of(published), shapes, place, whose, remedy)
     net.load_state_dict({key: published[name].to(device, dtype) for name, (key, _) in wanted.items()}, assign=True)
     net.to(device)

@@ -5,6 +5,7 @@ Its prompts are GenEval specifications as JSON: {"tag", "include": [{"class", "c
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -14,10 +15,10 @@ import torch
 from PIL import Image
 
 from bench.scorers.base import Judged, Scorer, Unscorable
-from bench.scorers.geneval import colours as clip
+from bench.scorers.geneval import colours, network
 from bench.scorers.geneval.colours import CLIP, FOLDER, Colours
 from bench.scorers.geneval.detector import LIBRARIES, Detection, Detector, class_names
-from bench.scorers.geneval.network import identity_of, locate_detector
+from bench.scorers.geneval.network import locate_detector
 from bench.scorers.geneval.pixels import as_array
 from bench.scorers.geneval.reward import reward
 from bench.scorers.geneval.rule import COLOURS, TASKS
@@ -49,32 +50,17 @@ class GenEvalScorer(Scorer):
         return [locate_detector(weights), *locate(FOLDER, (CLIP,), None)]
 
     def identity(self) -> dict[str, Any]:
-        return self._identity_of({**self.detector.identity, **self.colours.identity})
+        return identity_of(self.version, self.detector.identity | self.colours.identity)
 
     @classmethod
     def planned_identity(cls) -> dict[str, Any]:
-        place, folder = cls.folders()
-        return cls._identity_of(
-            {**identity_of(place), **clip.identity_of(folder, "cuda" if torch.cuda.is_available() else "cpu")}
-        )
-
-    @classmethod
-    def _identity_of(cls, parts: dict[str, Any]) -> dict[str, Any]:
-        revision = f"{parts['detector_revision']} {parts['colours_revision']}"
-        return {
-            "name": cls.name,
-            "version": cls.version,
-            "dtype": "float32",
-            "weights_revision": revision,
-            "libraries": libraries(cls.libraries),
-            **parts,
-        }
+        return identity_of(cls.version, parts_at(None, "cuda" if torch.cuda.is_available() else "cpu"))
 
     @classmethod
     def check_prompt(cls, prompt: str) -> None:
         read_spec(prompt)
 
-    def score(self, images: list[Image.Image], prompts: list[str]) -> list[Judged]:
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> list[Judged]:
         self.check_pairs(images, prompts)
         ready: dict[int, tuple[np.ndarray, dict]] = {}
         judged: dict[int, Judged] = {}
@@ -83,9 +69,7 @@ class GenEvalScorer(Scorer):
                 ready[index] = (as_array(image), read_spec(prompt))
             except Unscorable as error:
                 judged[index] = Judged.failed(str(error))
-            except (
-                Exception
-            ) as error:  # a lazily opened file turns out to be damaged here, in the manner of its decoder
+            except Exception as error:  # a lazily opened file turns out to be damaged here, in its decoder's manner
                 judged[index] = Judged.failed(f"the picture cannot be decoded ({error or type(error).__name__})")
         found = self.detector.detect([pixels for pixels, _ in ready.values()])
         for (index, (pixels, spec)), detections in zip(ready.items(), found, strict=True):
@@ -104,6 +88,25 @@ class GenEvalScorer(Scorer):
 
     def self_test(self) -> list[str]:
         return self_test(self.detector, self.colours)
+
+
+def parts_at(weights: Path | None, device: str) -> dict[str, Any]:
+    """What detector and colours would say of themselves, without loading them. Raises UserError where they are not
+    here."""
+    place, folder = GenEvalScorer.folders(weights)
+    return network.identity_of(place) | colours.identity_of(folder, device)
+
+
+def identity_of(version: str, parts: dict[str, Any]) -> dict[str, Any]:
+    """The identity of who judges by detector and colours, and by a rule of this version."""
+    return {
+        "name": "geneval",
+        "version": version,
+        "weights_revision": f"{parts['detector_revision']} {parts['colours_revision']}",
+        "dtype": "float32",
+        "libraries": libraries(LIBRARIES),
+        **parts,
+    }
 
 
 def read_spec(text: str) -> dict:
