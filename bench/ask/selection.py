@@ -1,6 +1,7 @@
 """Which prompts of a benchmark are used: all, the first N, or a drawn subset; always spread evenly over the
 categories."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -42,7 +43,7 @@ def stand_ins(benchmark: "Benchmark") -> list[Prompt]:
 
 
 def select_all(
-    benchmarks: "dict[str, Benchmark]",
+    benchmarks: "Mapping[str, Benchmark]",
     split: str,
     limit: int | None,
     subset: dict[str, int],

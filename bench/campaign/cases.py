@@ -52,9 +52,14 @@ class Case(Protocol):
     """Something to try; it can be pickled. name: unique in its part; group: a row of the summary; limit: seconds it may
     take."""
 
-    name: str
-    group: str
-    limit: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def limit(self) -> float: ...
 
     def run(self, ground: "Ground", scratch: Path) -> Outcome:
         """Tries it. scratch: a new folder of its own."""

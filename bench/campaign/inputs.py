@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from bench.__main__ import COMMANDS as LISTED
@@ -47,7 +48,7 @@ def flags(command: str) -> dict[str, argparse.Action]:
     raise RuntimeError(f"python -m bench.{command} parses no command line")
 
 
-def _subclasses(owner: type) -> Iterator[type]:
+def _subclasses(owner: Any) -> Iterator[Any]:
     for one in owner.__subclasses__():
         yield one
         yield from _subclasses(one)

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.campaign import killing, made
@@ -18,6 +19,8 @@ from bench.campaign.cases import Ground, Outcome, Part
 from bench.campaign.same import differences, results
 
 METHODS = ("ht", "mask", "uni", "trace", "trace_once", "pretrain")
+OPTIONS = {"trace_once": ["--set", "trace_once.updates_per_rollout=4"]}
+"""What a method needs on rollouts as short as these."""
 PLACE = "PLACE"
 """Stands for the folder that a command works in."""
 
@@ -35,17 +38,19 @@ class Scenario:
     by: str = "change"
 
 
+def _compare(method: str, ground: Ground) -> list[str]:
+    return ["bench.compare", *made.whole(ground, method), *OPTIONS.get(method, ()), "--out", f"{PLACE}/run"]
+
+
+def _train(method: str, ground: Ground) -> list[str]:
+    return ["bench.train", "--method", method, *made.start(ground), *OPTIONS.get(method, ()), "--out", f"{PLACE}/run"]
+
+
 def scenarios() -> dict[str, Scenario]:
     """All, by name."""
     out = f"{PLACE}/run"
-    found = {
-        f"compare {m}": Scenario(lambda g, m=m: ["bench.compare", *made.whole(g, m), "--out", out], 3, run="run")
-        for m in METHODS
-    }
-    found |= {
-        f"train {m}": Scenario(lambda g, m=m: ["bench.train", "--method", m, *made.start(g), "--out", out], 6)
-        for m in METHODS
-    }
+    found = {f"compare {m}": Scenario(partial(_compare, m), 3, run="run") for m in METHODS}
+    found |= {f"train {m}": Scenario(partial(_train, m), 6) for m in METHODS}
     at_work = [*made.PICTURES, "--out", out]
     found |= {
         "compare with workers": Scenario(
@@ -80,6 +85,8 @@ def scenarios() -> dict[str, Scenario]:
                 str(made.pictures(g) / "prompts.jsonl"),
                 "--benchmarks",
                 "embedded_geneval",
+                "--limit",
+                "6",
                 "--out",
                 out,
             ],

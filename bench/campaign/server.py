@@ -57,6 +57,7 @@ def serving(scratch: Path) -> Iterator[Server]:
     with open(scratch / "told.txt", "w") as told:
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=told, text=True)
         try:
+            assert process.stdout is not None
             line = process.stdout.readline()
             if "http://" not in line:
                 raise RuntimeError(f"the server did not start: {(scratch / 'told.txt').read_text()[-300:]}")

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 from bench.ask.request import Request
 from bench.ask.selection import PictureSet, Selection, select_all
 from bench.ask.weights import Weights, inspect
+from bench.benchmarks.base import Benchmark, PictureBenchmark, TextBenchmark
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
 from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, compare_kept, judge_again
@@ -23,9 +24,6 @@ from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
 from htgrpo.base.records import BASE, CURVE, FINAL, NOT_AS_WRITTEN
-
-if TYPE_CHECKING:
-    from bench.benchmarks.base import Benchmark
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
@@ -158,14 +156,15 @@ def _check_scored(
         check_given(scored, meta["policy"], pictures["policy_sha256"], request)
     else:
         _check_weights(scored, meta["policy"], pictures["policy_sha256"], request, look)
-    usable = here is not None and here.selection is not None and here.selection.sha256 == meta["prompt_set_sha256"]
-    drawn = here.selection.drawn if usable else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
-    if usable:
+    known_as = here.selection if here is not None else None
+    selection = known_as if known_as is not None and known_as.sha256 == meta["prompt_set_sha256"] else None
+    drawn = selection.drawn if selection else PictureSet(scored.pictures, "", (), pictures["prompt_set_sha256"])
+    if selection:
         scored.same(scored.meta, "pictures", scored.pictures, drawn.name, "the benchmark")
         scored.same(
             scored.folder / META, "prompt_set_sha256", pictures["prompt_set_sha256"], drawn.sha256, "the prompt set"
         )
-    prompts = here.selection.prompts if usable else ()
+    prompts = selection.prompts if selection else ()
     evaluation = Evaluation(
         scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn
     )
@@ -173,7 +172,7 @@ def _check_scored(
     if scored.folder not in broken:  # benchmarks may share pictures
         broken[scored.folder] = check_pictures(scored, evaluation, pictures["images"])
     check_records(scored, evaluation, meta["expected_images"])
-    if usable and chained:
+    if selection and chained and here is not None and isinstance(here.benchmark, PictureBenchmark):
         judge_again(scored, meta, evaluation, here.benchmark, broken[scored.folder])
 
 
@@ -185,8 +184,9 @@ def _of_curve(
     found, sha256 = {}, meta["prompt_set_sha256"]  # believed only where the prompts are not here
     for name in (name for name in request.benchmarks if name in known):
         whole = known[name].selection
-        found[name] = Known(one_picture(known[name].benchmark), few(whole, request.curve) if whole else None)
-        sha256 = found[name].selection.sha256 if whole else sha256
+        some = few(whole, request.curve) if whole else None
+        found[name] = Known(one_picture(known[name].benchmark), some)
+        sha256 = some.sha256 if some else sha256
     return request, {**config, "prompt_sets": dict.fromkeys(request.benchmarks, sha256)}, found
 
 
@@ -197,10 +197,12 @@ def _check_examined(
     if scored.benchmark not in request.benchmarks:
         _not_asked(scored)
         return
-    if here is None or here.selection is None or here.selection.sha256 != meta["prompt_set_sha256"]:
+    one, benchmark = (here.selection, here.benchmark) if here else (None, None)
+    as_it_was = one is not None and one.sha256 == meta["prompt_set_sha256"]
+    if one is None or not as_it_was or not isinstance(benchmark, TextBenchmark):
         scored.findings.not_checked(f"verdicts/{scored.benchmark}: what was asked (it is not here as the run had it)")
         return
-    asked, recorded = here.benchmark.settings(request).get(scored.setting), config["prompt_sets"].get(scored.benchmark)
+    asked, recorded = benchmark.settings(request).get(scored.setting), config["prompt_sets"].get(scored.benchmark)
     if asked is None:
         _not_asked(scored)
         return
@@ -209,13 +211,12 @@ def _check_examined(
     ]:  # that depends on the machine
         scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), "config.json")
     scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], recorded, "config.json")
-    one = here.selection
     evaluation = Evaluation(
         scored.benchmark, scored.setting, meta["setting"], one.prompts, one.sha256, one.drawn, of_policy=True
     )
     check_records(scored, evaluation, meta["expected_images"])
     try:
-        sha256, verdicts = here.benchmark.kept(scored.folder, one.prompts)
+        sha256, verdicts = benchmark.kept(scored.folder, one.prompts)
     except UserError as error:
         raise Damaged(error.message) from error
     _check_weights(scored, meta["policy"], sha256, request, look)
@@ -256,7 +257,7 @@ def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, An
 def _identity(meta: dict[str, Any], evaluation: Evaluation, policy_sha256: str) -> str:
     """The identity of a score by the scorer and the version that a meta file names."""
     recorded = SimpleNamespace(scorer_identity=lambda: meta["scorer"], version=meta["version"])
-    return score_identity(recorded, evaluation, policy_sha256)
+    return score_identity(cast(Benchmark, recorded), evaluation, policy_sha256)
 
 
 def _check_names(scored: Scored, meta: dict[str, Any]) -> None:
@@ -277,7 +278,7 @@ def _check_settings(
     if asked is None or scored.benchmark not in request.benchmarks:
         _not_asked(scored)
         return
-    if here is not None and here.benchmark.samples is not None:
+    if here is not None and isinstance(here.benchmark, PictureBenchmark) and here.benchmark.samples is not None:
         asked = {**asked, "samples": here.benchmark.samples}
     if scored.given:  # each folder has as many pictures of a prompt as it has
         asked = {**asked, "samples": ""}

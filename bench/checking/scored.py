@@ -52,12 +52,14 @@ class Scored:
     @property
     def pictures(self) -> str:
         """The name of the picture set, as the meta file says."""
-        return str((read_meta(self.path) or {}).get("pictures", self.benchmark))
+        meta = read_meta(self.path)
+        return meta.get("pictures", self.benchmark) if meta else self.benchmark
 
     @property
     def of_policy(self) -> bool:
         """Whether the policy itself was asked, as the meta file says."""
-        return bool((read_meta(self.path) or {}).get("of_policy", False))
+        meta = read_meta(self.path)
+        return bool(meta and meta.get("of_policy"))
 
     @property
     def meta(self) -> Path:

@@ -8,7 +8,7 @@ only the card's rate and the share of it that is reached (bench/ask/presets/gpus
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import mean
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -123,9 +123,9 @@ class Forecast:
             * backbone.codebook_size
         )
         whole = replace(held, kept=held.block or held.kept, block=0.0)
-        activations = [one.activations(fill * train.tokens, size.n_layers) for one in (held, whole)]
+        kept, uncut = (one.activations(fill * train.tokens, size.n_layers) for one in (held, whole))
         forwards = {phase: one.forwards * count * (3 if phase == TRAIN else 1) for phase, one in spent.items()}
-        return TrainingCost(forwards, flop * count, held, *activations, logits)
+        return TrainingCost(forwards, flop * count, held, kept, uncut, logits)
 
     def picture(self, values: dict[str, Any]) -> Spent:
         """One picture under a generation setting."""
@@ -137,7 +137,7 @@ class Forecast:
             count_pictures(
                 policy, self.text, count, setting.sampler, setting.steps, setting.guidance, grid, pads=setting.pads
             )
-            spent = policy.net.spent[ROLLOUT]
+            spent = cast(Meter, policy.net).spent[ROLLOUT]
             cache = setting.ml_cache()
             computed = cache.computed(setting.steps) if cache else 1.0
             self._pictures[key] = replace(

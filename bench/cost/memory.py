@@ -3,6 +3,7 @@
 pass."""
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -35,7 +36,7 @@ class Held:
     kept: float
     block: float
 
-    def activations(self, tokens: int, layers: int) -> float:
+    def activations(self, tokens: float, layers: int) -> float:
         """Bytes that a training forward of `tokens` packed tokens keeps."""
         return tokens * (layers * self.kept + self.block)
 
@@ -43,7 +44,7 @@ class Held:
 def held_by(size: Size, config: TrainConfig, dtype: torch.dtype) -> Held:
     """What training a network of `size` in `dtype` under `config` holds on the accelerator."""
     if config.rollout_dtype == "auto":
-        config = replace(config, rollout_dtype=str(dtype).removeprefix("torch."))
+        config = replace(config, rollout_dtype=cast(Any, str(dtype).removeprefix("torch.")))
     one, two = (_views(replace(size, n_layers=layers), config, dtype) for layers in (1, 2))
     own, learning, held = (a + (size.n_layers - 1) * (b - a) for a, b in zip(one, two, strict=True))
     weights = size.parameters() * dtype.itemsize
@@ -55,7 +56,7 @@ def held_by(size: Size, config: TrainConfig, dtype: torch.dtype) -> Held:
 def _tuning(size: Size, config: TrainConfig, dtype: torch.dtype, device: str) -> Tuning:
     with torch.device(device):
         net = LLaDA(size).to(dtype)
-    return TUNINGS[config.tuning](Policy(net, None, None, None), config)
+    return TUNINGS[config.tuning](Policy(net, *cast(tuple[Any, Any, Any], (None, None, None))), config)
 
 
 def _views(size: Size, config: TrainConfig, dtype: torch.dtype) -> tuple[int, int, int]:

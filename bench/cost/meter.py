@@ -4,9 +4,9 @@ No cost is written down per method. One prompt's group is sampled and updated by
 for the network adds up the floating-point operations that the real one would have done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,10 @@ from htgrpo.base.registry import SAMPLERS
 from htgrpo.base.rng import generator
 from htgrpo.interface import Method, RolloutGroup
 from htgrpo.policies.backbone import Backbone
-from htgrpo.policies.llada import Packed, Size
+from htgrpo.policies.llada import LLaDA, Packed, Size
 from htgrpo.policies.policy import Policy
-from htgrpo.rollout import generate
+from htgrpo.policies.tokenizer import Tokenizer
+from htgrpo.rollout import TOKENS_PER_FORWARD, generate
 from htgrpo.training.engine import Engine, EngineConfig
 from htgrpo.training.train_config import TrainConfig
 
@@ -61,17 +62,29 @@ class Meter(nn.Module):
         spent.tokens, spent.heads = max(spent.tokens, tokens), max(spent.heads, heads)
         return torch.randn(heads, CODES, generator=self.noise) + self.shift
 
-    def during(self, phase: str) -> Callable[..., Tensor]:
+    def during(self, phase: str) -> "During":
         """The network as it is called in `phase`."""
+        return During(self, phase)
 
-        def call(*arguments: Any) -> Tensor:
-            before, self.phase = self.phase, phase
-            try:
-                return self(*arguments)
-            finally:
-                self.phase = before
 
-        return call
+@dataclass(frozen=True)
+class During:
+    """A meter as it is called in one phase."""
+
+    meter: Meter
+    phase: str
+
+    def __call__(self, packed: Packed, at: Tensor | None = None, columns: slice = slice(None)) -> Tensor:
+        """As LLaDA.forward."""
+        before, self.meter.phase = self.meter.phase, self.phase
+        try:
+            return self.meter(packed, at, columns)
+        finally:
+            self.meter.phase = before
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """None that count."""
+        return self.meter.parameters()
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,7 @@ class Standin(Policy):
 
 def standin(meter: Meter, backbone: Backbone, encode: Callable[[str], list[int]]) -> Standin:
     """A policy to count with."""
-    return Standin(meter, backbone, None, None, encode=encode)
+    return Standin(cast(LLaDA, meter), backbone, cast(Tokenizer, None), None, encode=encode)
 
 
 def count_pictures(
@@ -105,10 +118,8 @@ def count_pictures(
 ) -> RolloutGroup:
     """Samples `count` pictures of one prompt; returns them as a group with rewards that differ."""
     prompt, keys = policy.prompt(text, pads), [("meter", i) for i in range(count)]
-    limit = {} if tokens_per_forward is None else {"tokens_per_forward": tokens_per_forward}
-    made = generate(
-        policy, [prompt] * count, keys, SAMPLERS.get(sampler)(steps=steps), guidance, grid, pads=pads, **limit
-    )
+    order, limit = SAMPLERS.get(sampler)(steps=steps), tokens_per_forward or TOKENS_PER_FORWARD
+    made = generate(policy, [prompt] * count, keys, order, guidance, grid, limit, pads=pads)
     reward = torch.arange(count, dtype=torch.float64)
     return RolloutGroup(prompt, grid, made.codes, made.reveal_step, made.rank, reward, made.entropy)
 
@@ -118,7 +129,7 @@ def count_iteration(
 ) -> dict[str, Spent]:
     """What one iteration of `method` asks of the network for one prompt, by phase; a training forward is counted once
     here."""
-    meter: Meter = policy.net
+    meter = cast(Meter, policy.net)
     group = count_pictures(
         policy,
         text,

@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from bench.record.pictures import MANIFEST, META, PARTS, clear, file_name, ident
 from bench.record.work import Evaluation
 from htgrpo.base.files import append_jsonl, atomic_json, atomic_write_bytes, atomic_write_text, sha256_file
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.records import Picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,14 +53,15 @@ def generate(
     fits = next(policy.net.parameters()).dtype == dtype  # a second copy of 8e9 weights would not fit beside the first
     sampling = policy if fits else policy.with_net(rollout_net(policy.net, dtype))
     sampler, setting = SAMPLERS.get(values["sampler"])(steps=values["steps"]), Setting(**values)
-    how = {"pads": setting.pads, "cache": setting.ml_cache()}
     notes = folder / (MANIFEST if ranks.is_main else PARTS.replace("*", str(ranks.index)))
     mine = [items[first : first + BATCH] for first in ranks.share(todo)]
     made = 0
     for batch in mine:
         ids = [policy.prompt(prompt.text, setting.pads) for prompt, _ in batch]
         keys = [(values["seed"], "evaluate", evaluation.drawn.noise, prompt.id, sample) for prompt, sample in batch]
-        sampled = sample_images(sampling, ids, keys, sampler, values["guidance"], **how)
+        sampled = sample_images(
+            sampling, ids, keys, sampler, values["guidance"], pads=setting.pads, cache=setting.ml_cache()
+        )
         for (prompt, sample), image, rank in zip(batch, policy.decode(sampled.codes), sampled.rank, strict=True):
             order = {"grid": list(policy.backbone.grid), "rank": pack_ranks(rank)} if sample == 0 else {}
             _save(folder, prompt, sample, image, notes, order)
@@ -102,7 +104,7 @@ def _join(folder: Path, evaluation: Evaluation) -> None:
         part.unlink()
 
 
-def _write_manifest(folder: Path, lines: list[dict]) -> None:
+def _write_manifest(folder: Path, lines: Sequence[Picture]) -> None:
     atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
 
 

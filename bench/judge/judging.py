@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.record.pictures import identity_of, manifest
 from bench.record.rundir import RunDir
@@ -18,7 +18,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import append_jsonl, atomic_write_text, read_jsonl
 from htgrpo.base.pictures import Unreadable, opened
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.records import Record, fault
+from htgrpo.base.records import Picture, Record, fault
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,18 +38,18 @@ class Judging:
     evaluation: Evaluation
     benchmark: "PictureBenchmark"
     identity: str
-    judged: dict[Key, dict]
+    judged: dict[Key, Record]
 
     @staticmethod
     def begin(
-        run: RunDir, target: Target, evaluation: Evaluation, benchmark: "PictureBenchmark", made: dict[Key, dict]
+        run: RunDir, target: Target, evaluation: Evaluation, benchmark: "PictureBenchmark", made: dict[Key, Picture]
     ) -> "Judging":
         """Its state: good verdicts of this identity are kept where their picture is the one that is there now."""
         identity = score_identity(benchmark, evaluation, target.sha256)
         one = Judging(run, target, evaluation, benchmark, identity, {})
         for record in [*stored(one.path, identity), *one._parts()]:
             key = record["prompt_id"], record["sample"]
-            if record["status"] == "ok" and record.get("sha256") == made.get(key, {}).get("sha256"):
+            if record["status"] == "ok" and key in made and record.get("sha256") == made[key]["sha256"]:
                 one.judged[key] = record
         return one
 
@@ -71,9 +71,9 @@ class Judging:
         """Where a process writes down what it has judged."""
         return self.path.with_suffix(PARTS.replace("*", str(rank)))
 
-    def _parts(self) -> list[dict]:
+    def _parts(self) -> list[Record]:
         """Records of this identity in the parts; others are removed."""
-        records = []
+        records: list[Record] = []
         for path in sorted(self.path.parent.glob(self.path.stem + PARTS)):
             try:
                 first, *rest = read_jsonl(path)
@@ -81,12 +81,12 @@ class Judging:
             except (OSError, UserError, ValueError):
                 first, rest, told = {}, [], ""
             if first.get("identity") == self.identity and not told:
-                records += rest
+                records += cast(list[Record], rest)
             else:
                 path.unlink(missing_ok=True)
         return records
 
-    def finish(self, records: dict[Key, dict]) -> Coverage:
+    def finish(self, records: dict[Key, Record]) -> Coverage:
         """Writes the verdict file from all `records` and removes the parts."""
         ordered = [records[prompt.id, sample] for prompt, sample in self.evaluation.items]
         write(self.run, self.target, self.evaluation, self.benchmark, ordered)
@@ -95,7 +95,7 @@ class Judging:
         return self.coverage(ordered)
 
     @staticmethod
-    def coverage(records: Sequence[dict]) -> Coverage:
+    def coverage(records: Sequence[Record]) -> Coverage:
         """What is missing of `records`."""
         bad = [record for record in records if record["status"] != "ok"]
         return Coverage(len(bad), len(records), bad[0]["evidence"]["reason"] if bad else "")
@@ -161,7 +161,7 @@ def _trusted(work: list[Judging]) -> dict[str, str]:
 def _judge_all(
     run: RunDir,
     folder: Path,
-    made: dict[Key, dict],
+    made: dict[Key, Picture],
     work: list[Judging],
     on_progress: Callable[[float], None],
     ranks: "Ranks",
@@ -206,7 +206,7 @@ class _Picture:
     reason: str = ""
 
     @staticmethod
-    def read(run: RunDir, folder: Path, entry: dict | None) -> "_Picture":
+    def read(run: RunDir, folder: Path, entry: Picture | None) -> "_Picture":
         """The picture of a manifest's entry; with "crop" only that box of its file."""
         if entry is None:
             return _Picture(status="skipped", reason="the picture was not generated")
@@ -231,7 +231,7 @@ class _Picture:
         base = {"prompt_id": prompt.id, "sample": sample, "category": prompt.category, "prompt": prompt.text}
         if verdict is None or verdict.get("error"):
             reason = self.reason if verdict is None else verdict["error"]
-            told = {"status": self.status, "score": None, "evidence": {"reason": reason}}
+            told: dict[str, Any] = {"status": self.status, "score": None, "evidence": {"reason": reason}}
         else:
             told = {"status": "ok", "score": float(verdict["score"]), "evidence": verdict["evidence"]}
         return {**base, **told, "image": self.file, "sha256": self.sha256}
@@ -240,19 +240,19 @@ class _Picture:
 def _judge(benchmark: "PictureBenchmark", batch: list[tuple[_Picture, Prompt, int]]) -> list[dict]:
     """The records of a batch. When the scorer stumbles over it every picture is judged alone, so that a bad one fails
     alone."""
-    good = [(picture, prompt) for picture, prompt, _ in batch if picture.image is not None]
+    good = [(picture.image, prompt) for picture, prompt, _ in batch if picture.image is not None]
     try:
-        verdicts = benchmark.judge([p.image for p, _ in good], [prompt for _, prompt in good]) if good else []
+        verdicts = benchmark.judge([image for image, _ in good], [prompt for _, prompt in good]) if good else []
     except UserError:
         raise
     except Exception:
-        verdicts = [_alone(benchmark, picture, prompt) for picture, prompt in good]
+        verdicts = [_alone(benchmark, image, prompt) for image, prompt in good]
     told = iter(verdicts)
     return [p.record(prompt, sample, next(told) if p.image is not None else None) for p, prompt, sample in batch]
 
 
-def _alone(benchmark: "PictureBenchmark", picture: _Picture, prompt: Prompt) -> dict:
+def _alone(benchmark: "PictureBenchmark", image: "Image.Image", prompt: Prompt) -> dict:
     try:
-        return benchmark.judge([picture.image], [prompt])[0]
+        return benchmark.judge([image], [prompt])[0]
     except Exception as error:  # whatever a scorer raises is this picture's failure
         return {"error": f"the scorer failed: {type(error).__name__}: {error}"}

@@ -87,7 +87,9 @@ def begin(run: RunDir, mends_pictures: bool = True) -> None:
     again, and pictures that were changed are where a command `mends_pictures`; scoring tells of them itself. Raises
     UserError naming the first other one."""
     seal = sealed(run)
-    for name in sorted(seal.files) if seal else ():
+    if seal is None:
+        return
+    for name in sorted(seal.files):
         if CARD.fullmatch(name) or not _changed(run, name, seal):
             continue
         if PICTURE.fullmatch(name) and (mends_pictures or not (run.root / name).exists()):
@@ -177,7 +179,7 @@ def _names(run: RunDir) -> list[str]:
 
 def _made(run: RunDir) -> dict[str, str]:
     """The sha256 of the run's own pictures as they were made, so that no later damage slips in."""
-    found = {}
+    found: dict[str, str] = {}
     for folder in run.root.glob("images/*/*/*"):
         place = folder.relative_to(run.root).as_posix()
         with contextlib.suppress(UserError):

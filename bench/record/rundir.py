@@ -96,7 +96,8 @@ class RunDir:
         """Paths within the run of the files that commands have written, and of those that somebody else has. Raises
         UserError where a folder's list of its files is damaged; unless `strict`, all in it count as written by
         commands."""
-        ours, others = [], []
+        ours: list[str] = []
+        others: list[str] = []
         for name in everything(self.root) if self.root.is_dir() else []:
             if name != LOCK:
                 (ours if self._is_ours(name, strict) else others).append(name)

@@ -2,9 +2,10 @@
 makes them."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.record.rundir import RunDir
 from bench.record.work import Evaluation, Target
@@ -93,7 +94,9 @@ def policy_record(run: RunDir, target: Target) -> dict:
     }
 
 
-def write(run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", judged: list[dict]) -> None:
+def write(
+    run: RunDir, target: Target, evaluation: Evaluation, benchmark: "Benchmark", judged: Sequence[Mapping[str, Any]]
+) -> None:
     """Writes the verdict file and then its meta file."""
     path = run.verdicts(target.name, evaluation.benchmark, evaluation.setting)
     path.with_suffix(".meta.json").unlink(missing_ok=True)

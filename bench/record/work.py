@@ -17,7 +17,7 @@ GENERATE, SCORE, TRAIN, REPORT = "generate", "score", "train", "report"
 @dataclass(frozen=True)
 class Evaluation:
     """One benchmark under one generation setting. values: the fields of presets.Setting. prompts: those it judges.
-    drawn: the pictures it judges, by default a set of its own. of_policy: the policy itself is asked, once for each
+    shared: the pictures it judges where that is not a set of its own. of_policy: the policy itself is asked, once for each
     prompt, and no pictures are made; then values are the benchmark's own. whole: how many prompts the benchmark has, 0
     where nobody needs to know."""
 
@@ -26,15 +26,14 @@ class Evaluation:
     values: dict
     prompts: tuple[Prompt, ...]
     prompts_sha256: str
-    drawn: PictureSet | None = None
+    shared: PictureSet | None = None
     of_policy: bool = False
     whole: int = 0
 
-    def __post_init__(self):
-        if self.drawn is None:
-            object.__setattr__(
-                self, "drawn", PictureSet(self.benchmark, self.benchmark, self.prompts, self.prompts_sha256)
-            )
+    @property
+    def drawn(self) -> PictureSet:
+        """The pictures it judges."""
+        return self.shared or PictureSet(self.benchmark, self.benchmark, self.prompts, self.prompts_sha256)
 
     @property
     def items(self) -> list[tuple[Prompt, int]]:

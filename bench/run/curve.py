@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.ask.request import Request
 from bench.ask.selection import Selection, select
 from bench.ask.weights import inspect
-from bench.benchmarks.base import MAIN
+from bench.benchmarks.base import MAIN, PictureBenchmark
 from bench.record.trainings import training_of
 from bench.record.work import Job, Target
 from bench.run.plan import scoring_job, seconds_jobs
@@ -16,7 +16,7 @@ from htgrpo.base.prompts import prompt_set_sha256
 from htgrpo.base.records import BASE, CURVE
 
 if TYPE_CHECKING:
-    from bench.benchmarks.base import PictureBenchmark
+    from bench.benchmarks.base import Benchmark
     from bench.run.plan import Context
 
 
@@ -60,10 +60,11 @@ def curve_request(request: Request) -> Request:
     )
 
 
-def one_picture(benchmark: "PictureBenchmark") -> "PictureBenchmark":
+def one_picture(benchmark: "Benchmark") -> "Benchmark":
     """The benchmark with one picture a prompt, whatever it makes elsewhere."""
-    benchmark = copy(benchmark)
-    benchmark.samples = None
+    if isinstance(benchmark, PictureBenchmark):
+        benchmark = copy(benchmark)
+        benchmark.samples = None
     return benchmark
 
 

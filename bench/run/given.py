@@ -116,7 +116,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     jobs = [Job(one.folder.label, run, "", "", "", (SCORE,), device, 1) for one in work]
     by_label = {one.folder.label: one for one in work}
 
-    def do(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
+    def do(job: Job, emit: Emit, ranks: "Ranks | None") -> list[str]:
         return _judge(run, by_label[job.name], lambda part: emit({"done": part, "text": f"score {job.name}"}), ranks)
 
     with opened([run], device) as (ranks, held):
@@ -131,11 +131,12 @@ def execute(given: Given, root: Path, options: "Options") -> int:
         return finish(run, options, ended, REMEDY) if ranks.is_main else EXIT_OK
 
 
-def _judge(run: RunDir, work: _Work, tell: Callable[[float], None], ranks: "Ranks") -> list[str]:
+def _judge(run: RunDir, work: _Work, tell: Callable[[float], None], ranks: "Ranks | None") -> list[str]:
     """Judges one label's pictures; returns a sentence for every benchmark without full coverage."""
     from bench.judge.judging import score
+    from htgrpo.parallel.ranks import ALONE
 
-    with ranks.phase():
+    with (ranks or ALONE).phase():
         found = score(run, work.target, work.evaluations, work.benchmarks, tell, ranks)
     for benchmark in work.benchmarks.values():
         benchmark.close()

@@ -7,8 +7,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.record.work import Job
 from bench.run.worker import Emit, explain, perform, run_in_process
@@ -51,7 +52,8 @@ def run_jobs(jobs: list[Job], at_once: int, on_event: Callable[[Job, dict[str, A
             while waiting and len(running) < at_once:
                 connection, worker = _start(waiting.pop(0))
                 running[connection] = worker
-            for connection in wait(list(running), timeout=0.5):
+            for ready in wait(list(running), timeout=0.5):
+                connection = cast(Connection, ready)
                 worker = running[connection]
                 event = _receive(connection, worker)
                 if "end" in event:
@@ -75,7 +77,7 @@ def run_here(
     for job in jobs:
         sentence, missing = None, []
         try:
-            missing = do(job, lambda event, job=job: on_event(job, event), ranks)
+            missing = do(job, partial(on_event, job), ranks)
         except Exception as error:
             sentence = explain(job, error)
         on_event(job, {"end": "failed" if sentence else "ok", "sentence": sentence, "missing": missing})

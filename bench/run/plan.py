@@ -1,5 +1,6 @@
 """The plan of a run: which jobs are left, what is there already, how long it should take."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -144,7 +145,7 @@ def load_context(
     )
 
 
-def without_scorers(benchmarks: "dict[str, Benchmark]") -> list[str]:
+def without_scorers(benchmarks: "Mapping[str, Benchmark]") -> list[str]:
     """What is said about benchmarks whose scorers are not here: a run of hours must not end in that sentence."""
     found = []
     for benchmark in benchmarks.values():

@@ -44,7 +44,7 @@ Scores = dict[Try, float]
 def best(scores: Scores, method: str) -> Try | None:
     """The method's best try, the first one of equals; None when it has none that did not diverge."""
     own = {one: score for one, score in scores.items() if one.method == method and score > float("-inf")}
-    return max(own, key=own.get, default=None)
+    return max(own, key=lambda one: own[one], default=None)
 
 
 def interior(grid: Grid, method: str, scores: Scores) -> bool:

@@ -31,7 +31,7 @@ def refuse_another(out: Path, tuning: Tuning) -> None:
         if strange:
             raise UserError(f"--out {str(out)!r} holds {strange[0]!r} and no {CONFIG}: give a new or empty folder")
         return
-    old = dict(read_kinds(out / CONFIG, TuneConfig, "restore it, or use another --out"))
+    old: dict[str, Any] = dict(read_kinds(out / CONFIG, TuneConfig, "restore it, or use another --out"))
     new = tuning.identity()
     both = set(old.get("own_choice") or ()) & set(new["own_choice"])
     old, new = (
@@ -90,7 +90,7 @@ def run_all(tuning: Tuning, out: Path, jobs: int) -> dict[str, Any]:
                     if method not in pending.values():
                         runs = missing_runs(tuning, method, out)
                         pending |= {pool.submit(run_try, tuning, one, seed, out): method for one, seed in runs}
-                        bar.update(task, total=bar.tasks[0].total + len(runs))
+                        bar.update(task, total=(bar.tasks[0].total or 0) + len(runs))
                 if not pending:
                     break
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -173,4 +173,4 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
     if not file.is_file():
         config = build(TrainConfig, tuning.settings, "training")
         atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
-    return read_kinds(file, Judged)
+    return dict(read_kinds(file, Judged))

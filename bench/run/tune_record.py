@@ -1,5 +1,6 @@
 """What bench.tune keeps and tells: results of single runs, the scores the rule works on, the record and its table."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -37,9 +38,9 @@ def result_file(out: Path, one: Try, seed: int) -> Path:
     return out / "tries" / one.name / f"seed{seed}" / RESULT
 
 
-def read_results(tuning: "Tuning", method: str, out: Path) -> dict[Try, list[dict]]:
+def read_results(tuning: "Tuning", method: str, out: Path) -> dict[Try, list[Result]]:
     """The results of the method's tries whose every seed is there, in the order in which the rule asked for them."""
-    found: dict[Try, list[dict]] = {}
+    found: dict[Try, list[Result]] = {}
     while True:
         asked_for = next_tries(tuning.grid, method, mean_scores(found))
         paths = {one: [result_file(out, one, seed) for seed in tuning.grid.seeds] for one in asked_for}
@@ -49,10 +50,10 @@ def read_results(tuning: "Tuning", method: str, out: Path) -> dict[Try, list[dic
             return found
 
 
-def mean_scores(results: dict[Try, list[dict]]) -> Scores:
+def mean_scores(results: dict[Try, list[Result]]) -> Scores:
     """The mean over the seeds; minus infinity where one diverged."""
-    scores = {one: [r["geneval"] for r in runs] for one, runs in results.items()}
-    return {one: float("-inf") if None in values else sum(values) / len(values) for one, values in scores.items()}
+    scores = {one: [-math.inf if r["geneval"] is None else r["geneval"] for r in runs] for one, runs in results.items()}
+    return {one: sum(values) / len(values) for one, values in scores.items()}
 
 
 def missing_runs(tuning: "Tuning", method: str, out: Path) -> list[tuple[Try, int]]:

@@ -11,13 +11,15 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.record.work import GENERATE, SCORE, TRAIN, Evaluation, Job, Target
+from bench.record.work import GENERATE, SCORE, Evaluation, Job, Target
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.base.files import atomic_write_text
 from htgrpo.base.folders import remove
+from htgrpo.training.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from htgrpo.parallel.ranks import Ranks
+    from htgrpo.policies.policy import Policy
 
 Emit = Callable[[dict[str, Any]], None]
 """Takes {"done": part of the job 0..1, "text": what it is at}."""
@@ -113,14 +115,15 @@ def _perform(job: Job, emit: Emit, ranks: "Ranks") -> list[str]:
     emit({"done": 0.0, "text": "starting"})
     targets = list(job.targets)
     share = job.train_seconds / max(job.seconds, 1e-9) if job.config else 0.0
-    if job.config and TRAIN in job.stages:
-        targets = _train(job, share, emit)
+    if job.config:
+        targets = _train(job, job.config, share, emit)
     return _evaluate(job, targets, lambda part, text: emit({"done": share + (1 - share) * part, "text": text}), ranks)
 
 
 def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None], ranks: "Ranks") -> list[str]:
     """Generates and scores `targets`, pictures that several benchmarks judge only once; tell gets the part done and a
     text."""
+    from bench.benchmarks.base import PictureBenchmark, TextBenchmark
     from bench.benchmarks.registry import make
 
     benchmarks = {one.benchmark: make(one.benchmark) for one in job.evaluations}
@@ -135,30 +138,32 @@ def _evaluate(job: Job, targets: list[Target], tell: Callable[[float, str], None
         first = lot[0]
         where = f"{target.name} {first.drawn.name}/{first.setting}"
 
-        def show(part: float, text: str, index: int = index, where: str = where) -> None:
-            tell((index + part) / len(steps), f"{text} {where}")
+        def show(
+            text: str, begun: float = 0.0, share: float = 1.0, index: int = index, where: str = where
+        ) -> Callable[[float], None]:
+            return lambda part: tell((index + begun + share * part) / len(steps), f"{text} {where}")
 
-        if first.of_policy:
+        benchmark = benchmarks[first.benchmark]
+        if isinstance(benchmark, TextBenchmark):
             if SCORE in job.stages:
                 from bench.judge.examining import examine
 
-                show(0.0, "ask")
-                policy, examination = policies.of(target), benchmarks[first.benchmark]
-                examine(job.run, target, first, examination, policy, lambda part, show=show: show(part, "ask"), ranks)
+                show("ask")(0.0)
+                examine(job.run, target, first, benchmark, policies.of(target), show("ask"), ranks)
             continue
         if GENERATE in job.stages:
             from bench.judge.images import generate
 
-            show(0.0, "generate")
+            show("generate")(0.0)
             folder = job.run.images(target.name, first.drawn.name, first.setting)
-            generate(policies.of(target), first, folder, lambda part, show=show: show(0.8 * part, "generate"), ranks)
+            generate(policies.of(target), first, folder, show("generate", 0.0, 0.8), ranks)
         if SCORE in job.stages:
             from bench.judge.judging import score
 
-            show(0.8, "score")
-            found = score(
-                job.run, target, lot, benchmarks, lambda part, show=show: show(0.8 + 0.2 * part, "score"), ranks
-            )
+            judges = {name: one for name, one in benchmarks.items() if isinstance(one, PictureBenchmark)}
+            judging = show("score", 0.8, 0.2)
+            judging(0.0)
+            found = score(job.run, target, lot, judges, judging, ranks)
             missing += [
                 f"{target.name} {name}/{first.setting}: {one.missing} of {one.expected} pictures have no verdict "
                 f"({one.reason})"
@@ -182,18 +187,18 @@ class _Policies:
     """Loads policies of `job`, and lets go of each before the next one is there."""
 
     def __init__(self, job: Job):
-        self._job, self._source, self._policy = job, None, None
+        self._job = job
+        self._held: dict[str, Policy] = {}
 
-    def of(self, target: Target) -> Any:
+    def of(self, target: Target) -> "Policy":
         """The policy of `target`."""
-        if self._source != target.source:
-            self._source = self._policy = None
-            self._policy = _load(self._job, target.source, target.revision)
-            self._source = target.source
-        return self._policy
+        if target.source not in self._held:
+            self._held.clear()
+            self._held[target.source] = _load(self._job, target.source, target.revision)
+        return self._held[target.source]
 
 
-def _load(job: Job, source: str, revision: str, dtype: str = "auto"):
+def _load(job: Job, source: str, revision: str, dtype: str = "auto") -> "Policy":
     """The policy at `source` on the job's device, its weights in `dtype`."""
     from htgrpo.policies.storage import load_policy
 
@@ -211,13 +216,13 @@ def _already(job: Job, target: Target, evaluation, benchmark) -> bool:
     return GENERATE not in job.stages or evaluation.of_policy or is_generated(folder, evaluation, target.sha256)
 
 
-def _train(job: Job, share: float, emit: Emit) -> list[Target]:
-    """Trains job.config until every budget is reached and returns the policies that the run's views show."""
+def _train(job: Job, config: TrainConfig, share: float, emit: Emit) -> list[Target]:
+    """Trains until every budget is reached and returns the policies that the run's views show."""
     from bench.run.progress import Iterations
     from bench.run.views import trained_targets
     from htgrpo.training.trainer import train
 
-    config, iterations = job.config, Iterations()
+    iterations = Iterations()
     last = {"reward": ""}
 
     def on_progress(event: dict[str, Any]) -> None:

@@ -3,12 +3,13 @@
 import dataclasses
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from htgrpo.base.errors import UserError, shown, suggest
 from htgrpo.base.values import Number, Text, Whole
 
-PLAIN = {int: Whole(), float: Number(), str: Text(0)}
+PLAIN: dict[Any, Callable[[Any, str], Any]] = {int: Whole(), float: Number(), str: Text(0)}
 """What fields without a kind of their own take."""
 
 
@@ -42,8 +43,8 @@ def convert(value: Any, kind: Any, name: str) -> Any:
         return words[str(value).lower()]
     if kind in PLAIN:
         return PLAIN[kind](value, name)
-    plain: Any = kind
-    return value if isinstance(value, plain) else plain(value)
+    make: Callable[[Any], Any] = kind
+    return value if isinstance(value, kind) else make(value)
 
 
 @dataclasses.dataclass(frozen=True)

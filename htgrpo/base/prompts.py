@@ -1,5 +1,6 @@
 """A prompt and the hash of a set of them."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from htgrpo.base.files import sha256_json
@@ -15,6 +16,6 @@ class Prompt:
     spec: dict = field(hash=False)
 
 
-def prompt_set_sha256(prompts: list[Prompt]) -> str:
+def prompt_set_sha256(prompts: Sequence[Prompt]) -> str:
     """Hex identity of an ordered prompt set: ids, texts, categories and specifications all count."""
     return sha256_json([asdict(prompt) for prompt in prompts])

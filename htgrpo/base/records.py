@@ -5,6 +5,7 @@ Names that a type does not have may be there: later versions may write more.
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
@@ -240,7 +241,7 @@ def _said(told: str, value: Any, name: str) -> str:
     return f"{place if name == 'it' and place else name + place} is {shown(value, 60)} ({text[0].lower()}{text[1:]})"
 
 
-def read(path: Path, kind: type[T], remedy: str = AGAIN) -> T:
+def read(path: Path, kind: Callable[..., T], remedy: str = AGAIN) -> T:
     """The object in `path`. Raises UserError, which ends with `remedy`, for a damaged one."""
     value = read_object(path, remedy)
     if told := fault(value, kind):
@@ -267,7 +268,7 @@ def log_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def records(path: Path, kind: type[T], remedy: str = AGAIN) -> list[T]:
+def records(path: Path, kind: Callable[..., T], remedy: str = AGAIN) -> list[T]:
     """The objects in `path`, one a line. Raises UserError for a damaged one."""
     found = read_jsonl(path)
     for number, record in enumerate(found, 1):

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
@@ -182,4 +182,4 @@ class LoRA(Tuning):
         lora.load_adapters(self.policy.net, folder)
 
 
-TUNINGS = {"full": Full, "lora": LoRA}
+TUNINGS: dict[str, Callable[[Policy, TrainConfig], Tuning]] = {"full": Full, "lora": LoRA}

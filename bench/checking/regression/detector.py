@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +62,16 @@ def read(path: Path) -> Baseline:
 def write(path: Path, facts: Facts, old: Baseline | None) -> bool:
     """Writes `facts` as the baseline. Other platforms' entries are kept where `old` agrees with it; returns whether it
     did."""
-    agrees = old is not None and old.facts.codes == facts.codes and not compare(old, facts, everywhere=True).found
+    same = old is not None and old.facts.codes == facts.codes and not compare(old, facts, everywhere=True).found
+    agreed = old if same else None
     here = fingerprint()
-    others = [one for one in old.platforms if one["fingerprint"] != here] if agrees else []
-    kept = asdict(old.facts if agrees else facts)
+    others = [one for one in agreed.platforms if one["fingerprint"] != here] if agreed else []
+    kept = asdict(agreed.facts if agreed else facts)
     kept.pop("exact")
     value: dict[str, Any] = {"kind": KIND, **kept, "platforms": [*others, {"fingerprint": here, "exact": facts.exact}]}
     lines = [f"{json.dumps(key)}: {json.dumps(entry, ensure_ascii=False)}" for key, entry in value.items()]
     atomic_write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
-    return agrees
+    return agreed is not None
 
 
 def compare(baseline: Baseline, now: Facts, everywhere: bool = False) -> Changes:
@@ -84,8 +86,8 @@ def compare(baseline: Baseline, now: Facts, everywhere: bool = False) -> Changes
             return changes
     _compare_codes(then, now, changes)
     for state, rows in then.log_probs.items():
-        found = sum(now.log_probs.get(state, []), [])
-        _compare_numbers(f"log-probabilities of the frozen codes ({state})", sum(rows, []), found, changes)
+        found, wanted = chain.from_iterable(now.log_probs.get(state, [])), chain.from_iterable(rows)
+        _compare_numbers(f"log-probabilities of the frozen codes ({state})", [*wanted], [*found], changes)
     for name, values in then.rewards.items():
         _compare_numbers(f"reward {name}", values, now.rewards.get(name, []), changes)
     if not changes.exact and then.scores["pictures"] != now.scores["pictures"]:
@@ -120,7 +122,7 @@ def _compare_numbers(what: str, then: list[float | None], now: list[float | None
     if len(then) != len(now) or any((a is None) != (b is None) for a, b in zip(then, now, strict=True)):
         changes.found.append(f"{what}: is there for other pictures")
         return
-    gaps = [abs(a - b) for a, b in zip(then, now, strict=True) if a is not None]
+    gaps = [abs(a - b) for a, b in zip(then, now, strict=True) if a is not None and b is not None]
     most = math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps, default=0.0)
     if most > TOLERANCE:
         count = sum(not gap <= TOLERANCE for gap in gaps)

@@ -110,7 +110,10 @@ def measure(
         raise UserError(f"{where}: score it first, or name another --subset or --setting", EXIT_INCOMPLETE)
     records = run.records[(run.records["benchmark"] == benchmark) & (run.records["setting"] == setting)]
     texts = records.drop_duplicates("prompt_id")
-    prompts = [Prompt(*map(str, row), {}) for row in texts[["prompt_id", "prompt", "category"]].itertuples(index=False)]
+    prompts = [
+        Prompt(str(one["prompt_id"]), str(one["prompt"]), str(one["category"]), {})
+        for one in texts[["prompt_id", "prompt", "category"]].to_dict("records")
+    ]
     by_id = {prompt.id: prompt for prompt in prompts}
     if ids is None:
         kept = select(benchmark, prompts, None, subset)
@@ -200,10 +203,10 @@ def compare(baseline: Quality, now: Quality, methods: list[str] | None) -> list[
     adjusted = holm([fall_p(gap, weights, name) for gap, name in zip(gaps, names, strict=True)])
     outcomes = []
     for name, gap, p in zip(names, gaps, adjusted, strict=True):
-        heads = [float(np.array(side.scores[name]) @ weights) for side in (now, baseline)]
+        new, old = (float(np.array(side.scores[name]) @ weights) for side in (now, baseline))
         noise = np.array(baseline.noise[name]) + np.array(now.noise[name])
         visible = visible_fall(gap, weights, noise, ALPHA / len(names))
-        outcomes.append(Outcome(name, *heads, float(gap @ weights), p, visible, int((gap != 0).sum())))
+        outcomes.append(Outcome(name, new, old, float(gap @ weights), p, visible, int((gap != 0).sum())))
     return outcomes
 
 
