@@ -49,9 +49,9 @@ class Run:
     metrics: pd.DataFrame
     timing: pd.DataFrame
     views: dict[str, Shown] = field(default_factory=lambda: {FINAL: {}})
-    _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
+    _manifests: dict[Path, dict[tuple[str, int], Picture]] = field(default_factory=dict, repr=False)
 
-    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
+    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], Picture]:
         """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted
         nothing."""
         path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
@@ -157,7 +157,7 @@ def load_run(run_dir: Path) -> Run:
         raise UserError(f"{str(run_dir)!r} holds no verdicts: score the images first with python -m bench.score")
     metas, frames = [], []
     for path in paths:
-        meta = _read_meta(path)
+        meta = read(path, VerdictMeta, AGAIN)
         metas.append(_meta_row(path, meta))
         frames.append(
             _read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta)
@@ -176,16 +176,7 @@ def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    meta = read(path, VerdictMeta, AGAIN)
-    if meta["aggregate"] not in ("category_mean", "item_mean"):
-        raise UserError(
-            f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean"
-        )
-    return meta
-
-
-def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+def _meta_row(path: Path, meta: VerdictMeta) -> dict[str, Any]:
     policy = meta["policy"]
     return {
         "benchmark": meta["benchmark"],
@@ -202,7 +193,7 @@ def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
+def _read_records(path: Path, setting: str, meta: VerdictMeta) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(
             f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score"
@@ -210,7 +201,9 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
     if content_sha256(path) != meta["verdicts_sha256"]:
         raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
     rows = records(path, Record, AGAIN)
-    seen = set()
+    seen: set[tuple[str, int]] = set()
+    found: list[dict[str, Any]] = []
+    own = {"benchmark": meta["benchmark"], "setting": setting, "policy": meta["policy"]["name"]}
     top = meta.get("top")
     for line, row in enumerate(rows, 1):
         where, key, score = f"line {line} of {str(path)!r}", (row["prompt_id"], row["sample"]), row["score"]
@@ -219,22 +212,20 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
         if key in seen:
             raise UserError(f"{where} is the second one of {key}: delete the file and score this policy again")
         seen.add(key)
-        if row["status"] == "ok" and score is None:
+        if row["status"] != "ok":
+            score = math.nan
+        elif score is None:
             raise UserError(f"{where} is ok but has no score: {AGAIN}")
-        if row["status"] == "ok" and top is not None and not 0 <= score <= top:
+        elif top is not None and not 0 <= score <= top:
             raise UserError(f"{where} has the score {score!r}, but {meta['benchmark']} gives 0 to {top:g}: {AGAIN}")
-        row["score"] = float(score) if row["status"] == "ok" else float("nan")
-        row.setdefault("evidence", {})
-        row.setdefault("image", "")
-        row.setdefault("prompt", "")
-        row.update(benchmark=meta["benchmark"], setting=setting, policy=meta["policy"]["name"])
+        found.append({"evidence": {}, "image": "", "prompt": "", **row, "score": float(score), **own})
     if len(rows) > meta["expected_images"]:
         raise UserError(
             f"{str(path)!r} holds {len(rows)} images where {meta['expected_images']} are expected: "
             "delete the file and score this policy again"
         )
     columns = ["benchmark", "setting", "policy", *RECORD_KEYS, "prompt", "evidence", "image"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(found, columns=columns)
 
 
 def check_comparable(metas: pd.DataFrame) -> None:
