@@ -23,7 +23,8 @@ def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
     if not record["image"]:
         return None
     noted = run.manifest(record["policy"], block.picture_set, block.setting)
-    crop = noted.get((record["prompt_id"], record["sample"]), {}).get("crop")
+    note = noted.get((record["prompt_id"], record["sample"]))
+    crop = note.get("crop") if note else None
     try:
         return as_judged((run.root / str(record["image"])).read_bytes(), crop).convert("RGB")
     except (OSError, Unreadable):
