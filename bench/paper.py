@@ -111,7 +111,10 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
     run, studies = _ablations(ablations[0], args.allow_incomplete) if ablations else (None, {})
     sources = [open_source(root, args.allow_incomplete) for root in args.run if root not in ablations]
     schedules = [_source(ablations[0], run, studies)] if run else []
-    backbones, contents, text, shown = [args.backbone] if args.backbone else list(BACKBONES), {}, [], {}
+    backbones = [args.backbone] if args.backbone else list(BACKBONES)
+    contents: dict[str, bytes] = {}
+    text: list[str] = []
+    shown: dict[Path, str] = {}
     for key in dict.fromkeys(tables):
         used = schedules if key == "5" else sources
         laid = layout(key, used, backbones)
@@ -160,12 +163,13 @@ def _source(folder: Path, run: "Run", studies: "dict[str, Study]") -> "Source":
 
 def _settings(source: "Source") -> str:
     """The settings of a run beside the paper's."""
+    from bench import compare
+    from bench.ask.paper_settings import of_paper, of_run
     from bench.ask.presets import read
-    from bench.paper_settings import of_paper, of_run
     from reports.paper.settings import compared, settings_markdown
 
     run, backbone = source.run, source.backbone if source.backbone in BACKBONES else BACKBONES[0]
-    wanted = of_paper(backbone, list(run.config.get("train", {})))
+    wanted = of_paper(backbone, list(run.config.get("train", {})), compare.parser())
     found = compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))
     return settings_markdown(f"the run {source.root.name}", found)
 

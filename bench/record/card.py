@@ -13,6 +13,7 @@ from htgrpo.base.records import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 
 if TYPE_CHECKING:
+    import pandas as pd
     from huggingface_hub import EvalResult
 
     from reports.findings.analysis import Result
@@ -57,7 +58,7 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
     model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
     root = root or run_around(Path(checkpoint).resolve())
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
-    scored = _scored(root, place, weights) if place else []
+    scored = _scored(root, place, weights) if root and place else []
     method = place.method if place else ""
     name = (
         "-".join(filter(None, [method, weights.backbone, f"step{weights.iteration}" if weights.iteration else ""]))
@@ -85,7 +86,8 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "no_results": f"The run {place.run.root.name!r} holds no verdicts of these weights." if place else NO_RUN,
     }
     told = f"{len(scored)} results" if scored else "no results"
-    return Facts({k: v for k, v in metadata.items() if v}, texts, told, [_eval_result(r, n, place) for n, r in scored])
+    results = [_eval_result(result, name, place) for name, result in scored] if place else []
+    return Facts({k: v for k, v in metadata.items() if v}, texts, told, results)
 
 
 def _warnings(weights: Weights, place: "Place | None") -> list[str]:
@@ -94,8 +96,9 @@ def _warnings(weights: Weights, place: "Place | None") -> list[str]:
 
     from reports.findings.health import of_training
 
-    path = place.run.train(place.method, place.seed) / "metrics.jsonl" if place and place.seed is not None else None
-    lines = pd.DataFrame(log_lines(path) if path else [])
+    if place is None or place.seed is None:
+        return []
+    lines = pd.DataFrame(log_lines(place.run.train(place.method, place.seed) / "metrics.jsonl"))
     if "groups" not in lines:
         return []
     lines = lines[lines["iteration"] <= (weights.iteration or 0)].assign(seed=place.seed)
@@ -119,17 +122,21 @@ def _place(run: RunDir, checkpoint: Path, weights: Weights) -> tuple[Place, Weig
     from htgrpo.training.checkpoints import saved
 
     request, config, folder = run.request(), run.config() or {}, checkpoint.resolve()
-    trained = [Place(run, request, config, method, seed) for method in request.methods for seed in request.seeds]
-    for place in trained:
-        if run.train(place.method, place.seed).resolve() in folder.parents:
+    trained = [
+        (Place(run, request, config, method, seed), run.train(method, seed))
+        for method in request.methods
+        for seed in request.seeds
+    ]
+    for place, train in trained:
+        if train.resolve() in folder.parents:
             return place, weights
     for label, items in request.checkpoints.items():
         for item in items:
             if item["sha256"] == weights.sha256:
                 known = replace(weights, iteration=item["iteration"], forwards=item["forwards"])
                 return Place(run, request, config, label, item["seed"]), known
-    for place in trained:
-        for twin in (inspect(str(path)) for path in saved(run.train(place.method, place.seed))):
+    for place, train in trained:
+        for twin in (inspect(str(path)) for path in saved(train)):
             if twin.sha256 == weights.sha256:
                 return place, twin
     raise UserError(
@@ -160,34 +167,20 @@ def _scored(root: Path, place: Place, weights: Weights) -> "list[tuple[str, Resu
 
 def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block | None":
     """`block` with nothing but the starting policy and this checkpoint; None where it was not scored there."""
-    method = next((m for m in block.methods if m.name == place.method), None)
-    rows = [i for i, seed in enumerate(method.seeds) if seed == place.seed] if method else []
-    if not rows or (weights.iteration is not None and method.iterations[rows[0]] != weights.iteration):
+    method = next((m for m in block.methods if m.name == place.method and place.seed in m.seeds), None)
+    if method is None:
         return None
-    (row,) = rows
-    metas = run.metas[
-        (run.metas["policy"] == method.policies[row])
-        & (run.metas["benchmark"] == block.benchmark)
-        & (run.metas["setting"] == block.setting)
-    ]
-    ok = run.records[
-        (run.records["policy"] == method.policies[row])
-        & (run.records["benchmark"] == block.benchmark)
-        & (run.records["setting"] == block.setting)
-        & (run.records["status"] == "ok")
-    ]
-    one = replace(
-        method,
-        seeds=[place.seed],
-        scores=method.scores[[row]],
-        hits=method.hits[[row]],
-        asked=method.asked[[row]],
-        judged=len(ok),
-        expected=int(metas["expected"].iloc[0]),
-        iterations=[method.iterations[row]],
-        forwards=[method.forwards[row]],
-        policies=[method.policies[row]],
-    )
+    one = method.at([method.seeds.index(place.seed)])
+    if weights.iteration is not None and one.iterations != [weights.iteration]:
+        return None
+
+    def own(frame: "pd.DataFrame") -> "pd.DataFrame":
+        """What `frame` holds of this checkpoint in this block."""
+        here = (frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)
+        return frame[here & (frame["policy"] == one.policies[0])]
+
+    judged = int((own(run.records)["status"] == "ok").sum())
+    one = replace(one, judged=judged, expected=int(own(run.metas)["expected"].iloc[0]))
     return replace(block, methods=[m for m in block.methods if m.name == BASE] + [one], missing=[])
 
 
@@ -313,7 +306,7 @@ def _options(place: Place) -> dict[str, Any]:
     """Every option of the method with the value it had."""
     from htgrpo.training.train_config import make_method
 
-    return vars(make_method(place.request.config(place.method, place.seed)))
+    return vars(make_method(place.request.config(place.method, place.seed or 0)))
 
 
 def _prompts(wanted: dict[str, str]) -> str:

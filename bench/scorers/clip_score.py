@@ -7,12 +7,11 @@ functions return.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from bench.scorers.base import Expectation, Judged
 from bench.scorers.drawings import matching
@@ -21,6 +20,9 @@ from bench.scorers.pixels import CLIP_MEAN, CLIP_STD, centre, normalised, shorte
 from bench.scorers.weights import Repository, build, fill, locate, open_shards
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel, CLIPTokenizer
 
 
 class ClipScore(Native[tuple[Tensor, list[int], bool]]):
@@ -36,7 +38,9 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
     )
     official_dtype = torch.float32
 
-    def __init__(self, net: CLIPModel, tokenizer: CLIPTokenizer, folders: list[Path], device: str, dtype: torch.dtype):
+    def __init__(
+        self, net: "CLIPModel", tokenizer: "CLIPTokenizer", folders: list[Path], device: str, dtype: torch.dtype
+    ):
         super().__init__(folders, device, dtype)
         self.net, self.tokenizer = net, tokenizer
         config: Any = net.config  # whose parts are typed as what they may be given as
@@ -46,6 +50,8 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
+        from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         net = build(lambda: CLIPModel(CLIPConfig.from_dict(read_json(folders[0] / "config.json"))))
         fill(

@@ -7,12 +7,11 @@ trained with and today's class would do otherwise: see `Network`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from transformers import Qwen2Tokenizer, Qwen2VLConfig, Qwen2VLModel
 
 from bench.scorers.base import Expectation, Judged, Unscorable
 from bench.scorers.drawings import matching
@@ -23,6 +22,9 @@ from bench.scorers.weights import Repository, build, fill, locate, open_shards, 
 from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
+
+if TYPE_CHECKING:
+    from transformers import Qwen2VLConfig
 
 REWARD, IMAGE = "<|Reward|>", "<|image_pad|>"
 PIXELS = 256 * 28 * 28
@@ -39,7 +41,9 @@ class Network(nn.Module):
     package casts the whole model, buffers included; the head is float32.
     """
 
-    def __init__(self, config: Qwen2VLConfig):
+    def __init__(self, config: "Qwen2VLConfig"):
+        from transformers import Qwen2VLModel
+
         super().__init__()
         self.backbone = Qwen2VLModel(config)
         self.rm_head = nn.Sequential(
@@ -103,6 +107,8 @@ class HPSv3(Native[Prepared]):
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
+        from transformers import Qwen2Tokenizer, Qwen2VLConfig
+
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         tokenizer = Qwen2Tokenizer.from_pretrained(folders[1])
         tokenizer.add_tokens([REWARD], special_tokens=True)

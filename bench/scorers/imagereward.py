@@ -6,13 +6,11 @@ tokens of a prompt are read, so that long prompts are mostly unseen, and picture
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
-from transformers import BertTokenizer, BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
 
 from bench.scorers.base import Expectation, Judged
 from bench.scorers.drawings import matching
@@ -48,6 +46,9 @@ official = renaming(
     (r"\.self_attn\.qkv\.", ".attn.qkv."),
     (r"\.self_attn\.projection\.", ".attn.proj."),
 )
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
 UNREAD = r"blip\.(vision_proj|text_proj)\.(weight|bias)|blip\.text_encoder\.embeddings\.position_ids"
 
 
@@ -56,6 +57,8 @@ class Network(nn.Module):
     normalised."""
 
     def __init__(self, vision: dict[str, Any], med: dict[str, Any]):
+        from transformers import BlipTextConfig, BlipTextModel, BlipVisionConfig, BlipVisionModel
+
         super().__init__()
         self.vision = BlipVisionModel(BlipVisionConfig(**vision))
         # the text encoder has cross-attention only as a decoder, yet it is used without a causal mask
@@ -109,7 +112,9 @@ class ImageReward(Native[tuple[Tensor, dict[str, Tensor], bool]]):
     )
     official_dtype = torch.float32
 
-    def __init__(self, net: Network, tokenizer: BertTokenizer, folders: list[Path], device: str, dtype: torch.dtype):
+    def __init__(self, net: Network, tokenizer: "BertTokenizer", folders: list[Path], device: str, dtype: torch.dtype):
+        from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
+
         super().__init__(folders, device, dtype)
         self.net, self.tokenizer = net, tokenizer
         size = net.vision.config.image_size
@@ -121,6 +126,8 @@ class ImageReward(Native[tuple[Tensor, dict[str, Tensor], bool]]):
         cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None, vision: dict[str, Any] = VIT_LARGE
     ) -> Self:
         """See Scorer.load. vision: the sizes of the picture encoder, which no published file holds."""
+        from transformers import BertTokenizer
+
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         net = build(lambda: Network(vision, read_json(folders[0] / "med_config.json")))
         fill(

@@ -1,11 +1,12 @@
 """InternVL's published configuration and keys, in the terms of transformers' own InternVL classes."""
 
-from typing import Any
-
-from transformers import InternVLConfig
+from typing import TYPE_CHECKING, Any
 
 from bench.scorers.weights import Origin, renaming
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import InternVLConfig
 
 ONLY = {"select_layer": (-1,), "ps_version": ("v2",), "use_backbone_lora": (0, None), "use_llm_lora": (0, None)}
 """The settings for which those classes compute what the published code computes."""
@@ -50,9 +51,11 @@ def official(key: str) -> Origin:
     return _renamed(key)
 
 
-def network_config(published: dict[str, Any], image_token: int | None) -> InternVLConfig:
+def network_config(published: dict[str, Any], image_token: int | None) -> "InternVLConfig":
     """The configuration of a published InternVL chat model. Raises UserError for settings that its network has here no
     part for."""
+    from transformers import InternVLConfig
+
     vision, text = published.get("vision_config"), published.get("llm_config")
     if not isinstance(vision, dict) or not isinstance(text, dict) or image_token is None:
         raise UserError(

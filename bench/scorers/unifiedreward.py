@@ -5,20 +5,11 @@ on an OpenAI-compatible server instead, `--scorer-url unifiedreward=openai+http:
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import (
-    AutoConfig,
-    GenerationConfig,
-    PretrainedConfig,
-    Qwen2_5_VLForConditionalGeneration,
-    Qwen2Tokenizer,
-    Qwen2VLImageProcessor,
-    Qwen3VLForConditionalGeneration,
-)
 
 from bench.scorers.base import Expectation, Judged, Unscorable
 from bench.scorers.drawings import matching
@@ -30,11 +21,18 @@ from htgrpo.base.errors import UserError
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles
 
-Network = Qwen2_5_VLForConditionalGeneration | Qwen3VLForConditionalGeneration
-KINDS: dict[str, type[Network]] = {
-    "qwen2_5_vl": Qwen2_5_VLForConditionalGeneration,
-    "qwen3_vl": Qwen3VLForConditionalGeneration,
-}
+if TYPE_CHECKING:
+    from transformers import (
+        GenerationConfig,
+        PretrainedConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    Network = Qwen2_5_VLForConditionalGeneration | Qwen3VLForConditionalGeneration
+KINDS = {"qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration", "qwen3_vl": "Qwen3VLForConditionalGeneration"}
+"""Classes of transformers by the model type that a folder names."""
 IMAGE, TURN = "<|image_pad|>", "<|im_start|>"
 EMBEDDING, HEAD = "model.language_model.embed_tokens.weight", "lm_head.weight"
 older = renaming((r"^model\.visual\.", "visual."), (r"^model\.language_model\.", "model."))
@@ -75,9 +73,9 @@ class UnifiedReward(Native[Prepared]):
 
     def __init__(
         self,
-        net: Network,
+        net: "Network",
         tokenizer: Any,
-        images: Qwen2VLImageProcessor,
+        images: "Qwen2VLImageProcessor",
         folders: list[Path],
         device: str,
         dtype: torch.dtype,
@@ -95,6 +93,8 @@ class UnifiedReward(Native[Prepared]):
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
+        import transformers
+
         dtype, folders = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         folder, kind = folders[0], read_json(folders[0] / "config.json").get("model_type")
         if kind not in KINDS:
@@ -102,13 +102,13 @@ class UnifiedReward(Native[Prepared]):
                 f"{str(folder)!r} holds a model of type {kind!r}, but unifiedreward runs here as {' or '.join(KINDS)}: "
                 "use a UnifiedReward-2.0-qwen model, or a server for others"
             )
-        config = AutoConfig.from_pretrained(folder)
+        config = transformers.AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng(devices=[]):
-            net: Network = build(lambda: KINDS[kind](config))
+            net: Network = build(lambda: getattr(transformers, KINDS[kind])(config))
         tensors = TensorFiles(open_shards(folder, cls.repositories[0]))
         fill(net, tensors, _official(tensors, config), device, lambda key: dtype)
-        tokenizer = Qwen2Tokenizer.from_pretrained(folder)
-        return cls(net, tokenizer, Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype)
+        tokenizer = transformers.Qwen2Tokenizer.from_pretrained(folder)
+        return cls(net, tokenizer, transformers.Qwen2VLImageProcessor.from_pretrained(folder), folders, device, dtype)
 
     def identity(self) -> dict[str, Any]:
         """Beside the common keys "model", "width" (which tells its sizes apart), "variant" and "repetition_penalty"."""
@@ -184,15 +184,17 @@ class UnifiedReward(Native[Prepared]):
         return matching()
 
 
-def _official(tensors: TensorFiles, config: PretrainedConfig) -> Any:
+def _official(tensors: TensorFiles, config: "PretrainedConfig") -> Any:
     """A function of our keys to those of a checkpoint, whichever version of transformers wrote it."""
     published = older if any(key.startswith("visual.") for key in tensors.keys()) else lambda key: key
     tied = config.tie_word_embeddings and HEAD not in tensors.keys()
     return lambda key: published(EMBEDDING if tied and key == HEAD else key)
 
 
-def _greedy(folder: Path, tokens: int) -> GenerationConfig:
+def _greedy(folder: Path, tokens: int) -> "GenerationConfig":
     """The model's own way of writing, without chance."""
+    from transformers import GenerationConfig
+
     file = folder / "generation_config.json"
     config = GenerationConfig.from_pretrained(folder) if file.is_file() else GenerationConfig()
     config.update(do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None, max_new_tokens=tokens)

@@ -4,13 +4,11 @@ unipercept-reward 1.0.3 computes it.
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
-from transformers import InternVLForConditionalGeneration, Qwen2Tokenizer
 
 from bench.scorers.base import Expectation, Judged
 from bench.scorers.drawings import quality
@@ -28,6 +26,9 @@ ANSWERS = tuple(
     for first, count in (("a", 26), ("c", 25), ("d", 25), ("e", 25))
     for number in range(count)
 )
+
+if TYPE_CHECKING:
+    from transformers import InternVLForConditionalGeneration
 """The word for every score from 0 to 100: aa..az, ca..cy, da..dy, ea..ey."""
 TEMPLATE = "internvl2_5"
 
@@ -59,13 +60,15 @@ class UniPercept(Native[Tensor]):
 
     def __init__(
         self,
-        net: InternVLForConditionalGeneration,
+        net: "InternVLForConditionalGeneration",
         tokenizer: Any,
         system: str | None,
         folders: list[Path],
         device: str,
         dtype: torch.dtype,
     ):
+        from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize, ToTensor
+
         super().__init__(folders, device, dtype)
         self.net = net
         config: Any = net.config  # whose parts are typed as what they may be given as
@@ -87,6 +90,8 @@ class UniPercept(Native[Tensor]):
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu", dtype: Any = None) -> Self:
         """See Scorer.load."""
+        from transformers import InternVLForConditionalGeneration, Qwen2Tokenizer
+
         dtype, (folder,) = dtype_of(dtype, cls.official_dtype), locate(cls.name, cls.repositories, weights)
         published = read_json(folder / "config.json")
         if published.get("template") != TEMPLATE:

@@ -2,6 +2,7 @@
 value."""
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -33,11 +34,10 @@ def figure(studies: list[Study], title: str) -> Figure:
             3,
             figsize=(11.0, ROW * sum(counts) + heads + 1.75),
             squeeze=False,
-            layout="constrained",
             height_ratios=[count + 0.6 for count in counts],
             width_ratios=WIDTHS,
         )
-        drawn.get_layout_engine().set(w_pad=0.06, hspace=0.04)
+        drawn.set_layout_engine("constrained", w_pad=0.06, hspace=0.04)
         gaps, marks = _gap_limits(studies), _mark_limits()
         top = _top(studies)
         for i, (study, line) in enumerate(zip(studies, axes, strict=True)):
@@ -142,7 +142,7 @@ def _paper(ax: Axes, study: Study, limits: tuple[float, float]) -> None:
         mark = paper.mark(study.key, row.name)
         if mark is None or not math.isfinite(mark.low):
             text = "not in the paper (ours)" if mark is None else f"{mark.text}, no number"
-            middle = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
+            middle: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
             ax.text(0.5, y, text, fontsize=7.5, color=GREY, style="italic", **middle)
             continue
         if mark.high > mark.low:
@@ -189,7 +189,7 @@ def _mark_limits() -> tuple[float, float]:
 
 def _paper_mark() -> plt.Line2D:
     """The legend's entry for the paper's values."""
-    look = {"color": PAPER_COLOUR, "marker": "D", "markerfacecolor": "white", "linewidth": 0}
+    look: dict[str, Any] = {"color": PAPER_COLOUR, "marker": "D", "markerfacecolor": "white", "linewidth": 0}
     return plt.Line2D([], [], **look, label="the paper; dashed: range of a group")
 
 

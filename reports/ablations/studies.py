@@ -109,7 +109,7 @@ def load_variants(root: Path, record: dict[str, Any]) -> Run:
     check_comparable(frames["metas"])
     seeds = sorted({seed for run in runs.values() for seed in run.config.get("seeds", [])})
     config = {**runs[first].config, "methods": list(runs), "seeds": seeds}
-    return Run(root, config, **frames)
+    return Run(root, config, frames["metas"], frames["records"], frames["metrics"], frames["timing"])
 
 
 def _check_settings(runs: dict[str, Run], method: str) -> None:

@@ -202,17 +202,21 @@ def to_csv(studies: list[Study]) -> str:
     return csv_text(FIELDS, [row for study in studies for row in csv_rows(study)])
 
 
-def csv_rows(study: Study) -> list[dict]:
+def csv_rows(study: Study) -> list[dict[str, object]]:
     """The lines of one study."""
-    where = {"study": study.key, "benchmark": study.block.benchmark, "prompts": len(study.block.prompts)}
-    rows = []
+    where: dict[str, object] = {
+        "study": study.key,
+        "benchmark": study.block.benchmark,
+        "prompts": len(study.block.prompts),
+    }
+    rows: list[dict[str, object]] = []
     if study.base:
         rows.append(
             {**where, "kind": "score", "claim": "checkpoints", "variant": "base", **numbers(study.base.headline)}
         )
     for row in study.rows:
         mark = paper.mark(study.key, row.name)
-        about = {
+        about: dict[str, object] = {
             **where,
             "variant": row.name,
             "label": row.label,
@@ -221,8 +225,10 @@ def csv_rows(study: Study) -> list[dict]:
             "iterations": exact(row.iterations),
             "forwards": exact(row.forwards),
         }
-        printed = {"paper": mark.text, "paper_low": exact(mark.low), "paper_high": exact(mark.high)} if mark else {}
-        score = numbers(row.score.headline) if row.score else {}
+        printed: dict[str, object] = {}
+        if mark:
+            printed = {"paper": mark.text, "paper_low": exact(mark.low), "paper_high": exact(mark.high)}
+        score: dict[str, object] = numbers(row.score.headline) if row.score else {}
         rows.append({**about, **printed, "kind": "score", "claim": "checkpoints", **score})
         if row.gap:
             rows.append({**about, **_difference(row.gap)})
@@ -233,7 +239,7 @@ def csv_rows(study: Study) -> list[dict]:
     return rows
 
 
-def _difference(gap: Pair) -> dict:
+def _difference(gap: Pair) -> dict[str, object]:
     compared = {"kind": "difference", "claim": gap.level, "variant": gap.a, "minus": gap.b, "seeds": gap.seeds}
     told = {"p_holm": exact(gap.holm()), "verdict": gap.verdict(), "detectable": exact(gap.sees())}
     return {**compared, **numbers(gap.interval()), **told}

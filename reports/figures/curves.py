@@ -101,7 +101,7 @@ def _panel(
     column: str,
     palette: dict[str, str],
 ) -> list[End]:
-    if key == "held_out":
+    if key == "held_out" and curve is not None:
         ax.set_title(curve.label, fontsize=9.5)
         return _held_out_panel(ax, curve, frame, names, column, palette)
     ends = []
@@ -214,7 +214,7 @@ def _rank_lines(ax: Axes, frame: pd.DataFrame, column: str) -> int:
     x = frame.groupby("iteration")[column].mean()
     window = max(1, len(bins) // 12)
     smooth = bins.rolling(window, center=True, min_periods=1).mean()
-    for part in smooth:
+    for part in range(smooth.shape[1]):
         shade = colormaps[COLOURS](part / max(1, smooth.shape[1] - 1))
         ax.plot(x, smooth[part], color="#00000022", linewidth=2.4)
         ax.plot(x, smooth[part], color=shade, linewidth=1.6)

@@ -2,8 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from reports.figures import contact, curves, slopes, style, unmasking
-from reports.figures import forest as figures
+from reports.figures import contact, curves, forest, slopes, style, unmasking
 from reports.findings.analysis import Result
 from reports.findings.hacking import Moves
 from reports.run.load import Run
@@ -16,15 +15,15 @@ def drawn(run: Run, results: list[Result], moves: list[Moves]) -> dict[str, byte
         found |= {f"curves_{axis}": curves.learning_curves(run, axis) for axis in curves.AXES}
         found["entropy_by_rank"] = curves.entropy_by_rank(run)
         found["reward_and_rest"] = slopes.slopes(run, moves)
-    found["differences"] = figures.forest(results, run.methods)
+    found["differences"] = forest.forest(results, run.methods)
     found["unmasking"] = unmasking.unmasking(run, results)
     mains = [result for result in results if result.block.is_main]
     for i, result in enumerate(mains):
         suffix = f"_{_safe(result.block.name)}" if i else ""
-        found[f"categories{suffix}"] = figures.category_bars(result, run.methods)
+        found[f"categories{suffix}"] = forest.category_bars(result, run.methods)
         if result.block.shown:
             found[f"contact_sheet{suffix}"] = contact.contact_sheet(run, result)
-    contents = {}
+    contents: dict[str, bytes] = {}
     for name, figure in found.items():
         if figure is not None:
             rendered = style.rendered(figure, pdf=not name.startswith("contact_sheet"))

@@ -1,6 +1,8 @@
 """The look of all figures: one colour per method everywhere, quiet axes, and bytes that do not depend on the day."""
 
 import io
+from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 
@@ -17,7 +19,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY, INK, FAINT = "#8A8A8A", "#222222", "#E3E3E3"
 GOOD, HALF, BAD = "#1A9850", "#E0940B", "#D73027"
 DPI = 160
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.titlesize": 10,
@@ -46,7 +48,7 @@ _STYLE = {
 }
 
 
-def style() -> "matplotlib.RcParams":
+def style() -> AbstractContextManager[Any]:
     """Context manager with the look of the report."""
     return plt.rc_context(_STYLE)
 
@@ -89,7 +91,8 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
     """
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
-    points = sorted((*(float(part) for part in to_axes.transform((x, y))), text, colour) for x, y, text, colour in ends)
+    places = [to_axes.transform((x, y)) for x, y, _, _ in ends]
+    points = sorted((float(x), float(y), *words[2:]) for (x, y), words in zip(places, ends, strict=True))
     while points:
         near = [point for point in points if point[0] - points[0][0] < 0.16]
         points = points[len(near) :]
@@ -110,14 +113,14 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
 
 def _apart(heights: list[float], gap: float) -> list[float]:
     """`heights` (ascending) moved as little as needed to stand `gap` apart: clusters spread about their centre."""
-    clusters = [[h, 1] for h in heights]
+    clusters = [(h, 1) for h in heights]
     merged = True
     while merged:
         merged = False
         for i in range(len(clusters) - 1):
             (a, n), (b, m) = clusters[i], clusters[i + 1]
             if b - a < gap * (n + m) / 2 - 1e-9:
-                clusters[i : i + 2] = [[(a * n + b * m) / (n + m), n + m]]
+                clusters[i : i + 2] = [((a * n + b * m) / (n + m), n + m)]
                 merged = True
                 break
     return [centre + (k - (count - 1) / 2) * gap for centre, count in clusters for k in range(count)]

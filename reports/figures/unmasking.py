@@ -15,7 +15,7 @@ from reports.findings.analysis import Result
 from reports.format import short
 from reports.run.blocks import Block
 from reports.run.load import Run
-from reports.run.pictures import choose_prompts, opened
+from reports.run.pictures import choose_prompts, first_images, opened
 
 EXAMPLES = 3
 LEFT, SHARE, HEAD, LOWER_HEAD = 0.19, 0.69, 0.64, 0.34
@@ -57,7 +57,7 @@ def unmasking(run: Run, results: list[Result]) -> Figure | None:
         cell = min(1.9, 7.2 / len(names))
         heights = ((cell + 0.22) * len(found) + HEAD, (cell / 2 + 0.04) * len(prompts) + LOWER_HEAD)
         figure = plt.figure(figsize=(cell * len(names) / SHARE, sum(heights)))
-        upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+        (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         _means(upper, found, names, run)
         _examples(lower, run, main.block, shown, prompts, alpha)
     return figure
@@ -74,9 +74,9 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
     slots = next(iter(means.values())).size
     middle = (slots + 1) / 2
     reach = max(LEAST * slots, max(float(abs(mean - middle).max()) for mean in means.values()))
+    scale = plt.Normalize(middle - reach, middle + reach)
     axes = part.subplots(len(found), len(names), squeeze=False, gridspec_kw={"wspace": 0.08, "hspace": 0.2})
     _place(part, HEAD, bottom=0.06)
-    drawn = None
     for row, setting in zip(axes, found, strict=True):
         values = run.config.get("settings", {}).get(setting, {})
         label = f"{setting}\n({values.get('sampler', '?')},\n{values.get('steps', '?')} steps)"
@@ -85,14 +85,16 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
             _bare(ax)
             if (setting, name) in means:
                 mean = means[setting, name]
-                drawn = ax.imshow(mean, cmap=COLOURS, vmin=middle - reach, vmax=middle + reach, interpolation="nearest")
+                ax.imshow(mean, cmap=COLOURS, norm=scale, interpolation="nearest")
                 ax.set_xlabel(
                     f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
                 )
     for ax, name in zip(axes[0], names, strict=True):
         ax.set_title(short(name, 16), loc="center", fontsize=9)
     place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
-    bar = part.colorbar(drawn, cax=place, ticks=[middle - reach, middle, middle + reach])
+    bar = part.colorbar(
+        plt.cm.ScalarMappable(scale, COLOURS), cax=place, ticks=[middle - reach, middle, middle + reach]
+    )
     bar.ax.set_yticklabels([f"{middle - reach:.0f}, early", f"{middle:.0f}", f"{middle + reach:.0f}, late"], fontsize=7)
     bar.outline.set_visible(False)
     count = len(next(iter(next(iter(found.values())).values())))
@@ -119,19 +121,14 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
     names = list(shown)
     frame = run.records
     frame = frame[(frame["benchmark"] == block.benchmark) & (frame["setting"] == block.setting)]
-    frame = (
-        frame.sort_values("sample")
-        .drop_duplicates(["policy", "prompt_id"])
-        .set_index(["policy", "prompt_id"], drop=False)
-    )
-    policies = {m.name: m.policies[0] for m in block.methods}
+    records = {m.name: first_images(frame[frame["policy"] == m.policies[0]]) for m in block.methods}
     axes = part.subplots(len(prompts), 2 * len(names), squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
     _place(part, LOWER_HEAD, bottom=0.02)
     for row, prompt in zip(axes, prompts, strict=True):
         for ax in row:
             _bare(ax)
         for i, name in enumerate(names):
-            record = frame.loc[(policies[name], prompt)]
+            record = records[name][prompt]
             picture = opened(run, block, record)
             if picture is not None:
                 row[2 * i].imshow(picture, interpolation="nearest")

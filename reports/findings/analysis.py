@@ -183,9 +183,9 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     columns |= _question_cells(block, methods, pairs, keep)
     headline = stats.score_intervals(rows, category, aggregate, top)
     for index, method in enumerate(methods):
-        seeds = method.scores[:, keep]
-        level = stats.method_score(seeds, category, aggregate, top)
-        per_seed = [float(value) for value in seeds @ stats.headline_weights(category, aggregate)]
+        matrix = method.scores[:, keep]
+        level = stats.method_score(matrix, category, aggregate, top)
+        per_seed = [float(value) for value in matrix @ stats.headline_weights(category, aggregate)]
         cells = {name: values[index] for name, values in columns.items()}
         result.scores[method.name] = Score(method.name, headline[index], cells, level, per_seed)
     found = stats.difference_intervals(gaps, category, aggregate, top, generators.make("headline"))
@@ -214,14 +214,7 @@ def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[s
         if len(rows) < len(method.seeds):
             others = ", ".join(str(seed) for seed in method.seeds if seed not in common)
             told[method.name] = f"training seeds {others} left out, which not every method has"
-            method = replace(
-                method,
-                **{name: getattr(method, name)[rows] for name in ("scores", "hits", "asked")},
-                **{
-                    name: [getattr(method, name)[i] for i in rows]
-                    for name in ("seeds", "iterations", "forwards", "policies")
-                },
-            )
+            method = method.at(rows)
         kept.append(method)
     return kept, told
 
@@ -257,7 +250,7 @@ def _category_cells(
     block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray, generators: _Generators
 ) -> dict[str, list[Interval]]:
     """Category name -> one interval per method (rows [M, P]), then one per pair (gaps [N, P])."""
-    cells = {}
+    cells: dict[str, list[Interval]] = {}
     if len(block.categories) < 2:
         return cells
     for index, name in enumerate(block.categories):

@@ -75,10 +75,12 @@ def costs(run: Run) -> list[Cost]:
         for method in run.methods:
             ends = [_seed_cost(metrics, timing, method, seed) for seed in _seeds(metrics, method)]
             if ends:
-                means = [_mean([end[i] for end in ends]) for i in range(len(ends[0]))]
+                means = {
+                    name: _mean(list(values)) for name, values in zip(NUMBERS, zip(*ends, strict=True), strict=True)
+                }
                 random = run.metas.loc[run.metas["method"] == method, "random_weights"]
                 note = weights_note(bool(random.any()), trained=True)
-                out.append(Cost(view, view_title(view, run.seconds), method, len(ends), *means, note))
+                out.append(Cost(view, view_title(view, run.seconds), method, len(ends), weights=note, **means))
     return out
 
 

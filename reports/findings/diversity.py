@@ -42,8 +42,9 @@ def diversity(run: Run, results: list[Result]) -> Result | None:
     frame = frame[frame["prompt_id"].isin(prompts) & (frame["image"] != "")]
     if not len(frame) or frame.groupby(["policy", "prompt_id"]).size().max() < 2:
         return None
-    frame = frame.assign(picture=[_shrunk(opened(run, block, record)) for _, record in frame.iterrows()])
-    by_policy = {policy: part for policy, part in frame.groupby("policy")}
+    shrunk = [_shrunk(opened(run, block, record)) for _, record in frame.iterrows()]
+    frame = frame.assign(picture=pd.Series(shrunk, index=frame.index, dtype=object))
+    by_policy = {str(policy): part for policy, part in frame.groupby("policy")}
     methods = [_method(m, by_policy, prompts) for m in block.methods]
     places = [block.prompts.index(prompt) for prompt in prompts]
     meta = {**block.meta, "title": TITLE, "scale": 1, "higher_is_better": True, "axes": None}
@@ -76,10 +77,10 @@ def _method(method: MethodScores, by_policy: dict[str, pd.DataFrame], prompts: l
 
 def spread(pictures: list[np.ndarray | None]) -> float:
     """The diversity of these pictures, float [SIDE, SIDE, 3] in 0..1 each; NaN where fewer than two can be read."""
-    pictures = [picture for picture in pictures if picture is not None]
-    if len(pictures) < 2:
+    known = [picture for picture in pictures if picture is not None]
+    if len(known) < 2:
         return float("nan")
-    return float(np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in combinations(pictures, 2)]))
+    return float(np.mean([np.sqrt(np.mean((a - b) ** 2)) for a, b in combinations(known, 2)]))
 
 
 def _shrunk(picture: Image.Image | None) -> np.ndarray | None:

@@ -198,7 +198,7 @@ def of_training(method: str, lines: pd.DataFrame) -> Health:
     lines = lines.sort_values(["seed", "iteration"])
     seeds = [part.set_index("iteration") for _, part in lines.groupby("seed")]
     groups = _total(lines, "groups")
-    failures = lines["failure"].dropna() if "failure" in lines else ()
+    failures = list(lines["failure"].dropna()) if "failure" in lines else []
     rewards = [part["reward_mean"] for part in seeds] if "reward_mean" in lines else []
     ends = [_ends(part["entropy"]) for part in seeds] if "entropy" in lines else [(float("nan"), float("nan"))]
     losses = [loss(curve) for curve in rewards]
@@ -206,7 +206,7 @@ def of_training(method: str, lines: pd.DataFrame) -> Health:
         method,
         int(lines["iteration"].max()),
         _total(lines, "images_dropped") / asked if (asked := _total(lines, "reward_queries")) else float("nan"),
-        str(failures.iloc[-1]) if len(failures) else "",
+        str(failures[-1]) if failures else "",
         _total(lines, "groups_without_spread") / groups if groups else 1.0,  # no group at all: no picture had a reward
         (_by("median", lines, "kl"), _by("max", lines, "kl")),
         int((lines["kl"] > KL_LIMIT).sum()) if "kl" in lines else 0,

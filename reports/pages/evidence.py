@@ -15,7 +15,7 @@ class Box:
     """An object that was found. corners: x1, y1, x2, y2 in px of the frame; counted: whether the rule kept it."""
 
     name: str
-    corners: tuple[float, float, float, float]
+    corners: tuple[float, ...]
     score: float
     counted: bool = True
 

@@ -41,7 +41,7 @@ class Tile:
     @property
     def frame(self) -> tuple[int, int]:
         """Width and height that boxes refer to."""
-        return self.seen.frame or (self.picture.width, self.picture.height)
+        return self.seen.frame or ((self.picture.width, self.picture.height) if self.picture else (0, 0))
 
     @property
     def heat_uri(self) -> str:
@@ -143,7 +143,7 @@ def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[
         tiles, scores = [], []
         for method in block.methods:
             tile = Tile(method.name, method.weights, palette.get(method.name, "#888"))
-            row = tables[method.name].loc[prompt] if prompt in tables[method.name].index else None
+            row = tables[method.name].get(prompt)
             scores.append(float(row["score"]) if row is not None else float("nan"))
             if row is not None:
                 _fill(tile, run, row, block, ends)
@@ -153,7 +153,7 @@ def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[
                     if (row["policy"], prompt) in scores_of:
                         tile.others[other.title] = mark(scores_of[row["policy"], prompt], other)
             tiles.append(tile)
-        text = next(str(t.loc[prompt, "prompt"]) for t in tables.values() if prompt in t.index)
+        text = next(str(t[prompt]["prompt"]) for t in tables.values() if prompt in t)
         cases.append(
             Case(
                 block.title,

@@ -57,8 +57,8 @@ class Mark:
 @cache
 def published() -> tuple[Published, ...]:
     """All rows of reports/paper/paper.csv in the paper's order."""
-    with (files("reports.paper") / "paper.csv").open(encoding="utf-8", newline="") as stream:
-        return tuple(Published(**{**row, "variants": tuple(row["variants"].split())}) for row in csv.DictReader(stream))
+    rows = csv.DictReader((files("reports.paper") / "paper.csv").read_text("utf-8").splitlines())
+    return tuple(Published(variants=tuple(row.pop("variants").split()), **row) for row in rows)
 
 
 def mark(study: str, variant: str) -> Mark | None:

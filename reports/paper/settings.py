@@ -1,7 +1,7 @@
 """Which settings of a run are those of the paper's experiment, which are others, and which the paper does not give.
 
 Settings come by name: KEY of the whole run, main.KEY of the pictures that are scored, scorer.BENCHMARK and reward.NAME
-of what judges, METHOD.KEY of a training. bench/paper_settings.py lists them all; here they are compared.
+of what judges, METHOD.KEY of a training. bench/ask/paper_settings.py lists them all; here they are compared.
 """
 
 from collections.abc import Mapping

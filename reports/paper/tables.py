@@ -4,6 +4,7 @@ A number of ours stands beside one of the paper's only where it was measured on 
 policy, such as the embedded one, get rows of their own below.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -135,7 +136,7 @@ def _method(row: Published) -> str:
     return row.variants[0] if row.table == "5" else row.method
 
 
-def _own(source: Source, group: str, benchmark: str, known: set[str] = frozenset()) -> list[Line]:
+def _own(source: Source, group: str, benchmark: str, known: Collection[str] = ()) -> list[Line]:
     """Rows that the paper does not have."""
     return [
         line

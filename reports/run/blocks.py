@@ -178,9 +178,8 @@ def records_of(run: Run, benchmark: str, setting: str, axis: str = "") -> pd.Dat
         raise UserError(
             f"verdicts of {benchmark} lack a number for the axis {axis!r}: score it again with python -m bench.score"
         )
-    records = records.copy()
-    records.loc[ok, "score"] = [float(value) for value in values]
-    return records
+    scores = pd.Series(values, index=records.index[ok], dtype=float)
+    return records.assign(score=records["score"].mask(ok, scores))
 
 
 def _in_view(run: Run, group: pd.DataFrame, view: str) -> pd.DataFrame:
@@ -189,7 +188,8 @@ def _in_view(run: Run, group: pd.DataFrame, view: str) -> pd.DataFrame:
     if view == run.main_view:
         return group[group["milestone"] == FINAL]
     shown = run.shown(view)
-    own = [shown.get((row.method, row.seed)) == row.iteration for row in group.itertuples()]
+    rows = zip(group["method"], group["seed"], group["iteration"], strict=True)
+    own = [shown.get((method, seed)) == iteration for method, seed, iteration in rows]
     return group[pd.Series(own, index=group.index, dtype=bool) | (group["method"] == BASE)] if any(own) else group[:0]
 
 

@@ -24,7 +24,7 @@ from htgrpo.base.records import (
     records,
 )
 from htgrpo.training.train_config import comparable, parse_budgets
-from reports.run.views import Shown, find_views, has_rollouts, read_chosen
+from reports.run.views import Shown, find_views, has_rollouts, read_chosen, trainings
 
 AGAIN = "score this policy again with python -m bench.score"
 RECORD_KEYS = ("prompt_id", "sample", "category", "status", "score")
@@ -49,9 +49,9 @@ class Run:
     metrics: pd.DataFrame
     timing: pd.DataFrame
     views: dict[str, Shown] = field(default_factory=lambda: {FINAL: {}})
-    _manifests: dict[Path, dict[tuple[str, int], dict]] = field(default_factory=dict, repr=False)
+    _manifests: dict[Path, dict[tuple[str, int], Picture]] = field(default_factory=dict, repr=False)
 
-    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], dict]:
+    def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], Picture]:
         """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted
         nothing."""
         path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
@@ -75,9 +75,9 @@ class Run:
         last one."""
         found = dict(self.views[view])
         if view == self.main_view and len(self.metrics):
-            for pair, last in self.metrics.groupby(["method", "seed"])["iteration"].max().items():
+            for pair, lines in trainings(self.metrics):
                 if self.takes_part(pair[0], view):
-                    found.setdefault(pair, int(last))
+                    found.setdefault(pair, int(lines["iteration"].max()))
         return found
 
     def untrained(self, method: str) -> bool:
@@ -107,7 +107,8 @@ class Run:
     def until(self, frame: pd.DataFrame, view: str) -> pd.DataFrame:
         """The rows of `metrics` or `timing` up to where a view looks at each training."""
         ends = self.shown(view)
-        keep = [row.iteration <= ends.get((row.method, row.seed), 0) for row in frame.itertuples()]
+        rows = zip(frame["method"], frame["seed"], frame["iteration"], strict=True)
+        keep = [iteration <= ends.get((method, seed), 0) for method, seed, iteration in rows]
         return frame[pd.Series(keep, index=frame.index, dtype=bool)]
 
     @property
@@ -156,7 +157,7 @@ def load_run(run_dir: Path) -> Run:
         raise UserError(f"{str(run_dir)!r} holds no verdicts: score the images first with python -m bench.score")
     metas, frames = [], []
     for path in paths:
-        meta = _read_meta(path)
+        meta = read(path, VerdictMeta, AGAIN)
         metas.append(_meta_row(path, meta))
         frames.append(
             _read_records(path.with_name(path.name.removesuffix(".meta.json") + ".jsonl"), path.parent.name, meta)
@@ -175,16 +176,7 @@ def joined(frames: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    meta = read(path, VerdictMeta, AGAIN)
-    if meta["aggregate"] not in ("category_mean", "item_mean"):
-        raise UserError(
-            f"{str(path)!r} asks for the aggregate {meta['aggregate']!r}: accepted are category_mean and item_mean"
-        )
-    return meta
-
-
-def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
+def _meta_row(path: Path, meta: VerdictMeta) -> dict[str, Any]:
     policy = meta["policy"]
     return {
         "benchmark": meta["benchmark"],
@@ -201,7 +193,7 @@ def _meta_row(path: Path, meta: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFrame:
+def _read_records(path: Path, setting: str, meta: VerdictMeta) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(
             f"{str(path)!r} is missing beside its meta file: score this policy again with python -m bench.score"
@@ -209,7 +201,9 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
     if content_sha256(path) != meta["verdicts_sha256"]:
         raise UserError(f"{str(path)!r} {NOT_AS_WRITTEN}")
     rows = records(path, Record, AGAIN)
-    seen = set()
+    seen: set[tuple[str, int]] = set()
+    found: list[dict[str, Any]] = []
+    own = {"benchmark": meta["benchmark"], "setting": setting, "policy": meta["policy"]["name"]}
     top = meta.get("top")
     for line, row in enumerate(rows, 1):
         where, key, score = f"line {line} of {str(path)!r}", (row["prompt_id"], row["sample"]), row["score"]
@@ -218,22 +212,20 @@ def _read_records(path: Path, setting: str, meta: dict[str, Any]) -> pd.DataFram
         if key in seen:
             raise UserError(f"{where} is the second one of {key}: delete the file and score this policy again")
         seen.add(key)
-        if row["status"] == "ok" and score is None:
+        if row["status"] != "ok":
+            score = math.nan
+        elif score is None:
             raise UserError(f"{where} is ok but has no score: {AGAIN}")
-        if row["status"] == "ok" and top is not None and not 0 <= score <= top:
+        elif top is not None and not 0 <= score <= top:
             raise UserError(f"{where} has the score {score!r}, but {meta['benchmark']} gives 0 to {top:g}: {AGAIN}")
-        row["score"] = float(score) if row["status"] == "ok" else float("nan")
-        row.setdefault("evidence", {})
-        row.setdefault("image", "")
-        row.setdefault("prompt", "")
-        row.update(benchmark=meta["benchmark"], setting=setting, policy=meta["policy"]["name"])
+        found.append({"evidence": {}, "image": "", "prompt": "", **row, "score": float(score), **own})
     if len(rows) > meta["expected_images"]:
         raise UserError(
             f"{str(path)!r} holds {len(rows)} images where {meta['expected_images']} are expected: "
             "delete the file and score this policy again"
         )
     columns = ["benchmark", "setting", "policy", *RECORD_KEYS, "prompt", "evidence", "image"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(found, columns=columns)
 
 
 def check_comparable(metas: pd.DataFrame) -> None:
@@ -266,7 +258,8 @@ def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
     if isinstance(one, dict) and isinstance(two, dict):
         for name in (*one, *two):
             if name not in one or name not in two:
-                return f"{key}.{name}", *(json.dumps(its[name]) if name in its else "none" for its in (one, two))
+                first, second = (json.dumps(its[name]) if name in its else "none" for its in (one, two))
+                return f"{key}.{name}", first, second
             if one[name] != two[name]:
                 return _difference(f"{key}.{name}", one[name], two[name])
     return key, json.dumps(one), json.dumps(two)

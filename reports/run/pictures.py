@@ -23,7 +23,8 @@ def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
     if not record["image"]:
         return None
     noted = run.manifest(record["policy"], block.picture_set, block.setting)
-    crop = noted.get((record["prompt_id"], record["sample"]), {}).get("crop")
+    note = noted.get((record["prompt_id"], record["sample"]))
+    crop = note.get("crop") if note else None
     try:
         return as_judged((run.root / str(record["image"])).read_bytes(), crop).convert("RGB")
     except (OSError, Unreadable):
@@ -68,6 +69,7 @@ def choose_prompts(block: Block, limit: int = 12) -> list[str]:
     return [prompt for category in sorted(by_category) for prompt in by_category[category][:each]][:limit]
 
 
-def first_images(frame: pd.DataFrame) -> pd.DataFrame:
+def first_images(frame: pd.DataFrame) -> dict[str, pd.Series]:
     """The record of the first sample of every prompt, by prompt id."""
-    return frame.sort_values("sample").drop_duplicates("prompt_id").set_index("prompt_id", drop=False)
+    first = frame.sort_values("sample").drop_duplicates("prompt_id")
+    return {str(record["prompt_id"]): record for _, record in first.iterrows()}

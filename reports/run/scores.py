@@ -1,6 +1,6 @@
 """The scores of one method in a block: training seeds x prompts, and how its questions were answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,19 @@ class MethodScores:
     def coverage(self) -> str:
         """Judged of expected images, for example "47/48"."""
         return f"{self.judged}/{self.expected}"
+
+    def at(self, rows: list[int]) -> "MethodScores":
+        """Of these trainings alone."""
+        return replace(
+            self,
+            seeds=[self.seeds[row] for row in rows],
+            scores=self.scores[rows],
+            hits=self.hits[rows],
+            asked=self.asked[rows],
+            iterations=[self.iterations[row] for row in rows],
+            forwards=[self.forwards[row] for row in rows],
+            policies=[self.policies[row] for row in rows],
+        )
 
 
 def method_scores(

@@ -2,8 +2,9 @@
 chosen."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -25,9 +26,11 @@ def find_views(config: dict[str, Any], metrics: pd.DataFrame, root: Path) -> dic
         return {FINAL: {}}
     views: dict[str, Shown] = {name: {} for name in names}
     budgets = parse_budgets(",".join(name for name in names if name != SECONDS))
-    for pair, lines in metrics.groupby(["method", "seed"], sort=False) if "forwards_total" in metrics else ():
+    for pair, lines in trainings(metrics) if "forwards_total" in metrics else ():
         log = lines.sort_values("iteration")[["iteration", "forwards_total", "forwards"]].to_dict("records")
-        for name, iteration in milestones(comparable(budgets, has_rollouts(lines)), log).items():
+        for name, iteration in milestones(
+            comparable(budgets, has_rollouts(lines)), cast(list[dict[str, Any]], log)
+        ).items():
             views[name][pair] = int(iteration)
     if SECONDS in views:
         chosen = read_chosen(root) or {"checkpoints": {}}
@@ -36,6 +39,12 @@ def find_views(config: dict[str, Any], metrics: pd.DataFrame, root: Path) -> dic
             (method, int(seed)): iteration for (method, _, seed), iteration in places.items() if iteration
         }
     return views
+
+
+def trainings(metrics: pd.DataFrame) -> Iterator[tuple[tuple[str, int], pd.DataFrame]]:
+    """((method, training seed), its lines) for each."""
+    for key, lines in metrics.groupby(["method", "seed"], sort=False):
+        yield cast(tuple[str, int], key), lines
 
 
 def has_rollouts(lines: pd.DataFrame) -> bool:

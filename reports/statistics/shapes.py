@@ -2,6 +2,7 @@
 elsewhere. What each is taken for, and why, is told in reports.statistics.stats. Arguments are arrays of one shape, or numbers."""
 
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import special
@@ -14,15 +15,19 @@ PRIOR_HITS = (
 EVEN = 1e-12  # relative spread below which values count as equal
 
 
+Values: TypeAlias = Any
+"""A float array [R], or one number."""
+
+
 @dataclass(frozen=True)
 class Moments:
     """Of a weighted mean over prompts. variance; df: degrees of freedom of that variance; skew: third standardised
     moment of the mean; prompts: how many equally weighted prompts it is worth. Arrays of one shape, or numbers."""
 
-    mean: np.ndarray
-    variance: np.ndarray
-    df: np.ndarray
-    skew: np.ndarray
+    mean: Values
+    variance: Values
+    df: Values
+    skew: Values
     prompts: float
 
     def row(self, row: int) -> "Moments":

@@ -120,10 +120,7 @@ def difference_intervals(
         return [Interval(float(value), note=reason) for value in rows @ weights]
     found = moments(rows, categories, weights)
     by_signs = flip_p(rows * weights, generator, flips)
-    return [
-        _difference(found.row(r), lambda level, df=found.df[r]: df, by_signs[r], rows[r], span)
-        for r in range(len(rows))
-    ]
+    return [_difference(found.row(r), _always(found.df[r]), by_signs[r], rows[r], span) for r in range(len(rows))]
 
 
 def ratio_intervals(numerators: np.ndarray, denominators: np.ndarray, top: float | None) -> list[Interval]:
@@ -174,7 +171,13 @@ def _no_method_claim(matrix: np.ndarray, categories: np.ndarray) -> str:
 
 
 def _whole(one: Moments) -> Moments:
-    return Moments(*(np.atleast_1d(value) for value in (one.mean, one.variance, one.df, one.skew)), one.prompts)
+    mean, variance, df, skew = (np.atleast_1d(value) for value in (one.mean, one.variance, one.df, one.skew))
+    return Moments(mean, variance, df, skew, one.prompts)
+
+
+def _always(df: float) -> Callable[[float], float]:
+    """The degrees of freedom of a test at any level, where they do not depend on it."""
+    return lambda level: df
 
 
 def _scores(found: Moments, top: float | None) -> list[Interval]:
@@ -196,9 +199,9 @@ def _difference(
     estimate, df = float(one.mean), float(one.df)
     if not one.variance > 0:
         if not np.any(values):
-            return Interval(estimate, p=1.0, note="no difference on any prompt", **_even(0.0, one.prompts, span))
-        bounds = _even(estimate, one.prompts, span)
-        return Interval(estimate, p=float(by_signs), note="the same difference on every prompt", **bounds)
+            return Interval(estimate, *_even(0.0, one.prompts, span), 1.0, note="no difference on any prompt")
+        low, high = _even(estimate, one.prompts, span)
+        return Interval(estimate, low, high, float(by_signs), note="the same difference on every prompt")
     low, high = (float(bound) for bound in reaching(one, student((1 - LEVEL) / 2, df)))
     if span is not None:
         low, high = max(low, -span), min(high, span)
@@ -208,13 +211,13 @@ def _difference(
     return Interval(estimate, low, high, p, df, df_at=df_at, error=float(one.variance) ** 0.5)
 
 
-def _even(value: float, prompts: float, span: float | None) -> dict[str, float]:
+def _even(value: float, prompts: float, span: float | None) -> tuple[float, float]:
     """Bounds where every prompt shows the difference `value`: how many prompts could show the extreme one instead, by
-    the exact binomial bound for none seen in `prompts`."""
+    the exact binomial bound for none seen in `prompts`; NaN where nothing bounds a difference."""
     if span is None:
-        return {}
+        return float("nan"), float("nan")
     unseen = 1 - ((1 - LEVEL) / 2) ** (1 / prompts)
-    return {"low": value - unseen * (value + span), "high": value + unseen * (span - value)}
+    return value - unseen * (value + span), value + unseen * (span - value)
 
 
 def tail(statistic: float, df_at: Callable[[float], float]) -> float:

@@ -34,11 +34,11 @@ def to_csv(results: list[Result], costs: list[Cost]) -> str:
     return csv_text(FIELDS, rows)
 
 
-def numbers(interval: Interval) -> dict[str, str]:
+def numbers(interval: Interval) -> dict[str, object]:
     """An interval in the columns of a line, with its note where it has one."""
     values = {"estimate": interval.estimate, "low": interval.low, "high": interval.high, "p": interval.p}
     note = {"note": interval.note} if interval.note else {}
-    return {key: exact(value) for key, value in values.items()} | note
+    return {**{key: exact(value) for key, value in values.items()}, **note}
 
 
 def _where(result: Result) -> dict[str, object]:

@@ -211,6 +211,14 @@ def test_training_flags(policy, tmp_path, capsys):
     refused(capsys, train.main, ["--method", "ht", "--resume", *common], "holds no training of ht with seed 0 yet")
 
 
+def test_a_training_ends_with_its_reward_its_checkpoint_and_what_to_do_next(finished):
+    reward, checkpoint, _, command = train.ending(RunDir(finished).request(), finished)
+    assert reward.startswith("reward: ") and reward.endswith(" in the last of 2")
+    folder = Path(checkpoint.removeprefix("checkpoint: "))
+    assert (folder / "model.safetensors").is_file() and folder.name == "step_000002"
+    assert command.strip().startswith(f"python -m bench.compare --checkpoint ht={folder} --policy ")
+
+
 def test_unknown_commands_and_the_list(capsys):
     assert leave(listing.main, []) == 0
     listed = capsys.readouterr().out

@@ -15,7 +15,7 @@ from bench import card, export, make_checkpoint, paper, pretrain, score, speed, 
 from bench.campaign.killing import contents, faults
 from bench.record.rundir import RunDir
 from htgrpo.base.folders import FILE, read_seal, verify
-from htgrpo.policies import random
+from htgrpo.policies import random, storage
 from htgrpo.policies.policy import Policy
 from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
@@ -92,7 +92,7 @@ def test_only_its_own_folder_is_replaced_and_only_when_asked(name, policy, tmp_p
 
 
 def test_a_policy_that_does_not_fit_on_the_disk_is_kept_elsewhere(tmp_path, monkeypatch, capsys):
-    whole, elsewhere = Policy.write, tmp_path / "elsewhere"
+    whole, elsewhere = storage.write_policy, tmp_path / "elsewhere"
     elsewhere.mkdir()
 
     def write(policy: Policy, folder: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_policy_that_does_not_fit_on_the_disk_is_kept_elsewhere(tmp_path, monk
             raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
         whole(policy, folder)
 
-    monkeypatch.setattr(Policy, "write", write)
+    monkeypatch.setattr(storage, "write_policy", write)
     monkeypatch.setattr("bench.pretrain.gettempdir", lambda: str(elsewhere))
     assert leave(pretrain.main, [*TINY, "--out", str(tmp_path / "out")]) == 3
     (kept,) = elsewhere.iterdir()
@@ -116,7 +116,9 @@ def test_a_full_disk_is_explained(name, policy, tmp_path, monkeypatch, capsys):
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     main, argv = commands(policy)[name]
-    monkeypatch.setattr(*((random, "write_weights") if name == "make_checkpoint" else (Policy, "write")), refuse)
+    monkeypatch.setattr(
+        *((random, "write_weights") if name == "make_checkpoint" else (storage, "write_policy")), refuse
+    )
     assert leave(main, [*argv, "--out", str(tmp_path / "out")]) == 2
     assert "the disk is full; free some space" in capsys.readouterr().err and not list(tmp_path.iterdir())
 

@@ -14,9 +14,9 @@ from scipy import stats
 
 from bench import compare, paper
 from bench.ask.asked import from_arguments
+from bench.ask.paper_settings import APART, of_paper, of_run
 from bench.ask.presets import Setting, read
 from bench.ask.request import Request
-from bench.paper_settings import APART, of_paper, of_run
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.registry import METHODS
 from htgrpo.training.train_config import TrainConfig
@@ -235,7 +235,7 @@ def test_the_command_line(tmp_path, capsys):
 
 def beside(run, backbone="mmada"):
     """Settings of a run beside the paper's, by name."""
-    wanted = of_paper(backbone, list(run.config["train"]))
+    wanted = of_paper(backbone, list(run.config["train"]), compare.parser())
     return {s.name: s for s in compared(of_run(run, backbone), wanted, read(f"paper_{backbone}"))}
 
 
@@ -352,7 +352,7 @@ def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
     assert argv == ["--preset", "paper", "--backbone", backbone]
     request = from_arguments(compare.parser().parse_args([*argv, "--dry-run"])).request
     assert request.methods == preset["methods"] and request.seeds == [0] and request.backbone == backbone
-    given, ours, wanted = preset["given"], preset["ours"], of_paper(backbone, request.methods)
+    given, ours, wanted = preset["given"], preset["ours"], of_paper(backbone, request.methods, compare.parser())
     entries = {entry_of(name, preset) for name in wanted}
     assert None not in entries, [name for name in wanted if entry_of(name, preset) is None]
     judged = {f"benchmarks.{name}" for name in ("geneval", "dpg", "imagereward", "deqa", "hpsv3", "unipercept")}
@@ -366,7 +366,7 @@ def test_the_full_size_presets_say_where_every_setting_is_from(backbone):
 
 def test_no_field_of_a_request_a_training_a_method_or_a_setting_is_left_out():
     assert APART.keys() <= {f.name for f in fields(Request)} and all(APART.values())
-    wanted = of_paper("mmada", METHODS.names())
+    wanted = of_paper("mmada", METHODS.names(), compare.parser())
     assert {f.name for f in fields(Request)} - APART.keys() - {"revision"} <= wanted.keys()
     for method in METHODS.names():
         own = {f.name for f in fields(METHODS.get(method)) if f.init} | {f.name for f in fields(TrainConfig)}

@@ -8,12 +8,10 @@ with GELU, which changes colours without an error, so the activation is checked 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import open_clip
 import torch
-from open_clip.transformer import QuickGELU
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -23,6 +21,9 @@ from bench.scorers.geneval.rule import COLOURS
 from bench.scorers.instructions import instruction
 from bench.scorers.weights import Repository, locate, open_shards, revision
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    import open_clip
 
 ARCHITECTURE = "ViT-L-14-quickgelu"
 CLIP = Repository(
@@ -35,6 +36,9 @@ BACKGROUND = (0x99, 0x99, 0x99)
 
 def check_activation(net: nn.Module) -> None:
     """Raises UserError unless every activation of a CLIP network is QuickGELU."""
+    import open_clip
+    from open_clip.transformer import QuickGELU
+
     kinds = {type(module) for module in net.modules() if "gelu" in type(module).__name__.lower()}
     if kinds != {QuickGELU}:
         found = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
@@ -57,7 +61,7 @@ class Colours:
 
     def __init__(
         self,
-        net: open_clip.CLIP,
+        net: "open_clip.CLIP",
         tokenizer: Callable[[list[str]], Tensor],
         transform: Callable[[Image.Image], Tensor],
         templates: Sequence[str],
@@ -72,6 +76,8 @@ class Colours:
     @classmethod
     def load(cls, weights: Path | None = None, device: str = "cpu") -> Self:
         """CLIP from the folder `weights`, $HTGRPO_WEIGHTS/geneval-colours or the hub's cache. Raises UserError."""
+        import open_clip
+
         (folder,) = locate(FOLDER, (CLIP,), weights)
         (file,) = open_shards(folder, CLIP).files
         with torch.random.fork_rng(devices=[]):  # the constructor draws weights that are overwritten

@@ -7,19 +7,21 @@ and not used.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from transformers import Mask2FormerForUniversalSegmentation
 
 from bench.scorers.geneval.network import identity_of, load_network, locate_detector
 from bench.scorers.geneval.pixels import prepare
 from bench.scorers.geneval.rule import THRESHOLD, Box
 from bench.sources import assets
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import Mask2FormerForUniversalSegmentation
 
 LIBRARIES = ("torch", "torchvision", "transformers", "open_clip_torch", "pillow")
 """What detector and colours are made of, and what prepares their input."""
@@ -101,7 +103,7 @@ class Detector:
 
     def __init__(
         self,
-        net: Mask2FormerForUniversalSegmentation,
+        net: "Mask2FormerForUniversalSegmentation",
         names: Sequence[str],
         identity: dict[str, Any],
         device: str | torch.device,

@@ -3,11 +3,10 @@ hub's, which come from another training run and give near but other detections."
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
 from bench.scorers.geneval.convert import convert
 from bench.scorers.weights import FOLDERS, Repository, build, fill, locate, open_shards, renaming, revision
@@ -16,6 +15,9 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file
 from htgrpo.policies.model_files import read_json
 from htgrpo.policies.weights import TensorFiles, check_shapes, shapes_of
+
+if TYPE_CHECKING:
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation
 
 ASSET = "geneval_detector"
 HUB = Repository(
@@ -99,20 +101,27 @@ def locate_detector(weights: Path | None) -> Path:
     return weights
 
 
-def official_config() -> Mask2FormerConfig:
+def official_config() -> "Mask2FormerConfig":
     """The official detector's sizes."""
+    from transformers import Mask2FormerConfig, SwinConfig
+
     return Mask2FormerConfig(backbone_config=SwinConfig(**SWIN_S), **SIZES)
 
 
 def load_network(
-    place: Path, device: str | torch.device, dtype: torch.dtype = torch.float32, config: Mask2FormerConfig | None = None
-) -> Mask2FormerForUniversalSegmentation:
+    place: Path,
+    device: str | torch.device,
+    dtype: torch.dtype = torch.float32,
+    config: "Mask2FormerConfig | None" = None,
+) -> "Mask2FormerForUniversalSegmentation":
     """The network at `place`, as locate_detector returns it.
 
     config: of a .pth file, default official_config(). Raises UserError where the file is not this network's to the last
     key.
     """
     if place.is_dir():
+        from transformers import Mask2FormerConfig
+
         net = make_network(Mask2FormerConfig.from_dict(read_json(place / "config.json")))
         fill(net, TensorFiles(open_shards(place, HUB)), published_name, device, lambda key: dtype, ignore=UNREAD)
     else:
@@ -134,8 +143,10 @@ def identity_of(place: Path) -> dict[str, Any]:
     }
 
 
-def make_network(config: Mask2FormerConfig) -> Mask2FormerForUniversalSegmentation:
+def make_network(config: "Mask2FormerConfig") -> "Mask2FormerForUniversalSegmentation":
     """The network without its weights and without what only training uses."""
+    from transformers import Mask2FormerForUniversalSegmentation
+
     with torch.random.fork_rng(devices=[]):  # a constructor draws a few numbers that are overwritten
         net = build(lambda: Mask2FormerForUniversalSegmentation(config))
     del net.criterion

@@ -1,6 +1,7 @@
 """Every setting of a run and of the paper's experiment, by name, taken from the dataclasses that hold them, so that
 none is left out. reports/paper/settings.py compares them."""
 
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from bench.ask.presets import Setting, preset, read
 from bench.ask.request import Request
 from bench.benchmarks.base import MAIN
 from htgrpo.base.errors import UserError
+from htgrpo.base.files import read_object
 from htgrpo.base.options import build
 from htgrpo.base.registry import METHODS
 from htgrpo.training.train_config import TrainConfig
@@ -35,13 +37,11 @@ APART = {
 """Fields of a Request that are not compared as they are, and why."""
 
 
-def of_paper(backbone: str, methods: list[str]) -> dict[str, Any]:
+def of_paper(backbone: str, methods: list[str], parser: ArgumentParser) -> dict[str, Any]:
     """The settings of the paper's experiment as `--preset paper` starts it on `backbone`, also for methods that the
-    paper does not train; of those that are not installed here, what is common to all."""
-    from bench.compare import parser
-
+    paper does not train; of those that are not installed here, what is common to all. parser: of bench.compare."""
     known = [name for name in methods if name in METHODS.names()] or preset("paper", backbone)["methods"][:1]
-    args = parser().parse_args(["--preset", "paper", "--backbone", backbone, "--methods", ",".join(known), "--dry-run"])
+    args = parser.parse_args(["--preset", "paper", "--backbone", backbone, "--methods", ",".join(known), "--dry-run"])
     request = asdict(from_arguments(args).request)
     request["train_prompts"] = {"source": preset("paper", backbone)["train_prompts"], "sha256": ""}
     found = _flat(request) | _judges(read(f"paper_{backbone}")["judges"])
@@ -122,14 +122,12 @@ def _meta(run: "Run", benchmark: str) -> dict[str, Any] | None:
 
 def _rewarders(root: Path) -> dict[str, list[dict[str, Any]]]:
     """What rewarded the trainings of a run, by name: its identity in every one."""
-    from bench.checking.findings import Damaged, read_object
-
     found: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(root.glob("train/*/seed*/rewards.json")):
         try:
             for name, identity in read_object(path).items():
                 found.setdefault(name, []).append(identity)
-        except (Damaged, AttributeError):
+        except UserError:
             continue
     return found
 
