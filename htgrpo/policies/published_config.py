@@ -69,6 +69,6 @@ TEMPLATE_TOKENS = {
         "</IMAGE>": 126350,
         "<answer>": 126354,
         "</answer>": 126355,
-    },
+    }
 }
 """Further strings that the made tokenizer knows; which ids the first six really have is not published."""

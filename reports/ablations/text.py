@@ -170,10 +170,7 @@ def _full_table(study: Study) -> str:
             ]
         rest = [NONE] * 6
         if row.gap:
-            rest = [
-                *pair_cells(row.gap, scale)[2:],
-                " ".join(number(value, scale, True) for value in row.gap.per_seed),
-            ]
+            rest = [*pair_cells(row.gap, scale)[2:], " ".join(number(value, scale, True) for value in row.gap.per_seed)]
         costs = [amount(row.iterations), amount(row.forwards)]
         rows.append([_name(row), str(row.seeds), *cells, *rest, *costs, paper_text(study, row)])
     return table(header, rows)
