@@ -146,17 +146,9 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
 def _full_table(study: Study) -> str:
     scale = study.block.scale
     header = [
-        "variant",
-        "seeds",
-        "score (these checkpoints)",
-        "each seed",
-        "minus default",
-        *PAIR_HEADER[3:],
-        "each seed",
-        "iterations",
-        "forwards",
-        "paper",
-    ]
+        "variant", "seeds", "score (these checkpoints)", "each seed", "minus default", *PAIR_HEADER[3:], "each seed",
+        "iterations", "forwards", "paper",
+    ]  # fmt: skip
     rows = []
     if study.base:
         value = str(cell(study.base.headline, scale))
