@@ -169,7 +169,7 @@ TAMPERINGS = {
     ),
     "values of a wrong kind": (
         lambda run: edit(run / f"{BASE}.meta.json", lambda m: m.update(policy=[])),
-        [f"{BASE}.jsonl: holds values of a wrong kind"],
+        [f"{BASE}.jsonl: {BASE}.meta.json, which belongs to it, is damaged or was edited (policy is []"],
     ),
     "no configuration": (lambda run: (run / "config.json").write_text("{}"), ["config.json: config.json lacks "]),
     "a truncated configuration": (

@@ -280,12 +280,7 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("tokenizer.json", b"{}"),
-        ("tokenizer.json", b"\xff"),
-        ("vq/codebook.safetensors", b"junk"),
-    ],
+    ("name", "data"), [("tokenizer.json", b"{}"), ("tokenizer.json", b"\xff"), ("vq/codebook.safetensors", b"junk")]
 )
 def test_damaged_parts_of_a_policy_are_refused(name, data, run):
     (folder(run) / name).write_bytes(data)

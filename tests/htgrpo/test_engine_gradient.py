@@ -128,12 +128,7 @@ def test_a_lazy_old_policy_would_be_caught():
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"lambda_r": 1.5},
-        {"loss_norm": "token_mean"},
-        {"alpha": 0.5},
-        {"context": "structure_revealed"},
-    ],
+    [{"lambda_r": 1.5}, {"loss_norm": "token_mean"}, {"alpha": 0.5}, {"context": "structure_revealed"}],
     ids=str,
 )
 def test_each_part_of_the_formula_matters(wrong):
