@@ -209,16 +209,9 @@ def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, 
 def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, no_report):
     run = tmp_path / "run"
     argv = [
-        *arguments(policy, run)[:4],
-        "--jobs",
-        "0",
-        "--benchmarks",
-        "embedded_geneval",
-        "--limit",
-        "7",
-        "--set",
+        *arguments(policy, run)[:4], "--jobs", "0", "--benchmarks", "embedded_geneval", "--limit", "7", "--set",
         "main.steps=2",
-    ]
+    ]  # fmt: skip
     assert generate.main([*argv, "--set", "main.samples=1"]) == 0
     pictures = sorted((run / "images/base/embedded_geneval/main").glob("*.png"))
     pictures[0].write_bytes(pictures[0].read_bytes()[:40])
@@ -276,18 +269,9 @@ def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
 def test_training_goes_on_after_a_kill_as_if_nothing_had_been(policy, tmp_path, no_report):
     def argv(out: Path) -> list[str]:
         return [
-            "--method",
-            "ht",
-            "--policy",
-            str(policy),
-            "--out",
-            str(out),
-            "--budget",
-            "iterations:12",
-            "--set",
-            "save_every=3",
-            *SMALL_TRAINING,
-        ]
+            "--method", "ht", "--policy", str(policy), "--out", str(out), "--budget", "iterations:12", "--set",
+            "save_every=3", *SMALL_TRAINING,
+        ]  # fmt: skip
 
     process = start("bench.train", argv(tmp_path / "killed"))
     log = tmp_path / "killed/train/ht/seed0/metrics.jsonl"

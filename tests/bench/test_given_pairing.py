@@ -152,11 +152,8 @@ def test_ids_stand_in_names(tmp_path):
     folder = made(tmp_path / "in", "0001_0.png", "0001_1.png", "0002_10.png", "0002_2.png")
     found = read(folder, "auto", rows(folder, *records), None).pictures
     assert [(p.file.name, p.prompt) for p in found] == [
-        ("0001_0.png", "1"),
-        ("0001_1.png", "1"),
-        ("0002_2.png", "2"),
-        ("0002_10.png", "2"),
-    ]
+        ("0001_0.png", "1"), ("0001_1.png", "1"), ("0002_2.png", "2"), ("0002_10.png", "2"),
+    ]  # fmt: skip
     assert [(key, p.file.name) for key, p in assigned(found, own_prompts(found), "given").items()][-1] == (
         ("2", 1),
         "0002_10.png",
@@ -267,15 +264,9 @@ def test_a_folder_for_each_prompt(tmp_path):
 def test_every_file_is_judged_or_named_with_the_reason(tmp_path):
     folder = tmp_path / "in"
     made(
-        folder,
-        "00000/samples/0000.png",
-        "00000/samples/0001.jpg",
-        "00000/samples/0002.tiff",
-        "00000/samples/0003.GIF",
-        "00000/samples/best.png",
-        "00000/grid.png",
-        "sheet.png",
-    )
+        folder, "00000/samples/0000.png", "00000/samples/0001.jpg", "00000/samples/0002.tiff",
+        "00000/samples/0003.GIF", "00000/samples/best.png", "00000/grid.png", "sheet.png",
+    )  # fmt: skip
     for name in (
         "00000/samples/0001.png.tmp",
         "Thumbs.db",
@@ -493,15 +484,8 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     (folder / "0001.png.tmp").write_text("")
     prompts = lines(folder, *TWELVE)
     argv = [
-        "--images",
-        str(folder),
-        "--prompts",
-        str(prompts),
-        "--benchmarks",
-        "geneval",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+        "--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
     assert leave(score.main, [*argv, "--dry-run"]) == 0
     out = capsys.readouterr().out
     for line in (

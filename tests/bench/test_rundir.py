@@ -85,22 +85,9 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
 
 def test_overrides_go_where_they_belong(policy):
     request = parsed(
-        policy,
-        "--methods",
-        "ht,mask",
-        "--set",
-        "lr=3e-4",
-        "--set",
-        "mask.lr=1e-5",
-        "--set",
-        "ht.alpha=0.4",
-        "--set",
-        "main.samples=2",
-        "--reward",
-        "objects=2",
-        "--budget",
-        "iterations:7",
-    ).request
+        policy, "--methods", "ht,mask", "--set", "lr=3e-4", "--set", "mask.lr=1e-5", "--set", "ht.alpha=0.4", "--set",
+        "main.samples=2", "--reward", "objects=2", "--budget", "iterations:7",
+    ).request  # fmt: skip
     assert (request.train["ht"]["lr"], request.train["mask"]["lr"]) == (3e-4, 1e-5)
     assert (
         request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
@@ -206,14 +193,9 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
 
     prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
     values = {
-        "sampler": "random",
-        "steps": 2,
-        "guidance": 1.0,
-        "dtype": "float32",
-        "seed": 0,
-        "samples": BATCH // 4,
+        "sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,
         "resolution": "",
-    }
+    }  # fmt: skip
     evaluation = Evaluation("embedded_dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
     net = load_policy(str(policy))
     seen = []

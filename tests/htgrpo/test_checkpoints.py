@@ -82,15 +82,9 @@ def test_a_checkpoint_is_a_policy_any_loader_reads(run):
     """Published key names in safetensors; the trainer's own files stay apart."""
     names = {p.relative_to(folder(run)).as_posix() for p in folder(run).rglob("*") if p.is_file()}
     assert names == {
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-        "vq/codebook.safetensors",
-        "files.json",
-        "trainer_state/optimizer.safetensors",
-        "trainer_state/state.json",
-        "trainer_state/files.json",
-    }
+        "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+        "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json",
+    }  # fmt: skip
     loaded = load_policy(str(folder(run)))
     state = load_file(folder(run) / "model.safetensors")
     assert state.keys() == loaded.net.state_dict().keys()
@@ -136,15 +130,9 @@ def test_cut_off_files_are_refused(name, keep, run):
 
 
 PARTS = [
-    "model.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "vq/codebook.safetensors",
-    "files.json",
-    "trainer_state/optimizer.safetensors",
-    "trainer_state/state.json",
-    "trainer_state/files.json",
-]
+    "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+    "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -281,12 +269,8 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [
-        ("tokenizer.json", b"{}"),
-        ("tokenizer.json", b"\xff"),
-        ("vq/codebook.safetensors", b"junk"),
-    ],
-)
+    [("tokenizer.json", b"{}"), ("tokenizer.json", b"\xff"), ("vq/codebook.safetensors", b"junk")],
+)  # fmt: skip
 def test_damaged_parts_of_a_policy_are_refused(name, data, run):
     (folder(run) / name).write_bytes(data)
     reseal(folder(run))

@@ -128,14 +128,9 @@ def test_a_lazy_old_policy_would_be_caught():
 
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"lambda_r": 1.5},
-        {"loss_norm": "token_mean"},
-        {"alpha": 0.5},
-        {"context": "structure_revealed"},
-    ],
+    [{"lambda_r": 1.5}, {"loss_norm": "token_mean"}, {"alpha": 0.5}, {"context": "structure_revealed"}],
     ids=str,
-)
+)  # fmt: skip
 def test_each_part_of_the_formula_matters(wrong):
     """Negative control: brute force with one option changed disagrees, so the comparison sees that option."""
     policy = tiny_policy(1)

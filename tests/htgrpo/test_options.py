@@ -162,19 +162,10 @@ def test_budgets(text, budget):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "50",
-        "iterations",
-        "iterations:",
-        "iterations:0",
-        "iterations:-1",
-        "iterations:1.5",
-        "hours:3",
-        "forwards:many",
-        "iterations:²",
-        "iterations:1:2",
+        "", "50", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:1.5", "hours:3",
+        "forwards:many", "iterations:²", "iterations:1:2",
     ],
-)
+)  # fmt: skip
 def test_budgets_that_are_none(text):
     with pytest.raises(UserError, match="budget is .*iterations:N or forwards:N") as error:
         parse_budgets(text)

@@ -93,15 +93,8 @@ def test_a_wrong_number_of_answers_is_refused():
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "no.such.module:f",
-        PATH + "no_such_function",
-        ":f",
-        ".relative:f",
-        "torch:",
-        PATH + "NOT_A_FUNCTION",
-    ],
-)
+    ["no.such.module:f", PATH + "no_such_function", ":f", ".relative:f", "torch:", PATH + "NOT_A_FUNCTION"],
+)  # fmt: skip
 def test_import_paths_that_lead_nowhere(name):
     with pytest.raises(UserError, match="reward .* cannot be imported|is not a function") as error:
         find_reward(name)

@@ -171,14 +171,9 @@ def test_killed_and_resumed_equals_uninterrupted(changes, tmp_path):
     last = saved(tmp_path / "whole")[-1]
     names = {p.relative_to(last).as_posix() for p in last.rglob("*") if p.is_file()}
     assert names == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "files.json",
-        "htgrpo.json",
-        "trainer_state/files.json",
-        "trainer_state/optimizer.safetensors",
-        "trainer_state/state.json",
-    }
+        "adapter_config.json", "adapter_model.safetensors", "files.json", "htgrpo.json", "trainer_state/files.json",
+        "trainer_state/optimizer.safetensors", "trainer_state/state.json",
+    }  # fmt: skip
 
 
 def test_dropout_acts_on_updates_only_and_leaves_the_global_generators_alone(tmp_path):

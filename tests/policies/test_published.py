@@ -41,12 +41,8 @@ def test_a_made_checkpoint_loads(name, made, loaded):
     assert all(weight.requires_grad for weight in policy.net.parameters())
     size = policy.net.size
     assert (size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, size.embedding_size) == (
-        8,
-        2,
-        2,
-        24,
-        ROWS[name],
-    )
+        8, 2, 2, 24, ROWS[name],
+    )  # fmt: skip
     assert policy.backbone.name == name and policy.backbone.codebook_size == len(policy.codec) == 8192
     assert policy.backbone.grid == {"mmada": (4, 4), "lumina-dimoo": (2, 3)}[name] == policy.grid_of("")
     assert policy.random_weights and policy.source.name == str(folder)

@@ -18,17 +18,12 @@ TEXT = "a red circle"
 SYSTEM = "Generate an image according to the text prompt."
 OFFSET = {"mmada": 126349, "lumina-dimoo": 126356}
 ODD = {
-    "empty": "",
-    "space": " ",
-    "control": "red\x00\n\t\x1b[0m\x7fcircle",
-    "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त",
-    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff",
-    "surrogate": "red \ud800 circle \udfff",
-    "braces": "{} {0} %s",
+    "empty": "", "space": " ", "control": "red\x00\n\t\x1b[0m\x7fcircle",
+    "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त", "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff",
+    "surrogate": "red \ud800 circle \udfff", "braces": "{} {0} %s",
     "special": "<|mdm_mask|><|startoftext|><|endoftext|><|eot_id|><uncondition></user><system><IMAGE><|reserved_token_0|>",
-    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>",
-    "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
-}
+    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>", "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
+}  # fmt: skip
 
 
 def letters(text):

@@ -99,16 +99,12 @@ def _verdicts(root, benchmark, setting, policy, categories, prompts, samples, ga
                 image = f"images/{policy['name']}/{benchmark}/{setting}/{category}-{p:03d}_{sample}.png"
                 lines.append(
                     {
-                        "prompt_id": f"{category}-{p:03d}",
-                        "sample": sample,
-                        "category": category,
+                        "prompt_id": f"{category}-{p:03d}", "sample": sample, "category": category,
                         "prompt": f"a photo of a striped thing {p} and a dotted thing, {category}",
-                        "status": "failed" if bad else "ok",
-                        "score": None if bad else score,
-                        "evidence": {"questions": questions} if benchmark == "dpg" else {},
-                        "image": image,
+                        "status": "failed" if bad else "ok", "score": None if bad else score,
+                        "evidence": {"questions": questions} if benchmark == "dpg" else {}, "image": image,
                     }
-                )
+                )  # fmt: skip
                 if images and sample == 0:
                     picture(root / image, score, rng)
     meta = {
@@ -150,18 +146,12 @@ def _training(folder: Path, effect: float, iterations: int, rng: np.random.Gener
         done = i / iterations
         metrics.append(
             {
-                "iteration": i,
-                "forwards": cost,
-                "forwards_total": cost * i,
-                "reward_mean": 0.5 + effect * done + rng.normal(0, 0.02),
-                "reward_std": 0.2,
-                "clip_fraction": 0.2 * done,
-                "kl": 0.1 * done * (1 + effect),
-                "entropy": 2.0 - done,
-                "entropy_by_rank": [2.0 - done] * 8,
-                "loss": 0.1,
+                "iteration": i, "forwards": cost, "forwards_total": cost * i,
+                "reward_mean": 0.5 + effect * done + rng.normal(0, 0.02), "reward_std": 0.2,
+                "clip_fraction": 0.2 * done, "kl": 0.1 * done * (1 + effect), "entropy": 2.0 - done,
+                "entropy_by_rank": [2.0 - done] * 8, "loss": 0.1,
             }
-        )
+        )  # fmt: skip
         timing.append(
             {"iteration": i, "seconds_total": cost * i / 80, "seconds": cost / 80, "peak_memory_mb": 900 + cost}
         )

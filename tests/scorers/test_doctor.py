@@ -138,13 +138,9 @@ def test_a_scorer_that_is_here(toy, capsys):
     assert found["imagereward"].pop("next") == "python -m bench.serve imagereward"
     assert 0 < found["imagereward"].pop("seconds_per_picture") < 1
     assert found["imagereward"] == {
-        "scorer": "imagereward",
-        "environment": "this one",
-        "weights": "found",
-        "device": "cpu",
-        "self_test": "passed",
-        "ready": True,
-    }
+        "scorer": "imagereward", "environment": "this one", "weights": "found", "device": "cpu",
+        "self_test": "passed", "ready": True,
+    }  # fmt: skip
     quick = rows(capsys, "--quick")[1]["imagereward"]
     assert quick["self_test"] == "not run" and quick["seconds_per_picture"] is None
     assert doctor.main(["imagereward", "--device", "cpu"]) == 0

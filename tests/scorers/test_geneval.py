@@ -79,13 +79,8 @@ def test_official_prompts(assets, monkeypatch):
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
     prompts = GenEval(Sees(), Names()).prompts("heldout")
     assert Counter(prompt.category for prompt in prompts) == {
-        "single_object": 80,
-        "two_object": 99,
-        "counting": 80,
-        "colors": 94,
-        "position": 100,
-        "color_attr": 100,
-    }
+        "single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100, "color_attr": 100,
+    }  # fmt: skip
     assert len(prompts) == len({prompt.text for prompt in prompts}) == 553
     assert [prompt.id for prompt in prompts[::552]] == ["00000", "00552"]
     counts, relations = Counter(), Counter()

@@ -104,14 +104,8 @@ def test_deqa_refuses_other_weights_and_other_code(tmp_path, assets, monkeypatch
 
 
 QUESTIONS = [
-    "Is it red?",
-    "is the a red it ?",
-    "it",
-    "word9 word12 word100",
-    "word40 yes red",
-    "word3 " * 40,
-    "IT word100",
-]
+    "Is it red?", "is the a red it ?", "it", "word9 word12 word100", "word40 yes red", "word3 " * 40, "IT word100",
+]  # fmt: skip
 
 
 def test_mplug_answers_as_its_official_class(tmp_path):
