@@ -29,10 +29,8 @@ def test_a_run_holds_what_was_asked_for(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["methods"] == ["ht", "pretrain"] and config["seeds"] == [0] and config["title"] == "embedded world"
     assert config["train"]["ht"]["group_size"] == 2 and config["settings"]["main"]["samples"] == 1
-    assert (
-        set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"}
-        and len(config["selections"]["embedded_geneval"]) == 7
-    )
+    assert set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"}
+    assert len(config["selections"]["embedded_geneval"]) == 7
     for name, method, seed in (("base", "base", None), ("ht-seed0", "ht", 0), ("pretrain-seed0", "pretrain", 0)):
         verdicts = records(finished / f"verdicts/embedded_geneval/main/{name}.jsonl")
         assert len(verdicts) == 7 and all(v["status"] == "ok" and v["score"] in (0.0, 1.0) for v in verdicts)
@@ -158,10 +156,8 @@ def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_re
         path.name.removesuffix(".meta.json"): json.loads(path.read_text())["policy"]
         for path in folder.glob("*.meta.json")
     }
-    assert (
-        told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2
-        and told["ht-seed0"]["milestone"] == "final"
-    )
+    assert told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2
+    assert told["ht-seed0"]["milestone"] == "final"
     assert nearest["mask"] == 2 < nearest["ht"], "a checkpoint that two views show is scored once"
     for method, iteration in (("ht", nearest["ht"]), ("pretrain", nearest["pretrain"])):
         assert told[f"{method}-seed0@{iteration}"]["milestone"] == "milestone"

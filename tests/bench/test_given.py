@@ -133,11 +133,8 @@ def test_two_models_are_scored_side_by_side_and_a_second_call_adds_to_the_run(tm
         records = read_jsonl(run / f"verdicts/geneval/main/{label}.jsonl")
         assert [record["score"] for record in records] == [min(255.0, 10.0 * step * i) for i in range(12)]
     config = RunDir(run).config()
-    assert (
-        config["kind"] == "images"
-        and config["methods"] == ["one", "two"]
-        and config["folders"][0]["note"] == "made at home"
-    )
+    assert config["kind"] == "images" and config["methods"] == ["one", "two"]
+    assert config["folders"][0]["note"] == "made at home"
     assert "two" in capsys.readouterr().out
     assert leave(score.main, [str(run)]) == 0
     save(tmp_path / "one/0-0.png", 99)

@@ -378,9 +378,8 @@ def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
         if layout in ("flat", "folders"):
             (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
     found = read(folder, layout, None, None)
-    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(
-        found.notes
-    )
+    assert len(found.pictures) == 3
+    assert "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
     assert "--layout dpg-grid" in " ".join(found.notes)
     if not layout.startswith("dpg"):
         with pytest.raises(

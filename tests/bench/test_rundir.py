@@ -48,9 +48,8 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
     assert tuned("somebody elses", "embedded") == tuned("ht", "somebody elses") == {}
     full = parsed(policy, "--preset", "full").request
     assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "trace_once", "pretrain"}
-    assert (
-        full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:") and full.views[2] == "seconds"
-    )
+    assert full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:")
+    assert full.views[2] == "seconds"
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
     assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
 
@@ -89,9 +88,8 @@ def test_overrides_go_where_they_belong(policy):
         "main.samples=2", "--reward", "objects=2", "--budget", "iterations:7",
     ).request  # fmt: skip
     assert (request.train["ht"]["lr"], request.train["mask"]["lr"]) == (3e-4, 1e-5)
-    assert (
-        request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
-    )
+    assert request.train["ht"]["method_options"]["alpha"] == 0.4
+    assert "alpha" not in request.train["mask"]["method_options"]
     assert request.settings["main"]["samples"] == 2 and request.train["ht"]["rewards"] == "objects=2"
     assert request.config("ht", 5).seed == 5 and request.config("ht", 5).budget == "iterations:7"
     assert [literal(text) for text in ("0.50", "true", "null", "2:4:2", "[1]")] == [0.5, True, None, "2:4:2", "[1]"]

@@ -191,9 +191,8 @@ def test_adapters_made_elsewhere_are_loaded(targets, tmp_path):
     net = plain_net(torch.float32)
     lora.apply_adapter(net, tmp_path)
     with torch.no_grad():
-        assert torch.equal(net(PACKED), wrapped(PACKED)) and not torch.equal(
-            net(PACKED), plain_net(torch.float32)(PACKED)
-        )
+        assert torch.equal(net(PACKED), wrapped(PACKED))
+        assert not torch.equal(net(PACKED), plain_net(torch.float32)(PACKED))
 
 
 def test_a_bf16_network_loads_fp32_adapters(folder):

@@ -56,9 +56,8 @@ def test_a_made_checkpoint_depends_on_its_seed_alone(made, tmp_path):
     make("mmada", tmp_path / "same", resolution="64x64")
     make("mmada", tmp_path / "other", seed=1, sizes={"d_model": 12, "n_heads": 3, "n_layers": 1, "mlp_hidden_size": 4})
     names = sorted(path.relative_to(made["mmada"]) for path in made["mmada"].rglob("*") if path.is_file())
-    assert names and all(
-        (made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names
-    )
+    assert names
+    assert all((made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names)
     other = inspect(str(tmp_path / "other"))
     assert other.sha256 != inspect(str(made["mmada"])).sha256
     with pytest.raises(UserError, match="another shape than the policy .*d_model 12 and 8"):

@@ -141,9 +141,8 @@ def test_packed_sequences(name, grid, loaded):
         assert packed.ids[start : start + len(ids)].tolist() == ids
         assert places == [start + position for position in where]
         start += len(ids)
-    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts) and start == len(
-        packed.ids
-    )
+    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts)
+    assert start == len(packed.ids)
     if name == "lumina-dimoo":
         assert at[0, 0] == len(prompts[0]) + 2, "upstream's code_start"
 

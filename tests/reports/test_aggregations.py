@@ -137,10 +137,8 @@ def test_unipercept_prints_the_mean_of_every_axis_and_no_mixture(tmp_path):
     assert list(found) == [f"unipercept@dpg.{axis}" for axis in ("iaa", "iqa", "ista")]
     for axis in ("iaa", "iqa", "ista"):
         one = found[f"unipercept@dpg.{axis}"]
-        assert (
-            one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes))
-            and one.block.scale == 1
-        )
+        assert one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes))
+        assert one.block.scale == 1
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,8 @@ def test_costs_up_to_each_view_are_counted_by_hand(root):
             )  # fmt: skip
             phases = (cost.forwards, cost.rollout, cost.old, cost.ref, cost.train)
             assert phases == tuple(count * iterations for count in (50, 30, 4, 4, 12))
-            assert (
-                cost.undeduplicated == 90 * iterations
-                and cost.seconds == pace * iterations
-                and cost.memory == 100 + iterations
-            )
+            assert cost.undeduplicated == 90 * iterations and cost.seconds == pace * iterations
+            assert cost.memory == 100 + iterations
     assert list(by_view(list(found.values()))) == ["at equal iterations (30)", "at equal forwards (1000)"]
 
 
@@ -99,9 +96,8 @@ def test_equal_seconds_show_what_was_chosen(root):
     places["b seed 1"]["iteration"] = 0  # no checkpoint by then
     change(root, "equal_seconds.json", checkpoints=places)
     block = make_blocks(load_run(root))[2]
-    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]] and all(
-        method.complete for method in block.methods
-    )
+    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]]
+    assert all(method.complete for method in block.methods)
     (root / "equal_seconds.json").write_text('{"limit": 30}')
     with pytest.raises(UserError, match="is damaged"):
         load_run(root)

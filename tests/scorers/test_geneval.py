@@ -49,11 +49,8 @@ def test_a_different_detector_is_named_in_the_title():
     assert GenEval(official, Names()).title == "GenEval"
     assert GenEval(other, Names()).title == "GenEval (different detector)"
     identities = [GenEval(one, Names()).scorer_identity() for one in (official, other)]
-    assert (
-        identities[0] != identities[1]
-        and identities[0]["weights_revision"] == "1 1"
-        and identities[0]["name"] == "geneval"
-    )
+    assert identities[0] != identities[1] and identities[0]["weights_revision"] == "1 1"
+    assert identities[0]["name"] == "geneval"
 
 
 def test_without_weights_it_says_which_command_to_run(monkeypatch, tmp_path):

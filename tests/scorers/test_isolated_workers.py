@@ -75,11 +75,8 @@ def test_deqa_scores_as_its_official_class(tmp_path, assets):
         levels = one.evidence["levels"]
         assert sum(levels) == pytest.approx(1, abs=2e-3)
         assert one.score == pytest.approx(sum(share * level for share, level in zip(levels, (5, 4, 3, 2, 1))), abs=4e-3)
-    assert (
-        identity["weights_revision"].startswith("sha256:")
-        and identity["dtype"] == "float16"
-        and len(identity["code"]) == 40
-    )
+    assert identity["weights_revision"].startswith("sha256:") and identity["dtype"] == "float16"
+    assert len(identity["code"]) == 40
     with DeQA.load(folder, dtype="float32") as exact:
         assert [one.score for one in exact.score(images, [""] * 3)] == pytest.approx(official["scores"], abs=1e-2)
 

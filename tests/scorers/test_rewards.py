@@ -75,9 +75,8 @@ def test_every_scorer_is_a_reward_and_needs_no_second_registration():
 
 def test_the_reward_is_the_score_times_its_scale(started):
     batch = started("made=2")(PROMPTS, IMAGES)
-    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04]) and batch.total.tolist() == pytest.approx(
-        [1.02, 4.08]
-    )
+    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04])
+    assert batch.total.tolist() == pytest.approx([1.02, 4.08])
 
 
 @pytest.mark.parametrize(
@@ -211,9 +210,8 @@ def test_failed_judgements_drop_pictures_and_whole_groups(tmp_path, monkeypatch)
     assert any(line["images_dropped"] for line in lines) and any(line["groups"] < 4 for line in lines)
     for line in lines:
         assert line.get("failed/made", 0) == line["images_dropped"]
-        assert ("failure" in line) == bool(line["images_dropped"]) and line.get(
-            "failure", "made: too dark"
-        ) == "made: too dark"
+        assert ("failure" in line) == bool(line["images_dropped"])
+        assert line.get("failure", "made: too dark") == "made: too dark"
         assert line.get("forwards_old", 0) == line["groups"], "a group that is skipped is not trained on"
 
 

@@ -62,11 +62,8 @@ def test_a_chat_with_a_made_checkpoint(tmp_path, capsys):
     )
     shown = json.loads(capsys.readouterr().out)
     assert shown["results"] == results["results"] and list(results["results"]) == ["embedded_write"]
-    assert (
-        results["config"]["random_weights"]
-        and results["config"]["world"] == "natural"
-        and "eot_id" in results["chat_template"]
-    )
+    assert results["config"]["random_weights"] and results["config"]["world"] == "natural"
+    assert "eot_id" in results["chat_template"]
     (first, *_) = read_jsonl(tmp_path / "out" / "samples_embedded_write.jsonl")
     context = first["arguments"]["gen_args_0"]["arg_0"]
     assert context.startswith("<|startoftext|><|start_header_id|>user<|end_header_id|>\none heart, two hearts")

@@ -118,6 +118,5 @@ def test_settings_that_cannot_be():
         with pytest.raises(UserError, match=f"^{name} is"):
             Decoding(*options)
     assert Decoding(10, 5, 4).reveals() == [3, 2]
-    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32) and Decoding(8, 4, 4).shortened(99) == Decoding(
-        8, 4, 4
-    )
+    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32)
+    assert Decoding(8, 4, 4).shortened(99) == Decoding(8, 4, 4)

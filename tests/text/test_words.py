@@ -23,10 +23,8 @@ def test_spaces_between_belong_to_the_answer(mmada):
     words, encode = Words(mmada), mmada.tokenizer.encode
     expected = tuple(encode("two red")), tuple(encode(" hearts"))
     assert words.pair("two red ", "hearts") == words.pair("two red", " hearts") == expected
-    assert words.pair("", "x") == ((126080,), tuple(encode("x"))) and words.pair("  ", "x") == (
-        (126080,),
-        tuple(encode("  x")),
-    )
+    assert words.pair("", "x") == ((126080,), tuple(encode("x")))
+    assert words.pair("  ", "x") == ((126080,), tuple(encode("  x")))
     assert words.pair("x", "") == (tuple(encode("x")), ())
 
 
