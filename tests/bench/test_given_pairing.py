@@ -184,13 +184,10 @@ def test_an_id_that_may_be_another_with_a_number_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "names",
     [
-        ["-1.png", "-2.png"],
-        ["x/-1.png", "x/-2.png"],
-        ["a_-0.png", "a_-1.png"],
-        ["g=-0.png", "g=-1.png"],
+        ["-1.png", "-2.png"], ["x/-1.png", "x/-2.png"], ["a_-0.png", "a_-1.png"], ["g=-0.png", "g=-1.png"],
         ["\u22121.png", "\u22122.png"],
     ],
-)
+)  # fmt: skip
 def test_a_number_that_may_be_below_zero_says_no_order(tmp_path, names):
     folder = made(tmp_path / "in", *names)
     with pytest.raises(UserError, match="is a guess, since the number in .* may be below zero"):
@@ -360,14 +357,10 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
 @pytest.mark.parametrize(
     "layout, name",
     [
-        ("dpg-single", "{}.png"),
-        ("dpg", "{}_0.png"),
-        ("dpg", "{}/0.png"),
-        ("geneval", "{}/samples/0.png"),
-        ("flat", "{}.png"),
-        ("folders", "{}/0.png"),
+        ("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"), ("geneval", "{}/samples/0.png"),
+        ("flat", "{}.png"), ("folders", "{}/0.png"),
     ],
-)
+)  # fmt: skip
 def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
     """A layout that was recognised is refused; one that was asked for is told of."""
     folder = tmp_path / "in"

@@ -67,17 +67,9 @@ LATE = [
     *(
         ("score", ["--images", "empty", "--benchmarks", "clip", "--out", "x", *more])
         for more in (
-            ["--split", "validation"],
-            ["--set", "main.steps=2"],
-            ["--jobs", "1"],
-            ["--backbone", "mmada"],
-            ["--preset", "full"],
-            ["--curve", "1"],
-            ["--revision", "abc"],
-            ["--resolution", "64"],
-            ["--policy", "x"],
-            ["--checkpoint", "ht=x"],
-            ["--gpu", "h100"],
+            ["--split", "validation"], ["--set", "main.steps=2"], ["--jobs", "1"], ["--backbone", "mmada"],
+            ["--preset", "full"], ["--curve", "1"], ["--revision", "abc"], ["--resolution", "64"], ["--policy", "x"],
+            ["--checkpoint", "ht=x"], ["--gpu", "h100"],
         )
     ),
     ("score", ["--images", "empty", "--out", "x"]),
@@ -124,7 +116,7 @@ LATE = [
     *((command, ["--device", "cuda"]) for command in ("compare", "score", "text", "doctor")),
     ("report", []),
     ("report", ["a", "b"]),
-]
+]  # fmt: skip
 """Command lines each of whose flags has a good form, and which cannot be all the same."""
 
 

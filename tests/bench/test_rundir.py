@@ -66,18 +66,10 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
     ):
         assert parsed(policy, *same).folder.name == name
     others = (
-        ["--budget", "iterations:3"],
-        ["--set", "lr=1e-3"],
-        ["--set", "trace.lr=1e-3"],
-        ["--set", "ht.alpha=0.5"],
-        ["--limit", "9"],
-        ["--subset", "embedded_dpg:9"],
-        ["--split", "validation"],
-        ["--preset", "full"],
-        ["--set", "main.seed=1"],
-        ["--reward", "objects=1"],
-        ["--checkpoint", f"x={policy}"],
-    )
+        ["--budget", "iterations:3"], ["--set", "lr=1e-3"], ["--set", "trace.lr=1e-3"], ["--set", "ht.alpha=0.5"],
+        ["--limit", "9"], ["--subset", "embedded_dpg:9"], ["--split", "validation"], ["--preset", "full"],
+        ["--set", "main.seed=1"], ["--reward", "objects=1"], ["--checkpoint", f"x={policy}"],
+    )  # fmt: skip
     assert len({name, *(parsed(policy, *flags).folder.name for flags in others)}) == len(others) + 1
     assert parsed(policy, "--set", "ht.alpha=0.5").folder == parsed(policy, "--set", "ht.alpha=0.50").folder
 

@@ -199,17 +199,11 @@ WRONG = {
         ("budget", 3),
     ],
     f"{VERDICTS}.meta.json": [
-        ("policy", []),
-        ("categories", None),
-        ("scale", "1"),
-        ("expected_images", "7"),
-        ("scorer", 3),
-        ("published", {"prompts": "x"}),
-        ("axes", ["a"]),
-        ("note", 3),
+        ("policy", []), ("categories", None), ("scale", "1"), ("expected_images", "7"), ("scorer", 3),
+        ("published", {"prompts": "x"}), ("axes", ["a"]), ("note", 3),
     ],
     FILE: [("about", {"stamps": {}}), ("files", []), ("files", {"a": None})],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

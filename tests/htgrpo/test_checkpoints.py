@@ -174,19 +174,11 @@ STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity"
 @pytest.mark.parametrize(
     "state",
     [
-        [],
-        {},
-        3,
-        None,
-        {"identity": "id"},
-        {**STATE, "iteration": "7"},
-        {**STATE, "iteration": 6},
-        {**STATE, "iteration": True},
-        {**STATE, "seconds": None},
-        {**STATE, "policy": []},
+        [], {}, 3, None, {"identity": "id"}, {**STATE, "iteration": "7"}, {**STATE, "iteration": 6},
+        {**STATE, "iteration": True}, {**STATE, "seconds": None}, {**STATE, "policy": []},
         {**STATE, "identity": None},
     ],
-)
+)  # fmt: skip
 def test_a_state_of_another_kind_is_refused(state, run):
     (folder(run) / "trainer_state" / "state.json").write_text(json.dumps(state))
     refused(run, "is damaged")

@@ -25,12 +25,9 @@ from tests.htgrpo.tiny import (
 TOLERANCE = 1e-10
 
 OBJECTIVES = {
-    "no_kl": {"beta": 0.0},
-    "k3": {"beta": 0.3, "kl": "k3"},
-    "exact": {"beta": 0.3, "kl": "exact"},
-    "population_std": {"beta": 0.1, "ddof": 0},
-    "tight_clip": {"beta": 0.05, "clip": 0.01},
-}
+    "no_kl": {"beta": 0.0}, "k3": {"beta": 0.3, "kl": "k3"}, "exact": {"beta": 0.3, "kl": "exact"},
+    "population_std": {"beta": 0.1, "ddof": 0}, "tight_clip": {"beta": 0.05, "clip": 0.01},
+}  # fmt: skip
 
 HTS = {
     "default": HT(),

@@ -41,16 +41,11 @@ def rename(text, to):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("mmada", "<|startoftext|>"),
-        ("mmada", "<|endoftext|>"),
-        ("mmada", "<|mdm_mask|>"),
-        ("mmada", "<|start_header_id|>"),
-        ("mmada", "<|end_header_id|>"),
-        ("mmada", "<|eot_id|>"),
-        ("lumina-dimoo", "<|mdm_mask|>"),
-        ("lumina-dimoo", "<uncondition>"),
+        ("mmada", "<|startoftext|>"), ("mmada", "<|endoftext|>"), ("mmada", "<|mdm_mask|>"),
+        ("mmada", "<|start_header_id|>"), ("mmada", "<|end_header_id|>"), ("mmada", "<|eot_id|>"),
+        ("lumina-dimoo", "<|mdm_mask|>"), ("lumina-dimoo", "<uncondition>"),
     ],
-)
+)  # fmt: skip
 def test_special_strings_must_be_one_token(name, text, copy_of):
     checkpoint = copy_of(name)
     special(checkpoint, rename(text, "<|something|>"))

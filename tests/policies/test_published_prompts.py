@@ -150,14 +150,10 @@ def test_packed_sequences(name, grid, loaded):
 @pytest.mark.parametrize(
     ("name", "pixels", "slots", "newlines"),
     [
-        ("mmada", "512", 1024, 0),
-        ("mmada", "", 1024, 0),
-        ("mmada", "256", 256, 0),
-        ("lumina-dimoo", "512", 1024, 32),
-        ("lumina-dimoo", "", 4096, 64),
-        ("lumina-dimoo", "768x1536", 4608, 48),
+        ("mmada", "512", 1024, 0), ("mmada", "", 1024, 0), ("mmada", "256", 256, 0),
+        ("lumina-dimoo", "512", 1024, 32), ("lumina-dimoo", "", 4096, 64), ("lumina-dimoo", "768x1536", 4608, 48),
     ],
-)
+)  # fmt: skip
 def test_usual_sizes(name, pixels, slots, newlines):
     """Section 4: slots and newlines of the usual sizes, without and with default."""
     backbone = RECORDS.get(name).backbone

@@ -281,14 +281,8 @@ REWARDS = [
     ("two of three", row(2), THREE, {}, False, [2 / 3]),
     ("colour", [CUP], RED, {"x50": "red"}, True, [1, 1]),
     ("wrong colour", [CUP], RED, {"x50": "blue"}, False, [1, 0]),
-    (
-        "half of the colours",
-        row(2),
-        spec("colors", want("cup", 2, color="red")),
-        {"x0": "red", "x30": "blue"},
-        False,
-        [1, 0.5],
-    ),
+    ("half of the colours", row(2), spec("colors", want("cup", 2, color="red")), {"x0": "red", "x30": "blue"}, False,
+     [1, 0.5]),
     ("number wrong, colour wanted", row(2), RED, {}, False, [0, 0]),
     ("relation", [CUP, DOG], LEFT, {}, True, [1, 1, 1]),
     ("failed relation", [box("cup", 250, 50), DOG], LEFT, {}, False, [1, 1, 0, 1]),
@@ -306,7 +300,7 @@ REWARDS = [
     ("wrong colour, relation not asked", [CUP, DOG], RED_LEFT, {"x50": "blue"}, False, [1, 1, 0]),
     ("target of another colour", [CUP, DOG], CHAIN, {"x150": "red"}, False, [1, 0, 1, 0]),
     ("nothing wanted", [CUP], spec("counting"), {}, True, []),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

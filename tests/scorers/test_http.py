@@ -174,13 +174,10 @@ def test_bodies_that_are_not_understood(server, body):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"image": 3}, "an item is"),
-        ({"prompt": ["a"]}, "an item is"),
-        ({"image": "***"}, "not base64"),
-        ({"image": "é"}, "not base64"),
-        ({"image": ""}, "cannot be decoded"),
+        ({"image": 3}, "an item is"), ({"prompt": ["a"]}, "an item is"), ({"image": "***"}, "not base64"),
+        ({"image": "é"}, "not base64"), ({"image": ""}, "cannot be decoded"),
     ],
-)
+)  # fmt: skip
 def test_items_that_are_not_understood_fail_alone(server, change, reason):
     good = item(png(greys(9)[0]))
     status, answer = ask(server, body={"items": [good, good | change, good]})

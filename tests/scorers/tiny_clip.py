@@ -74,17 +74,10 @@ def tiny_checkpoint(folder, generator):
     write_json(
         folder / "preprocessor_config.json",
         {
-            "image_processor_type": "CLIPImageProcessor",
-            "do_resize": True,
-            "size": {"shortest_edge": 70},
-            "resample": 3,
-            "do_center_crop": True,
-            "crop_size": {"height": 70, "width": 70},
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_convert_rgb": True,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 70},
+            "resample": 3, "do_center_crop": True, "crop_size": {"height": 70, "width": 70}, "do_normalize": True,
+            "do_rescale": True, "do_convert_rgb": True, "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711],
         },
-    )
+    )  # fmt: skip
     return state
