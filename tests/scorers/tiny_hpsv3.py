@@ -9,23 +9,12 @@ ADDED = [
     "<|video_pad|>",
 ]  # fmt: skip
 TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-    "use_sliding_window": False,
-    "sliding_window": 32768,
-    "max_window_layers": 3,
-    "attention_dropout": 0.0,
-    "initializer_range": 0.02,
-    "tie_word_embeddings": False,
-}
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 32768,
+    "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 3, "attention_dropout": 0.0,
+    "initializer_range": 0.02, "tie_word_embeddings": False,
+}  # fmt: skip
 VISION = {
     "depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 4, "hidden_size": 64, "in_chans": 3, "patch_size": 14,
     "spatial_merge_size": 2, "spatial_patch_size": 14, "temporal_patch_size": 2,

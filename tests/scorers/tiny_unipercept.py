@@ -18,27 +18,13 @@ VISION = {
     "use_flash_attn": False,
 }  # fmt: skip
 LANGUAGE = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
-    "use_sliding_window": False,
-    "sliding_window": None,
-    "max_window_layers": 3,
-    "attention_dropout": 0.0,
-    "tie_word_embeddings": False,
-    "top_k": 50,
-    "torch_dtype": "bfloat16",
-    "vocab_size": 256 + len(ANSWERS) + len(ADDED) + 5,
-}
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 96,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu",
+    "rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+    "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"}, "use_sliding_window": False,
+    "sliding_window": None, "max_window_layers": 3, "attention_dropout": 0.0, "tie_word_embeddings": False,
+    "top_k": 50, "torch_dtype": "bfloat16", "vocab_size": 256 + len(ANSWERS) + len(ADDED) + 5,
+}  # fmt: skip
 
 
 def shapes():
