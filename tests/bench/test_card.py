@@ -46,16 +46,9 @@ def test_the_card_says_what_the_run_says(run, capsys):
     assert found.keys() == rows.keys() == {"embedded_geneval", "embedded_dpg"}
     assert found["embedded_geneval"] == pytest.approx(rows["embedded_geneval"], abs=1e-4)
     for part in (
-        before.sha256,
-        "Embedded world",
-        "not of the method",
-        "alpha 0.3",
-        "objects=1",
-        "split `train`",
-        "| training seed | 0",
-        "load_policy(",
-        "minus the starting policy",
-    ):
+        before.sha256, "Embedded world", "not of the method", "alpha 0.3", "objects=1", "split `train`",
+        "| training seed | 0", "load_policy(", "minus the starting policy",
+    ):  # fmt: skip
         assert part in text, part
     assert not re.search(r"/tmp|/home|/root", text)
     assert card.main([str(checkpoint)]) == 0  # its own card it writes again

@@ -82,12 +82,9 @@ def test_a_guess_is_refused_with_both_sides_and_the_remedy(tmp_path, names, why)
     with pytest.raises(UserError, match=f"is a guess, since .*{why}") as caught:
         read(folder, "flat", lines(folder, "first", "second", "third"), None)
     for part in (
-        "'first' … 'third'",
-        '{"image": "a.png", "prompt": "a red cup"}',
-        str(folder),
-        "p.txt",
+        "'first' … 'third'", '{"image": "a.png", "prompt": "a red cup"}', str(folder), "p.txt",
         names[0].split(".")[0],
-    ):
+    ):  # fmt: skip
         assert part in caught.value.message
 
 
@@ -265,13 +262,8 @@ def test_every_file_is_judged_or_named_with_the_reason(tmp_path):
         "00000/samples/0003.GIF", "00000/samples/best.png", "00000/grid.png", "sheet.png",
     )  # fmt: skip
     for name in (
-        "00000/samples/0001.png.tmp",
-        "Thumbs.db",
-        ".DS_Store",
-        "notes.doc",
-        ".hidden/0.png",
-        "00000/metadata.jsonl",
-    ):
+        "00000/samples/0001.png.tmp", "Thumbs.db", ".DS_Store", "notes.doc", ".hidden/0.png", "00000/metadata.jsonl",
+    ):  # fmt: skip
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"prompt": "x"}')

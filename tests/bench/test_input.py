@@ -230,14 +230,9 @@ def test_every_key_of_set_refuses_what_does_not_fit(light, places):
 def test_a_plugin_without_kinds_is_held_to_finite_numbers_that_fit(light):
     convert = light("htgrpo.base.options").convert
     for kind, value in (
-        (int, "²"),
-        (int, 10**30),
-        (float, "1e400"),
-        (float, float("nan")),
-        (str, "a\x00b"),
-        (int, True),
+        (int, "²"), (int, 10**30), (float, "1e400"), (float, float("nan")), (str, "a\x00b"), (int, True),
         (int, "1_0"),
-    ):
+    ):  # fmt: skip
         refusal(light, partial(convert, value, kind, "mine.key"), "mine.key")
 
 

@@ -44,17 +44,9 @@ def test_a_folder_of_somebody_else_is_never_replaced(name, policy, tmp_path, mon
     monkeypatch.chdir(work)
     before = contents(tmp_path)
     for out in (
-        "",
-        ".",
-        "..",
-        "/",
-        "~",
-        str(work),
-        str(tmp_path),
-        str(tmp_path / "link"),
-        str(work / "deep"),
+        "", ".", "..", "/", "~", str(work), str(tmp_path), str(tmp_path / "link"), str(work / "deep"),
         str(work / "deep/thesis.tex"),
-    ):
+    ):  # fmt: skip
         for more in ([], ["--overwrite"]):
             assert leave(main, [*argv, "--out", os.path.expanduser(out), *more]) == 2
             told = capsys.readouterr().err.strip().splitlines()

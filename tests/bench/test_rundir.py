@@ -58,12 +58,9 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
     name = parsed(policy).folder.name
     assert name.startswith("quick-") and len(name) == len("quick-") + 8
     for same in (
-        ["--methods", "uni"],
-        ["--seeds", "3"],
-        ["--benchmarks", "embedded_dpg"],
-        ["--jobs", "1"],
+        ["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "embedded_dpg"], ["--jobs", "1"],
         ["--methods", "base"],
-    ):
+    ):  # fmt: skip
         assert parsed(policy, *same).folder.name == name
     others = (
         ["--budget", "iterations:3"], ["--set", "lr=1e-3"], ["--set", "trace.lr=1e-3"], ["--set", "ht.alpha=0.5"],
@@ -143,11 +140,8 @@ def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):
     stages = ("train", "generate", "score", "report")
     for part in (
-        "verdicts/embedded_dpg/main/base.jsonl",
-        "images/base/embedded_dpg/main",
-        "train/ht/seed0/checkpoints",
-        None,
-    ):
+        "verdicts/embedded_dpg/main/base.jsonl", "images/base/embedded_dpg/main", "train/ht/seed0/checkpoints", None,
+    ):  # fmt: skip
         run = RunDir(Path(shutil.copytree(finished, tmp_path / str(part).replace("/", "_"))))
         request = run.request()
         if part and (run.root / part).is_dir():

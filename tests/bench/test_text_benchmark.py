@@ -293,12 +293,9 @@ def test_only_accuracies_are_accepted():
     for metric in ("acc", "acc_norm", "exact_match", "prompt_level_strict_acc"):
         assert scoring.metric_of(tasks(metric), "t") == metric
     for refused in (
-        tasks("f1"),
-        tasks("word_perplexity", better=False),
-        tasks("acc", better=False),
-        tasks("acc", aggregate=max),
+        tasks("f1"), tasks("word_perplexity", better=False), tasks("acc", better=False), tasks("acc", aggregate=max),
         tasks("accident"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(UserError, match="the task 't' is measured by"):
             scoring.metric_of(refused, "t")
 

@@ -246,13 +246,9 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         load_policy(str(tmp_path / "nowhere"))
     for text in (
-        "{",
-        "[]",
-        "{}",
-        '{"size": {}, "backbone": {}}',
-        '{"size": [], "backbone": []}',
+        "{", "[]", "{}", '{"size": {}, "backbone": {}}', '{"size": [], "backbone": []}',
         '{"size": 3, "backbone": null}',
-    ):
+    ):  # fmt: skip
         (folder(run) / "config.json").write_text(text)
         reseal(folder(run))
         with pytest.raises(UserError, match="is not a policy configuration|is not JSON"):

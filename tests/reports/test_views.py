@@ -136,14 +136,9 @@ def test_the_report_tells_how_settings_were_chosen(root):
     run = load_run(root)
     told = " ".join(paragraphs(run))
     for part in (
-        "validation prompts",
-        "iterations:16 ",
-        "7, 8",
-        "0.3, 1, 3",
-        "down to x 0.1 and up to x 10",
-        "No record",
+        "validation prompts", "iterations:16 ", "7, 8", "0.3, 1, 3", "down to x 0.1 and up to x 10", "No record",
         "made",
-    ):
+    ):  # fmt: skip
         assert part in told
     assert rows(run) == [["a", "lr 0.0003, alpha 0.5", "5", "0.310", "at the end of what was tried", "otherwise"]]
     text = build(root).terminal
