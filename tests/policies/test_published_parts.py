@@ -113,16 +113,12 @@ def test_a_codec_of_another_size(mmada):
 @pytest.mark.parametrize(
     ("name", "resolution", "message"),
     [
-        ("mmada", "64x32", "mmada makes square pictures only"),
-        ("mmada", "100", "multiples of 16"),
-        ("mmada", "0", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"),
-        ("lumina-dimoo", "big", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "64x", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "-64", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
+        ("mmada", "64x32", "mmada makes square pictures only"), ("mmada", "100", "multiples of 16"),
+        ("mmada", "0", "HEIGHTxWIDTH"), ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"),
+        ("lumina-dimoo", "big", "HEIGHTxWIDTH"), ("lumina-dimoo", "64x", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "-64", "HEIGHTxWIDTH"), ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
     ],
-)
+)  # fmt: skip
 def test_resolutions_without_a_grid(name, resolution, message, copy_of, loaded):
     checkpoint = copy_of(name)
     checkpoint.edit(SIDECAR, resolution=resolution)
