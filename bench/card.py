@@ -13,10 +13,7 @@ Writes a model card, the README.md of a checkpoint on the hub, from the checkpoi
 those that the run holds for these very weights, with their intervals. Nothing is computed by a model, and nothing is sent
 anywhere.
 """
-EXAMPLES = (
-    ("runs/NAME/train/ht/seed0/checkpoints/step_000040", ""),
-    ("CHECKPOINT --run runs/NAME --out card.md", ""),
-)
+EXAMPLES = (("runs/NAME/train/ht/seed0/checkpoints/step_000040", ""), ("CHECKPOINT --run runs/NAME --out card.md", ""))
 
 
 def parser() -> Parser:

@@ -14,27 +14,10 @@ if TYPE_CHECKING:
     from htgrpo.parallel.ranks import Ranks
 
 PACKAGES = (
-    "htgrpo-bench",
-    "torch",
-    "torchvision",
-    "transformers",
-    "tokenizers",
-    "open_clip_torch",
-    "timm",
-    "ftfy",
-    "peft",
-    "diffusers",
-    "accelerate",
-    "safetensors",
-    "lm_eval",
-    "datasets",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pillow",
-    "matplotlib",
+    "htgrpo-bench", "torch", "torchvision", "transformers", "tokenizers", "open_clip_torch", "timm", "ftfy", "peft",
+    "diffusers", "accelerate", "safetensors", "lm_eval", "datasets", "numpy", "scipy", "pandas", "pillow", "matplotlib",
     "statsmodels",
-)
+)  # fmt: skip
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ OPTIONS = {"trace_once": ["--set", "trace_once.updates_per_rollout=4"]}
 """What a method needs on rollouts as short as these."""
 PLACE = "PLACE"
 """Stands for the folder that a command works in."""
+MADE = {"POLICY": made.policy, "CHECKPOINT": made.checkpoint, "PICTURES": made.pictures}
+"""What stands for things that are made before it."""
 
 
 @dataclass(frozen=True)
@@ -38,86 +40,50 @@ class Scenario:
     by: str = "change"
 
 
-def _compare(method: str, ground: Ground) -> list[str]:
-    return ["bench.compare", *made.whole(ground, method), *OPTIONS.get(method, ()), "--out", f"{PLACE}/run"]
+def _compare(methods: str, ground: Ground, more: Sequence[str] = ()) -> list[str]:
+    own = [*OPTIONS.get(methods, ()), *more]
+    return ["bench.compare", *made.whole(ground, methods), *own, "--out", f"{PLACE}/run"]
 
 
 def _train(method: str, ground: Ground) -> list[str]:
     return ["bench.train", "--method", method, *made.start(ground), *OPTIONS.get(method, ()), "--out", f"{PLACE}/run"]
 
 
+def _said(text: str) -> Callable[[Ground], list[str]]:
+    """The command of these words, with what it works on made beforehand."""
+    return lambda ground: [re.sub("|".join(MADE), lambda m: str(MADE[m[0]](ground)), word) for word in text.split()]
+
+
 def scenarios() -> dict[str, Scenario]:
     """All, by name."""
-    out = f"{PLACE}/run"
     found = {f"compare {m}": Scenario(partial(_compare, m), 3, run="run") for m in METHODS}
     found |= {f"train {m}": Scenario(partial(_train, m), 6) for m in METHODS}
-    at_work = [*made.PICTURES, "--out", out]
+    workers, out = ["--jobs", "2"], f"--out {PLACE}/run"
+    world, tiny = " ".join(made.PICTURES), " ".join(made.TINY)
     found |= {
-        "compare with workers": Scenario(
-            lambda g: ["bench.compare", *made.whole(g, "ht,pretrain"), "--jobs", "2", "--out", out],
-            5,
-            run="run",
-            by="all",
-        ),
-        "compare, main process": Scenario(
-            lambda g: ["bench.compare", *made.whole(g, "ht,mask"), "--jobs", "2", "--out", out], 5, run="run", by="main"
-        ),
+        "compare with workers": Scenario(partial(_compare, "ht,pretrain", more=workers), 5, run="run", by="all"),
+        "compare, main process": Scenario(partial(_compare, "ht,mask", more=workers), 5, run="run", by="main"),
         "generate": Scenario(
-            lambda g: [
-                "bench.generate",
-                "--checkpoint",
-                f"ht={made.checkpoint(g)}",
-                "--policy",
-                str(made.policy(g)),
-                *at_work,
-                "--jobs",
-                "0",
-            ],
-            6,
+            _said(f"bench.generate --checkpoint ht=CHECKPOINT --policy POLICY {world} {out} --jobs 0"), 6
         ),
-        "score": Scenario(lambda g: ["bench.score", out, "--jobs", "0"], 6, before=made.generated),
+        "score": Scenario(_said(f"bench.score {PLACE}/run --jobs 0"), 6, before=made.generated),
         "score --images": Scenario(
-            lambda g: [
-                "bench.score",
-                "--images",
-                f"a={made.pictures(g)}",
-                "--prompts",
-                str(made.pictures(g) / "prompts.jsonl"),
-                "--benchmarks",
-                "embedded_geneval",
-                "--limit",
-                "6",
-                "--out",
-                out,
-            ],
+            _said(
+                "bench.score --images a=PICTURES --prompts PICTURES/prompts.jsonl --benchmarks embedded_geneval "
+                f"--limit 6 {out}"
+            ),
             6,
             run="run",
         ),
-        "report": Scenario(lambda g: ["bench.report", out], 6, before=made.bare, run="run"),
-        "pretrain": Scenario(lambda g: ["bench.pretrain", *made.TINY, "--keep-every", "1", "--out", out], 8),
-        "make_checkpoint": Scenario(
-            lambda g: ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", out], 6
-        ),
-        "export": Scenario(lambda g: ["bench.export", str(made.checkpoint(g)), "--out", out], 6),
+        "report": Scenario(_said(f"bench.report {PLACE}/run"), 6, before=made.bare, run="run"),
+        "pretrain": Scenario(_said(f"bench.pretrain {tiny} --keep-every 1 {out}"), 8),
+        "make_checkpoint": Scenario(_said(f"bench.make_checkpoint --backbone mmada --tiny {out}"), 6),
+        "export": Scenario(_said(f"bench.export CHECKPOINT {out}"), 6),
         "card": Scenario(
-            lambda g: ["bench.card", f"{out}/train/ht/seed0/checkpoints/step_000002"], 2, before=made.finished
+            _said(f"bench.card {PLACE}/run/train/ht/seed0/checkpoints/step_000002"), 2, before=made.finished
         ),
         "tune": Scenario(
-            lambda g: [
-                "bench.tune",
-                "--methods",
-                "pretrain",
-                "--policy",
-                str(made.policy(g)),
-                "--budget",
-                "iterations:1",
-                "--samples",
-                "1",
-                "--jobs",
-                "1",
-                "--out",
-                out,
-            ],
+            _said(f"bench.tune --methods pretrain --policy POLICY --budget iterations:1 --samples 1 --jobs 1 {out}"),
             4,
             by="all",
         ),

@@ -8,33 +8,10 @@ from pathlib import Path
 
 from bench.campaign.cases import Ground
 
-SMALL = [
-    "--set",
-    "group_size=2",
-    "--set",
-    "prompts_per_iteration=2",
-    "--set",
-    "steps=2",
-    "--set",
-    "pretrain.updates_per_iteration=1",
-    "--set",
-    "pretrain.batch=4",
-]
+SMALL = """--set group_size=2 --set prompts_per_iteration=2 --set steps=2 --set pretrain.updates_per_iteration=1
+--set pretrain.batch=4""".split()
 PICTURES = ["--benchmarks", "embedded_geneval", "--limit", "6", "--set", "main.steps=2", "--set", "main.samples=1"]
-TINY = [
-    "--steps",
-    "2",
-    "--batch",
-    "2",
-    "--d-model",
-    "16",
-    "--n-layers",
-    "1",
-    "--n-heads",
-    "2",
-    "--mlp-hidden-size",
-    "32",
-]
+TINY = "--steps 2 --batch 2 --d-model 16 --n-layers 1 --n-heads 2 --mlp-hidden-size 32".split()
 
 
 def command(module: str, *argv: str) -> None:
@@ -77,21 +54,12 @@ def checkpoint(ground: Ground) -> Path:
 
 def generated(ground: Ground) -> Path:
     """A run of one checkpoint with its pictures and no verdicts."""
-    return ground.made(
-        "generated",
-        lambda folder: command(
-            "bench.generate",
-            "--checkpoint",
-            f"ht={checkpoint(ground)}",
-            "--policy",
-            str(policy(ground)),
-            *PICTURES,
-            "--jobs",
-            "0",
-            "--out",
-            str(folder),
-        ),
-    )
+
+    def make(folder: Path) -> None:
+        asked = ["--checkpoint", f"ht={checkpoint(ground)}", "--policy", str(policy(ground)), *PICTURES]
+        command("bench.generate", *asked, "--jobs", "0", "--out", str(folder))
+
+    return ground.made("generated", make)
 
 
 def bare(ground: Ground) -> Path:

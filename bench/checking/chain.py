@@ -1,7 +1,6 @@
 """From config.json to a score: prompts, settings, weights, pictures and verdicts must name each other's hashes."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,23 +22,10 @@ from bench.record.work import Evaluation
 from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.records import BASE, CURVE, FINAL, NOT_AS_WRITTEN
+from htgrpo.base.records import BASE, CURVE, FINAL, NOT_AS_WRITTEN, Judged, PictureMeta, VerdictMeta
 
 RULE = ("title", "aggregate", "scale", "higher_is_better", "categories")
 OPTIONAL = ("axes", "note")
-META_KEYS = (
-    "identity",
-    "benchmark",
-    "version",
-    "setting",
-    "scorer",
-    "prompt_set_sha256",
-    "expected_images",
-    "verdicts_sha256",
-    "policy",
-    *RULE,
-)
-PICTURE_KEYS = ("identity", "policy_sha256", "pictures", "setting", "prompt_set_sha256", "images")
 OPEN = ("auto", "")
 """Settings whose meaning depends on the machine or the weights; what they meant is recorded with the pictures only."""
 
@@ -100,7 +86,7 @@ def check_scores(
     broken: dict[Path, set[Key]] = {}
     for one in scored:
         tell(f"{run.relative(one.path)} and its pictures")
-        with _named(run.relative(one.path), findings):
+        with findings.stopped(f"{run.relative(one.path)}: "):
             _check_scored(one, request, config, known, look, broken)
     for path in sorted({*run.root.glob("verdicts/*/*/*.jsonl")} - {one.path for one in scored}):
         findings.missing.append(f"{run.relative(path)}: has no meta file beside it, so that nothing says what it is")
@@ -115,17 +101,6 @@ def check_scores(
         findings.missing.append("verdicts: nothing has been scored")
 
 
-@contextmanager
-def _named(where: str, findings: Findings) -> Iterator[None]:
-    """Turns what stops a check into a mismatch."""
-    try:
-        yield
-    except Damaged as error:
-        findings.mismatches.append(f"{where}: {error}")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
-
-
 def _check_scored(
     scored: Scored,
     request: Request,
@@ -136,7 +111,7 @@ def _check_scored(
 ) -> None:
     """All of one verdict file. broken: of picture folders that were looked at. Raises Damaged for a file that cannot be
     read."""
-    meta = _object(scored, scored.meta, META_KEYS)
+    meta = read_object(scored.meta, VerdictMeta, scored.belonging(scored.meta))
     if scored.setting == CURVE and request.curve:
         request, config, known = _of_curve(request, config, known, meta)
     here = known.get(scored.benchmark)
@@ -148,7 +123,7 @@ def _check_scored(
     if scored.of_policy:
         _check_examined(scored, meta, request, config, here, look)
         return
-    pictures = _object(scored, scored.folder / META, PICTURE_KEYS)
+    pictures = read_object(scored.folder / META, PictureMeta, scored.belonging(scored.folder / META))
     scored.same(scored.origin, "pictures", pictures["pictures"], scored.pictures, "its folder")
     scored.same(scored.origin, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
     _check_settings(scored, meta, request, config, here)
@@ -177,7 +152,7 @@ def _check_scored(
 
 
 def _of_curve(
-    request: Request, config: dict[str, Any], known: dict[str, Known], meta: dict[str, Any]
+    request: Request, config: dict[str, Any], known: dict[str, Known], meta: VerdictMeta
 ) -> tuple[Request, dict[str, Any], dict[str, Known]]:
     """What `_check_scored` compares verdicts of the held-out curve with; their prompts are some of the run's."""
     request = curve_request(request)
@@ -191,7 +166,7 @@ def _of_curve(
 
 
 def _check_examined(
-    scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None, look: Look
+    scored: Scored, meta: VerdictMeta, request: Request, config: dict[str, Any], here: Known | None, look: Look
 ) -> None:
     """The same for a policy that was asked itself. Raises Damaged for what it has left behind."""
     if scored.benchmark not in request.benchmarks:
@@ -221,46 +196,39 @@ def _check_examined(
         raise Damaged(error.message) from error
     _check_weights(scored, meta["policy"], sha256, request, look)
     scored.same(
-        scored.meta, "identity", meta["identity"], _identity(meta, evaluation, sha256), "the hash of what it stands for"
+        scored.meta,
+        "identity",
+        meta.get("identity"),
+        _identity(meta, evaluation, sha256),
+        "the hash of what it stands for",
     )
     compare_kept(scored, evaluation, verdicts)
 
 
-def _check_rule(scored: Scored, meta: dict[str, Any], benchmark: "Benchmark") -> None:
+def _check_rule(scored: Scored, meta: VerdictMeta, benchmark: "Benchmark") -> None:
     for key in (*RULE, *OPTIONAL):
         value = getattr(benchmark, key)
         value = list(value) if isinstance(value, tuple) else value
         scored.same(scored.meta, key, meta.get(key, type(value)()), value, "the benchmark")
 
 
-def _object(scored: Scored, path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        value = read_object(path)
-    except Damaged as error:
-        raise Damaged(f"{scored.name(path)}, which belongs to it, {error}") from error
-    missing = [key for key in keys if key not in value]
-    if missing:
-        raise Damaged(f"{scored.name(path)}, which belongs to it, lacks {', '.join(missing)}")
-    return value
-
-
-def _check_identity(scored: Scored, meta: dict[str, Any], pictures: dict[str, Any], evaluation: Evaluation) -> bool:
+def _check_identity(scored: Scored, meta: VerdictMeta, pictures: PictureMeta, evaluation: Evaluation) -> bool:
     """Whether both identities are the hashes of what they stand for."""
     generation = evaluation.generation_identity(pictures["policy_sha256"])
     whole = _identity(meta, evaluation, pictures["policy_sha256"])
     own = scored.same(
         scored.folder / META, "identity", pictures["identity"], generation, "the hash of what it stands for"
     )
-    return scored.same(scored.meta, "identity", meta["identity"], whole, "the hash of what it stands for") and own
+    return scored.same(scored.meta, "identity", meta.get("identity"), whole, "the hash of what it stands for") and own
 
 
-def _identity(meta: dict[str, Any], evaluation: Evaluation, policy_sha256: str) -> str:
+def _identity(meta: VerdictMeta, evaluation: Evaluation, policy_sha256: str) -> str:
     """The identity of a score by the scorer and the version that a meta file names."""
     recorded = SimpleNamespace(scorer_identity=lambda: meta["scorer"], version=meta["version"])
     return score_identity(cast(Benchmark, recorded), evaluation, policy_sha256)
 
 
-def _check_names(scored: Scored, meta: dict[str, Any]) -> None:
+def _check_names(scored: Scored, meta: VerdictMeta) -> None:
     policy = meta["policy"]
     unseeded = policy["method"] == BASE or scored.given
     name = policy["method"] if unseeded else f"{policy['method']}-seed{policy['train_seed']}"
@@ -272,7 +240,7 @@ def _check_names(scored: Scored, meta: dict[str, Any]) -> None:
 
 
 def _check_settings(
-    scored: Scored, meta: dict[str, Any], request: Request, config: dict[str, Any], here: Known | None
+    scored: Scored, meta: VerdictMeta, request: Request, config: dict[str, Any], here: Known | None
 ) -> None:
     asked, name = request.settings.get(scored.setting), f"config.json's settings.{scored.setting}"
     if asked is None or scored.benchmark not in request.benchmarks:
@@ -295,7 +263,7 @@ def _not_asked(scored: Scored) -> None:
     )
 
 
-def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request: Request, look: Look) -> None:
+def _check_weights(scored: Scored, policy: Judged, sha256: str, request: Request, look: Look) -> None:
     """The weights that the pictures name against those of config.json, or of the checkpoint that training has left."""
     where, method, seed = scored.origin, policy["method"], policy["train_seed"]
     given = [item["sha256"] for item in request.checkpoints.get(method, []) if item["seed"] == seed]
@@ -309,7 +277,7 @@ def _check_weights(scored: Scored, policy: dict[str, Any], sha256: str, request:
         return
     checkpoint = scored.run.train(method, seed) / "checkpoints" / f"step_{policy['iteration']:06d}"
     name = scored.name(checkpoint)
-    scored.same(scored.meta, "policy.checkpoint", policy["checkpoint"], name, "its iteration")
+    scored.same(scored.meta, "policy.checkpoint", policy.get("checkpoint"), name, "its iteration")
     if not checkpoint.is_dir():
         what = "answers" if scored.of_policy else "pictures"
         scored.findings.missing.append(

@@ -2,11 +2,16 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
+from htgrpo.base.records import fault
+
+T = TypeVar("T")
 
 MANY = 20
 """Lines about the records of one file before the rest is only counted."""
@@ -32,6 +37,17 @@ class Findings:
         if seen != expected:
             self.mismatches.append(f"{where}: {what} is {_short(seen)}, but {source} says {_short(expected)}")
         return seen == expected
+
+    @contextmanager
+    def stopped(self, where: str) -> Iterator[None]:
+        """Turns what stops a check of what lies at `where` into a mismatch."""
+        try:
+            yield
+        except Damaged as error:
+            self.mismatches.append(f"{where}{error}")
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            kind = type(error).__name__
+            self.mismatches.append(f"{where.rstrip(':/ ')}: holds values of a wrong kind ({kind}: {error})")
 
     def not_checked(self, line: str) -> None:
         """Something that cannot be compared here, said once."""
@@ -62,34 +78,34 @@ def _short(value: Any) -> str:
     return repr(value) if len(text) <= 80 else f"{text[:77]}…"
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The JSON object in `path`. Raises Damaged."""
+def read_object(path: Path, kind: Callable[..., T], named: str = "") -> T:
+    """The object in `path`. Raises Damaged, which begins with `named`."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise Damaged(f"cannot be read ({error.strerror})") from error
+        raise Damaged(f"{named}cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise Damaged(f"is damaged or cut off: it is not JSON ({error})") from error
-    if not isinstance(value, dict):
-        raise Damaged(f"holds a {type(value).__name__} where an object belongs")
-    return value
+        raise Damaged(f"{named}is damaged or cut off: it is not JSON ({error})") from error
+    if told := fault(value, kind):
+        raise Damaged(f"{named}is damaged or was edited ({told})")
+    return cast(T, value)
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The objects in `path`, one a line. Raises Damaged, also for a last line that is cut off."""
+def read_records(path: Path, kind: Callable[..., T], named: str = "") -> list[T]:
+    """The objects in `path`, one a line. Raises Damaged, which begins with `named`, also for a last line that is cut
+    off."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise Damaged(f"cannot be read ({error.strerror})") from error
+        raise Damaged(f"{named}cannot be read ({error.strerror})") from error
     if data and not data.endswith(b"\n"):
-        raise Damaged("is cut off: its last line has no end")
+        raise Damaged(f"{named}is cut off: its last line has no end")
     records = []
     for number, line in enumerate(data.splitlines(), 1):
         try:
-            record = json.loads(line)
+            records.append(json.loads(line))
         except ValueError as error:
-            raise Damaged(f"line {number} is not JSON: the file was edited or damaged") from error
-        if not isinstance(record, dict):
-            raise Damaged(f"line {number} holds no object")
-        records.append(record)
+            raise Damaged(f"{named}line {number} is not JSON: the file was edited or damaged") from error
+        if told := fault(records[-1], kind):
+            raise Damaged(f"{named}line {number} is damaged or was edited ({told})")
     return records

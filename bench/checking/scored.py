@@ -3,13 +3,14 @@ again."""
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench.ask.request import Request
-from bench.checking.findings import Damaged, Findings, read_object, read_records
+from bench.checking.findings import Findings, read_object, read_records
 from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, META, file_name
 from bench.record.rundir import RunDir
@@ -19,6 +20,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.records import Judged, Picture, PictureMeta, Record, VerdictMeta
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import PictureBenchmark
@@ -82,12 +84,16 @@ class Scored:
         """`path` as findings show it."""
         return self.run.relative(path)
 
+    def belonging(self, path: Path) -> str:
+        """How a finding about the verdicts goes on with a file that belongs to them."""
+        return f"{self.name(path)}, which belongs to it, "
+
     def same(self, path: Path, what: str, seen: Any, expected: Any, source: str) -> bool:
         """Findings.same about a file."""
         return self.findings.same(self.name(path), what, seen, expected, source)
 
 
-def check_given(scored: Scored, policy: dict[str, Any], sha256: str, request: Request) -> None:
+def check_given(scored: Scored, policy: Judged, sha256: str, request: Request) -> None:
     """Given pictures: their label, and the hash over all of them that stands for weights. Raises Damaged."""
     if policy["method"] not in request.methods:
         scored.findings.mismatches.append(
@@ -126,30 +132,28 @@ def check_pictures(scored: Scored, evaluation: Evaluation, expected: int) -> set
     return broken
 
 
-def _manifest(scored: Scored) -> list[dict[str, Any]]:
-    try:
-        return read_records(scored.folder / MANIFEST)
-    except Damaged as error:
-        raise Damaged(f"{scored.name(scored.folder / MANIFEST)}, which belongs to it, {error}") from error
+def _manifest(scored: Scored) -> list[Picture]:
+    path = scored.folder / MANIFEST
+    return read_records(path, Picture, scored.belonging(path))
 
 
 def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None:
     """The verdicts against prompts and pictures."""
-    records, lines = read_records(scored.path), []
+    records, lines = read_records(scored.path, Record), []
     _check_keys(scored, scored.path, [_key(record) for record in records], evaluation.items, expected, "the meta file")
     prompts = {prompt.id: prompt for prompt in evaluation.prompts}
     made = {} if scored.of_policy else {_key(record): record for record in _manifest(scored)}
     for record in records:
         key, prompt = _key(record), prompts.get(record["prompt_id"])
         scored.findings.counts["verdicts"] += 1
-        if prompt and (record["prompt"], record["category"]) != (prompt.text, prompt.category):
+        if prompt and (record.get("prompt"), record["category"]) != (prompt.text, prompt.category):
             lines.append(f"{key} has another prompt or category than the prompt set")
         if record["status"] != "skipped" and key in made:
-            if record["sha256"] != made[key]["sha256"]:
+            if record.get("sha256") != made[key]["sha256"]:
                 lines.append(f"{key} was judged from another picture than the one {MANIFEST} records")
             image = scored.name(scored.folder / made[key]["file"])
-            if record["image"] != image:
-                lines.append(f"{key} names the picture {record['image']!r}, not {image!r}")
+            if record.get("image") != image:
+                lines.append(f"{key} names the picture {record.get('image')!r}, not {image!r}")
         if (record["status"] == "ok") != (record["score"] is not None):
             lines.append(f"{key} is {record['status']} with the score {record['score']}")
     scored.findings.several(scored.name(scored.path), lines)
@@ -161,7 +165,7 @@ def check_records(scored: Scored, evaluation: Evaluation, expected: int) -> None
 
 
 def judge_again(
-    scored: Scored, meta: dict[str, Any], evaluation: Evaluation, benchmark: "PictureBenchmark", broken: set[Key]
+    scored: Scored, meta: VerdictMeta, evaluation: Evaluation, benchmark: "PictureBenchmark", broken: set[Key]
 ) -> None:
     """Judges the pictures again where that takes no weights, into a folder of its own, and compares record by
     record."""
@@ -170,14 +174,22 @@ def judge_again(
         scored.findings.not_checked(f"verdicts/{scored.benchmark}: scores ({why}); only complete.json pins them")
         return
     target = Target(
-        scored.policy, "", None, "", "", read_object(scored.folder / META)["policy_sha256"], False, None, None
+        scored.policy,
+        "",
+        None,
+        "",
+        "",
+        read_object(scored.folder / META, PictureMeta)["policy_sha256"],
+        False,
+        None,
+        None,
     )
     with TemporaryDirectory(prefix="bench-check-") as folder:
         again = _Elsewhere(scored.run.root, Path(folder))
         score(again, target, [evaluation], {scored.benchmark: benchmark}, lambda part: None)
         fresh = again.verdicts(scored.policy, scored.benchmark, scored.setting).read_text("utf-8").splitlines()
     new = {(prompt.id, sample): line for (prompt, sample), line in zip(evaluation.items, fresh, strict=True)}
-    old = {_key(record): record for record in read_records(scored.path)}
+    old = {_key(record): record for record in read_records(scored.path, Record)}
     lines = []
     for key in [key for key in old if key in new and key not in broken]:
         scored.findings.counts["verdicts judged again"] += 1
@@ -190,7 +202,7 @@ def compare_kept(scored: Scored, evaluation: Evaluation, verdicts: list[dict[str
     """The verdicts against those that an examination's own files lead to. The policy is not asked again."""
     kept = {(prompt.id, sample): verdict for (prompt, sample), verdict in zip(evaluation.items, verdicts, strict=True)}
     lines = []
-    for record in read_records(scored.path):
+    for record in read_records(scored.path, Record):
         found = kept.get(_key(record))
         if found is not None:
             scored.findings.counts["verdicts found again in results"] += 1
@@ -205,7 +217,7 @@ def compare_kept(scored: Scored, evaluation: Evaluation, verdicts: list[dict[str
     )
 
 
-def _key(record: dict[str, Any]) -> Key:
+def _key(record: Record | Picture) -> Key:
     return record["prompt_id"], record["sample"]
 
 
@@ -226,7 +238,7 @@ def _check_keys(
         scored.findings.mismatches.append(f"{scored.name(path)}: its records are not in the order of the prompts")
 
 
-def _reason_not_to_judge(meta: dict[str, Any], benchmark: "PictureBenchmark") -> str:
+def _reason_not_to_judge(meta: VerdictMeta, benchmark: "PictureBenchmark") -> str:
     try:
         scorer = benchmark.scorer_identity()
     except UserError as error:
@@ -240,7 +252,7 @@ def _reason_not_to_judge(meta: dict[str, Any], benchmark: "PictureBenchmark") ->
     return ""
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     keys = [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
     shown = [f"{key} is {old.get(key)!r}, judged again {new.get(key)!r}" for key in keys if key in ("score", "status")]
     return "; ".join(shown) or f"{' and '.join(keys) or 'its text'} differs from what the scorer finds in the picture"

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
 
 from bench.ask.request import Request
 from bench.checking.findings import Damaged, Findings, read_records
@@ -11,6 +10,7 @@ from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import read_seal
 from htgrpo.base.prompts import prompt_set_sha256
+from htgrpo.base.records import MetricsLine, TimingLine
 from htgrpo.base.registry import METHODS
 from htgrpo.training.checkpoints import STATE, read_state, with_state
 from htgrpo.training.train_config import TrainConfig, comparable, milestones, parse_budgets
@@ -29,12 +29,8 @@ def check_trainings(run: RunDir, request: Request, findings: Findings) -> None:
         if method not in request.methods or not seed.isdigit() or int(seed) not in request.seeds:
             findings.mismatches.append(f"{where}: config.json knows no method {method!r} with seed {seed}")
             continue
-        try:
+        with findings.stopped(f"{where}/"):
             _check_training(folder, where, request, method, int(seed), findings)
-        except Damaged as error:
-            findings.mismatches.append(f"{where}/{error}")
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            findings.mismatches.append(f"{where}: holds values of a wrong kind ({type(error).__name__}: {error})")
     trained = {folder.parent.name for folder in folders}
     findings.missing += [
         f"train/{method}: {method} has not been trained" for method in request.methods if method not in trained
@@ -59,10 +55,10 @@ def _check_prompts(request: Request, findings: Findings) -> None:
 
 
 def _check_training(folder: Path, where: str, request: Request, method: str, seed: int, findings: Findings) -> None:
-    metrics = _log(folder, METRICS)
+    metrics = read_records(folder / METRICS, MetricsLine, f"{METRICS} ")
     findings.counts["training iterations"] += len(metrics)
     _check_log(metrics, f"{where}/{METRICS}", findings)
-    clock = [record["iteration"] for record in _log(folder, TIMING)]
+    clock = [record["iteration"] for record in read_records(folder / TIMING, TimingLine, f"{TIMING} ")]
     findings.same(f"{where}/{TIMING}", "the list of iterations", clock, [r["iteration"] for r in metrics], METRICS)
     states = with_state(folder)
     if not states or not metrics:
@@ -94,23 +90,16 @@ def _check_training(folder: Path, where: str, request: Request, method: str, see
         findings.missing.append(f"{where}: stopped at iteration {last['iteration']}, before {text} was reached")
 
 
-def _log(folder: Path, name: str) -> list[dict[str, Any]]:
-    try:
-        return read_records(folder / name)
-    except Damaged as error:
-        raise Damaged(f"{name} {error}") from error
-
-
-def _check_log(metrics: list[dict[str, Any]], where: str, findings: Findings) -> None:
+def _check_log(metrics: list[MetricsLine], where: str, findings: Findings) -> None:
     """Iterations without a gap, and forwards that add up."""
     lines, total = [], 0
     for number, record in enumerate(metrics, 1):
         total += record["forwards"]
-        phases = sum(value for key, value in record.items() if key.startswith("forwards_") and key not in SUMS)
+        phases = [n for key, n in record.items() if key.startswith("forwards_") and key not in SUMS]
         if record["iteration"] != number:
             lines.append(f"line {number} is of iteration {record['iteration']}: a record was dropped, added or moved")
             break
-        if record["forwards_total"] != total or record["forwards"] != phases:
+        if record["forwards_total"] != total or record["forwards"] != sum(n for n in phases if isinstance(n, int)):
             lines.append(f"the forwards of iteration {number} do not add up")
     findings.several(where, lines)
 

@@ -113,16 +113,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"GiB in training, of {found['card_gib']:.1f}; {found['reserve_gib']:.0f} of the total are for {gpus()['reserve']}; "
             "copies: with adapters; Adam: with gradients; activ.: activations; if kept: those without recomputation"
         )
-        names = [
-            "weights",
-            "copies",
-            "Adam",
-            "activ.",
-            "logits",
-            "total",
-            "fits",
-            "if kept",
-        ]
+        names = ["weights", "copies", "Adam", "activ.", "logits", "total", "fits", "if kept"]
         text += ["", about, "", *table(["method", *names], rows).split("\n")]
     unknown = [name for name in found["iteration"] if name not in known]
     text += [f"{name}: its cost is not known, as it does not train through the engine" for name in unknown]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask.presets import Setting
-from bench.record.pictures import MANIFEST, META, PARTS, clear, file_name, identity_of, manifest, whole_pictures
+from bench.record.pictures import MANIFEST, PARTS, clear, file_name, identity_of, manifest, whole_pictures, write_meta
 from bench.record.work import Evaluation
-from htgrpo.base.files import append_jsonl, atomic_json, atomic_write_bytes, atomic_write_text, sha256_file
+from htgrpo.base.files import append_jsonl, atomic_write_bytes, atomic_write_text, sha256_file
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.records import Picture
 
@@ -75,20 +75,9 @@ def generate(
 
 def _begin(folder: Path, evaluation: Evaluation, policy_sha256: str) -> list[int]:
     """Makes `folder` ready and returns where the batches begin that lack a picture."""
-    identity = evaluation.generation_identity(policy_sha256)
-    if identity_of(folder) != identity:
+    if identity_of(folder) != evaluation.generation_identity(policy_sha256):
         clear(folder)
-        atomic_json(
-            folder / META,
-            {
-                "identity": identity,
-                "policy_sha256": policy_sha256,
-                "pictures": evaluation.drawn.name,
-                "setting": evaluation.values,
-                "prompt_set_sha256": evaluation.drawn.sha256,
-                "images": len(evaluation.drawn_items),
-            },
-        )
+        write_meta(folder, evaluation, policy_sha256)
     _join(folder, evaluation)  # what a killed command has left, without a torn last line
     made, items = whole_pictures(folder, evaluation), evaluation.drawn_items
     starts = range(0, len(items), BATCH)

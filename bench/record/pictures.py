@@ -6,7 +6,7 @@ from pathlib import Path
 from bench.record.rundir import GIVEN, PICTURES, RunDir
 from bench.record.work import Evaluation
 from htgrpo.base.errors import UserError
-from htgrpo.base.files import content_sha256, sha256_file
+from htgrpo.base.files import atomic_json, content_sha256, sha256_file
 from htgrpo.base.folders import everything, remove
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.records import Picture, PictureMeta, read, records
@@ -34,6 +34,19 @@ def identity_of(folder: Path) -> str | None:
         return read(folder / META, PictureMeta)["identity"]
     except UserError:
         return None
+
+
+def write_meta(folder: Path, evaluation: Evaluation, policy_sha256: str) -> None:
+    """Records what the pictures in `folder` are made with."""
+    meta = PictureMeta(
+        identity=evaluation.generation_identity(policy_sha256),
+        policy_sha256=policy_sha256,
+        pictures=evaluation.drawn.name,
+        setting=evaluation.values,
+        prompt_set_sha256=evaluation.drawn.sha256,
+        images=len(evaluation.drawn_items),
+    )
+    atomic_json(folder / META, meta)
 
 
 def whole_pictures(folder: Path, evaluation: Evaluation) -> set[tuple[str, int]]:

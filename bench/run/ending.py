@@ -25,11 +25,7 @@ def finish(run: RunDir, options: Options, ended: list[Ended], remedy: str = LEFT
 
 
 def tell(
-    root: Path,
-    options: Options,
-    ended: list[Ended],
-    report: Callable[[], dict[str, Any]] | None,
-    remedy: str = LEFT,
+    root: Path, options: Options, ended: list[Ended], report: Callable[[], dict[str, Any]] | None, remedy: str = LEFT
 ) -> int:
     """Prints what went wrong in `root`, and what `report` prints or, for --json, returns; returns the exit code."""
     failed = {one.job.name: one.sentence for one in ended if one.sentence}

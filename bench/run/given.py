@@ -17,7 +17,7 @@ from bench.benchmarks.registry import make
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
-from bench.record.pictures import MANIFEST, META, clear, identity_of
+from bench.record.pictures import MANIFEST, clear, identity_of, write_meta
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
 from bench.record.work import SCORE, Evaluation, Job, Target
 from bench.run.ending import finish
@@ -262,8 +262,7 @@ def _write(run: RunDir, given: Given, work: Sequence[_Work]) -> None:
 
 def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
     folder = run.images(one.target.name, evaluation.drawn.name, evaluation.setting)
-    identity = evaluation.generation_identity(one.target.sha256)
-    if identity_of(folder) == identity:
+    if identity_of(folder) == evaluation.generation_identity(one.target.sha256):
         return
     clear(folder)
     lines = []
@@ -281,17 +280,7 @@ def _write_pictures(run: RunDir, one: _Work, evaluation: Evaluation) -> None:
                 }
             )
     atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
-    atomic_json(
-        folder / META,
-        {
-            "identity": identity,
-            "policy_sha256": one.target.sha256,
-            "pictures": evaluation.drawn.name,
-            "setting": evaluation.values,
-            "prompt_set_sha256": evaluation.drawn.sha256,
-            "images": len(evaluation.drawn_items),
-        },
-    )
+    write_meta(folder, evaluation, one.target.sha256)
 
 
 def _plan(root: Path, work: Sequence[_Work]) -> int:

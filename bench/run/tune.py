@@ -61,10 +61,7 @@ def settle(out: Path, tuning: Tuning) -> None:
     refuse_another(out, tuning)
     new = tuning.identity()
     if (out / CONFIG).is_file():
-        new["own_choice"] = {
-            **read_kinds(out / CONFIG, TuneConfig)["own_choice"],
-            **new["own_choice"],
-        }
+        new["own_choice"] = {**read_kinds(out / CONFIG, TuneConfig)["own_choice"], **new["own_choice"]}
     atomic_json(out / CONFIG, new)
 
 

@@ -23,15 +23,9 @@ from htgrpo.policies.weights import TensorFiles
 TOKENS = 35
 MEAN, STD = 0.16717362830052426, 1.0333394966054072
 VIT_LARGE = {
-    "hidden_size": 1024,
-    "intermediate_size": 4096,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "image_size": 224,
-    "patch_size": 16,
-    "layer_norm_eps": 1e-6,
-    "hidden_act": "gelu",
-}
+    "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+    "image_size": 224, "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
+}  # fmt: skip
 """The package's picture encoder; its configuration file describes only the text encoder."""
 
 official = renaming(

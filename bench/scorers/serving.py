@@ -26,16 +26,9 @@ from htgrpo.base.errors import UserError
 
 PROTOCOL = 1
 DESCRIPTION = (
-    "name",
-    "title",
-    "version",
-    "needs_prompt",
-    "higher_is_better",
-    "published_range",
-    "reward_scale",
-    "axes",
+    "name", "title", "version", "needs_prompt", "higher_is_better", "published_range", "reward_scale", "axes",
     "reads_spec",
-)
+)  # fmt: skip
 """What a client learns of the scorer's class."""
 DECODED = 16
 """Pictures that are decoded at once, for each of IN_WORK requests."""

@@ -29,14 +29,9 @@ CONVERSION = "8 bits, 2"
 """Changes whenever the same file may give other pixels: it is a part of the identity of scores of given pictures. Those
 that the harness makes are 8-bit RGB PNGs, whose pixels are as they are."""
 FORMATS = {
-    "PNG": (".png",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
-    "WEBP": (".webp",),
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "AVIF": (".avif",),
-}
+    "PNG": (".png",), "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "WEBP": (".webp",), "BMP": (".bmp",),
+    "GIF": (".gif",), "TIFF": (".tif", ".tiff"), "AVIF": (".avif",),
+}  # fmt: skip
 SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 MAX_PIXELS = 1 << 25
 """Pixels of one picture: 5792 x 5792."""

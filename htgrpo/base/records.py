@@ -30,10 +30,15 @@ is a setting as well: it has pictures of its own, which no table shows."""
 
 
 class PictureMeta(TypedDict):
-    """meta.json of a folder of pictures: what they were made with."""
+    """meta.json of a folder of pictures: what they were made with, the name of their set, and how many they are to
+    be."""
 
     identity: str
-    policy_sha256: NotRequired[str]
+    policy_sha256: str
+    pictures: str
+    setting: dict[str, Any]
+    prompt_set_sha256: str
+    images: int
 
 
 class Picture(TypedDict):
@@ -64,7 +69,7 @@ class Record(TypedDict):
 
 
 class Judged(TypedDict):
-    """Whose pictures a verdict file judges."""
+    """Whose pictures a verdict file judges. checkpoint: where its weights lie, below the run where they do."""
 
     name: str
     method: str
@@ -72,6 +77,7 @@ class Judged(TypedDict):
     iteration: int | None
     forwards: int | None
     milestone: str
+    checkpoint: NotRequired[str]
     random_weights: NotRequired[bool]
 
 
@@ -244,9 +250,14 @@ def _said(told: str, value: Any, name: str) -> str:
 def read(path: Path, kind: Callable[..., T], remedy: str = AGAIN) -> T:
     """The object in `path`. Raises UserError, which ends with `remedy`, for a damaged one."""
     value = read_object(path, remedy)
+    check(path, value, kind, remedy)
+    return cast(T, value)
+
+
+def check(path: Path, value: Any, kind: Any, remedy: str = AGAIN) -> None:
+    """Raises UserError where `value`, which `path` holds, is not of that kind."""
     if told := fault(value, kind):
         raise UserError(f"{str(path)!r} is damaged or was edited ({told}): {remedy}")
-    return cast(T, value)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -87,23 +87,11 @@ class NetworkConfig:
 
 
 FIXED = {
-    "block_type": "llama",
-    "activation_type": "silu",
-    "layer_norm_type": "rms",
-    "layer_norm_with_affine": True,
-    "bias_for_layer_norm": False,
-    "include_bias": False,
-    "include_qkv_bias": False,
-    "attention_layer_norm": False,
-    "rope": True,
-    "rope_full_precision": True,
-    "alibi": False,
-    "multi_query_attention": False,
-    "weight_tying": False,
-    "scale_logits": False,
-    "input_emb_norm": False,
-    "block_group_size": 1,
-}
+    "block_type": "llama", "activation_type": "silu", "layer_norm_type": "rms", "layer_norm_with_affine": True,
+    "bias_for_layer_norm": False, "include_bias": False, "include_qkv_bias": False, "attention_layer_norm": False,
+    "rope": True, "rope_full_precision": True, "alibi": False, "multi_query_attention": False, "weight_tying": False,
+    "scale_logits": False, "input_emb_norm": False, "block_group_size": 1,
+}  # fmt: skip
 """Fields whose other values would be another network."""
 
 

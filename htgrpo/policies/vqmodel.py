@@ -18,16 +18,10 @@ from htgrpo.policies.codec import ImageCodec, assign, initialise, read_tensors, 
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 PUBLISHED = {
-    "down_block_types": ("DownEncoderBlock2D",) * 5,
-    "up_block_types": ("UpDecoderBlock2D",) * 5,
-    "block_out_channels": (128, 256, 256, 512, 768),
-    "layers_per_block": 2,
-    "latent_channels": 64,
-    "num_vq_embeddings": 8192,
-    "mid_block_add_attention": False,
-    "lookup_from_codebook": True,
-    "force_upcast": True,
-}
+    "down_block_types": ("DownEncoderBlock2D",) * 5, "up_block_types": ("UpDecoderBlock2D",) * 5,
+    "block_out_channels": (128, 256, 256, 512, 768), "layers_per_block": 2, "latent_channels": 64,
+    "num_vq_embeddings": 8192, "mid_block_add_attention": False, "lookup_from_codebook": True, "force_upcast": True,
+}  # fmt: skip
 """aMUSEd-512's settings, as Lumina-DiMOO uses them; every other one is the library's default."""
 TINY = PUBLISHED | {"block_out_channels": (8,) * 5, "layers_per_block": 1, "latent_channels": 8, "norm_num_groups": 2}
 

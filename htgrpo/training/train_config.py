@@ -1,6 +1,6 @@
 """Every setting of a training run, in one frozen record. Imports no torch, so that command lines start at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -78,7 +78,7 @@ def _parse_budget(part: str, text: str, name: str) -> Budget:
     return Budget(cast(Kind, kind), int(digits))
 
 
-def milestones(budgets: Iterable[Budget], log: Iterable[dict[str, Any]]) -> dict[str, int]:
+def milestones(budgets: Iterable[Budget], log: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Text of a budget -> the iteration that reached it, of the lines of a metrics.jsonl in order; only those that were
     reached."""
     found: dict[str, int] = {}

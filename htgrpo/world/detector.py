@@ -13,17 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from htgrpo.base.errors import UserError
-from htgrpo.world.vocabulary import (
-    CELLS,
-    CLASSES,
-    COLOUR_NAMES,
-    GRID,
-    IMAGE,
-    LATTICE,
-    OBJECT,
-    palette,
-    templates,
-)
+from htgrpo.world.vocabulary import CELLS, CLASSES, COLOUR_NAMES, GRID, IMAGE, LATTICE, OBJECT, palette, templates
 
 FLOOR = 0.6  # an object is reported from this IoU on; no template reaches more than 0.7 with another
 PLACES = CELLS * CELLS

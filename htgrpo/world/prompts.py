@@ -13,16 +13,7 @@ import torch
 
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
-from htgrpo.world.combinations import (
-    CATEGORIES,
-    NUMBERS,
-    Combination,
-    draw_combination,
-    facts,
-    key,
-    spec_of,
-    text_of,
-)
+from htgrpo.world.combinations import CATEGORIES, NUMBERS, Combination, draw_combination, facts, key, spec_of, text_of
 from htgrpo.world.draws import Draws
 from htgrpo.world.vocabulary import COLOUR_NAMES, FILLS, RELATIONS, SHAPES, plural
 

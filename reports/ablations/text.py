@@ -146,17 +146,9 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
 def _full_table(study: Study) -> str:
     scale = study.block.scale
     header = [
-        "variant",
-        "seeds",
-        "score (these checkpoints)",
-        "each seed",
-        "minus default",
-        *PAIR_HEADER[3:],
-        "each seed",
-        "iterations",
-        "forwards",
-        "paper",
-    ]
+        "variant", "seeds", "score (these checkpoints)", "each seed", "minus default", *PAIR_HEADER[3:], "each seed",
+        "iterations", "forwards", "paper",
+    ]  # fmt: skip
     rows = []
     if study.base:
         value = str(cell(study.base.headline, scale))
@@ -170,10 +162,7 @@ def _full_table(study: Study) -> str:
             ]
         rest = [NONE] * 6
         if row.gap:
-            rest = [
-                *pair_cells(row.gap, scale)[2:],
-                " ".join(number(value, scale, True) for value in row.gap.per_seed),
-            ]
+            rest = [*pair_cells(row.gap, scale)[2:], " ".join(number(value, scale, True) for value in row.gap.per_seed)]
         costs = [amount(row.iterations), amount(row.forwards)]
         rows.append([_name(row), str(row.seeds), *cells, *rest, *costs, paper_text(study, row)])
     return table(header, rows)

@@ -51,19 +51,9 @@ class Cost:
 
 
 NUMBERS = (
-    "iterations",
-    "steps",
-    "rollouts",
-    "queries",
-    "forwards",
-    *PHASES,
-    "undeduplicated",
-    "seconds",
-    "memory",
-    "reward",
-    "kl",
-    "clip",
-)
+    "iterations", "steps", "rollouts", "queries", "forwards", *PHASES, "undeduplicated", "seconds", "memory", "reward",
+    "kl", "clip",
+)  # fmt: skip
 """The fields of Cost that are numbers, in order."""
 
 

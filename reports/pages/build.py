@@ -9,13 +9,9 @@ from reports.pages.folder import TERMINAL, Report, make
 from reports.run.load import load_run
 
 INPUTS = (
-    "config.json",
-    "verdicts/*/*/*.json*",
-    "images/*/*/*/manifest.jsonl",
-    "train/*/seed*/metrics.jsonl",
-    "train/*/seed*/timing.jsonl",
-    "equal_seconds.json",
-)
+    "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
+    "train/*/seed*/timing.jsonl", "equal_seconds.json",
+)  # fmt: skip
 """What a report is made from, besides the pictures that manifests name."""
 
 

@@ -19,31 +19,16 @@ COST_NOTE = (
     "between methods."
 )
 COSTS = {
-    "iterations": "iterations",
-    "steps": "optimiser steps",
-    "rollouts": "rollouts",
-    "queries": "reward queries",
-    "forwards": "forwards",
-    "rollout": "of these rollout",
-    "old": "old",
-    "ref": "ref",
-    "train": "train",
-    "undeduplicated": "unshared",
-    "seconds": "train seconds",
-    "memory": "peak memory MB",
-    "reward": "final reward",
-    "kl": "final KL",
-    "clip": "clip fraction",
-}
+    "iterations": "iterations", "steps": "optimiser steps", "rollouts": "rollouts", "queries": "reward queries",
+    "forwards": "forwards", "rollout": "of these rollout", "old": "old", "ref": "ref", "train": "train",
+    "undeduplicated": "unshared", "seconds": "train seconds", "memory": "peak memory MB", "reward": "final reward",
+    "kl": "final KL", "clip": "clip fraction",
+}  # fmt: skip
 """Column of each number of costs.Cost."""
 SHORT_COSTS = {
-    "iterations": "iter.",
-    "rollouts": "rollouts",
-    "forwards": "forwards",
-    "undeduplicated": "unshared",
-    "seconds": "seconds",
-    "reward": "reward",
-}
+    "iterations": "iter.", "rollouts": "rollouts", "forwards": "forwards", "undeduplicated": "unshared",
+    "seconds": "seconds", "reward": "reward",
+}  # fmt: skip
 DIGITS = {"reward": 3, "kl": 4, "clip": 3}
 
 

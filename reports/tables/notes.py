@@ -29,16 +29,9 @@ def protocol(result: Result) -> str:
     block = result.block
     scorer, setting = block.meta["scorer"], block.meta["setting"]
     named = (
-        "sampler",
-        "steps",
-        "guidance",
-        "resolution",
-        "pads",
-        "cache",
-        "cache_ratio",
-        "warmup_ratio",
+        "sampler", "steps", "guidance", "resolution", "pads", "cache", "cache_ratio", "warmup_ratio",
         "refresh_interval",
-    )
+    )  # fmt: skip
     settings = ", ".join(f"{k} {v}" for k, v in setting.items() if k in named)
     rule = "mean of category means" if block.meta["aggregate"] == "category_mean" else "mean over prompts"
     note = "".join(f"; {text}" for text in (block.meta.get("note"), RULES.get(block.mode)) if text)

@@ -10,12 +10,12 @@ from bench.ask.selection import select_all
 from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.registry import make
 from bench.judge.judging import score
-from bench.record.pictures import MANIFEST, META
+from bench.record.pictures import MANIFEST, write_meta
 from bench.record.rundir import RunDir
 from bench.record.verdicts import is_scored
 from bench.record.work import Evaluation, Target
 from htgrpo.base.errors import UserError
-from htgrpo.base.files import atomic_json, read_jsonl, sha256_file
+from htgrpo.base.files import read_jsonl, sha256_file
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.records import FINAL
 
@@ -68,7 +68,7 @@ def run(tmp_path):
         Image.new("RGB", (4, 4), (10 * number,) * 3).save(path)
         lines.append({"prompt_id": prompt.id, "sample": sample, "file": path.name, "sha256": sha256_file(path)})
     (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    atomic_json(folder / META, {"identity": evaluation.generation_identity(TARGET.sha256)})
+    write_meta(folder, evaluation, TARGET.sha256)
     return run
 
 

@@ -120,20 +120,10 @@ def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
         return leave(
             train.main,
             [
-                "--method",
-                "ht",
-                "--policy",
-                str(policy),
-                "--out",
-                str(tmp_path / "run"),
-                "--budget",
-                "iterations:2",
-                *cut,
-                "--train-prompts",
-                str(path),
-                *more,
+                "--method", "ht", "--policy", str(policy), "--out", str(tmp_path / "run"), "--budget", "iterations:2",
+                *cut, "--train-prompts", str(path), *more,
             ],
-        )
+        )  # fmt: skip
 
     assert command() == EXIT_USAGE and "embedded world only" in capsys.readouterr().err
     assert not (tmp_path / "run" / "train").exists()
@@ -194,15 +184,8 @@ def test_a_check_knows_the_runs_own_prompts_and_says_where_their_file_is_gone(po
     file, out = tmp_path / "mine.txt", tmp_path / "run"
     written(file, "a cat", "two dogs")
     small = [
-        "--set",
-        "group_size=2",
-        "--set",
-        "prompts_per_iteration=2",
-        "--set",
-        "steps=2",
-        "--budget",
-        "iterations:1",
-    ]
+        "--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--budget", "iterations:1",
+    ]  # fmt: skip
     where = ["--policy", str(policy), "--out", str(out), "--train-prompts", str(file)]
     assert train.main(["--method", "ht", *where, "--reward", "jpeg=1", *small]) == 0
 

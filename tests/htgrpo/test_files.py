@@ -90,11 +90,7 @@ def test_json_refuses_what_json_does_not_know(tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [
-        (errno.ENOSPC, "disk is full"),
-        (errno.EACCES, "permission denied"),
-        (errno.EROFS, "read-only"),
-    ],
+    [(errno.ENOSPC, "disk is full"), (errno.EACCES, "permission denied"), (errno.EROFS, "read-only")],
 )
 def test_refusals_of_the_system_are_explained(number, words, tmp_path):
     with pytest.raises(UserError, match=words) as error, files.explained(tmp_path / "x"):

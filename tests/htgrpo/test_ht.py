@@ -51,14 +51,7 @@ def test_rates_of_the_ablations(options, rates):
 
 
 @pytest.mark.parametrize(
-    ("slots", "alpha", "count"),
-    [
-        (1024, 0.3, 307),
-        (4096, 0.3, 1228),
-        (64, 0.3, 19),
-        (10, 0.3, 3),
-        (7, 0.5, 3),
-    ],
+    ("slots", "alpha", "count"), [(1024, 0.3, 307), (4096, 0.3, 1228), (64, 0.3, 19), (10, 0.3, 3), (7, 0.5, 3)]
 )
 def test_structure_is_the_first_floor_alpha_n(slots, alpha, count):
     side = make_group(tiny_policy(grid=(1, slots)), "blue square", (1, slots), 2, steps=5)

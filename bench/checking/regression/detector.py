@@ -7,11 +7,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bench.checking.regression.frozen import SAMPLER, Facts, fingerprint
 from htgrpo.base.errors import UserError
-from htgrpo.base.files import atomic_write_text
+from htgrpo.base.files import atomic_write_text, read_object
+from htgrpo.base.records import check
 
-KIND = "changes"
+KIND, AGAIN = "changes", "restore it, or make a new one with --update"
 TOLERANCE = 1e-6
 """Of log-probabilities and rewards between platforms; on an equal one their hashes must be equal, too."""
 ROUNDED = 1
@@ -47,16 +50,12 @@ def read(path: Path) -> Baseline:
     """The baseline in `path`. Raises UserError when there is none or it is damaged."""
     if not path.is_file():
         raise UserError(f"there is no baseline {str(path)!r}: make one with --update")
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if value.pop("kind") != KIND:
-            raise UserError(f"{str(path)!r} is no baseline of the change detector: give another --baseline, or none")
-        platforms = value.pop("platforms")
-        return Baseline(Facts(**value, exact={}), platforms)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update"
-        ) from error
+    value = read_object(path, AGAIN)
+    if value.pop("kind", None) != KIND:
+        raise UserError(f"{str(path)!r} is no baseline of the change detector: give another --baseline, or none")
+    whole = {"platforms": value.pop("platforms", None), "facts": {**value, "exact": {}}}
+    check(path, whole, Baseline, AGAIN)
+    return msgspec.convert(whole, Baseline)
 
 
 def write(path: Path, facts: Facts, old: Baseline | None) -> bool:

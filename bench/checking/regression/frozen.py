@@ -41,30 +41,17 @@ PROMPTS, SAMPLER, STEPS = 32, "random", 6
 FEW = 8
 """Prompts that the other samplers and the trained policies are asked for, and training prompts."""
 TINY: dict[str, Any] = {
-    "budget": "iterations:1",
-    "group_size": 3,
-    "prompts_per_iteration": 1,
-    "sampler": SAMPLER,
-    "steps": 3,
-    "guidance": 0.0,
-    "lr": 3e-3,
-    "rollout_dtype": "float64",
-    "weights_dtype": "float64",
-    "resolution": "",
-}
+    "budget": "iterations:1", "group_size": 3, "prompts_per_iteration": 1, "sampler": SAMPLER, "steps": 3,
+    "guidance": 0.0, "lr": 3e-3, "rollout_dtype": "float64", "weights_dtype": "float64", "resolution": "",
+}  # fmt: skip
 LOGGED = ("forwards", "reward_mean", "entropy", "loss", "kl", "clip_fraction", "grad_norm")
 """What is compared of a training's log; that a log says more than before is no change."""
 OPTIONS = {"pretrain": {"batch": 4}}
 """Options of methods whose defaults are too large for a run of seconds."""
 KERNELS = (
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "ONEDNN_MAX_CPU_ISA",
-    "DNNL_MAX_CPU_ISA",
-    "OPENBLAS_CORETYPE",
-    "NPY_DISABLE_CPU_FEATURES",
-    "GLIBC_TUNABLES",
-)
+    "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+    "NPY_DISABLE_CPU_FEATURES", "GLIBC_TUNABLES",
+)  # fmt: skip
 """Environment variables that choose other kernels for the same processor."""
 
 

@@ -8,10 +8,10 @@ tests/bench/test_quality_gate.py confirms by simulation that the stated fall is 
 """
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -19,13 +19,13 @@ from statsmodels.stats.power import TTestPower
 
 from bench.ask.selection import select
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError, suggest
-from htgrpo.base.files import atomic_json, sha256_json
+from htgrpo.base.files import atomic_json, read_object, sha256_json
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.records import FINAL
+from htgrpo.base.records import FINAL, check
 from reports.run.load import Run
 from reports.statistics.stats import headline_weights, holm
 
-KIND = "quality"
+KIND, AGAIN = "quality", "restore it, or make a new one with --update"
 ALPHA, POWER, RESAMPLES = 0.05, 0.8, 9999
 SAME = ("version", "aggregate", "scale", "higher_is_better", "scorer", "setting")
 """Entries of a verdict's meta file in which run and baseline must agree."""
@@ -74,15 +74,11 @@ def read(path: Path) -> Quality:
         raise UserError(
             f"there is no baseline {str(path)!r}: make one from a good run with --subset geneval:60 --update"
         )
-    try:
-        value = json.loads(path.read_text("utf-8"))
-        if value.pop("kind") != KIND:
-            raise UserError(f"{str(path)!r} is no baseline of the quality gate: give another --baseline")
-        return Quality(**value)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"the baseline {str(path)!r} is damaged ({error}): restore it, or make a new one with --update"
-        ) from error
+    value = read_object(path, AGAIN)
+    if value.pop("kind", None) != KIND:
+        raise UserError(f"{str(path)!r} is no baseline of the quality gate: give another --baseline")
+    check(path, value, Quality, AGAIN)
+    return msgspec.convert(value, Quality)
 
 
 def write(path: Path, quality: Quality) -> None:

@@ -37,17 +37,10 @@ SWIN_S: dict[str, Any] = {
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
 }
 SIZES: dict[str, Any] = {
-    "num_labels": 80,
-    "num_queries": 100,
-    "feature_size": 256,
-    "mask_feature_size": 256,
-    "hidden_dim": 256,
-    "encoder_layers": 6,
-    "encoder_feedforward_dim": 1024,
-    "decoder_layers": 10,
-    "dim_feedforward": 2048,
+    "num_labels": 80, "num_queries": 100, "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256,
+    "encoder_layers": 6, "encoder_feedforward_dim": 1024, "decoder_layers": 10, "dim_feedforward": 2048,
     "num_attention_heads": 8,
-}
+}  # fmt: skip
 """mask2former_swin-s-p4-w7-224_lsj_8x2_50e_coco.py. transformers counts the prediction before the first layer as a
 layer."""
 published_name = renaming(
