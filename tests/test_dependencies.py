@@ -14,16 +14,8 @@ from bench.scorers.worker import SCRIPTS, pins
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ("bench", "baselines", "htgrpo", "reports")
 DECIDES = (
-    "transformers",
-    "torchvision",
-    "open_clip_torch",
-    "peft",
-    "diffusers",
-    "lm_eval",
-    "tokenizers",
-    "torch",
-    "pillow",
-)
+    "transformers", "torchvision", "open_clip_torch", "peft", "diffusers", "lm_eval", "tokenizers", "torch", "pillow",
+)  # fmt: skip
 
 
 def plain(name: str) -> str:

@@ -18,13 +18,8 @@ from htgrpo.base.values import Text
 VALUED = (None, "store", "append")
 """Actions of flags that take a value."""
 WHAT, TRAINING, SCORING, RUNNING, OUTPUT, HELP = GROUPS = (
-    "what to run",
-    "training",
-    "scoring",
-    "where and how",
-    "output",
-    "help",
-)
+    "what to run", "training", "scoring", "where and how", "output", "help",
+)  # fmt: skip
 EXITS = (
     "exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was "
     "interrupted (run the same command again)"

@@ -85,18 +85,9 @@ def test_it_trains_counts_and_resumes(tmp_path):
     lines = read_jsonl(tmp_path / "whole" / "metrics.jsonl")
     assert [line["forwards"] for line in lines] == [36] * 4 and lines[-1]["forwards_total"] == 144
     keys = {
-        "iteration",
-        "forwards",
-        "forwards_total",
-        "forwards_train",
-        "loss",
-        "grad_norm",
-        "lr",
-        "optimiser_steps",
-        "rollouts",
-        "reward_queries",
-        "forwards_undeduplicated",
-    }
+        "iteration", "forwards", "forwards_total", "forwards_train", "loss", "grad_norm", "lr", "optimiser_steps",
+        "rollouts", "reward_queries", "forwards_undeduplicated",
+    }  # fmt: skip
     counted = ("optimiser_steps", "rollouts", "reward_queries", "forwards_undeduplicated")
     assert [tuple(line[name] for name in counted) for line in lines] == [(2, 0, 0, 36)] * 4
     assert all(set(line) == keys for line in lines)

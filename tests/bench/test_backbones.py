@@ -20,14 +20,9 @@ from tests.bench.tiny_runs import leave, records, tree
 METHODS = ["mask", "trace", "ht", "uni"]
 SIZES = {"mmada": "64x64", "lumina-dimoo": "32x64"}
 SMALL = [
-    "group_size=3",
-    "prompts_per_iteration=2",
-    "steps=3",
-    "lora_rank=2",
-    "main.steps=3",
-    "main.samples=1",
+    "group_size=3", "prompts_per_iteration=2", "steps=3", "lora_rank=2", "main.steps=3", "main.samples=1",
     "uni.tuning=full",
-]
+]  # fmt: skip
 SMALL = [
     "--budget",
     "iterations:1",
@@ -271,16 +266,9 @@ def test_published_weights_are_found_in_the_hubs_cache_and_pinned(policies, tmp_
     (home / "refs" / "main").write_text(commit)
     for revision in ([], ["--revision", "main"], ["--revision", commit]):
         flags = [
-            "--backbone",
-            "lumina-dimoo",
-            *revision,
-            "--methods",
-            "base",
-            "--benchmarks",
-            "embedded_dpg",
-            "--limit",
+            "--backbone", "lumina-dimoo", *revision, "--methods", "base", "--benchmarks", "embedded_dpg", "--limit",
             "1",
-        ]
+        ]  # fmt: skip
         flags += ["--jobs", "0"]
         small = ["--set", "main.steps=2", "--set", "main.samples=1", "--out", str(tmp_path / "run")]
         assert compare.main([*flags, *small]) == EXIT_OK

@@ -124,13 +124,9 @@ def test_every_flag_of_every_command_has_its_nonsense():
 
 
 SAID = [
-    (["error: --x is 'y': give z"], 2, None),
-    (["error: a", "b"], 2, "words"),
-    (["error: a"], 1, "words"),
-    (["error: no"], 2, "words"),
-    ([], 0, "accepted"),
-    (None, 0, "traceback"),
-]
+    (["error: --x is 'y': give z"], 2, None), (["error: a", "b"], 2, "words"), (["error: a"], 1, "words"),
+    (["error: no"], 2, "words"), ([], 0, "accepted"), (None, 0, "traceback"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("said", "code", "kind"), SAID)

@@ -21,19 +21,8 @@ from tests.bench.tiny_runs import arguments, leave
 from tests.sealing import flip
 
 TINY = [
-    "--steps",
-    "1",
-    "--batch",
-    "2",
-    "--d-model",
-    "16",
-    "--n-layers",
-    "1",
-    "--n-heads",
-    "2",
-    "--mlp-hidden-size",
-    "32",
-]
+    "--steps", "1", "--batch", "2", "--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "32",
+]  # fmt: skip
 
 
 def commands(policy: Path) -> dict:

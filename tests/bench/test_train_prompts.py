@@ -194,15 +194,8 @@ def test_a_check_knows_the_runs_own_prompts_and_says_where_their_file_is_gone(po
     file, out = tmp_path / "mine.txt", tmp_path / "run"
     written(file, "a cat", "two dogs")
     small = [
-        "--set",
-        "group_size=2",
-        "--set",
-        "prompts_per_iteration=2",
-        "--set",
-        "steps=2",
-        "--budget",
-        "iterations:1",
-    ]
+        "--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--budget", "iterations:1",
+    ]  # fmt: skip
     where = ["--policy", str(policy), "--out", str(out), "--train-prompts", str(file)]
     assert train.main(["--method", "ht", *where, "--reward", "jpeg=1", *small]) == 0
 

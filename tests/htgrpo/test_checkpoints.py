@@ -136,15 +136,9 @@ def test_cut_off_files_are_refused(name, keep, run):
 
 
 PARTS = [
-    "model.safetensors",
-    "config.json",
-    "tokenizer.json",
-    "vq/codebook.safetensors",
-    "files.json",
-    "trainer_state/optimizer.safetensors",
-    "trainer_state/state.json",
-    "trainer_state/files.json",
-]
+    "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+    "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PARTS)

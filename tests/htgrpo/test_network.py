@@ -49,16 +49,9 @@ def test_published_names_and_shapes(net):
     state = net.state_dict()
     assert len(state) == 9 * 2 + 3
     leaves = {
-        "attn_norm": (64,),
-        "q_proj": (64, 64),
-        "k_proj": (64, 64),
-        "v_proj": (64, 64),
-        "attn_out": (64, 64),
-        "ff_norm": (64,),
-        "ff_proj": (192, 64),
-        "up_proj": (192, 64),
-        "ff_out": (64, 192),
-    }
+        "attn_norm": (64,), "q_proj": (64, 64), "k_proj": (64, 64), "v_proj": (64, 64), "attn_out": (64, 64),
+        "ff_norm": (64,), "ff_proj": (192, 64), "up_proj": (192, 64), "ff_out": (64, 192),
+    }  # fmt: skip
     wanted = {f"model.transformer.blocks.{i}.{leaf}.weight": shape for i in range(2) for leaf, shape in leaves.items()}
     wanted |= {
         "model.transformer.wte.weight": (640, 64),

@@ -12,15 +12,8 @@ from tests.ranks import commands
 from tests.ranks.launching import launch
 
 SMALL = [
-    "--budget",
-    "iterations:2",
-    "--benchmarks",
-    "embedded_geneval,text",
-    "--limit",
-    "14",
-    "--set",
-    "text.gen_length=8",
-]
+    "--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set", "text.gen_length=8",
+]  # fmt: skip
 for setting in (
     "group_size=2",
     "prompts_per_iteration=3",

@@ -14,20 +14,9 @@ from tests.ranks import scenarios
 from tests.ranks.launching import launch
 
 WELL = (
-    "plain",
-    "plain+resumed",
-    "dropped_group",
-    "one_prompt",
-    "no_group_on_one_rank",
-    "no_group_at_all",
-    "normalised",
-    "exact_kl",
-    "units",
-    "interleaved",
-    "adapters+resumed",
-    "pretrain",
-    "pretrain_of_one",
-)
+    "plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
+    "exact_kl", "units", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one",
+)  # fmt: skip
 ENDS = {"refuses": "UserError: the scorer is not reachable: start it", "breaks": "RuntimeError: the scorer fell over"}
 SOME = [name for name in WELL if name not in ("plain", "normalised", "interleaved", "pretrain_of_one")]
 RUN = {

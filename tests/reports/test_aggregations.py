@@ -32,14 +32,9 @@ def results(root, name, verdicts):
     prompts = [Prompt(identity, f"prompt {identity}", category, {}) for identity, category in verdicts]
     samples = len(next(iter(verdicts.values())))
     values = {
-        "sampler": "random",
-        "steps": 1,
-        "guidance": 0.0,
-        "resolution": "",
-        "dtype": "float32",
-        "seed": 0,
+        "sampler": "random", "steps": 1, "guidance": 0.0, "resolution": "", "dtype": "float32", "seed": 0,
         "samples": samples,
-    }
+    }  # fmt: skip
     evaluation = Evaluation(name, "main", values, tuple(prompts), prompt_set_sha256(prompts), whole=len(prompts))
     records = [
         {

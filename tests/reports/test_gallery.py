@@ -135,14 +135,8 @@ def dom(root: Path, place: str) -> str:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
     page = (root / "report" / "index.html").resolve().as_uri() + place
     command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--virtual-time-budget=2000",
-        "--dump-dom",
-        page,
-    ]
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom", page,
+    ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout

@@ -146,13 +146,9 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
         (curve / f"{policy}.jsonl").write_text("\n".join(lines) + "\n")
         meta = json.loads((folder / "base.meta.json").read_text())
         told = {
-            "name": policy,
-            "method": method,
-            "train_seed": seed,
-            "iteration": step,
-            "forwards": step,
+            "name": policy, "method": method, "train_seed": seed, "iteration": step, "forwards": step,
             "milestone": "curve",
-        }
+        }  # fmt: skip
         meta |= {
             "expected_images": len(lines),
             "policy": told,

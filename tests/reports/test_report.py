@@ -282,14 +282,8 @@ def test_same_files_give_the_same_bytes_and_an_unchanged_run_is_not_redone(two_s
     assert again.fresh and {path.name: path.read_bytes() for path in folder.iterdir()} == first
     assert {path.name for path in again.files} | {"files.json"} == set(first)
     expected = {
-        "table.md",
-        "table.csv",
-        "table.tex",
-        "index.html",
-        "contact_sheet.png",
-        "categories.png",
-        "categories.pdf",
-    }
+        "table.md", "table.csv", "table.tex", "index.html", "contact_sheet.png", "categories.png", "categories.pdf",
+    }  # fmt: skip
     assert expected | {
         f"curves_{axis}.{kind}" for axis in ("iterations", "forwards", "seconds") for kind in ("png", "pdf")
     } <= set(first)

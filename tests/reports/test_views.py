@@ -14,15 +14,9 @@ from reports.run.load import load_run
 from tests.reports.synthetic import write_run
 
 LINE = {
-    "forwards_rollout": 30,
-    "forwards_old": 4,
-    "forwards_ref": 4,
-    "forwards_train": 12,
-    "optimiser_steps": 2,
-    "rollouts": 6,
-    "reward_queries": 6,
-    "forwards_undeduplicated": 90,
-}
+    "forwards_rollout": 30, "forwards_old": 4, "forwards_ref": 4, "forwards_train": 12, "optimiser_steps": 2,
+    "rollouts": 6, "reward_queries": 6, "forwards_undeduplicated": 90,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -140,14 +134,9 @@ def test_a_method_without_rollouts_stands_where_its_forwards_compare(root):
 
 def test_the_report_tells_how_settings_were_chosen(root):
     tuning = {
-        "seeds": [7, 8],
-        "split": "validation",
-        "samples": 4,
-        "lr": 1e-4,
-        "start": [0.3, 1, 3],
-        "ladder": [0.1, 1, 10],
+        "seeds": [7, 8], "split": "validation", "samples": 4, "lr": 1e-4, "start": [0.3, 1, 3], "ladder": [0.1, 1, 10],
         "budget": "iterations:16,forwards:900",
-    }
+    }  # fmt: skip
     one = {"settings": {"lr": 3e-4, "alpha": 0.5}, "score": 0.31, "tries": 5, "interior": False, "as_tuned": False}
     choices = {"world": "It was made so.", "tuning": tuning, "methods": {"a": one}}
     change(root, "config.json", choices=choices, titles={"a": "Alpha"})

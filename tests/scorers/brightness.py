@@ -17,13 +17,8 @@ class Brightness(Scorer):
     """The mean grey of a picture, as its pixels really arrive."""
 
     name, title, version, needs_prompt, published_range, reward_scale = (
-        "brightness",
-        "Brightness",
-        "3",
-        True,
-        "0..255",
-        0.5,
-    )
+        "brightness", "Brightness", "3", True, "0..255", 0.5,
+    )  # fmt: skip
     axes = ("length",)
 
     def __init__(self):

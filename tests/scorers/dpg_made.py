@@ -10,16 +10,9 @@ from bench.benchmarks.dpg import DPG
 from tests.scorers import made_assets
 
 COLUMNS = [
-    "item_id",
-    "text",
-    "keywords",
-    "proposition_id",
-    "dependency",
-    "category_broad",
-    "category_detailed",
-    "tuple",
+    "item_id", "text", "keywords", "proposition_id", "dependency", "category_broad", "category_detailed", "tuple",
     "question_natural_language",
-]
+]  # fmt: skip
 GRAPH = [
     # the row that the published loader loses, and the item that it therefore loses
     ("partiprompts9", 1, "0", "entity - whole (bear)", "Is there a bear?"),

@@ -26,16 +26,9 @@ def server(brightness_server):
 
 def hello(**changes):
     about = {
-        "name": "brightness",
-        "title": "B",
-        "version": "1",
-        "needs_prompt": True,
-        "higher_is_better": True,
-        "published_range": "",
-        "reward_scale": 1.0,
-        "axes": [],
-        "reads_spec": False,
-    }
+        "name": "brightness", "title": "B", "version": "1", "needs_prompt": True, "higher_is_better": True,
+        "published_range": "", "reward_scale": 1.0, "axes": [], "reads_spec": False,
+    }  # fmt: skip
     limits = {"body": 10**6, "items": 100, "pixels": 10**6}
     return {"protocol": 1, "identity": {"name": "brightness"}, "scorer": about, "limits": limits} | changes
 

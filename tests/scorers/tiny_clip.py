@@ -6,15 +6,9 @@ from safetensors.torch import save_file
 from tests.scorers.tiny import byte_letters, draw, linear, norm, write_json
 
 SIZES = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "projection_dim": 48,
-    "hidden_act": "quick_gelu",
-    "layer_norm_eps": 1e-5,
-    "attention_dropout": 0.0,
-}
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 48,
+    "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "attention_dropout": 0.0,
+}  # fmt: skip
 VOCAB = 514
 
 

@@ -21,25 +21,13 @@ from transformers.models.llama.modeling_llama import LlamaPreTrainedModel  # noq
 LlamaPreTrainedModel._supports_sdpa = False  # upstream's torch is too old for it; ours would take it
 sys.stdout = sys.stderr
 vision = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "patch_size": 14,
-    "image_size": 448,
-    "layer_norm_eps": 1e-6,
-    "hidden_act": "quick_gelu",
-    "use_flash_attn": False,
-}
+    "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 14,
+    "image_size": 448, "layer_norm_eps": 1e-6, "hidden_act": "quick_gelu", "use_flash_attn": False,
+}  # fmt: skip
 abstractor = {
-    "hidden_size": 32,
-    "num_learnable_queries": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "encoder_hidden_size": 32,
-    "grid_size": 32,
-}
+    "hidden_size": 32, "num_learnable_queries": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 64, "encoder_hidden_size": 32, "grid_size": 32,
+}  # fmt: skip
 config = MPLUGOwl2Config(
     hidden_size=32,
     intermediate_size=64,

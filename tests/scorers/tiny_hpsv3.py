@@ -5,14 +5,9 @@ from safetensors.torch import save_file
 from tests.scorers.tiny import draw, linear, norm, qwen2, write_byte_tokenizer, write_json
 
 ADDED = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
     "<|video_pad|>",
-]
+]  # fmt: skip
 TEXT = {
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -32,17 +27,9 @@ TEXT = {
     "tie_word_embeddings": False,
 }
 VISION = {
-    "depth": 2,
-    "embed_dim": 32,
-    "num_heads": 2,
-    "mlp_ratio": 4,
-    "hidden_size": 64,
-    "in_chans": 3,
-    "patch_size": 14,
-    "spatial_merge_size": 2,
-    "spatial_patch_size": 14,
-    "temporal_patch_size": 2,
-}
+    "depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 4, "hidden_size": 64, "in_chans": 3, "patch_size": 14,
+    "spatial_merge_size": 2, "spatial_patch_size": 14, "temporal_patch_size": 2,
+}  # fmt: skip
 TEMPLATE = (
     "{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\n"
     "You are a helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n"

@@ -5,34 +5,16 @@ import torch
 from tests.scorers.tiny import WORDS, draw, linear, norm, write_json
 
 VISION = {
-    "hidden_size": 64,
-    "intermediate_size": 256,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 2,
-    "image_size": 64,
-    "patch_size": 16,
-    "layer_norm_eps": 1e-6,
-    "hidden_act": "gelu",
-}
+    "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 64,
+    "patch_size": 16, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
+}  # fmt: skip
 MED = {
-    "architectures": ["BertModel"],
-    "attention_probs_dropout_prob": 0.1,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "hidden_size": 48,
-    "initializer_range": 0.02,
-    "intermediate_size": 96,
-    "layer_norm_eps": 1e-12,
-    "max_position_embeddings": 64,
-    "model_type": "bert",
-    "num_attention_heads": 3,
-    "num_hidden_layers": 3,
-    "pad_token_id": 0,
-    "type_vocab_size": 2,
-    "vocab_size": 60,
-    "encoder_width": 48,
+    "architectures": ["BertModel"], "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1, "hidden_size": 48, "initializer_range": 0.02, "intermediate_size": 96,
+    "layer_norm_eps": 1e-12, "max_position_embeddings": 64, "model_type": "bert", "num_attention_heads": 3,
+    "num_hidden_layers": 3, "pad_token_id": 0, "type_vocab_size": 2, "vocab_size": 60, "encoder_width": 48,
     "add_cross_attention": True,
-}
+}  # fmt: skip
 
 
 def shapes():

@@ -17,48 +17,19 @@ from torchvision import transforms
 folder, picture, questions = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 folder.mkdir(parents=True, exist_ok=True)
 bert = {
-    "architectures": ["BertForMaskedLM"],
-    "attention_probs_dropout_prob": 0.1,
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "hidden_size": 32,
-    "initializer_range": 0.02,
-    "intermediate_size": 64,
-    "layer_norm_eps": 1e-12,
-    "model_type": "bert",
-    "max_position_embeddings": 64,
-    "num_attention_heads": 2,
-    "num_hidden_layers": 2,
-    "pad_token_id": 0,
-    "type_vocab_size": 2,
-    "vocab_size": 200,
-    "fusion_layers": 2,
-    "encoder_width": 32,
-    "text_encoder_layers": 2,
-    "text_decode_layers": 2,
-    "stride_layer": 1,
+    "architectures": ["BertForMaskedLM"], "attention_probs_dropout_prob": 0.1, "hidden_act": "gelu",
+    "hidden_dropout_prob": 0.1, "hidden_size": 32, "initializer_range": 0.02, "intermediate_size": 64,
+    "layer_norm_eps": 1e-12, "model_type": "bert", "max_position_embeddings": 64, "num_attention_heads": 2,
+    "num_hidden_layers": 2, "pad_token_id": 0, "type_vocab_size": 2, "vocab_size": 200, "fusion_layers": 2,
+    "encoder_width": 32, "text_encoder_layers": 2, "text_decode_layers": 2, "stride_layer": 1,
     "add_cross_attention": False,
-}
+}  # fmt: skip
 settings = {
-    "bert_config": "config_bert.json",
-    "image_res": 56,
-    "vision_width": 1024,
-    "distill": True,
-    "clip_name": "ViT-L-14",
-    "min_length": 1,
-    "max_length": 10,
-    "beam_size": 5,
-    "clip_embed_dim": 32,
-    "clip_image_resolution": 56,
-    "clip_vision_layers": 2,
-    "clip_vision_width": 1024,
-    "clip_vision_patch_size": 14,
-    "clip_context_length": 8,
-    "clip_vocab_size": 50,
-    "clip_transformer_width": 32,
-    "clip_transformer_heads": 2,
-    "clip_transformer_layers": 1,
-}
+    "bert_config": "config_bert.json", "image_res": 56, "vision_width": 1024, "distill": True, "clip_name": "ViT-L-14",
+    "min_length": 1, "max_length": 10, "beam_size": 5, "clip_embed_dim": 32, "clip_image_resolution": 56,
+    "clip_vision_layers": 2, "clip_vision_width": 1024, "clip_vision_patch_size": 14, "clip_context_length": 8,
+    "clip_vocab_size": 50, "clip_transformer_width": 32, "clip_transformer_heads": 2, "clip_transformer_layers": 1,
+}  # fmt: skip
 (folder / "config_bert.json").write_text(json.dumps(bert))
 (folder / "config.yaml").write_text(yaml.safe_dump(settings))
 unused = [f"[unused{n}]" for n in range(99)]

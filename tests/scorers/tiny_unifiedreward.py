@@ -24,29 +24,17 @@ IDS = {
     )
 }
 TEXT = {
-    "vocab_size": VOCAB,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-6,
-}
+    "vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6,
+}  # fmt: skip
 
 
 def old_config(tied=False):
     rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
     vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "num_heads": 2,
-        "intermediate_size": 48,
-        "out_hidden_size": 64,
-        "patch_size": 14,
-        "fullatt_block_indexes": [1],
-        "window_size": 56,
-    }
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64, "patch_size": 14,
+        "fullatt_block_indexes": [1], "window_size": 56,
+    }  # fmt: skip
     return Qwen2_5_VLConfig(
         text_config={**TEXT, "rope_scaling": rope, "rope_theta": 1000000.0, "tie_word_embeddings": tied},
         vision_config=vision,
@@ -58,15 +46,9 @@ def old_config(tied=False):
 def new_config(tied=False):
     rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True, "rope_theta": 5000000.0}
     vision = {
-        "depth": 2,
-        "hidden_size": 32,
-        "num_heads": 2,
-        "intermediate_size": 48,
-        "out_hidden_size": 64,
-        "patch_size": 16,
-        "deepstack_visual_indexes": [0],
-        "num_position_embeddings": 64,
-    }
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64, "patch_size": 16,
+        "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
+    }  # fmt: skip
     return Qwen3VLConfig(
         text_config={
             **TEXT,

@@ -11,26 +11,12 @@ ANSWERS = [
     for number in range(count)
 ]
 VISION = {
-    "architectures": ["InternVisionModel"],
-    "model_type": "intern_vit_6b",
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "qkv_bias": True,
-    "qk_normalization": False,
-    "norm_type": "layer_norm",
-    "layer_norm_eps": 1e-6,
-    "hidden_act": "gelu",
-    "image_size": 56,
-    "patch_size": 14,
-    "num_channels": 3,
-    "dropout": 0.0,
-    "drop_path_rate": 0.0,
-    "attention_dropout": 0.0,
-    "initializer_factor": 1.0,
+    "architectures": ["InternVisionModel"], "model_type": "intern_vit_6b", "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 2, "num_attention_heads": 2, "qkv_bias": True, "qk_normalization": False,
+    "norm_type": "layer_norm", "layer_norm_eps": 1e-6, "hidden_act": "gelu", "image_size": 56, "patch_size": 14,
+    "num_channels": 3, "dropout": 0.0, "drop_path_rate": 0.0, "attention_dropout": 0.0, "initializer_factor": 1.0,
     "use_flash_attn": False,
-}
+}  # fmt: skip
 LANGUAGE = {
     "architectures": ["Qwen2ForCausalLM"],
     "model_type": "qwen2",

@@ -15,13 +15,9 @@ from tests.text.toys import Counting
 
 SETTINGS = TextSettings(samples=20, batch=4, decoding=Decoding(8, 4, 8))
 PAIRS = [
-    ("a photo of", " red circle"),
-    ("a photo of", " blue square"),
-    ("two", " a photo of red blue square above"),
-    ("", "left"),
-    ("two red", ""),
-    ("right above", " a photo of two blue circle red left"),
-]
+    ("a photo of", " red circle"), ("a photo of", " blue square"), ("two", " a photo of red blue square above"),
+    ("", "left"), ("two red", ""), ("right above", " a photo of two blue circle red left"),
+]  # fmt: skip
 GREEDY = {"until": []}
 DRAWN = {"until": [], "do_sample": True, "temperature": 1.5}
 
