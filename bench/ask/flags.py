@@ -95,6 +95,10 @@ class Parser(argparse.ArgumentParser):
             options["type"] = Bound(options.get("type", Text()), label)
         return self._groups[group].add_argument(*names, **options)
 
+    def switch(self, name: str, use: str, group: str = WHAT) -> None:
+        """A flag that takes no value. use: what help says of it."""
+        self.add_argument(name, group=group, action="store_true", help=use)
+
     def format_help(self) -> str:
         """The help, whose usage names what must be given and leaves the flags to the groups."""
         needed = [
