@@ -106,10 +106,11 @@ def main(argv: list[str] | None = None) -> int:
     """Runs what is missing; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.ask.machine import cores
-    from bench.campaign import pool, summary
+    from bench.campaign.pool import Result, kept, run
+    from bench.campaign.summary import check_copy, markdown, settle, write
 
     if args.copy:
-        summary.check_copy(args.copy)
+        check_copy(args.copy)
     parts = [part(name) for name in args.parts or NAMES]
     root = args.out.resolve()
     chosen = {
@@ -124,16 +125,16 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(
             f"--only is {args.only!r}, which is in no case's name: leave it out to see them in OUT/PART.jsonl"
         )
-    summary.settle(root, args.seed, args.trials)
+    settle(root, args.seed, args.trials)
     left = []
     for name, cases in chosen.items():
-        known = pool.kept(root / f"{name}.jsonl")
+        known = kept(root / f"{name}.jsonl")
         left += [(root / f"{name}.jsonl", case) for case in cases if case.name not in known]
     started = time.monotonic()
     until = started + 60 * args.minutes if args.minutes is not None else float("inf")
     done = found = 0
 
-    def tell(result: pool.Result) -> None:
+    def tell(result: Result) -> None:
         nonlocal done, found
         done, found = done + 1, found + len(result["faults"])
         for fault in result["faults"]:
@@ -148,16 +149,14 @@ def main(argv: list[str] | None = None) -> int:
     ground = root / "ground"
     ground.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    pool.run(left, Ground(ground, args.seed), args.jobs or cores(), until, tell)
+    run(left, Ground(ground, args.seed), args.jobs or cores(), until, tell)
     results = {
         name: [known[case.name] for case in cases if case.name in known]
         for name, cases in chosen.items()
-        for known in [pool.kept(root / f"{name}.jsonl")]
+        for known in [kept(root / f"{name}.jsonl")]
     }
-    text = summary.markdown(
-        parts, results, {name: len(cases) for name, cases in chosen.items()}, args.seed, args.trials
-    )
-    summary.write(root / "summary.md", text, args.copy)
+    text = markdown(parts, results, {name: len(cases) for name, cases in chosen.items()}, args.seed, args.trials)
+    write(root / "summary.md", text, args.copy)
     faults = sum(len(result["faults"]) for rows in results.values() for result in rows)
     missing = sum(map(len, chosen.values())) - sum(map(len, results.values()))
     print(

@@ -13,19 +13,16 @@ CASES = {
     "mask": (Mask(updates_per_rollout=3, min_rate=0.3), mask_terms),
     "mask_token_mean": (Mask(updates_per_rollout=3, min_rate=0.1, loss_norm="token_mean", kl_ref="old"), mask_terms),
     "mask_all_iterations": (
-        Mask(updates_per_rollout=3, min_rate=0.1, mask_agg="all_iterations", loss_norm="token_mean"),
-        mask_terms,
+        Mask(updates_per_rollout=3, min_rate=0.1, mask_agg="all_iterations", loss_norm="token_mean"), mask_terms,
     ),
     "mask_all_iterations_rollout_mean": (
-        Mask(updates_per_rollout=3, min_rate=0.1, mask_agg="all_iterations"),
-        mask_terms,
+        Mask(updates_per_rollout=3, min_rate=0.1, mask_agg="all_iterations"), mask_terms,
     ),
     "uni_box": (Uni(updates_per_rollout=4), uni_terms),
     "uni_stride_token_mean": (Uni(updates_per_rollout=4, spacing="stride", loss_norm="token_mean"), uni_terms),
     "uni_box_sequence": (Uni(updates_per_rollout=4, ratio="sequence"), uni_terms),
     "uni_stride_sequence_old": (
-        Uni(updates_per_rollout=4, spacing="stride", ratio="sequence", kl_ref="old"),
-        uni_terms,
+        Uni(updates_per_rollout=4, spacing="stride", ratio="sequence", kl_ref="old"), uni_terms,
     ),
     "trace": (Trace(updates_per_rollout=3), trace_terms),
     "trace_shrunk": (Trace(updates_per_rollout=3, shrink=3), trace_terms),
@@ -33,10 +30,9 @@ CASES = {
     "trace_upstream": (Trace(updates_per_rollout=3, norm="group", kl_norm="sum", kl_ref="old"), trace_terms),
     "trace_once": (Trace(updates_per_rollout=4, visit="once"), trace_terms),
     "trace_once_upstream": (
-        Trace(updates_per_rollout=4, visit="once", norm="group", kl_norm="sum", kl_ref="old"),
-        trace_terms,
+        Trace(updates_per_rollout=4, visit="once", norm="group", kl_norm="sum", kl_ref="old"), trace_terms,
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kl", ["k3", "exact"])

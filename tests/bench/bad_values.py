@@ -7,26 +7,9 @@ from pathlib import Path
 NOT_TEXT = ["\udcff", "\ud800", "a\x00b", "a\nb", "a\tb", "\r", "\x1b[31m", "\x07", "\x7f"]
 """Bytes of an argument that are not UTF-8, lone surrogates, control characters."""
 NUMBERS = [
-    "",
-    " ",
-    "x",
-    "²",
-    "٣",
-    "１",
-    "1_000",
-    "0x10",
-    "nan",
-    "NaN",
-    "inf",
-    "-Infinity",
-    "1e400",
-    "9" * 5000,
-    "1 2",
-    "true",
-    "[1]",
-    "1,5",
-    *NOT_TEXT,
-]
+    "", " ", "x", "²", "٣", "１", "1_000", "0x10", "nan", "NaN", "inf", "-Infinity", "1e400", "9" * 5000, "1 2",
+    "true", "[1]", "1,5", *NOT_TEXT,
+]  # fmt: skip
 LONG = ["a" * 300, "é" * 200, "a/" * 3000, "x" * 5000]
 TEXTS = ["", " ", "x" * 5000, *NOT_TEXT]
 
@@ -54,20 +37,9 @@ def bad_for_type(kind, places: Path) -> list[str]:
             else "global"
         )
         return [
-            "",
-            good,
-            f"{good}:{good}",
-            ":".join([good] * 4),
-            "::",
-            "x:y:z",
-            "NaN:1:1",
-            "1:²:1",
-            "1:1:1e400",
-            "-1:1:1",
-            f"1:1:{'9' * 5000}",
-            "1 1 1",
-            *NOT_TEXT,
-        ]
+            "", good, f"{good}:{good}", ":".join([good] * 4), "::", "x:y:z", "NaN:1:1", "1:²:1", "1:1:1e400",
+            "-1:1:1", f"1:1:{'9' * 5000}", "1 1 1", *NOT_TEXT,
+        ]  # fmt: skip
     if kind is bool:
         return ["", "maybe", "2", "tru", "NaN", "²", "-1", "1.0", "[]", "yes please", "null", *NOT_TEXT]
     assert kind is str, f"{kind} has no bad values here, and its field no kind"
@@ -81,29 +53,18 @@ def _whole(kind, places):
 
 def _number(kind, places):
     beyond = [
-        repr(kind.high * 2),
-        repr(kind.low - 1),
-        "1e308",
-        *([repr(kind.low)] if kind.open_low else []),
+        repr(kind.high * 2), repr(kind.low - 1), "1e308", *([repr(kind.low)] if kind.open_low else []),
         *([repr(kind.high)] if kind.open_high else []),
-    ]
+    ]  # fmt: skip
     return [*NUMBERS, *beyond]
 
 
 def _one_of(kind, places):
     names = sorted(kind.names() if callable(kind.names) else kind.names)
     return [
-        "",
-        "nope",
-        "²",
-        names[0] + "x",
-        " " + names[0],
-        names[0].title() + "²",
-        "../" + names[0],
-        "a b",
-        *LONG,
+        "", "nope", "²", names[0] + "x", " " + names[0], names[0].title() + "²", "../" + names[0], "a b", *LONG,
         *NOT_TEXT,
-    ]
+    ]  # fmt: skip
 
 
 def _names(kind, places):
@@ -113,131 +74,52 @@ def _names(kind, places):
 
 def _seeds(kind, places):
     return [
-        *(one for one in NUMBERS if one != "1,5"),
-        ",",
-        "0",
-        "-1",
-        "1,²",
-        "3000000000",
-        "1,3000000000",
-        "1.5",
-        "1001",
-    ]
+        *(one for one in NUMBERS if one != "1,5"), ",", "0", "-1", "1,²", "3000000000", "1,3000000000", "1.5", "1001",
+    ]  # fmt: skip
 
 
 def _drawn(kind, places):
     return [
-        "",
-        ":",
-        ":3",
-        "x:",
-        "x:²",
-        "x:-1",
-        "x:0",
-        "x:1.5",
-        "x:1_0",
-        "x:3:3",
-        "x:" + "9" * 5000,
-        "x:nan",
-        "x:99999999",
-        *NOT_TEXT,
-    ]
+        "", ":", ":3", "x:", "x:²", "x:-1", "x:0", "x:1.5", "x:1_0", "x:3:3", "x:" + "9" * 5000, "x:nan",
+        "x:99999999", *NOT_TEXT,
+    ]  # fmt: skip
 
 
 def _views(kind, places):
     return [
-        "",
-        "5",
-        "iterations",
-        "iterations:",
-        "iterations:0",
-        "iterations:-1",
-        "iterations:²",
-        "iterations:1e3",
-        "hours:3",
-        "seconds",
-        "iterations:1,iterations:1",
-        "iterations:nan",
-        "iterations:" + "9" * 40,
-        f"forwards:{10**30}",
-        "x" * 5000,
-        *NOT_TEXT,
-    ]
+        "", "5", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:²", "iterations:1e3",
+        "hours:3", "seconds", "iterations:1,iterations:1", "iterations:nan", "iterations:" + "9" * 40,
+        f"forwards:{10**30}", "x" * 5000, *NOT_TEXT,
+    ]  # fmt: skip
 
 
 def _reward(kind, places):
     return [
-        "",
-        ",",
-        "=1",
-        "objects=²",
-        "objects=nan",
-        "objects=inf",
-        "objects=1e400",
-        "objects=lots",
-        "objects=",
-        "objects=1_0",
-        "objects=1=1",
-        "objects=" + "9" * 90,
-        "x" * 5000,
-        *NOT_TEXT,
-    ]
+        "", ",", "=1", "objects=²", "objects=nan", "objects=inf", "objects=1e400", "objects=lots", "objects=",
+        "objects=1_0", "objects=1=1", "objects=" + "9" * 90, "x" * 5000, *NOT_TEXT,
+    ]  # fmt: skip
 
 
 def _device(kind, places):
     return [
-        "",
-        "gpu",
-        "CUDA",
-        "cpu ",
-        "cuda:",
-        "cuda:x",
-        "cuda:-1",
-        "cuda:²",
-        "cuda:999",
-        "tpu",
-        "cuda:1.5",
-        "x" * 5000,
+        "", "gpu", "CUDA", "cpu ", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda:999", "tpu", "cuda:1.5", "x" * 5000,
         *NOT_TEXT,
-    ]
+    ]  # fmt: skip
 
 
 def _url(kind, places):
     return [
-        "",
-        "x",
-        "x=",
-        "=http://h",
-        "x=ftp://h",
-        "x=http://",
-        "x=http://h:99999",
-        "x=http://h:0",
-        "x=http://h:²",
-        "x=http://u:p@h",
-        "x=http://h?q=1",
-        "x=http:// h",
-        "x=http://é",
-        "x=zip+http://h",
-        "x=http://h:nan",
+        "", "x", "x=", "=http://h", "x=ftp://h", "x=http://", "x=http://h:99999", "x=http://h:0", "x=http://h:²",
+        "x=http://u:p@h", "x=http://h?q=1", "x=http:// h", "x=http://é", "x=zip+http://h", "x=http://h:nan",
         *NOT_TEXT,
-    ]
+    ]  # fmt: skip
 
 
 def _resolution(kind, places):
     return [
-        *(one for one in NUMBERS if one),
-        "0",
-        "0x0",
-        "512x",
-        "x512",
-        "512x512x512",
-        "512X512",
-        "512x²",
-        "-512",
-        "99999",
-        "1.5",
-        *([] if kind.empty else [""]),
-    ]
+        *(one for one in NUMBERS if one), "0", "0x0", "512x", "x512", "512x512x512", "512X512", "512x²", "-512",
+        "99999", "1.5", *([] if kind.empty else [""]),
+    ]  # fmt: skip
 
 
 def _place(kind, places):
@@ -246,14 +128,9 @@ def _place(kind, places):
 
 def _folder(kind, places):
     return [
-        *TEXTS,
-        *LONG,
-        "/nope",
-        str(places / "file"),
-        str(places / "file/x"),
-        "/proc/x",
+        *TEXTS, *LONG, "/nope", str(places / "file"), str(places / "file/x"), "/proc/x",
         *([str(places / "empty")] if kind.holds else []),
-    ]
+    ]  # fmt: skip
 
 
 def _new_folder(kind, places):

@@ -119,17 +119,8 @@ def test_what_cannot_be_is_said(argv, word, capsys):
 
 def run(policy: Path, out: Path, *more: str) -> int:
     common = [
-        "--policy",
-        str(policy),
-        "--budget",
-        "iterations:1",
-        "--seeds",
-        "1",
-        "--jobs",
-        "0",
-        "--benchmarks",
-        GENEVAL,
-    ]
+        "--policy", str(policy), "--budget", "iterations:1", "--seeds", "1", "--jobs", "0", "--benchmarks", GENEVAL,
+    ]  # fmt: skip
     small = [word for pair in zip(SMALL[::2], SMALL[1::2], strict=True) if "pretrain." not in pair[1] for word in pair]
     return ablate.main([*more, "--out", str(out), *common, *small])
 

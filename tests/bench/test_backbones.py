@@ -24,29 +24,15 @@ SMALL = [
     "uni.tuning=full",
 ]  # fmt: skip
 SMALL = [
-    "--budget",
-    "iterations:1",
-    "--limit",
-    "6",
-    "--jobs",
-    "0",
-    *(part for text in SMALL for part in ("--set", text)),
-]
+    "--budget", "iterations:1", "--limit", "6", "--jobs", "0", *(part for text in SMALL for part in ("--set", text)),
+]  # fmt: skip
 
 
 def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
     return [
-        "--backbone",
-        backbone,
-        "--policy",
-        str(policy),
-        "--resolution",
-        SIZES[backbone],
-        "--out",
-        str(out),
-        *SMALL,
+        "--backbone", backbone, "--policy", str(policy), "--resolution", SIZES[backbone], "--out", str(out), *SMALL,
         *more,
-    ]
+    ]  # fmt: skip
 
 
 def print_quickly(run, options) -> dict:

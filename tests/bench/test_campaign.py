@@ -55,26 +55,17 @@ def campaign(monkeypatch, tmp_path: Path, cases: list[Made], *more: str) -> int:
 
 def test_what_is_found_decides_the_exit_code_and_is_kept(monkeypatch, tmp_path, capsys):
     cases = [
-        Made("a"),
-        Made("b", "mismatch"),
-        Made("c", "dies"),
-        Made("d", "hangs", limit=0.5),
-        Made("e", "breaks"),
+        Made("a"), Made("b", "mismatch"), Made("c", "dies"), Made("d", "hangs", limit=0.5), Made("e", "breaks"),
         Made("f"),
-    ]
+    ]  # fmt: skip
     assert campaign(monkeypatch, tmp_path, cases, "--minutes", "0") == 3  # none is started
     assert campaign(monkeypatch, tmp_path, cases) == 1
     results = {
         row["name"]: row for row in map(json.loads, (tmp_path / "out/statistics.jsonl").read_text().splitlines())
     }
     assert {name: [fault["kind"] for fault in row["faults"]] for name, row in results.items()} == {
-        "a": [],
-        "b": ["mismatch"],
-        "c": ["stuck"],
-        "d": ["stuck"],
-        "e": ["broken"],
-        "f": [],
-    }
+        "a": [], "b": ["mismatch"], "c": ["stuck"], "d": ["stuck"], "e": ["broken"], "f": [],
+    }  # fmt: skip
     text = (tmp_path / "out/summary.md").read_text()
     assert "6 cases, 1 mismatch, 2 stuck, 1 broken" in text and "it was planted" in text
     assert campaign(monkeypatch, tmp_path, cases) == 1  # nothing is tried again

@@ -46,16 +46,9 @@ def test_the_card_says_what_the_run_says(run, capsys):
     assert found.keys() == rows.keys() == {"embedded_geneval", "embedded_dpg"}
     assert found["embedded_geneval"] == pytest.approx(rows["embedded_geneval"], abs=1e-4)
     for part in (
-        before.sha256,
-        "Embedded world",
-        "not of the method",
-        "alpha 0.3",
-        "objects=1",
-        "split `train`",
-        "| training seed | 0",
-        "load_policy(",
-        "minus the starting policy",
-    ):
+        before.sha256, "Embedded world", "not of the method", "alpha 0.3", "objects=1", "split `train`",
+        "| training seed | 0", "load_policy(", "minus the starting policy",
+    ):  # fmt: skip
         assert part in text, part
     assert not re.search(r"/tmp|/home|/root", text)
     assert card.main([str(checkpoint)]) == 0  # its own card it writes again
@@ -66,10 +59,8 @@ def test_a_card_by_hand_is_kept(run, capsys):
     checkpoint = checkpoint_of(run)
     (checkpoint / "README.md").write_text("mine")
     assert leave(card.main, [str(checkpoint)]) == 2
-    assert (
-        "was not written by this command" in capsys.readouterr().err
-        and (checkpoint / "README.md").read_text() == "mine"
-    )
+    assert "was not written by this command" in capsys.readouterr().err
+    assert (checkpoint / "README.md").read_text() == "mine"
     assert card.main([str(checkpoint), "--overwrite"]) == 0
 
 
@@ -96,6 +87,5 @@ def test_what_cannot_be_is_refused(run, policy, tmp_path, capsys):
     shutil.copytree(policy, foreign)
     assert leave(card.main, [str(foreign), "--run", str(run)]) == 2
     text = capsys.readouterr().err
-    assert (
-        "is not a folder" in text and "give a file" in text and "neither trained nor scored" in text and other.is_dir()
-    )
+    assert "is not a folder" in text and "give a file" in text and "neither trained nor scored" in text
+    assert other.is_dir()

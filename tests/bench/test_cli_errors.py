@@ -229,13 +229,10 @@ def test_unknown_commands_and_the_list(capsys):
 @pytest.mark.parametrize(
     "stage",
     [
-        "bench.judge.images.generate",
-        "bench.judge.judging.score",
-        "htgrpo.training.trainer.train",
-        "bench.run.plan.load_context",
-        "bench.run.ending.print_report",
+        "bench.judge.images.generate", "bench.judge.judging.score", "htgrpo.training.trainer.train",
+        "bench.run.plan.load_context", "bench.run.ending.print_report",
     ],
-)
+)  # fmt: skip
 def test_ctrl_c_in_every_stage(policy, tmp_path, capsys, monkeypatch, stage):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

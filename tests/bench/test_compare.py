@@ -29,10 +29,8 @@ def test_a_run_holds_what_was_asked_for(finished):
     config = json.loads((finished / "config.json").read_text())
     assert config["methods"] == ["ht", "pretrain"] and config["seeds"] == [0] and config["title"] == "embedded world"
     assert config["train"]["ht"]["group_size"] == 2 and config["settings"]["main"]["samples"] == 1
-    assert (
-        set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"}
-        and len(config["selections"]["embedded_geneval"]) == 7
-    )
+    assert set(config["prompt_sets"]) == {"embedded_geneval", "embedded_dpg"}
+    assert len(config["selections"]["embedded_geneval"]) == 7
     for name, method, seed in (("base", "base", None), ("ht-seed0", "ht", 0), ("pretrain-seed0", "pretrain", 0)):
         verdicts = records(finished / f"verdicts/embedded_geneval/main/{name}.jsonl")
         assert len(verdicts) == 7 and all(v["status"] == "ok" and v["score"] in (0.0, 1.0) for v in verdicts)
@@ -158,10 +156,8 @@ def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_re
         path.name.removesuffix(".meta.json"): json.loads(path.read_text())["policy"]
         for path in folder.glob("*.meta.json")
     }
-    assert (
-        told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2
-        and told["ht-seed0"]["milestone"] == "final"
-    )
+    assert told["ht-seed0"]["iteration"] == told["mask-seed0"]["iteration"] == 2
+    assert told["ht-seed0"]["milestone"] == "final"
     assert nearest["mask"] == 2 < nearest["ht"], "a checkpoint that two views show is scored once"
     for method, iteration in (("ht", nearest["ht"]), ("pretrain", nearest["pretrain"])):
         assert told[f"{method}-seed0@{iteration}"]["milestone"] == "milestone"
@@ -209,16 +205,9 @@ def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, 
 def test_a_damaged_picture_is_failed_and_never_a_zero(policy, tmp_path, capsys, no_report):
     run = tmp_path / "run"
     argv = [
-        *arguments(policy, run)[:4],
-        "--jobs",
-        "0",
-        "--benchmarks",
-        "embedded_geneval",
-        "--limit",
-        "7",
-        "--set",
+        *arguments(policy, run)[:4], "--jobs", "0", "--benchmarks", "embedded_geneval", "--limit", "7", "--set",
         "main.steps=2",
-    ]
+    ]  # fmt: skip
     assert generate.main([*argv, "--set", "main.samples=1"]) == 0
     pictures = sorted((run / "images/base/embedded_geneval/main").glob("*.png"))
     pictures[0].write_bytes(pictures[0].read_bytes()[:40])
@@ -276,18 +265,9 @@ def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
 def test_training_goes_on_after_a_kill_as_if_nothing_had_been(policy, tmp_path, no_report):
     def argv(out: Path) -> list[str]:
         return [
-            "--method",
-            "ht",
-            "--policy",
-            str(policy),
-            "--out",
-            str(out),
-            "--budget",
-            "iterations:12",
-            "--set",
-            "save_every=3",
-            *SMALL_TRAINING,
-        ]
+            "--method", "ht", "--policy", str(policy), "--out", str(out), "--budget", "iterations:12", "--set",
+            "save_every=3", *SMALL_TRAINING,
+        ]  # fmt: skip
 
     process = start("bench.train", argv(tmp_path / "killed"))
     log = tmp_path / "killed/train/ht/seed0/metrics.jsonl"

@@ -24,16 +24,10 @@ CARD = Card("a card", 1e15, 80e9, 0.5)
 def config(method: str, **more) -> TrainConfig:
     return TrainConfig(
         **{
-            "method": method,
-            "sampler": "emerge",
-            "steps": 12,
-            "guidance": 3.5,
-            "tokens_per_forward": 12288,
-            "tuning": "full",
-            "prompts_per_iteration": 1,
-            **more,
+            "method": method, "sampler": "emerge", "steps": 12, "guidance": 3.5, "tokens_per_forward": 12288,
+            "tuning": "full", "prompts_per_iteration": 1, **more,
         }
-    )
+    )  # fmt: skip
 
 
 def counted(method: str, **more) -> dict[str, Spent]:

@@ -69,13 +69,8 @@ def test_dpgs_grids_are_four_pictures_and_single_files_are_one(tmp_path):
         save(tmp_path / f"single/{name}.png")
     found = read(tmp_path / "single", "dpg", None, None).pictures
     assert [(p.prompt, p.file.stem) for p in found] == [
-        ("a", "a_0"),
-        ("a", "a_1"),
-        ("a", "a_2"),
-        ("a", "a_10"),
-        ("b", "0"),
-        ("b", "1"),
-    ]
+        ("a", "a_0"), ("a", "a_1"), ("a", "a_2"), ("a", "a_10"), ("b", "0"), ("b", "1"),
+    ]  # fmt: skip
     save(tmp_path / "single/c.png")
     with pytest.raises(UserError, match="use --layout dpg-single"):
         read(tmp_path / "single", "dpg", None, None)
@@ -138,11 +133,8 @@ def test_two_models_are_scored_side_by_side_and_a_second_call_adds_to_the_run(tm
         records = read_jsonl(run / f"verdicts/geneval/main/{label}.jsonl")
         assert [record["score"] for record in records] == [min(255.0, 10.0 * step * i) for i in range(12)]
     config = RunDir(run).config()
-    assert (
-        config["kind"] == "images"
-        and config["methods"] == ["one", "two"]
-        and config["folders"][0]["note"] == "made at home"
-    )
+    assert config["kind"] == "images" and config["methods"] == ["one", "two"]
+    assert config["folders"][0]["note"] == "made at home"
     assert "two" in capsys.readouterr().out
     assert leave(score.main, [str(run)]) == 0
     save(tmp_path / "one/0-0.png", 99)
@@ -155,15 +147,9 @@ def test_two_models_are_scored_side_by_side_and_a_second_call_adds_to_the_run(tm
 def test_missing_pictures_are_said_and_withhold_the_headline(tmp_path, greys, capsys):
     prompts = flat(tmp_path / "one", count=5)
     argv = [
-        "--images",
-        str(tmp_path / "one"),
-        "--prompts",
-        str(prompts),
-        "--benchmarks",
-        "geneval",
-        "--out",
+        "--images", str(tmp_path / "one"), "--prompts", str(prompts), "--benchmarks", "geneval", "--out",
         str(tmp_path / "run"),
-    ]
+    ]  # fmt: skip
     assert leave(score.main, [*argv, "--dry-run"]) == 0 and not (tmp_path / "run").exists()
     assert "one: 10 of 12 pictures for geneval" in capsys.readouterr().out
     assert leave(score.main, argv) == 3

@@ -44,33 +44,28 @@ def written(folder, name, data):
         ("p.txt", "\ufeffone\n\n  two \r\n \t \n", [(None, "one"), (None, "two")]),
         ("p.TXT", f"{ODD}\nx", [(None, ODD), (None, "x")]),
         ("p.jsonl", json.dumps({"prompt": ODD}, ensure_ascii=False), [(None, ODD)]),
-        (
-            "p.jsonl",
-            '{"prompt": " outer white space as in DPG-Bench \\n"}',
-            [(None, " outer white space as in DPG-Bench \n")],
-        ),
-        (
-            "p.txt",
-            '1girl, solo\n3.5 inch nails\n12 red, 3 blue cups\nIMG_1.jpg, a photo\ntext, a sign\n"To be", she said',
-            [
-                (None, p)
-                for p in (
-                    "1girl, solo",
-                    "3.5 inch nails",
-                    "12 red, 3 blue cups",
-                    "IMG_1.jpg, a photo",
-                    "text, a sign",
-                    '"To be", she said',
-                )
-            ],
-        ),
+        ("p.jsonl", '{"prompt": " outer white space as in DPG-Bench \\n"}',
+         [(None, " outer white space as in DPG-Bench \n")]),
+        ("p.txt",
+         '1girl, solo\n3.5 inch nails\n12 red, 3 blue cups\nIMG_1.jpg, a photo\ntext, a sign\n"To be", she said',
+         [
+             (None, p)
+             for p in (
+                 "1girl, solo",
+                 "3.5 inch nails",
+                 "12 red, 3 blue cups",
+                 "IMG_1.jpg, a photo",
+                 "text, a sign",
+                 '"To be", she said',
+             )
+         ]),
         (
             "p.txt",
             '[a cat] in {braces}, "quoted"\n{cat|dog}',
             [(None, '[a cat] in {braces}, "quoted"'), (None, "{cat|dog}")],
         ),
     ],
-)
+)  # fmt: skip
 def test_what_people_have_is_read(tmp_path, name, data, expected):
     records = read_records(written(tmp_path, name, data))
     assert [
@@ -88,11 +83,8 @@ def test_what_people_have_is_read(tmp_path, name, data, expected):
         ("p.txt", '{\n "prompt": "a"}', "looks like JSON"),
         ("p.txt", "image,prompt\na.png,a red cup", "looks like the head of a table .* call the file .csv"),
         ("p.txt", "image\tprompt\na.png\ta red cup", "call the file .tsv"),
-        (
-            "p.txt",
-            "0.png,a red cup\n1.png,a dog",
-            "2 of 2 lines .* a picture's name and a prompt .* save it as .csv, .tsv or .jsonl",
-        ),
+        ("p.txt", "0.png,a red cup\n1.png,a dog",
+         "2 of 2 lines .* a picture's name and a prompt .* save it as .csv, .tsv or .jsonl"),
         ("p.txt", "0.png\ta red cup\n1.png\ta dog", "a picture's name and a prompt"),
         ("p.txt", "1.png|a red cup", "a picture's name"),
         ("p.txt", "my pic 0.png, a cup\nmy pic 1.png, a dog", "a picture's name"),
@@ -114,20 +106,14 @@ def test_what_people_have_is_read(tmp_path, name, data, expected):
         ("p.json", '{"text": "a red cup"}', 'has no "prompt"'),
         ("p.csv", "a.png,a red cup\n", "line 1 of .* does not name the columns"),
         ("p.csv", "prompt,prompt\na,b\n", "does not name the columns"),
-        (
-            "p.csv",
-            "image,prompt\na.png,a red, old cup\n",
-            "line 2 of .* has 3 cells for 2 columns: put quotation marks",
-        ),
+        ("p.csv", "image,prompt\na.png,a red, old cup\n",
+         "line 2 of .* has 3 cells for 2 columns: put quotation marks"),
         ("p.csv", "image,prompt\na.png\n", "line 2 of .* has 1 cells"),
         ("p.csv", 'image,prompt\na.png,"a red', "line 2 of .* is no line of a table"),
         ("p.csv", "image,prompt\na.png,\n", 'line 2 of .* has no "prompt"'),
         ("p.csv", 'image,prompt\na.png,"  "\n', 'has no "prompt"'),
-        (
-            "p.jsonl",
-            OBJECT + '\n{"image": "b.png", "pro',
-            "line 2 of .* is not JSON .* cut it off where the file was torn",
-        ),
+        ("p.jsonl", OBJECT + '\n{"image": "b.png", "pro',
+         "line 2 of .* is not JSON .* cut it off where the file was torn"),
         ("p.json", OBJECT + '\n{"image": "b.png", "pro', "line 2 of .* is not JSON"),
         ("p.json", "[" + OBJECT + ",", "is not JSON"),
         ("p.jsonl", OBJECT + OBJECT, "line 1 of .* is not JSON"),
@@ -158,7 +144,7 @@ def test_what_people_have_is_read(tmp_path, name, data, expected):
         ("p.yaml", "a", "not from '.*p.yaml'"),
         ("p", "a", "not from '.*p'"),
     ],
-)
+)  # fmt: skip
 def test_everything_else_is_one_sentence(tmp_path, name, data, why):
     with pytest.raises(UserError, match=why) as caught:
         read_records(written(tmp_path, name, data))

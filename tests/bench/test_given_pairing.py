@@ -82,12 +82,9 @@ def test_a_guess_is_refused_with_both_sides_and_the_remedy(tmp_path, names, why)
     with pytest.raises(UserError, match=f"is a guess, since .*{why}") as caught:
         read(folder, "flat", lines(folder, "first", "second", "third"), None)
     for part in (
-        "'first' … 'third'",
-        '{"image": "a.png", "prompt": "a red cup"}',
-        str(folder),
-        "p.txt",
+        "'first' … 'third'", '{"image": "a.png", "prompt": "a red cup"}', str(folder), "p.txt",
         names[0].split(".")[0],
-    ):
+    ):  # fmt: skip
         assert part in caught.value.message
 
 
@@ -152,11 +149,8 @@ def test_ids_stand_in_names(tmp_path):
     folder = made(tmp_path / "in", "0001_0.png", "0001_1.png", "0002_10.png", "0002_2.png")
     found = read(folder, "auto", rows(folder, *records), None).pictures
     assert [(p.file.name, p.prompt) for p in found] == [
-        ("0001_0.png", "1"),
-        ("0001_1.png", "1"),
-        ("0002_2.png", "2"),
-        ("0002_10.png", "2"),
-    ]
+        ("0001_0.png", "1"), ("0001_1.png", "1"), ("0002_2.png", "2"), ("0002_10.png", "2"),
+    ]  # fmt: skip
     assert [(key, p.file.name) for key, p in assigned(found, own_prompts(found), "given").items()][-1] == (
         ("2", 1),
         "0002_10.png",
@@ -187,13 +181,10 @@ def test_an_id_that_may_be_another_with_a_number_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "names",
     [
-        ["-1.png", "-2.png"],
-        ["x/-1.png", "x/-2.png"],
-        ["a_-0.png", "a_-1.png"],
-        ["g=-0.png", "g=-1.png"],
+        ["-1.png", "-2.png"], ["x/-1.png", "x/-2.png"], ["a_-0.png", "a_-1.png"], ["g=-0.png", "g=-1.png"],
         ["\u22121.png", "\u22122.png"],
     ],
-)
+)  # fmt: skip
 def test_a_number_that_may_be_below_zero_says_no_order(tmp_path, names):
     folder = made(tmp_path / "in", *names)
     with pytest.raises(UserError, match="is a guess, since the number in .* may be below zero"):
@@ -267,23 +258,12 @@ def test_a_folder_for_each_prompt(tmp_path):
 def test_every_file_is_judged_or_named_with_the_reason(tmp_path):
     folder = tmp_path / "in"
     made(
-        folder,
-        "00000/samples/0000.png",
-        "00000/samples/0001.jpg",
-        "00000/samples/0002.tiff",
-        "00000/samples/0003.GIF",
-        "00000/samples/best.png",
-        "00000/grid.png",
-        "sheet.png",
-    )
+        folder, "00000/samples/0000.png", "00000/samples/0001.jpg", "00000/samples/0002.tiff",
+        "00000/samples/0003.GIF", "00000/samples/best.png", "00000/grid.png", "sheet.png",
+    )  # fmt: skip
     for name in (
-        "00000/samples/0001.png.tmp",
-        "Thumbs.db",
-        ".DS_Store",
-        "notes.doc",
-        ".hidden/0.png",
-        "00000/metadata.jsonl",
-    ):
+        "00000/samples/0001.png.tmp", "Thumbs.db", ".DS_Store", "notes.doc", ".hidden/0.png", "00000/metadata.jsonl",
+    ):  # fmt: skip
         path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text('{"prompt": "x"}')
@@ -369,14 +349,10 @@ def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_i
 @pytest.mark.parametrize(
     "layout, name",
     [
-        ("dpg-single", "{}.png"),
-        ("dpg", "{}_0.png"),
-        ("dpg", "{}/0.png"),
-        ("geneval", "{}/samples/0.png"),
-        ("flat", "{}.png"),
-        ("folders", "{}/0.png"),
+        ("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"), ("geneval", "{}/samples/0.png"),
+        ("flat", "{}.png"), ("folders", "{}/0.png"),
     ],
-)
+)  # fmt: skip
 def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
     """A layout that was recognised is refused; one that was asked for is told of."""
     folder = tmp_path / "in"
@@ -387,9 +363,8 @@ def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
         if layout in ("flat", "folders"):
             (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
     found = read(folder, layout, None, None)
-    assert len(found.pictures) == 3 and "3 of 3 files that were looked at show edges where four pictures" in " ".join(
-        found.notes
-    )
+    assert len(found.pictures) == 3
+    assert "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
     assert "--layout dpg-grid" in " ".join(found.notes)
     if not layout.startswith("dpg"):
         with pytest.raises(
@@ -493,15 +468,8 @@ def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, mon
     (folder / "0001.png.tmp").write_text("")
     prompts = lines(folder, *TWELVE)
     argv = [
-        "--images",
-        str(folder),
-        "--prompts",
-        str(prompts),
-        "--benchmarks",
-        "geneval",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+        "--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
     assert leave(score.main, [*argv, "--dry-run"]) == 0
     out = capsys.readouterr().out
     for line in (

@@ -44,17 +44,9 @@ def test_a_folder_of_somebody_else_is_never_replaced(name, policy, tmp_path, mon
     monkeypatch.chdir(work)
     before = contents(tmp_path)
     for out in (
-        "",
-        ".",
-        "..",
-        "/",
-        "~",
-        str(work),
-        str(tmp_path),
-        str(tmp_path / "link"),
-        str(work / "deep"),
+        "", ".", "..", "/", "~", str(work), str(tmp_path), str(tmp_path / "link"), str(work / "deep"),
         str(work / "deep/thesis.tex"),
-    ):
+    ):  # fmt: skip
         for more in ([], ["--overwrite"]):
             assert leave(main, [*argv, "--out", os.path.expanduser(out), *more]) == 2
             told = capsys.readouterr().err.strip().splitlines()
@@ -71,9 +63,8 @@ def test_only_its_own_folder_is_replaced_and_only_when_asked(name, policy, tmp_p
     assert read_seal(out).made_by == f"python -m bench.{name}" and verify(out)
     assert leave(main, [*argv, "--out", str(out)]) == 2 and "add --overwrite" in capsys.readouterr().err
     (out / "notes.txt").write_text("mine")
-    assert (
-        leave(main, [*argv, "--out", str(out), "--overwrite"]) == 2 and "holds 'notes.txt'" in capsys.readouterr().err
-    )
+    assert leave(main, [*argv, "--out", str(out), "--overwrite"]) == 2
+    assert "holds 'notes.txt'" in capsys.readouterr().err
     (out / "notes.txt").unlink()
     assert contents(out) == before
     assert leave(main, [*argv, "--out", str(out), "--overwrite"]) == 0

@@ -86,12 +86,8 @@ def test_a_fall_is_found_and_a_rise_is_none(scored, tmp_path, capsys):
     argv = ["--gate", str(scored), "--baseline", str(path)]
     assert leave(regress.main, argv) == 1
     out = capsys.readouterr().out
-    assert (
-        "fell: alpha" in out
-        and "ok: base" in out
-        and "ok: beta" in out
-        and "regression: alpha (60 prompts of geneval)" in out
-    )
+    assert "fell: alpha" in out and "ok: base" in out and "ok: beta" in out
+    assert "regression: alpha (60 prompts of geneval)" in out
     assert leave(regress.main, [*argv, "--methods", "beta,base", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["methods"]
     assert [row["method"] for row in rows] == ["beta", "base"] and rows[1]["change"] > 0 and not rows[1]["regressed"]

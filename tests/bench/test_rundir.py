@@ -48,9 +48,8 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
     assert tuned("somebody elses", "embedded") == tuned("ht", "somebody elses") == {}
     full = parsed(policy, "--preset", "full").request
     assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "trace_once", "pretrain"}
-    assert (
-        full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:") and full.views[2] == "seconds"
-    )
+    assert full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:")
+    assert full.views[2] == "seconds"
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
     assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
 
@@ -59,52 +58,27 @@ def test_the_folder_name_follows_what_defines_a_run(policy):
     name = parsed(policy).folder.name
     assert name.startswith("quick-") and len(name) == len("quick-") + 8
     for same in (
-        ["--methods", "uni"],
-        ["--seeds", "3"],
-        ["--benchmarks", "embedded_dpg"],
-        ["--jobs", "1"],
+        ["--methods", "uni"], ["--seeds", "3"], ["--benchmarks", "embedded_dpg"], ["--jobs", "1"],
         ["--methods", "base"],
-    ):
+    ):  # fmt: skip
         assert parsed(policy, *same).folder.name == name
     others = (
-        ["--budget", "iterations:3"],
-        ["--set", "lr=1e-3"],
-        ["--set", "trace.lr=1e-3"],
-        ["--set", "ht.alpha=0.5"],
-        ["--limit", "9"],
-        ["--subset", "embedded_dpg:9"],
-        ["--split", "validation"],
-        ["--preset", "full"],
-        ["--set", "main.seed=1"],
-        ["--reward", "objects=1"],
-        ["--checkpoint", f"x={policy}"],
-    )
+        ["--budget", "iterations:3"], ["--set", "lr=1e-3"], ["--set", "trace.lr=1e-3"], ["--set", "ht.alpha=0.5"],
+        ["--limit", "9"], ["--subset", "embedded_dpg:9"], ["--split", "validation"], ["--preset", "full"],
+        ["--set", "main.seed=1"], ["--reward", "objects=1"], ["--checkpoint", f"x={policy}"],
+    )  # fmt: skip
     assert len({name, *(parsed(policy, *flags).folder.name for flags in others)}) == len(others) + 1
     assert parsed(policy, "--set", "ht.alpha=0.5").folder == parsed(policy, "--set", "ht.alpha=0.50").folder
 
 
 def test_overrides_go_where_they_belong(policy):
     request = parsed(
-        policy,
-        "--methods",
-        "ht,mask",
-        "--set",
-        "lr=3e-4",
-        "--set",
-        "mask.lr=1e-5",
-        "--set",
-        "ht.alpha=0.4",
-        "--set",
-        "main.samples=2",
-        "--reward",
-        "objects=2",
-        "--budget",
-        "iterations:7",
-    ).request
+        policy, "--methods", "ht,mask", "--set", "lr=3e-4", "--set", "mask.lr=1e-5", "--set", "ht.alpha=0.4", "--set",
+        "main.samples=2", "--reward", "objects=2", "--budget", "iterations:7",
+    ).request  # fmt: skip
     assert (request.train["ht"]["lr"], request.train["mask"]["lr"]) == (3e-4, 1e-5)
-    assert (
-        request.train["ht"]["method_options"]["alpha"] == 0.4 and "alpha" not in request.train["mask"]["method_options"]
-    )
+    assert request.train["ht"]["method_options"]["alpha"] == 0.4
+    assert "alpha" not in request.train["mask"]["method_options"]
     assert request.settings["main"]["samples"] == 2 and request.train["ht"]["rewards"] == "objects=2"
     assert request.config("ht", 5).seed == 5 and request.config("ht", 5).budget == "iterations:7"
     assert [literal(text) for text in ("0.50", "true", "null", "2:4:2", "[1]")] == [0.5, True, None, "2:4:2", "[1]"]
@@ -166,11 +140,8 @@ def test_temporary_files_of_a_killed_command_are_swept_up(tmp_path):
 def test_completion_notices_what_is_gone(policy, finished, tmp_path):
     stages = ("train", "generate", "score", "report")
     for part in (
-        "verdicts/embedded_dpg/main/base.jsonl",
-        "images/base/embedded_dpg/main",
-        "train/ht/seed0/checkpoints",
-        None,
-    ):
+        "verdicts/embedded_dpg/main/base.jsonl", "images/base/embedded_dpg/main", "train/ht/seed0/checkpoints", None,
+    ):  # fmt: skip
         run = RunDir(Path(shutil.copytree(finished, tmp_path / str(part).replace("/", "_"))))
         request = run.request()
         if part and (run.root / part).is_dir():
@@ -206,14 +177,9 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
 
     prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
     values = {
-        "sampler": "random",
-        "steps": 2,
-        "guidance": 1.0,
-        "dtype": "float32",
-        "seed": 0,
-        "samples": BATCH // 4,
+        "sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,
         "resolution": "",
-    }
+    }  # fmt: skip
     evaluation = Evaluation("embedded_dpg", "main", values, prompts, prompt_set_sha256(list(prompts)))
     net = load_policy(str(policy))
     seen = []

@@ -76,23 +76,13 @@ def test_any_file_that_is_gone_or_added_or_renamed_is_named(run, seals):
 @pytest.mark.parametrize(
     "name",
     [
-        "train/ht/seed0/metrics.jsonl",
-        "train/ht/seed0/timing.jsonl",
-        "train/ht/seed0/rewards.json",
-        "config.json",
-        FILE,
-        f"{CHECKPOINT}/model.safetensors",
-        f"{CHECKPOINT}/tokenizer.json",
-        f"{CHECKPOINT}/vq/codebook.safetensors",
-        f"{CHECKPOINT}/trainer_state/optimizer.safetensors",
-        f"{CHECKPOINT}/trainer_state/state.json",
-        f"{CHECKPOINT}/files.json",
-        f"{VERDICTS}.jsonl",
-        f"{VERDICTS}.meta.json",
-        f"{PICTURES}/manifest.jsonl",
-        f"{PICTURES}/meta.json",
+        "train/ht/seed0/metrics.jsonl", "train/ht/seed0/timing.jsonl", "train/ht/seed0/rewards.json", "config.json",
+        FILE, f"{CHECKPOINT}/model.safetensors", f"{CHECKPOINT}/tokenizer.json",
+        f"{CHECKPOINT}/vq/codebook.safetensors", f"{CHECKPOINT}/trainer_state/optimizer.safetensors",
+        f"{CHECKPOINT}/trainer_state/state.json", f"{CHECKPOINT}/files.json", f"{VERDICTS}.jsonl",
+        f"{VERDICTS}.meta.json", f"{PICTURES}/manifest.jsonl", f"{PICTURES}/meta.json",
     ],
-)
+)  # fmt: skip
 def test_nothing_is_built_on_what_was_changed(run, policy, name, capsys):
     """Adding a seed to a run of which one byte was changed: refused in one sentence, nothing is written."""
     flip(run / name, 0 if name == "config.json" else None)
@@ -209,17 +199,11 @@ WRONG = {
         ("budget", 3),
     ],
     f"{VERDICTS}.meta.json": [
-        ("policy", []),
-        ("categories", None),
-        ("scale", "1"),
-        ("expected_images", "7"),
-        ("scorer", 3),
-        ("published", {"prompts": "x"}),
-        ("axes", ["a"]),
-        ("note", 3),
+        ("policy", []), ("categories", None), ("scale", "1"), ("expected_images", "7"), ("scorer", 3),
+        ("published", {"prompts": "x"}), ("axes", ["a"]), ("note", 3),
     ],
     FILE: [("about", {"stamps": {}}), ("files", []), ("files", {"a": None})],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,8 @@ def test_every_policy_is_asked_and_shown(asked, capsys):
         assert [v["category"] for v in verdicts] == ["embedded_choice"] * 7 + ["embedded_write"] * 7
         assert all(v["status"] == "ok" and v["score"] in (0.0, 1.0) and v["image"] == "" for v in verdicts)
         meta = json.loads((asked / f"verdicts/text/main/{name}.meta.json").read_text())
-        assert (
-            meta["setting"]["text"]["samples"] == 15
-            and meta["setting"]["dtype"] == "float32"
-            and "pictures" not in meta
-        )
+        assert meta["setting"]["text"]["samples"] == 15 and meta["setting"]["dtype"] == "float32"
+        assert "pictures" not in meta
         assert (meta["aggregate"], meta["expected_images"]) == ("category_mean", 14)
     assert not (asked / "images").exists()
     table = (asked / "report" / "table.csv").read_text()
@@ -106,9 +103,8 @@ def checked(run, capsys) -> tuple[int, str]:
 def test_a_check_finds_nothing_in_an_honest_run(asked, capsys, monkeypatch):
     monkeypatch.setattr("bench.checking.report.check_report", lambda *_: None)
     code, told = checked(asked, capsys)
-    assert (
-        code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told and "missing" not in told
-    )
+    assert code == 0 and "28 verdicts found again in results" in told and "mismatch" not in told
+    assert "missing" not in told
 
 
 VERDICTS, KEPT = "verdicts/text/main/base", "results/text/main/base"
@@ -297,12 +293,9 @@ def test_only_accuracies_are_accepted():
     for metric in ("acc", "acc_norm", "exact_match", "prompt_level_strict_acc"):
         assert scoring.metric_of(tasks(metric), "t") == metric
     for refused in (
-        tasks("f1"),
-        tasks("word_perplexity", better=False),
-        tasks("acc", better=False),
-        tasks("acc", aggregate=max),
+        tasks("f1"), tasks("word_perplexity", better=False), tasks("acc", better=False), tasks("acc", aggregate=max),
         tasks("accident"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(UserError, match="the task 't' is measured by"):
             scoring.metric_of(refused, "t")
 

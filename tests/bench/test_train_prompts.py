@@ -120,20 +120,10 @@ def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
         return leave(
             train.main,
             [
-                "--method",
-                "ht",
-                "--policy",
-                str(policy),
-                "--out",
-                str(tmp_path / "run"),
-                "--budget",
-                "iterations:2",
-                *cut,
-                "--train-prompts",
-                str(path),
-                *more,
+                "--method", "ht", "--policy", str(policy), "--out", str(tmp_path / "run"), "--budget", "iterations:2",
+                *cut, "--train-prompts", str(path), *more,
             ],
-        )
+        )  # fmt: skip
 
     assert command() == EXIT_USAGE and "embedded world only" in capsys.readouterr().err
     assert not (tmp_path / "run" / "train").exists()

@@ -75,10 +75,8 @@ def test_the_shipped_grid_is_the_same_for_every_method():
 def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
     tuning = tune.asked(tune.parser().parse_args(["--out", str(tmp_path)]))
     views = tune.preset(read("tune")["preset"], "embedded")["budget"].split(",")
-    assert (
-        tuning.settings["budget"].split(",")[0] == views[0] == "iterations:16"
-        and "seconds" not in tuning.settings["budget"]
-    )
+    assert tuning.settings["budget"].split(",")[0] == views[0] == "iterations:16"
+    assert "seconds" not in tuning.settings["budget"]
     assert tune.preset("quick", "embedded")["budget"].split(",")[0] == views[0], "both presets are tuned for"
 
 
@@ -171,14 +169,11 @@ def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_pa
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--samples", "0"), "--samples is '0'"),
-        (("--jobs", "-1"), "--jobs is '-1'"),
-        (("--seeds", "7,"), "at least two"),
-        (("--seeds", "x"), "--seeds is 'x'"),
-        (("--budget", "hours:3"), "budget is 'hours:3'"),
-        (("--methods", "hat"), "did you mean 'ht'"),
+        (("--samples", "0"), "--samples is '0'"), (("--jobs", "-1"), "--jobs is '-1'"),
+        (("--seeds", "7,"), "at least two"), (("--seeds", "x"), "--seeds is 'x'"),
+        (("--budget", "hours:3"), "budget is 'hours:3'"), (("--methods", "hat"), "did you mean 'ht'"),
     ],
-)
+)  # fmt: skip
 def test_wrong_input_is_told_in_one_sentence(flags, sentence, policy, tmp_path, capsys):
     assert leave(tune.main, [*command(policy, tmp_path / "new"), *flags]) == 2
     told = capsys.readouterr().err

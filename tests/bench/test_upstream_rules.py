@@ -99,23 +99,17 @@ def test_dpgs_score_and_categories_are_upstreams_on_random_graphs():
         kinds = {number: str(rng.choice(["entity - whole", "attribute - color", "global -"])) for number, _ in rows}
         table = [
             {
-                "item_id": "0",
-                "proposition_id": "1",
-                "dependency": "0",
-                "tuple": "lost",
+                "item_id": "0", "proposition_id": "1", "dependency": "0", "tuple": "lost",
                 "question_natural_language": "?",
-            }
-        ]
+            },
+        ]  # fmt: skip
         table += [
             {
-                "item_id": "a",
-                "proposition_id": str(number),
-                "dependency": ",".join(map(str, parents)),
-                "tuple": f"{kinds[number]} (x)",
-                "question_natural_language": f"{number}?",
+                "item_id": "a", "proposition_id": str(number), "dependency": ",".join(map(str, parents)),
+                "tuple": f"{kinds[number]} (x)", "question_natural_language": f"{number}?",
             }
             for number, parents in rows
-        ]
+        ]  # fmt: skip
         questions = load_items(table, "upstream")["a"]
         samples = [{number: int(rng.random() < 0.6) for number, _ in rows} for _ in range(4)]
         said = [["yes" if one[q.id] else "no" for q in questions] for one in samples]

@@ -10,11 +10,10 @@ from htgrpo.base.rng import generator
 from htgrpo.policies import storage
 from htgrpo.training.pretraining import TinySize, new_policy
 
-SMALL = [
-    "--set", "group_size=2", "--set", "prompts_per_iteration=2", "--set", "steps=2", "--set",
-    "pretrain.updates_per_iteration=1", "--set", "pretrain.batch=4", "--set", "main.steps=2", "--set", "main.samples=1",
-    "--limit", "7",
-]  # fmt: skip
+SMALL = (
+    "--set group_size=2 --set prompts_per_iteration=2 --set steps=2 --set pretrain.updates_per_iteration=1 "
+    "--set pretrain.batch=4 --set main.steps=2 --set main.samples=1 --limit 7"
+).split()
 
 
 def save_policy(folder: Path, d_model: int = 16) -> Path:

@@ -78,10 +78,8 @@ def test_batches_cannot_change_a_cached_image(sampler, guidance):
     single = images(sampler, CacheConfig(0.6, 0.2, 3), limit=1, guidance=guidance)
     alone = images(sampler, CacheConfig(0.6, 0.2, 3), texts=(LONG,), guidance=guidance)
     assert torch.equal(whole.codes, single.codes) and torch.equal(whole.reveal_step, single.reveal_step)
-    assert torch.equal(whole.codes[:1], alone.codes) and (whole.forwards, whole.heads) == (
-        single.forwards,
-        single.heads,
-    )
+    assert torch.equal(whole.codes[:1], alone.codes)
+    assert (whole.forwards, whole.heads) == (single.forwards, single.heads)
     assert int(whole.codes.min()) >= 0
 
 

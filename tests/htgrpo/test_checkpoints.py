@@ -82,15 +82,9 @@ def test_a_checkpoint_is_a_policy_any_loader_reads(run):
     """Published key names in safetensors; the trainer's own files stay apart."""
     names = {p.relative_to(folder(run)).as_posix() for p in folder(run).rglob("*") if p.is_file()}
     assert names == {
-        "model.safetensors",
-        "config.json",
-        "tokenizer.json",
-        "vq/codebook.safetensors",
-        "files.json",
-        "trainer_state/optimizer.safetensors",
-        "trainer_state/state.json",
-        "trainer_state/files.json",
-    }
+        "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+        "trainer_state/optimizer.safetensors", "trainer_state/state.json", "trainer_state/files.json",
+    }  # fmt: skip
     loaded = load_policy(str(folder(run)))
     state = load_file(folder(run) / "model.safetensors")
     assert state.keys() == loaded.net.state_dict().keys()
@@ -180,19 +174,11 @@ STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity"
 @pytest.mark.parametrize(
     "state",
     [
-        [],
-        {},
-        3,
-        None,
-        {"identity": "id"},
-        {**STATE, "iteration": "7"},
-        {**STATE, "iteration": 6},
-        {**STATE, "iteration": True},
-        {**STATE, "seconds": None},
-        {**STATE, "policy": []},
+        [], {}, 3, None, {"identity": "id"}, {**STATE, "iteration": "7"}, {**STATE, "iteration": 6},
+        {**STATE, "iteration": True}, {**STATE, "seconds": None}, {**STATE, "policy": []},
         {**STATE, "identity": None},
     ],
-)
+)  # fmt: skip
 def test_a_state_of_another_kind_is_refused(state, run):
     (folder(run) / "trainer_state" / "state.json").write_text(json.dumps(state))
     refused(run, "is damaged")
@@ -260,13 +246,9 @@ def test_a_policy_that_is_none_is_refused(run, tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         load_policy(str(tmp_path / "nowhere"))
     for text in (
-        "{",
-        "[]",
-        "{}",
-        '{"size": {}, "backbone": {}}',
-        '{"size": [], "backbone": []}',
+        "{", "[]", "{}", '{"size": {}, "backbone": {}}', '{"size": [], "backbone": []}',
         '{"size": 3, "backbone": null}',
-    ):
+    ):  # fmt: skip
         (folder(run) / "config.json").write_text(text)
         reseal(folder(run))
         with pytest.raises(UserError, match="is not a policy configuration|is not JSON"):

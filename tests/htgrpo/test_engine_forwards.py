@@ -26,16 +26,12 @@ def cost(method, dedup="all", beta=0.1, size=9, steps=12, grid=(4, 4), **config)
 @pytest.mark.parametrize(
     ("method", "dedup", "old_and_ref", "train"),
     [
-        (Mask(), "none", 144, 216),
-        (Uni(), "none", 144, 216),
-        (HT(), "none", 144, 216),
-        (HT(), "rollout", 18, 216),
-        (HT(), "all", 2, 24),
-        (Trace(updates_per_rollout=8, shrink=1), "rollout", 216, 2592),
+        (Mask(), "none", 144, 216), (Uni(), "none", 144, 216), (HT(), "none", 144, 216), (HT(), "rollout", 18, 216),
+        (HT(), "all", 2, 24), (Trace(updates_per_rollout=8, shrink=1), "rollout", 216, 2592),
         (Trace(updates_per_rollout=8, shrink=8), "rollout", 36, 432),
     ],
     ids=lambda v: type(v).__name__ if hasattr(v, "updates") else str(v),
-)
+)  # fmt: skip
 def test_costs_of_the_table(method, dedup, old_and_ref, train):
     spent = cost(method, dedup)
     assert spent["old"] == spent["ref"] == old_and_ref / 2

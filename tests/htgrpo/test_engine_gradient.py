@@ -25,12 +25,9 @@ from tests.htgrpo.tiny import (
 TOLERANCE = 1e-10
 
 OBJECTIVES = {
-    "no_kl": {"beta": 0.0},
-    "k3": {"beta": 0.3, "kl": "k3"},
-    "exact": {"beta": 0.3, "kl": "exact"},
-    "population_std": {"beta": 0.1, "ddof": 0},
-    "tight_clip": {"beta": 0.05, "clip": 0.01},
-}
+    "no_kl": {"beta": 0.0}, "k3": {"beta": 0.3, "kl": "k3"}, "exact": {"beta": 0.3, "kl": "exact"},
+    "population_std": {"beta": 0.1, "ddof": 0}, "tight_clip": {"beta": 0.05, "clip": 0.01},
+}  # fmt: skip
 
 HTS = {
     "default": HT(),
@@ -130,7 +127,7 @@ def test_a_lazy_old_policy_would_be_caught():
     "wrong",
     [{"lambda_r": 1.5}, {"loss_norm": "token_mean"}, {"alpha": 0.5}, {"context": "structure_revealed"}],
     ids=str,
-)
+)  # fmt: skip
 def test_each_part_of_the_formula_matters(wrong):
     """Negative control: brute force with one option changed disagrees, so the comparison sees that option."""
     policy = tiny_policy(1)

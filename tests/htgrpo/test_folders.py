@@ -165,15 +165,10 @@ def test_missing_added_and_renamed_files_are_named(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "[]",
-        "{}",
-        '{"made_by": 3}',
-        '{"made_by": "x", "files": [], "about": {}}',
-        '{"made_by": "x", "files": {"a": null}, "about": {}}',
-        "{",
-        "\xff",
+        "[]", "{}", '{"made_by": 3}', '{"made_by": "x", "files": [], "about": {}}',
+        '{"made_by": "x", "files": {"a": null}, "about": {}}', "{", "\xff",
     ],
-)
+)  # fmt: skip
 def test_a_list_of_another_kind_is_refused(text, tmp_path):
     target = make(tmp_path / "x")
     (target / FILE).write_text(text)

@@ -161,11 +161,8 @@ def test_the_files_are_those_of_peft(folder):
     }
     config = json.loads((folder / "adapter_config.json").read_text())
     assert [config[name] for name in ("peft_type", "r", "lora_alpha", "base_model_name_or_path")] == [
-        "LORA",
-        3,
-        6.0,
-        None,
-    ]
+        "LORA", 3, 6.0, None,
+    ]  # fmt: skip
     assert config["inference_mode"] and re.fullmatch(config["target_modules"], "model.transformer.blocks.31.ff_out")
     assert not re.fullmatch(config["target_modules"], "model.transformer.ff_out")
 
@@ -194,9 +191,8 @@ def test_adapters_made_elsewhere_are_loaded(targets, tmp_path):
     net = plain_net(torch.float32)
     lora.apply_adapter(net, tmp_path)
     with torch.no_grad():
-        assert torch.equal(net(PACKED), wrapped(PACKED)) and not torch.equal(
-            net(PACKED), plain_net(torch.float32)(PACKED)
-        )
+        assert torch.equal(net(PACKED), wrapped(PACKED))
+        assert not torch.equal(net(PACKED), plain_net(torch.float32)(PACKED))
 
 
 def test_a_bf16_network_loads_fp32_adapters(folder):

@@ -52,11 +52,8 @@ def test_a_budget_once_reached_stays_reached():
     log = log_of([100, 100, 2, 2])
     budget = Budget("forwards", 249)
     assert [budget.done(line["iteration"], line["forwards_total"], line["forwards"]) for line in log] == [
-        False,
-        True,
-        False,
-        False,
-    ]
+        False, True, False, False,
+    ]  # fmt: skip
     assert milestones([budget], log) == {"forwards:249": 2}
     assert milestones([budget], log[:1]) == {}
 

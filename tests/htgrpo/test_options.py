@@ -25,26 +25,13 @@ def one_sentence(error):
 @pytest.mark.parametrize(
     ("value", "kind", "wanted"),
     [
-        ("3", int, 3),
-        (3, int, 3),
-        (3.0, int, 3),
-        ("1e-3", float, 1e-3),
-        (2, float, 2.0),
-        ("x", str, "x"),
-        ("true", bool, True),
-        ("No", bool, False),
-        (True, bool, True),
-        ("0", bool, False),
-        ("none", int | None, None),
-        (None, int | None, None),
-        ("4", int | None, 4),
-        ("2:4:2", tuple[int, int, int], (2, 4, 2)),
-        ("2,4,2", tuple[int, int, int], (2, 4, 2)),
-        ([2, 4, 2], tuple[int, int, int], (2, 4, 2)),
-        ("0.1:0.2", tuple[float, ...], (0.1, 0.2)),
-        ("k3", Literal["k3", "exact"], "k3"),
+        ("3", int, 3), (3, int, 3), (3.0, int, 3), ("1e-3", float, 1e-3), (2, float, 2.0), ("x", str, "x"),
+        ("true", bool, True), ("No", bool, False), (True, bool, True), ("0", bool, False), ("none", int | None, None),
+        (None, int | None, None), ("4", int | None, 4), ("2:4:2", tuple[int, int, int], (2, 4, 2)),
+        ("2,4,2", tuple[int, int, int], (2, 4, 2)), ([2, 4, 2], tuple[int, int, int], (2, 4, 2)),
+        ("0.1:0.2", tuple[float, ...], (0.1, 0.2)), ("k3", Literal["k3", "exact"], "k3"),
     ],
-)
+)  # fmt: skip
 def test_conversion(value, kind, wanted):
     found = convert(value, kind, "x")
     assert found == wanted and type(found) is type(wanted)
@@ -109,33 +96,18 @@ def test_build_leaves_computed_fields_alone():
         ({"method": "htt"}, "unknown method 'htt': did you mean 'ht'"),
         ({"sampler": "rand"}, "did you mean 'random'"),
         ({"group_size": 1}, "group_size is 1, but it takes a whole number from 2 to"),
-        ({"group_size": 0}, "group_size is 0"),
-        ({"prompts_per_iteration": 0}, "prompts_per_iteration is 0"),
-        ({"steps": 0}, "steps is 0"),
-        ({"save_every": 0}, "save_every"),
+        ({"group_size": 0}, "group_size is 0"), ({"prompts_per_iteration": 0}, "prompts_per_iteration is 0"),
+        ({"steps": 0}, "steps is 0"), ({"save_every": 0}, "save_every"),
         ({"tokens_per_forward": 0}, "tokens_per_forward"),
-        ({"lr": 0.0}, "lr is 0.0, but it takes a finite number greater than 0"),
-        ({"lr": math.nan}, "lr is nan"),
-        ({"lr": math.inf}, "lr is inf"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm"),
-        ({"clip": 0.0}, "clip"),
-        ({"delta": 0.0}, "delta"),
-        ({"guidance": -0.1}, "guidance"),
-        ({"guidance": math.nan}, "guidance"),
-        ({"warmup": -1}, "warmup"),
-        ({"weight_decay": -0.1}, "weight_decay"),
-        ({"beta": -1.0}, "beta is -1.0"),
-        ({"beta": math.inf}, "beta is inf"),
-        ({"ddof": 2}, "ddof is 2"),
-        ({"beta1": 1.0}, "beta1"),
-        ({"beta2": -0.1}, "beta2"),
-        ({"budget": "iterations"}, "budget is 'iterations'"),
-        ({"kl": "k1"}, "'k1'"),
-        ({"dedup": "some"}, "'some'"),
-        ({"pads": "mask"}, "'mask'"),
-        ({"rollout_dtype": "int8"}, "'int8'"),
+        ({"lr": 0.0}, "lr is 0.0, but it takes a finite number greater than 0"), ({"lr": math.nan}, "lr is nan"),
+        ({"lr": math.inf}, "lr is inf"), ({"max_grad_norm": -1.0}, "max_grad_norm"), ({"clip": 0.0}, "clip"),
+        ({"delta": 0.0}, "delta"), ({"guidance": -0.1}, "guidance"), ({"guidance": math.nan}, "guidance"),
+        ({"warmup": -1}, "warmup"), ({"weight_decay": -0.1}, "weight_decay"), ({"beta": -1.0}, "beta is -1.0"),
+        ({"beta": math.inf}, "beta is inf"), ({"ddof": 2}, "ddof is 2"), ({"beta1": 1.0}, "beta1"),
+        ({"beta2": -0.1}, "beta2"), ({"budget": "iterations"}, "budget is 'iterations'"), ({"kl": "k1"}, "'k1'"),
+        ({"dedup": "some"}, "'some'"), ({"pads": "mask"}, "'mask'"), ({"rollout_dtype": "int8"}, "'int8'"),
     ],
-)
+)  # fmt: skip
 def test_settings_that_cannot_work_are_refused(change, message):
     with pytest.raises(UserError, match=message) as error:
         replace(TrainConfig(), **change).validate()
@@ -162,19 +134,10 @@ def test_budgets(text, budget):
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "50",
-        "iterations",
-        "iterations:",
-        "iterations:0",
-        "iterations:-1",
-        "iterations:1.5",
-        "hours:3",
-        "forwards:many",
-        "iterations:²",
-        "iterations:1:2",
+        "", "50", "iterations", "iterations:", "iterations:0", "iterations:-1", "iterations:1.5", "hours:3",
+        "forwards:many", "iterations:²", "iterations:1:2",
     ],
-)
+)  # fmt: skip
 def test_budgets_that_are_none(text):
     with pytest.raises(UserError, match="budget is .*iterations:N or forwards:N") as error:
         parse_budgets(text)

@@ -175,11 +175,8 @@ def test_damaged_files_are_one_sentence_that_is_the_same_each_time(kind, options
     for damaged in (b"", data[:4], data[: len(data) // 2], b"<html>" + data):
         with pytest.raises(Unreadable) as caught:
             opened(damaged)
-        assert (
-            "\n" not in str(caught.value)
-            and " at 0x" not in str(caught.value)
-            and "cannot be decoded" in str(caught.value)
-        )
+        assert "\n" not in str(caught.value) and " at 0x" not in str(caught.value)
+        assert "cannot be decoded" in str(caught.value)
 
 
 def test_bombs_are_refused_by_their_heads(monkeypatch):

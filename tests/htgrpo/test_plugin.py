@@ -82,7 +82,7 @@ def test_it_trains(coupled, tmp_path):
     assert line["forwards_old"] <= 2 * 2 * 3 * 2
 
 
-def test_it_is_as_short_as_the_readme_says():
+def test_it_is_as_short_as_the_docs_say():
     """The body of the class, without imports and documentation: about twenty lines."""
     source = (EXAMPLE / "htgrpo_coupled.py").read_text()
     body = source[source.index("@dataclass") :].splitlines()

@@ -41,11 +41,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize(
     "points",
     [
-        [(1, "rollout")],
-        [(1, "done")],
-        [(2, "done")],
-        [(3, "update")],
-        [(6, "done")],
+        [(1, "rollout")], [(1, "done")], [(2, "done")], [(3, "update")], [(6, "done")],
         *[
             sorted(
                 (random.Random(seed).randint(1, 6), random.Random(seed + 9).choice(PHASES))
@@ -55,7 +51,7 @@ def whole(tmp_path_factory):
         ],
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_killed_and_resumed_equals_uninterrupted(points, whole, tmp_path):
     """Kill points before, on and after checkpoints, one or several in a row."""
     for point in points:

@@ -108,8 +108,7 @@ def test_a_name_that_is_not_registered():
 def test_a_prompt_set_has_one_identity():
     """Order, ids, texts, categories and specifications all count; equal sets agree."""
     base = prompt_set_sha256(PROMPTS)
-    assert (
-        base == prompt_set_sha256([Prompt(p.id, p.text, p.category, dict(p.spec)) for p in PROMPTS]) and len(base) == 64
-    )
+    assert base == prompt_set_sha256([Prompt(p.id, p.text, p.category, dict(p.spec)) for p in PROMPTS])
+    assert len(base) == 64
     changed = [PROMPTS[::-1], PROMPTS[:2], [*PROMPTS[:2], Prompt("c", "red square", "colors", {"size": 4})]]
     assert len({base, *map(prompt_set_sha256, changed)}) == 4

@@ -170,11 +170,8 @@ def test_failed_images_are_dropped_and_counted(tmp_path):
     assert all(line["images_dropped"] >= 3 for line in lines)
     assert any(line["groups"] < 4 for line in lines)
     for line in lines:
-        assert (
-            line["groups"] >= 1
-            and line["forwards_old"] == line["groups"]
-            and line["forwards_train"] == 9 * line["groups"]
-        )
+        assert line["groups"] >= 1 and line["forwards_old"] == line["groups"]
+        assert line["forwards_train"] == 9 * line["groups"]
 
 
 def test_dropped_images_are_not_judged(tmp_path, monkeypatch):

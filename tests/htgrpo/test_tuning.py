@@ -96,9 +96,8 @@ def test_the_first_update_compares_equal_policies(layout):
     engine, totals = Engine(policy, tuning.reference(), TrainConfig(beta=0.1)), Totals()
     steps = engine.plan(groups, HT(stages=(1, 0, 0)), [method_generator(g) for g in groups], totals)
     engine.accumulate(steps[0], 2, totals)
-    assert (
-        totals.sums["ratio"] == totals.sums["tokens"] > 0 and totals.sums["kl"] == 0.0 and totals.sums["clipped"] == 0.0
-    )
+    assert totals.sums["ratio"] == totals.sums["tokens"] > 0 and totals.sums["kl"] == 0.0
+    assert totals.sums["clipped"] == 0.0
     assert totals.forwards == {"old": 2, "ref": 2, "train": 6}
 
 
@@ -112,9 +111,8 @@ def test_every_method_moves_the_adapters_and_nothing_else(method, tmp_path):
     lora_free = {name.replace(".base_layer", ""): w for name, w in policy.net.named_parameters() if "lora_" not in name}
     assert lora_free.keys() == before.net.state_dict().keys()
     for name, weight in before.net.named_parameters():
-        assert (
-            torch.equal(lora_free[name], weight) and not lora_free[name].requires_grad and lora_free[name].grad is None
-        )
+        assert torch.equal(lora_free[name], weight) and not lora_free[name].requires_grad
+        assert lora_free[name].grad is None
     with torch.no_grad(), lora.adapters_off(policy.net):
         assert torch.equal(policy.net(PACKED), before.net(PACKED))
 
@@ -171,14 +169,9 @@ def test_killed_and_resumed_equals_uninterrupted(changes, tmp_path):
     last = saved(tmp_path / "whole")[-1]
     names = {p.relative_to(last).as_posix() for p in last.rglob("*") if p.is_file()}
     assert names == {
-        "adapter_config.json",
-        "adapter_model.safetensors",
-        "files.json",
-        "htgrpo.json",
-        "trainer_state/files.json",
-        "trainer_state/optimizer.safetensors",
-        "trainer_state/state.json",
-    }
+        "adapter_config.json", "adapter_model.safetensors", "files.json", "htgrpo.json", "trainer_state/files.json",
+        "trainer_state/optimizer.safetensors", "trainer_state/state.json",
+    }  # fmt: skip
 
 
 def test_dropout_acts_on_updates_only_and_leaves_the_global_generators_alone(tmp_path):
@@ -193,9 +186,8 @@ def test_dropout_acts_on_updates_only_and_leaves_the_global_generators_alone(tmp
     before, dropped = states(), run(tmp_path / "dropped", **settings, lora_dropout=0.5)
     assert states() == before
     plain = run(tmp_path / "plain", **settings)
-    assert [line["ratio_mean"] for line in plain] == [1.0, 1.0] and dropped[0]["ratio_mean"] == 1.0 != dropped[1][
-        "ratio_mean"
-    ]
+    assert [line["ratio_mean"] for line in plain] == [1.0, 1.0]
+    assert dropped[0]["ratio_mean"] == 1.0 != dropped[1]["ratio_mean"]
     assert dropped[0]["reward_mean"] == plain[0]["reward_mean"]
     torch.manual_seed(77)
     assert run(tmp_path / "again", **settings, lora_dropout=0.5) == dropped
@@ -214,9 +206,8 @@ def test_rollouts_and_reference_have_no_dropout():
 
     first, reference = sample(), tuning.reference()(PACKED)
     with tuning.updating(1):
-        assert not torch.equal(policy.net(PACKED), policy.net(PACKED)) and torch.equal(
-            tuning.reference()(PACKED), reference
-        )
+        assert not torch.equal(policy.net(PACKED), policy.net(PACKED))
+        assert torch.equal(tuning.reference()(PACKED), reference)
     assert torch.equal(sample().codes, first.codes) and torch.equal(policy.net(PACKED), policy.net(PACKED))
     with pytest.raises(ZeroDivisionError), tuning.updating(2):
         raise ZeroDivisionError

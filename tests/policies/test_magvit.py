@@ -94,11 +94,8 @@ def test_published_sizes():
     ):
         assert f"encoder.{key}" in state
     for key in (
-        "up.4.upsample.conv.weight",
-        "up.2.block.0.norm1.weight",
-        "mid.attn_1.norm.bias",
-        "post_quant_conv.weight",
-    ):
+        "up.4.upsample.conv.weight", "up.2.block.0.norm1.weight", "mid.attn_1.norm.bias", "post_quant_conv.weight",
+    ):  # fmt: skip
         assert f"decoder.{key}" in state
     assert "encoder.down.4.downsample.conv.bias" not in state and "decoder.up.0.upsample.conv.weight" not in state
 

@@ -41,12 +41,8 @@ def test_a_made_checkpoint_loads(name, made, loaded):
     assert all(weight.requires_grad for weight in policy.net.parameters())
     size = policy.net.size
     assert (size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, size.embedding_size) == (
-        8,
-        2,
-        2,
-        24,
-        ROWS[name],
-    )
+        8, 2, 2, 24, ROWS[name],
+    )  # fmt: skip
     assert policy.backbone.name == name and policy.backbone.codebook_size == len(policy.codec) == 8192
     assert policy.backbone.grid == {"mmada": (4, 4), "lumina-dimoo": (2, 3)}[name] == policy.grid_of("")
     assert policy.random_weights and policy.source.name == str(folder)
@@ -60,9 +56,8 @@ def test_a_made_checkpoint_depends_on_its_seed_alone(made, tmp_path):
     make("mmada", tmp_path / "same", resolution="64x64")
     make("mmada", tmp_path / "other", seed=1, sizes={"d_model": 12, "n_heads": 3, "n_layers": 1, "mlp_hidden_size": 4})
     names = sorted(path.relative_to(made["mmada"]) for path in made["mmada"].rglob("*") if path.is_file())
-    assert names and all(
-        (made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names
-    )
+    assert names
+    assert all((made["mmada"] / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in names)
     other = inspect(str(tmp_path / "other"))
     assert other.sha256 != inspect(str(made["mmada"])).sha256
     with pytest.raises(UserError, match="another shape than the policy .*d_model 12 and 8"):

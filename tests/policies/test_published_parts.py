@@ -41,16 +41,11 @@ def rename(text, to):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("mmada", "<|startoftext|>"),
-        ("mmada", "<|endoftext|>"),
-        ("mmada", "<|mdm_mask|>"),
-        ("mmada", "<|start_header_id|>"),
-        ("mmada", "<|end_header_id|>"),
-        ("mmada", "<|eot_id|>"),
-        ("lumina-dimoo", "<|mdm_mask|>"),
-        ("lumina-dimoo", "<uncondition>"),
+        ("mmada", "<|startoftext|>"), ("mmada", "<|endoftext|>"), ("mmada", "<|mdm_mask|>"),
+        ("mmada", "<|start_header_id|>"), ("mmada", "<|end_header_id|>"), ("mmada", "<|eot_id|>"),
+        ("lumina-dimoo", "<|mdm_mask|>"), ("lumina-dimoo", "<uncondition>"),
     ],
-)
+)  # fmt: skip
 def test_special_strings_must_be_one_token(name, text, copy_of):
     checkpoint = copy_of(name)
     special(checkpoint, rename(text, "<|something|>"))
@@ -118,16 +113,12 @@ def test_a_codec_of_another_size(mmada):
 @pytest.mark.parametrize(
     ("name", "resolution", "message"),
     [
-        ("mmada", "64x32", "mmada makes square pictures only"),
-        ("mmada", "100", "multiples of 16"),
-        ("mmada", "0", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"),
-        ("lumina-dimoo", "big", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "64x", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "-64", "HEIGHTxWIDTH"),
-        ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
+        ("mmada", "64x32", "mmada makes square pictures only"), ("mmada", "100", "multiples of 16"),
+        ("mmada", "0", "HEIGHTxWIDTH"), ("lumina-dimoo", "64x100", "multiples of 16 for lumina-dimoo"),
+        ("lumina-dimoo", "big", "HEIGHTxWIDTH"), ("lumina-dimoo", "64x", "HEIGHTxWIDTH"),
+        ("lumina-dimoo", "-64", "HEIGHTxWIDTH"), ("lumina-dimoo", "٦٤", "HEIGHTxWIDTH"),
     ],
-)
+)  # fmt: skip
 def test_resolutions_without_a_grid(name, resolution, message, copy_of, loaded):
     checkpoint = copy_of(name)
     checkpoint.edit(SIDECAR, resolution=resolution)

@@ -75,11 +75,8 @@ def test_hub_ids_are_found_in_the_cache(hub, made, loaded):
 def test_luminas_codec_comes_with_it(hub, made, loaded):
     hub("Alpha-VLLM/Lumina-DiMOO", made["lumina-dimoo"])
     policy = load_policy("Alpha-VLLM/Lumina-DiMOO", backbone="lumina-dimoo", dtype="float64")
-    assert (
-        same(policy.net, loaded["lumina-dimoo"].net)
-        and policy.source.codec == "vqvae"
-        and policy.backbone.grid == (64, 64)
-    )
+    assert same(policy.net, loaded["lumina-dimoo"].net) and policy.source.codec == "vqvae"
+    assert policy.backbone.grid == (64, 64)
 
 
 def test_what_is_not_in_the_cache_is_one_sentence(hub, made):

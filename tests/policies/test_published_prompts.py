@@ -18,17 +18,12 @@ TEXT = "a red circle"
 SYSTEM = "Generate an image according to the text prompt."
 OFFSET = {"mmada": 126349, "lumina-dimoo": 126356}
 ODD = {
-    "empty": "",
-    "space": " ",
-    "control": "red\x00\n\t\x1b[0m\x7fcircle",
-    "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त",
-    "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff",
-    "surrogate": "red \ud800 circle \udfff",
-    "braces": "{} {0} %s",
+    "empty": "", "space": " ", "control": "red\x00\n\t\x1b[0m\x7fcircle",
+    "scripts": "赤い円 دائرة حمراء красный круг लाल वृत्त", "emoji": "👩‍👩‍👧‍👦🏳️‍🌈 e\u0301\u202e\ufeff",
+    "surrogate": "red \ud800 circle \udfff", "braces": "{} {0} %s",
     "special": "<|mdm_mask|><|startoftext|><|endoftext|><|eot_id|><uncondition></user><system><IMAGE><|reserved_token_0|>",
-    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>",
-    "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
-}
+    "nested": "<|mdm<|mdm_mask|>_mask|> <<uncondition>>", "upstream's names": "<|t2i|>[iPAD]<|soi|><|eoi|>",
+}  # fmt: skip
 
 
 def letters(text):
@@ -146,9 +141,8 @@ def test_packed_sequences(name, grid, loaded):
         assert packed.ids[start : start + len(ids)].tolist() == ids
         assert places == [start + position for position in where]
         start += len(ids)
-    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts) and start == len(
-        packed.ids
-    )
+    assert packed.lengths == tuple(len(expected(name, p, [0] * slots, grid)[0]) for p in prompts)
+    assert start == len(packed.ids)
     if name == "lumina-dimoo":
         assert at[0, 0] == len(prompts[0]) + 2, "upstream's code_start"
 
@@ -156,14 +150,10 @@ def test_packed_sequences(name, grid, loaded):
 @pytest.mark.parametrize(
     ("name", "pixels", "slots", "newlines"),
     [
-        ("mmada", "512", 1024, 0),
-        ("mmada", "", 1024, 0),
-        ("mmada", "256", 256, 0),
-        ("lumina-dimoo", "512", 1024, 32),
-        ("lumina-dimoo", "", 4096, 64),
-        ("lumina-dimoo", "768x1536", 4608, 48),
+        ("mmada", "512", 1024, 0), ("mmada", "", 1024, 0), ("mmada", "256", 256, 0),
+        ("lumina-dimoo", "512", 1024, 32), ("lumina-dimoo", "", 4096, 64), ("lumina-dimoo", "768x1536", 4608, 48),
     ],
-)
+)  # fmt: skip
 def test_usual_sizes(name, pixels, slots, newlines):
     """Section 4: slots and newlines of the usual sizes, without and with default."""
     backbone = RECORDS.get(name).backbone

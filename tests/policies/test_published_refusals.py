@@ -159,22 +159,16 @@ def test_a_gap_between_blocks(mmada):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        (
-            UP,
-            torch.zeros(23, 8),
-            rf"'{UP}' in .* has shape \[23, 8\], but the network of the other tensors' sizes has \[24, 8\]",
-        ),
-        (
-            HEAD,
-            torch.zeros(134655, 8),
-            r"has shape \[134655, 8\], but the network of the other tensors' sizes has \[134656, 8\]",
-        ),
+        (UP, torch.zeros(23, 8),
+         rf"'{UP}' in .* has shape \[23, 8\], but the network of the other tensors' sizes has \[24, 8\]"),
+        (HEAD, torch.zeros(134655, 8),
+         r"has shape \[134655, 8\], but the network of the other tensors' sizes has \[134656, 8\]"),
         (WTE, torch.zeros(3), r"has shape \[3\], but it must be a matrix"),
         (WTE, torch.zeros(134548, 8), "embedding_size is 134656 in .*, but the weights beside it have 134548"),
         (UP, torch.zeros(24, 8, dtype=torch.int8), "is torch.int8: only floating-point weights"),
     ],
     ids=["up", "head", "vector", "rows", "int8"],
-)
+)  # fmt: skip
 def test_tensors_of_another_shape_or_kind(key, value, message, mmada):
     change(mmada, key, value)
     mmada.refused(message)

@@ -16,8 +16,8 @@ def launch(
     shipped."""
     file = str(CONFIGS / f"{config}.yaml")
     command = [
-        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", file, "--num_processes",
-        "2", "--main_process_port", "0", "-m", module, *arguments,
+        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", file,
+        "--num_processes", "2", "--main_process_port", "0", "-m", module, *arguments,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)

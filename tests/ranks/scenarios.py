@@ -33,19 +33,14 @@ SCENARIOS = {
     "dropped_group": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 4, "tokens_per_forward": 30},
     "one_prompt": {"prompts_per_iteration": 1},
     "no_group_on_one_rank": {
-        "rewards": f"{HERE}one_prompt_fails",
-        "prompts_per_iteration": 2,
-        "budget": "iterations:5",
+        "rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 2, "budget": "iterations:5",
     },
     "no_group_at_all": {"rewards": f"{HERE}one_of_a_prompt"},
     "normalised": {"rewards": f"{CONFIG.rewards}=1,{HERE}redness_or_nothing=0.5", "normalise_rewards": True},
     "exact_kl": {"kl": "exact", "recompute": True},
     "units": {"method": "trace", "method_options": PER_UPDATE, "tokens_per_forward": 40, "beta": 0.0},
     "interleaved": {
-        "method": "mask",
-        "method_options": PER_UPDATE,
-        "interleave": True,
-        "rewards": f"{HERE}one_prompt_fails",
+        "method": "mask", "method_options": PER_UPDATE, "interleave": True, "rewards": f"{HERE}one_prompt_fails",
         "prompts_per_iteration": 4,
     },
     "adapters": {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4.0},
@@ -54,7 +49,7 @@ SCENARIOS = {
     "refuses": {"rewards": f"{HERE}refuses"},
     "breaks": {"rewards": f"{HERE}breaks"},
     "dies": {"rewards": f"{HERE}dies"},
-}
+}  # fmt: skip
 
 
 class Killed(Exception):

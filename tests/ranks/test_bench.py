@@ -12,17 +12,13 @@ from tests.ranks import commands
 from tests.ranks.launching import launch
 
 SMALL = [
-    "--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set", "text.gen_length=8",
+    "--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set",
+    "text.gen_length=8",
 ]  # fmt: skip
 for setting in (
-    "group_size=2",
-    "prompts_per_iteration=3",
-    "steps=2",
-    "rollout_dtype=float32",
-    "main.dtype=float32",
-    "main.steps=2",
-    "main.samples=2",
-):
+    "group_size=2", "prompts_per_iteration=3", "steps=2", "rollout_dtype=float32", "main.dtype=float32",
+    "main.steps=2", "main.samples=2",
+):  # fmt: skip
     SMALL += ["--set", setting]
 BROKEN = ["--set", "trace.rewards=tests.ranks.rewards:breaks=1"]
 POLICIES = ("base", "ht-seed0")

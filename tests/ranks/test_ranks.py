@@ -79,11 +79,8 @@ class _Accelerator:
 
     def __init__(self, kind=DistributedType.MULTI_CPU, mixed_precision="no", processes=2):
         self.distributed_type, self.mixed_precision, self.num_processes, self.state = (
-            kind,
-            mixed_precision,
-            processes,
-            None,
-        )
+            kind, mixed_precision, processes, None,
+        )  # fmt: skip
 
 
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
@@ -94,14 +91,11 @@ FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
     [
         (_Accelerator(mixed_precision="bf16"), {}, "mixed_precision=bf16: set it to no"),
         (_Accelerator(), FSDP2 | {"FSDP_VERSION": "1"}, "FSDP version 1: set fsdp_version to 2"),
-        (
-            _Accelerator(),
-            FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
-            "fsdp_activation_checkpointing: set it to false",
-        ),
+        (_Accelerator(), FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
+         "fsdp_activation_checkpointing: set it to false"),
         (_Accelerator(), {"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed: use fsdp2_zero2_8gpu.yaml"),
     ],
-)
+)  # fmt: skip
 def test_what_a_launch_may_not_ask_for(accelerator, environment, message, monkeypatch):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

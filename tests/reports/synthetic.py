@@ -34,25 +34,18 @@ def write_run(
     rng = np.random.default_rng(7)
     benchmarks = ["geneval"] + (["dpg"] if dense else [])
     config = {
-        "created": "2026-01-01T00:00:00Z",
-        "preset": "quick",
-        "methods": list(effects),
-        "seeds": list(range(seeds)),
-        "policy": "embedded",
-        "policy_sha256": SHA,
+        "created": "2026-01-01T00:00:00Z", "preset": "quick", "methods": list(effects), "seeds": list(range(seeds)),
+        "policy": "embedded", "policy_sha256": SHA,
         "budget": "forwards:6000,iterations:20" if "milestone" in milestones else "forwards:6000",
         "benchmarks": benchmarks,
         "settings": {
             s: {"sampler": "random", "steps": 8, "guidance": 2.0, "dtype": "bfloat16", "seed": 0, "samples": samples}
             for s in settings
         },
-        "train": {m: {"method": m, "lr": 1e-4} for m in effects},
-        "versions": {"torch": "2.0"},
-        "git_commit": "abc123",
-        "prompt_sets": {b: SHA for b in benchmarks},
-        "machine": {"cpu": "x", "cores": 2, "threads_per_job": 1, "jobs": 2},
-        "title": title,
-    }
+        "train": {m: {"method": m, "lr": 1e-4} for m in effects}, "versions": {"torch": "2.0"},
+        "git_commit": "abc123", "prompt_sets": {b: SHA for b in benchmarks},
+        "machine": {"cpu": "x", "cores": 2, "threads_per_job": 1, "jobs": 2}, "title": title,
+    }  # fmt: skip
     _json(root / "config.json", config)
     for method in effects:
         for seed in range(seeds):
@@ -99,33 +92,23 @@ def _verdicts(root, benchmark, setting, policy, categories, prompts, samples, ga
                 image = f"images/{policy['name']}/{benchmark}/{setting}/{category}-{p:03d}_{sample}.png"
                 lines.append(
                     {
-                        "prompt_id": f"{category}-{p:03d}",
-                        "sample": sample,
-                        "category": category,
+                        "prompt_id": f"{category}-{p:03d}", "sample": sample, "category": category,
                         "prompt": f"a photo of a striped thing {p} and a dotted thing, {category}",
-                        "status": "failed" if bad else "ok",
-                        "score": None if bad else score,
-                        "evidence": {"questions": questions} if benchmark == "dpg" else {},
-                        "image": image,
+                        "status": "failed" if bad else "ok", "score": None if bad else score,
+                        "evidence": {"questions": questions} if benchmark == "dpg" else {}, "image": image,
                     }
-                )
+                )  # fmt: skip
                 if images and sample == 0:
                     picture(root / image, score, rng)
     meta = {
-        "identity": SHA,
-        "benchmark": benchmark,
-        "version": "1",
+        "identity": SHA, "benchmark": benchmark, "version": "1",
         "title": {"geneval": "GenEval", "dpg": "DPG-Bench"}[benchmark] + " (embedded world)",
         "aggregate": "category_mean" if benchmark == "geneval" else "item_mean",
-        "scale": 1 if benchmark == "geneval" else 100,
-        "higher_is_better": True,
-        "categories": categories,
+        "scale": 1 if benchmark == "geneval" else 100, "higher_is_better": True, "categories": categories,
         "setting": {"sampler": setting, "steps": 8},
-        "scorer": {"name": "rule", "version": "1", "weights_revision": None},
-        "prompt_set_sha256": SHA,
-        "expected_images": len(lines),
-        "policy": policy,
-    }
+        "scorer": {"name": "rule", "version": "1", "weights_revision": None}, "prompt_set_sha256": SHA,
+        "expected_images": len(lines), "policy": policy,
+    }  # fmt: skip
     folder = root / "verdicts" / benchmark / setting
     _json(folder / f"{policy['name']}.meta.json", meta)
     (folder / f"{policy['name']}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -150,18 +133,12 @@ def _training(folder: Path, effect: float, iterations: int, rng: np.random.Gener
         done = i / iterations
         metrics.append(
             {
-                "iteration": i,
-                "forwards": cost,
-                "forwards_total": cost * i,
-                "reward_mean": 0.5 + effect * done + rng.normal(0, 0.02),
-                "reward_std": 0.2,
-                "clip_fraction": 0.2 * done,
-                "kl": 0.1 * done * (1 + effect),
-                "entropy": 2.0 - done,
-                "entropy_by_rank": [2.0 - done] * 8,
-                "loss": 0.1,
+                "iteration": i, "forwards": cost, "forwards_total": cost * i,
+                "reward_mean": 0.5 + effect * done + rng.normal(0, 0.02), "reward_std": 0.2,
+                "clip_fraction": 0.2 * done, "kl": 0.1 * done * (1 + effect), "entropy": 2.0 - done,
+                "entropy_by_rank": [2.0 - done] * 8, "loss": 0.1,
             }
-        )
+        )  # fmt: skip
         timing.append(
             {"iteration": i, "seconds_total": cost * i / 80, "seconds": cost / 80, "peak_memory_mb": 900 + cost}
         )

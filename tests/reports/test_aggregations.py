@@ -7,10 +7,10 @@ from collections import defaultdict
 from statistics import fmean
 
 import pytest
-from bench.benchmarks.hpsv3_prompts import CATEGORIES
 
 from bench.benchmarks.dpg import record
 from bench.benchmarks.dpg_rule import Question
+from bench.benchmarks.hpsv3_categories import CATEGORIES
 from bench.benchmarks.registry import make
 from bench.record.rundir import RunDir
 from bench.record.verdicts import write
@@ -38,19 +38,12 @@ def results(root, name, verdicts):
     evaluation = Evaluation(name, "main", values, tuple(prompts), prompt_set_sha256(prompts), whole=len(prompts))
     records = [
         {
-            "prompt_id": identity,
-            "sample": sample,
-            "category": category,
-            "prompt": f"prompt {identity}",
-            "status": "ok",
-            "score": float(score),
-            "evidence": evidence,
-            "image": "x.png",
-            "sha256": "0" * 64,
+            "prompt_id": identity, "sample": sample, "category": category, "prompt": f"prompt {identity}",
+            "status": "ok", "score": float(score), "evidence": evidence, "image": "x.png", "sha256": "0" * 64,
         }
         for (identity, category), made in verdicts.items()
         for sample, (score, evidence) in enumerate(made)
-    ]
+    ]  # fmt: skip
     write(
         RunDir(root),
         Target("base", "base", None, "final", "embedded", "0" * 64, False, 0, 0),
@@ -144,10 +137,8 @@ def test_unipercept_prints_the_mean_of_every_axis_and_no_mixture(tmp_path):
     assert list(found) == [f"unipercept@dpg.{axis}" for axis in ("iaa", "iqa", "ista")]
     for axis in ("iaa", "iqa", "ista"):
         one = found[f"unipercept@dpg.{axis}"]
-        assert (
-            one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes))
-            and one.block.scale == 1
-        )
+        assert one.scores["base"].headline.estimate == pytest.approx(fmean(each[axis] for each in axes))
+        assert one.block.scale == 1
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,11 @@ def log(iterations=20, seed=0, **changes):
     count = np.arange(1, iterations + 1)
     lines = pd.DataFrame(
         {
-            "iteration": count,
-            "seed": seed,
-            "groups": 6,
-            "groups_without_spread": 1,
-            "images_dropped": 0,
-            "reward_queries": 54,
-            "kl": 0.05 + 0.01 * draw.random(iterations),
-            "ratio_mean": 1.0,
-            "entropy": 2.0,
+            "iteration": count, "seed": seed, "groups": 6, "groups_without_spread": 1, "images_dropped": 0,
+            "reward_queries": 54, "kl": 0.05 + 0.01 * draw.random(iterations), "ratio_mean": 1.0, "entropy": 2.0,
             "reward_mean": 1 + 0.02 * count + 0.01 * draw.standard_normal(iterations),
         }
-    )
+    )  # fmt: skip
     for name, values in changes.items():
         if isinstance(values, dict):
             lines[name] = lines[name].astype(float)

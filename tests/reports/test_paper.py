@@ -35,12 +35,9 @@ from tests.reports.synthetic import write_run
 ROOT = Path(__file__).resolve().parent.parent.parent
 NUMBERS = {
     "1": "0.56 0.63 0.80 0.79 0.83 0.83 0.88 0.87 0.92 0.82",
-    "2": "70.51 75.81 74.37 81.09 82.24 82.62 84.47 83.84 83.50",
-    "4a": "83.3 78.3 80.2",
-    "4b": "80.2 83.3",
-    "4c": "83.3 80.8 80.6",
-    "5": "79.82 80.43 82.41 83.31",
-}
+    "2": "70.51 75.81 74.37 81.09 82.24 82.62 84.47 83.84 83.50", "4a": "83.3 78.3 80.2", "4b": "80.2 83.3",
+    "4c": "83.3 80.8 80.6", "5": "79.82 80.43 82.41 83.31",
+}  # fmt: skip
 
 
 def on_mmada(root: Path, title: str = "", **train) -> Path:
@@ -208,12 +205,8 @@ def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "A4 NOT MEASURED" in text and "A1 NOT MEASURED" in text and "Settings of the run ab" in text
     assert {path.name for path in out.iterdir()} == {
-        "table5.md",
-        "table5.csv",
-        "figure4.png",
-        "figure4.pdf",
-        "files.json",
-    }
+        "table5.md", "table5.csv", "figure4.png", "figure4.pdf", "files.json",
+    }  # fmt: skip
     lines = {(row["group"], row["method"]): row for row in csv.DictReader((out / "table5.csv").open())}
     mine = {method for group, method in lines if group == "embedded world, run ab"}
     assert mine == {"default", "gamma_up", "gamma_full"} and "gamma_sparse: not scored" in text
@@ -281,12 +274,8 @@ def test_the_papers_experiment_differs_in_nothing_and_another_one_in_exactly_wha
     flags = [flag for one in sets for flag in ("--set", one)]
     found = beside(exact(*flags, prompts="/home/me/others.txt"))
     assert names(found, DIFFERS, CHOSEN, UNKNOWN) == {
-        "mask.lr",
-        "mask.min_rate",
-        "mask.mask_agg",
-        "trace.shrink",
-        "train_prompts",
-    }
+        "mask.lr", "mask.min_rate", "mask.mask_agg", "trace.shrink", "train_prompts",
+    }  # fmt: skip
     assert "100" not in found["ht.lr"].paper and found["mask.lr"].here == "0.0003" and "3e-06" in found["mask.lr"].paper
     assert found["train_prompts"].here == "others.txt (000000000000)", "a file's folder is nobody's business"
     text = settings_markdown("x", list(found.values()))
@@ -335,9 +324,8 @@ def test_settings_of_a_run_on_another_policy_are_shown_as_they_are(mmada):
     assert found["train.group_size"].verdict == SAME and found["ht.alpha"].verdict == SAME, (
         "left at the method's default"
     )
-    assert (
-        found["train.lr"].verdict == SILENT and found["train.lr"].here == "3e-06" and found["seeds"].verdict == CHOSEN
-    )
+    assert found["train.lr"].verdict == SILENT and found["train.lr"].here == "3e-06"
+    assert found["seeds"].verdict == CHOSEN
     assert found["scorer.geneval"].here == "rule" and found["benchmarks.geneval"].verdict == DIFFERS
     assert found["train.beta"].verdict == UNKNOWN and next(iter(found.values())).verdict == DIFFERS, (
         "what differs comes first"

@@ -161,16 +161,9 @@ def test_latex_has_booktabs_bold_marks_and_escapes(three_seeds):
     run, results = three_seeds
     text = latex.to_latex(run.title, results, costs(run), {"α": "Alpha-GRPO"})
     for part in (
-        r"\toprule",
-        r"\midrule",
-        r"\bottomrule",
-        r"\textbf{0.",
-        r"a\_b\&c",
-        "single object",
-        "Alpha-GRPO $-$ base",
-        r"\label{tab:geneval-main-",
-        "embedded world",
-    ):
+        r"\toprule", r"\midrule", r"\bottomrule", r"\textbf{0.", r"a\_b\&c", "single object", "Alpha-GRPO $-$ base",
+        r"\label{tab:geneval-main-", "embedded world",
+    ):  # fmt: skip
         assert part in text
     scores = {name: score.headline.estimate for name, score in results[0].scores.items()}
     first, second, _ = sorted(scores, key=scores.get, reverse=True)
@@ -223,13 +216,9 @@ def test_missing_images_and_unscored_seeds_count_against_coverage(tmp_path):
     path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[:-1]))
     rehash(path)
     for name in (
-        "b-seed1.jsonl",
-        "b-seed1.meta.json",
-        "c-seed0.jsonl",
-        "c-seed0.meta.json",
-        "c-seed1.jsonl",
+        "b-seed1.jsonl", "b-seed1.meta.json", "c-seed0.jsonl", "c-seed0.meta.json", "c-seed1.jsonl",
         "c-seed1.meta.json",
-    ):
+    ):  # fmt: skip
         (folder / name).unlink()
     withheld = analyse(make_blocks(load_run(root))[0]).withheld
     assert withheld["a"].startswith("239/240") and withheld["b"].startswith("120/240") and withheld["c"] == "not scored"

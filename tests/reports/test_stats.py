@@ -66,10 +66,8 @@ def test_all_right_and_all_wrong_have_an_interval_that_touches_the_end():
     for value, end in ((0.0, "low"), (100.0, "high")):
         found = stats.score_intervals(np.full((1, 36), value), np.zeros(36, int), "item_mean", 100.0)[0]
         exact = proportion_confint(36 if value else 0, 36, method="beta")
-        assert (
-            getattr(found, end) == pytest.approx(value)
-            and abs(found.high - found.low - 100 * (exact[1] - exact[0])) < 1.0
-        )
+        assert getattr(found, end) == pytest.approx(value)
+        assert abs(found.high - found.low - 100 * (exact[1] - exact[0])) < 1.0
 
 
 def test_the_long_side_of_skewed_scores_is_the_longer_one():

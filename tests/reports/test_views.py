@@ -54,18 +54,12 @@ def test_costs_up_to_each_view_are_counted_by_hand(root):
         for method, pace in (("a", 1), ("b", 2)):
             cost = found[view, method]
             assert (cost.iterations, cost.steps, cost.rollouts, cost.queries) == (
-                iterations,
-                2 * iterations,
-                6 * iterations,
-                6 * iterations,
-            )
+                iterations, 2 * iterations, 6 * iterations, 6 * iterations,
+            )  # fmt: skip
             phases = (cost.forwards, cost.rollout, cost.old, cost.ref, cost.train)
             assert phases == tuple(count * iterations for count in (50, 30, 4, 4, 12))
-            assert (
-                cost.undeduplicated == 90 * iterations
-                and cost.seconds == pace * iterations
-                and cost.memory == 100 + iterations
-            )
+            assert cost.undeduplicated == 90 * iterations and cost.seconds == pace * iterations
+            assert cost.memory == 100 + iterations
     assert list(by_view(list(found.values()))) == ["at equal iterations (30)", "at equal forwards (1000)"]
 
 
@@ -102,9 +96,8 @@ def test_equal_seconds_show_what_was_chosen(root):
     places["b seed 1"]["iteration"] = 0  # no checkpoint by then
     change(root, "equal_seconds.json", checkpoints=places)
     block = make_blocks(load_run(root))[2]
-    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]] and all(
-        method.complete for method in block.methods
-    )
+    assert [method.seeds for method in block.methods[1:]] == [[0, 1], [0]]
+    assert all(method.complete for method in block.methods)
     (root / "equal_seconds.json").write_text('{"limit": 30}')
     with pytest.raises(UserError, match="is damaged"):
         load_run(root)
@@ -134,8 +127,8 @@ def test_a_method_without_rollouts_stands_where_its_forwards_compare(root):
 
 def test_the_report_tells_how_settings_were_chosen(root):
     tuning = {
-        "seeds": [7, 8], "split": "validation", "samples": 4, "lr": 1e-4, "start": [0.3, 1, 3], "ladder": [0.1, 1, 10],
-        "budget": "iterations:16,forwards:900",
+        "seeds": [7, 8], "split": "validation", "samples": 4, "lr": 1e-4, "start": [0.3, 1, 3],
+        "ladder": [0.1, 1, 10], "budget": "iterations:16,forwards:900",
     }  # fmt: skip
     one = {"settings": {"lr": 3e-4, "alpha": 0.5}, "score": 0.31, "tries": 5, "interior": False, "as_tuned": False}
     choices = {"world": "It was made so.", "tuning": tuning, "methods": {"a": one}}
@@ -143,14 +136,9 @@ def test_the_report_tells_how_settings_were_chosen(root):
     run = load_run(root)
     told = " ".join(paragraphs(run))
     for part in (
-        "validation prompts",
-        "iterations:16 ",
-        "7, 8",
-        "0.3, 1, 3",
-        "down to x 0.1 and up to x 10",
-        "No record",
+        "validation prompts", "iterations:16 ", "7, 8", "0.3, 1, 3", "down to x 0.1 and up to x 10", "No record",
         "made",
-    ):
+    ):  # fmt: skip
         assert part in told
     assert rows(run) == [["a", "lr 0.0003, alpha 0.5", "5", "0.310", "at the end of what was tried", "otherwise"]]
     text = build(root).terminal

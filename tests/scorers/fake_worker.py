@@ -69,12 +69,9 @@ if "--raw" in sys.argv:  # one that does not use our helper
         for number, _ in enumerate(sys.stdin, 1):
             print(MARK + "{no json\n" + MARK + "[1]", flush=True)
             for item in (
-                '"id": "0", "score": 1.5',
-                '"id": "0", "score": 9',
-                '"id": "77", "score": 3',
-                '"id": "1", "score": "high"',
-                '"done": true',
-            ):
+                '"id": "0", "score": 1.5', '"id": "0", "score": 9', '"id": "77", "score": 3',
+                '"id": "1", "score": "high"', '"done": true',
+            ):  # fmt: skip
                 print(MARK + "{" + f'"batch": {number}, {item}' + "}", flush=True)
     if raw == "deaf":  # says hello, then reads nothing
         print(MARK + '{"hello": {"protocol": 1, "name": "fake", "version": "1"}}', flush=True)

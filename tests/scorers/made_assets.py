@@ -23,17 +23,10 @@ def entry(name, file, digest, sources=None, make="copy", **recipe):
     """An asset of the manifest."""
     return assets.read_entry(
         {
-            "name": name,
-            "what": f"made {name}",
-            "file": file,
-            "digest": digest,
-            "licence": "none",
-            "upstream": "this test",
-            "make": make,
-            "sources": sources or {},
-            **recipe,
+            "name": name, "what": f"made {name}", "file": file, "digest": digest, "licence": "none",
+            "upstream": "this test", "make": make, "sources": sources or {}, **recipe,
         }
-    )
+    )  # fmt: skip
 
 
 def source(url, digest="", member=""):

@@ -207,12 +207,9 @@ def test_strings_are_found_in_code_by_their_digest(monkeypatch, place, tmp_path)
         "joined": {"join": [leaf("a"), "{gap}", leaf("b")]},
     }
     made = {
-        "formatted": "say {x} and {colour} to {x.name}",
-        "lines": "\n  two\nlines",
-        "list": ["a", "b"],
-        "map": {"one": "a"},
-        "joined": "a{gap}b",
-    }
+        "formatted": "say {x} and {colour} to {x.name}", "lines": "\n  two\nlines", "list": ["a", "b"],
+        "map": {"one": "a"}, "joined": "a{gap}b",
+    }  # fmt: skip
     text = json.dumps(made, indent=1, ensure_ascii=False).encode()
     wheel = io.BytesIO()
     with zipfile.ZipFile(wheel, "w") as file:

@@ -46,9 +46,8 @@ def test_upstream_loses_the_prompt_of_the_first_row(made):
 def test_fixed_keeps_every_prompt_and_question(made):
     one = benchmark(DPGFixed)
     prompts = one.prompts("heldout")
-    assert [prompt.id for prompt in prompts] == list(TEXTS) and [prompt.text for prompt in prompts] == list(
-        TEXTS.values()
-    )
+    assert [prompt.id for prompt in prompts] == list(TEXTS)
+    assert [prompt.text for prompt in prompts] == list(TEXTS.values())
     assert questions_of(prompts[2].spec)[0] == Question(1, "Is there a bear?", (), "entity - whole (bear)")
     assert questions_of(prompts[0].spec)[2] == Question(
         3, 'Is the red car big, "really"?', (1, 2), "attribute - size (car, big)"

@@ -135,6 +135,5 @@ def test_the_command_line_lists_suggests_and_wants_a_name(monkeypatch, tmp_path,
 
 def test_the_module_runs_without_a_traceback(tmp_path):
     done = subprocess.run([sys.executable, "-m", "bench.fetch", "dpg_promts"], capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr.startswith(
-        "error: unknown asset 'dpg_promts' in NAME: did you mean 'dpg_prompts'?"
-    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: unknown asset 'dpg_promts' in NAME: did you mean 'dpg_prompts'?")

@@ -49,11 +49,8 @@ def test_a_different_detector_is_named_in_the_title():
     assert GenEval(official, Names()).title == "GenEval"
     assert GenEval(other, Names()).title == "GenEval (different detector)"
     identities = [GenEval(one, Names()).scorer_identity() for one in (official, other)]
-    assert (
-        identities[0] != identities[1]
-        and identities[0]["weights_revision"] == "1 1"
-        and identities[0]["name"] == "geneval"
-    )
+    assert identities[0] != identities[1] and identities[0]["weights_revision"] == "1 1"
+    assert identities[0]["name"] == "geneval"
 
 
 def test_without_weights_it_says_which_command_to_run(monkeypatch, tmp_path):
@@ -79,13 +76,8 @@ def test_official_prompts(assets, monkeypatch):
     monkeypatch.setenv("HTGRPO_ASSETS", str(assets))
     prompts = GenEval(Sees(), Names()).prompts("heldout")
     assert Counter(prompt.category for prompt in prompts) == {
-        "single_object": 80,
-        "two_object": 99,
-        "counting": 80,
-        "colors": 94,
-        "position": 100,
-        "color_attr": 100,
-    }
+        "single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100, "color_attr": 100,
+    }  # fmt: skip
     assert len(prompts) == len({prompt.text for prompt in prompts}) == 553
     assert [prompt.id for prompt in prompts[::552]] == ["00000", "00552"]
     counts, relations = Counter(), Counter()

@@ -54,13 +54,8 @@ TABLE = [
     ("two and weak ones", [*row(2), box("cup", 200, 0, 0.9)], THREE, 0, "2 of 3 cup"),
     ("three and others", [*row(3), *row(9, cls="dog")], THREE, 1, ""),
     ("cap of 16 under the limit", row(17), spec("counting", want("cup", 16), exclude=[want("cup", 17)]), 1, ""),
-    (
-        "cap of 16 at the limit",
-        row(17),
-        spec("counting", want("cup", 16), exclude=[want("cup", 16)]),
-        0,
-        "16 cup where",
-    ),
+    ("cap of 16 at the limit", row(17), spec("counting", want("cup", 16), exclude=[want("cup", 16)]), 0,
+     "16 cup where"),
     ("cap of 16 below the number", row(17), spec("counting", want("cup", 17)), 0, "16 of 17 cup"),
     ("exclude alone", [CUP], spec("counting", exclude=[want("cup", 2)]), 1, ""),
     ("excluded alone", row(2), spec("counting", exclude=[want("cup", 2)]), 0, "2 cup where"),
@@ -98,7 +93,7 @@ TABLE = [
         0,
         "dog is not left of its target; no target for cat to be above",
     ),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -286,14 +281,8 @@ REWARDS = [
     ("two of three", row(2), THREE, {}, False, [2 / 3]),
     ("colour", [CUP], RED, {"x50": "red"}, True, [1, 1]),
     ("wrong colour", [CUP], RED, {"x50": "blue"}, False, [1, 0]),
-    (
-        "half of the colours",
-        row(2),
-        spec("colors", want("cup", 2, color="red")),
-        {"x0": "red", "x30": "blue"},
-        False,
-        [1, 0.5],
-    ),
+    ("half of the colours", row(2), spec("colors", want("cup", 2, color="red")), {"x0": "red", "x30": "blue"}, False,
+     [1, 0.5]),
     ("number wrong, colour wanted", row(2), RED, {}, False, [0, 0]),
     ("relation", [CUP, DOG], LEFT, {}, True, [1, 1, 1]),
     ("failed relation", [box("cup", 250, 50), DOG], LEFT, {}, False, [1, 1, 0, 1]),
@@ -311,7 +300,7 @@ REWARDS = [
     ("wrong colour, relation not asked", [CUP, DOG], RED_LEFT, {"x50": "blue"}, False, [1, 1, 0]),
     ("target of another colour", [CUP, DOG], CHAIN, {"x150": "red"}, False, [1, 0, 1, 0]),
     ("nothing wanted", [CUP], spec("counting"), {}, True, []),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(

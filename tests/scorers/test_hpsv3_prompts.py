@@ -68,10 +68,7 @@ def test_the_benchmark_makes_one_picture_a_prompt_and_means_categories(put):
     prompts = one.prompts("heldout")
     assert {prompt.category for prompt in prompts} == set(CATEGORIES) == set(one.categories)
     assert (one.samples, one.aggregate, one.picture_set, one.drawn("heldout")) == (
-        1,
-        "category_mean",
-        "hpsv3_categories",
-        prompts,
-    )
+        1, "category_mean", "hpsv3_categories", prompts,
+    )  # fmt: skip
     with pytest.raises(UserError, match="write hpsv3@dpg"):
         make("hpsv3_categories@dpg")

@@ -143,11 +143,8 @@ def test_ids_are_only_repeated(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = ["../../etc/passwd", "/etc/passwd", "..\\..\\x", "\x00", "'; rm -rf / #", "", "a" * 200]
     status, answer = ask(server, body={"items": [item(png(greys(5)[0]), name=name) for name in names]})
-    assert (
-        status == 200
-        and [one["id"] for one in answer["items"]] == names
-        and all(one["score"] == 5 for one in answer["items"])
-    )
+    assert status == 200 and [one["id"] for one in answer["items"]] == names
+    assert all(one["score"] == 5 for one in answer["items"])
     assert list(tmp_path.iterdir()) == []
     assert ask(server, body={"items": [item(png(greys(5)[0]), name="a" * 201)]})[0] == 400
     for path in ("/../../etc/passwd", "/score/../hello", "/health?x=1"):
@@ -163,20 +160,11 @@ def test_long_and_odd_prompts(server):
 @pytest.mark.parametrize(
     "body",
     [
-        b"",
-        b"{",
-        b"[]",
-        b"1",
-        b"{}",
-        b'{"items": 3}',
-        b'{"items": [3]}',
-        b'{"items": [{"image": "", "prompt": ""}]}',
-        b'{"items": [{"id": 1}]}',
-        b"[" * 100_000,
-        b"\xff\xfe",
+        b"", b"{", b"[]", b"1", b"{}", b'{"items": 3}', b'{"items": [3]}',
+        b'{"items": [{"image": "", "prompt": ""}]}', b'{"items": [{"id": 1}]}', b"[" * 100_000, b"\xff\xfe",
         b'{"items": [{"id": null}]}',
     ],
-)
+)  # fmt: skip
 def test_bodies_that_are_not_understood(server, body):
     status, answer = ask(server, body=body)
     assert status == 400 and list(answer) == ["error"]
@@ -186,21 +174,15 @@ def test_bodies_that_are_not_understood(server, body):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"image": 3}, "an item is"),
-        ({"prompt": ["a"]}, "an item is"),
-        ({"image": "***"}, "not base64"),
-        ({"image": "é"}, "not base64"),
-        ({"image": ""}, "cannot be decoded"),
+        ({"image": 3}, "an item is"), ({"prompt": ["a"]}, "an item is"), ({"image": "***"}, "not base64"),
+        ({"image": "é"}, "not base64"), ({"image": ""}, "cannot be decoded"),
     ],
-)
+)  # fmt: skip
 def test_items_that_are_not_understood_fail_alone(server, change, reason):
     good = item(png(greys(9)[0]))
     status, answer = ask(server, body={"items": [good, good | change, good]})
-    assert (
-        status == 200
-        and [one.get("score") for one in answer["items"]] == [9, None, 9]
-        and reason in answer["items"][1]["error"]
-    )
+    assert status == 200 and [one.get("score") for one in answer["items"]] == [9, None, 9]
+    assert reason in answer["items"][1]["error"]
 
 
 def test_limits():

@@ -78,16 +78,10 @@ def test_a_silent_server_is_not_waited_for_long(canned):
 @pytest.mark.parametrize(
     "answer",
     [
-        b"no json",
-        b"[]",
-        b'{"items": 3}',
-        b'{"items": [[]]}',
-        b'{"items": [{"id": "7", "score": 1}]}',
-        b'{"items": [{"id": "0"}]}',
-        b'{"items": [{"id": "0", "score": NaN}]}',
-        b'{"items": []}',
+        b"no json", b"[]", b'{"items": 3}', b'{"items": [[]]}', b'{"items": [{"id": "7", "score": 1}]}',
+        b'{"items": [{"id": "0"}]}', b'{"items": [{"id": "0", "score": NaN}]}', b'{"items": []}',
     ],
-)
+)  # fmt: skip
 def test_answers_that_are_no_judgements_fail(canned, answer):
     judged = canned_client(canned, lambda body: answer).score(greys(1), ["a"])
     assert judged[0].score is None and judged[0].error
@@ -128,20 +122,10 @@ def test_proxies_of_the_environment_are_not_used(server, monkeypatch):
 @pytest.mark.parametrize(
     "text",
     [
-        "brightness",
-        "brightness=",
-        "=http://x",
-        "x=ftp://x",
-        "x=file:///etc/passwd",
-        "x=http://",
-        "x=http://h:port",
-        "x=http://u:p@h",
-        "x=gopher+http://h",
-        "hpsv3=openai+http://h",
-        "x=http://h:99999",
-        "x=h:1",
+        "brightness", "brightness=", "=http://x", "x=ftp://x", "x=file:///etc/passwd", "x=http://", "x=http://h:port",
+        "x=http://u:p@h", "x=gopher+http://h", "hpsv3=openai+http://h", "x=http://h:99999", "x=h:1",
     ],
-)
+)  # fmt: skip
 def test_addresses_that_are_none(text):
     with pytest.raises(UserError) as caught:
         connect(text)

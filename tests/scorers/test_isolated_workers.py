@@ -75,11 +75,8 @@ def test_deqa_scores_as_its_official_class(tmp_path, assets):
         levels = one.evidence["levels"]
         assert sum(levels) == pytest.approx(1, abs=2e-3)
         assert one.score == pytest.approx(sum(share * level for share, level in zip(levels, (5, 4, 3, 2, 1))), abs=4e-3)
-    assert (
-        identity["weights_revision"].startswith("sha256:")
-        and identity["dtype"] == "float16"
-        and len(identity["code"]) == 40
-    )
+    assert identity["weights_revision"].startswith("sha256:") and identity["dtype"] == "float16"
+    assert len(identity["code"]) == 40
     with DeQA.load(folder, dtype="float32") as exact:
         assert [one.score for one in exact.score(images, [""] * 3)] == pytest.approx(official["scores"], abs=1e-2)
 
@@ -104,14 +101,8 @@ def test_deqa_refuses_other_weights_and_other_code(tmp_path, assets, monkeypatch
 
 
 QUESTIONS = [
-    "Is it red?",
-    "is the a red it ?",
-    "it",
-    "word9 word12 word100",
-    "word40 yes red",
-    "word3 " * 40,
-    "IT word100",
-]
+    "Is it red?", "is the a red it ?", "it", "word9 word12 word100", "word40 yes red", "word3 " * 40, "IT word100",
+]  # fmt: skip
 
 
 def test_mplug_answers_as_its_official_class(tmp_path):

@@ -211,9 +211,8 @@ def test_geneval_gets_its_metadata(server):
     good, unknown = client("geneval", server, metadata=records).score(greys(1, 2), ["a photo of a cat", "a dog"])
     assert (good.score, good.evidence) == (0.5, {"binary": 1.0, "strict": 0.0})
     assert "no prompt 'a dog'" in unknown.error
-    assert (
-        server.asked()[0]["meta_datas"] == [records["a photo of a cat"]] and server.asked()[0]["only_strict"] is False
-    )
+    assert server.asked()[0]["meta_datas"] == [records["a photo of a cat"]]
+    assert server.asked()[0]["only_strict"] is False
 
 
 def test_geneval_metadata_comes_from_the_asset(assets, server):

@@ -65,17 +65,9 @@ def started():
 
 def test_every_scorer_is_a_reward_and_needs_no_second_registration():
     assert {
-        "hpsv3",
-        "clip",
-        "unifiedreward",
-        "imagereward",
-        "deqa",
-        "unipercept",
-        "geneval",
-        "geneval_strict",
-        "made",
+        "hpsv3", "clip", "unifiedreward", "imagereward", "deqa", "unipercept", "geneval", "geneval_strict", "made",
         "objects",
-    } <= set(reward_names())
+    } <= set(reward_names())  # fmt: skip
     with pytest.raises(UserError, match="unknown reward 'mad': did you mean 'made'"):
         find_reward("mad")
     assert find_reward("unipercept.iqa").key == "iqa" and not EVENTS, "finding loads nothing"
@@ -83,23 +75,17 @@ def test_every_scorer_is_a_reward_and_needs_no_second_registration():
 
 def test_the_reward_is_the_score_times_its_scale(started):
     batch = started("made=2")(PROMPTS, IMAGES)
-    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04]) and batch.total.tolist() == pytest.approx(
-        [1.02, 4.08]
-    )
+    assert batch.parts["made"].tolist() == pytest.approx([0.51, 2.04])
+    assert batch.total.tolist() == pytest.approx([1.02, 4.08])
 
 
 @pytest.mark.parametrize(
     ("name", "scale"),
     [
-        ("hpsv3", 0.2),
-        ("unifiedreward", 0.2),
-        ("deqa", 0.2),
-        ("clip", 1.0),
-        ("geneval", 1.0),
-        ("imagereward", 1.0),
+        ("hpsv3", 0.2), ("unifiedreward", 0.2), ("deqa", 0.2), ("clip", 1.0), ("geneval", 1.0), ("imagereward", 1.0),
         ("unipercept", 0.01),
     ],
-)
+)  # fmt: skip
 def test_scales_are_those_trainers_were_given(name, scale):
     """HPSv3's mu / 5, UnifiedReward's score / 5, CLIP's cosine and GenEval's partial credit as they are."""
     assert SCORERS.get(name).reward_scale == scale
@@ -172,14 +158,9 @@ def test_a_scorer_on_a_server_rewards(brightness_server, started, monkeypatch):
     reward.check(PROMPTS)
     assert reward(PROMPTS, IMAGES).total.tolist() == pytest.approx([25.5, 102.0])
     assert reward.identities()["brightness"] == {
-        "weight": 1.0,
-        "name": "brightness",
-        "version": "3",
-        "weights_revision": "abc",
-        "dtype": "float32",
-        "scale": 0.5,
-        "on_server": True,
-    }
+        "weight": 1.0, "name": "brightness", "version": "3", "weights_revision": "abc", "dtype": "float32",
+        "scale": 0.5, "on_server": True,
+    }  # fmt: skip
     monkeypatch.setenv(URLS, "")
     with pytest.raises(UserError, match="unknown reward 'brightness'"):
         find_reward("brightness")
@@ -205,15 +186,10 @@ def test_a_training_is_rewarded_by_a_scorer_and_says_so(tmp_path, monkeypatch):
     recorded = json.loads((tmp_path / "a" / "rewards.json").read_text())
     assert recorded == {
         "made": {
-            "weight": 2.0,
-            "name": "made",
-            "version": "1",
-            "weights_revision": "revision-1",
-            "dtype": "float32",
-            "scale": 0.01,
-            "on_server": False,
-        }
-    }
+            "weight": 2.0, "name": "made", "version": "1", "weights_revision": "revision-1", "dtype": "float32",
+            "scale": 0.01, "on_server": False,
+        },
+    }  # fmt: skip
 
     def interrupt(event):
         if event["iteration"] == 4:
@@ -234,9 +210,8 @@ def test_failed_judgements_drop_pictures_and_whole_groups(tmp_path, monkeypatch)
     assert any(line["images_dropped"] for line in lines) and any(line["groups"] < 4 for line in lines)
     for line in lines:
         assert line.get("failed/made", 0) == line["images_dropped"]
-        assert ("failure" in line) == bool(line["images_dropped"]) and line.get(
-            "failure", "made: too dark"
-        ) == "made: too dark"
+        assert ("failure" in line) == bool(line["images_dropped"])
+        assert line.get("failure", "made: too dark") == "made: too dark"
         assert line.get("forwards_old", 0) == line["groups"], "a group that is skipped is not trained on"
 
 

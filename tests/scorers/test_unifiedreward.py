@@ -147,10 +147,8 @@ def test_a_server_that_is_ill(served):
 
 def test_identity_and_where_the_server_is(served):
     one = scorer(served)
-    assert (
-        one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"
-        and one.identity()["variant"] == "v2_ACS"
-    )
+    assert one.identity()["weights_revision"] == "CodeGoat24/UnifiedReward-2.0-qwen3vl-8b"
+    assert one.identity()["variant"] == "v2_ACS"
     assert one.identity()["upstream"] is False and one.reward_scale == 0.2
     with pytest.raises(UserError, match="vllm serve"):
         UnifiedRewardServer.load()

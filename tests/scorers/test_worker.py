@@ -65,12 +65,8 @@ def test_scores_in_order_whatever_the_batches(tmp_path):
         assert scores(two.score(pictures[::-1], prompts)) == [200, 150, 100, 50, 0]
         assert two.score([], []) == []
         assert two.identity() == {
-            "name": "fake",
-            "version": "1",
-            "weights_revision": "none",
-            "dtype": "float32",
-            "libraries": {},
-        }
+            "name": "fake", "version": "1", "weights_revision": "none", "dtype": "float32", "libraries": {},
+        }  # fmt: skip
         with pytest.raises(UserError, match="5 pictures for 1 prompts"):
             two.score(pictures, ["a"])
 

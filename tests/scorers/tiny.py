@@ -82,15 +82,11 @@ def write_byte_tokenizer(folder, added, config, merged=()):
     (folder / "merges.txt").write_text("\n".join(merges) + "\n", encoding="utf-8")
     special = {
         str(len(vocab) + number): {
-            "content": token,
-            "lstrip": False,
-            "normalized": False,
-            "rstrip": False,
-            "single_word": False,
+            "content": token, "lstrip": False, "normalized": False, "rstrip": False, "single_word": False,
             "special": True,
         }
         for number, token in enumerate(added)
-    }
+    }  # fmt: skip
     write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": special, "model_max_length": 32768} | config)
     return len(vocab) + len(added)
 

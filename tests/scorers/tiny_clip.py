@@ -6,8 +6,8 @@ from safetensors.torch import save_file
 from tests.scorers.tiny import byte_letters, draw, linear, norm, write_json
 
 SIZES = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 48,
-    "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "attention_dropout": 0.0,
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "projection_dim": 48, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "attention_dropout": 0.0,
 }  # fmt: skip
 VOCAB = 514
 
@@ -46,25 +46,18 @@ def tiny_checkpoint(folder, generator):
     state["vision_model.embeddings.position_ids"] = torch.arange(26).unsqueeze(0)
     save_file(state, folder / "model.safetensors", {"format": "pt"})
     text = SIZES | {
-        "vocab_size": VOCAB,
-        "max_position_embeddings": 77,
-        "bos_token_id": 0,
-        "eos_token_id": 2,
-        "pad_token_id": 1,
-    }
+        "vocab_size": VOCAB, "max_position_embeddings": 77, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
+    }  # fmt: skip
     write_json(
         folder / "config.json",
         {
-            "architectures": ["CLIPModel"],
-            "model_type": "clip",
-            "projection_dim": 48,
-            "logit_scale_init_value": 2.6592,
-            "text_config": text | {"model_type": "clip_text_model"},
+            "architectures": ["CLIPModel"], "model_type": "clip", "projection_dim": 48,
+            "logit_scale_init_value": 2.6592, "text_config": text | {"model_type": "clip_text_model"},
             "torch_dtype": "float32",
             "vision_config": SIZES
             | {"model_type": "clip_vision_model", "image_size": 70, "patch_size": 14, "num_channels": 3},
         },
-    )
+    )  # fmt: skip
     (folder / "merges.txt").write_text("#version: 0.2\n")
     vocab = {}
     letters = byte_letters()
@@ -74,29 +67,17 @@ def tiny_checkpoint(folder, generator):
     write_json(
         folder / "tokenizer_config.json",
         {
-            "tokenizer_class": "CLIPTokenizer",
-            "bos_token": "<|startoftext|>",
-            "eos_token": "<|endoftext|>",
-            "unk_token": "<|endoftext|>",
-            "pad_token": "<|endoftext|>",
-            "model_max_length": 77,
-            "do_lower_case": True,
+            "tokenizer_class": "CLIPTokenizer", "bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "model_max_length": 77, "do_lower_case": True,
         },
-    )
+    )  # fmt: skip
     write_json(
         folder / "preprocessor_config.json",
         {
-            "image_processor_type": "CLIPImageProcessor",
-            "do_resize": True,
-            "size": {"shortest_edge": 70},
-            "resample": 3,
-            "do_center_crop": True,
-            "crop_size": {"height": 70, "width": 70},
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_convert_rgb": True,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
+            "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": 70},
+            "resample": 3, "do_center_crop": True, "crop_size": {"height": 70, "width": 70}, "do_normalize": True,
+            "do_rescale": True, "do_convert_rgb": True, "image_mean": [0.48145466, 0.4578275, 0.40821073],
             "image_std": [0.26862954, 0.26130258, 0.27577711],
         },
-    )
+    )  # fmt: skip
     return state

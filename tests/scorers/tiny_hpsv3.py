@@ -9,23 +9,12 @@ ADDED = [
     "<|video_pad|>",
 ]  # fmt: skip
 TEXT = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
-    "use_sliding_window": False,
-    "sliding_window": 32768,
-    "max_window_layers": 3,
-    "attention_dropout": 0.0,
-    "initializer_range": 0.02,
-    "tie_word_embeddings": False,
-}
+    "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "hidden_act": "silu", "rms_norm_eps": 1e-6, "max_position_embeddings": 32768,
+    "rope_theta": 1000000.0, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]},
+    "use_sliding_window": False, "sliding_window": 32768, "max_window_layers": 3, "attention_dropout": 0.0,
+    "initializer_range": 0.02, "tie_word_embeddings": False,
+}  # fmt: skip
 VISION = {
     "depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 4, "hidden_size": 64, "in_chans": 3, "patch_size": 14,
     "spatial_merge_size": 2, "spatial_patch_size": 14, "temporal_patch_size": 2,
@@ -99,17 +88,11 @@ def tiny_checkpoint(folder, generator):
     write_json(
         base / "preprocessor_config.json",
         {
-            "image_processor_type": "Qwen2VLImageProcessor",
-            "processor_class": "Qwen2VLProcessor",
-            "min_pixels": 3136,
-            "max_pixels": 12845056,
-            "patch_size": 14,
-            "temporal_patch_size": 2,
-            "merge_size": 2,
-            "image_mean": [0.48145466, 0.4578275, 0.40821073],
-            "image_std": [0.26862954, 0.26130258, 0.27577711],
+            "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor",
+            "min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
+            "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
         },
-    )
+    )  # fmt: skip
     write_fast_tokenizer(base)
     return state
 

@@ -14,17 +14,10 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "scorers" / "geneval
 """What mmdet 2.27.0 gave for this network: its keys and shapes, its input, logits and detections."""
 SWIN = network.SWIN_S | {"embed_dim": 8, "depths": [1, 2, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 3}
 SIZES = network.SIZES | {
-    "num_labels": 5,
-    "num_queries": 6,
-    "feature_size": 32,
-    "mask_feature_size": 32,
-    "hidden_dim": 32,
-    "encoder_layers": 2,
-    "encoder_feedforward_dim": 48,
-    "decoder_layers": 5,
-    "dim_feedforward": 40,
+    "num_labels": 5, "num_queries": 6, "feature_size": 32, "mask_feature_size": 32, "hidden_dim": 32,
+    "encoder_layers": 2, "encoder_feedforward_dim": 48, "decoder_layers": 5, "dim_feedforward": 40,
     "num_attention_heads": 2,
-}
+}  # fmt: skip
 NAMES = ["cup", "dog", "cat", "bus", "kite"]
 
 
@@ -84,35 +77,21 @@ BACK = (
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage2", "backbone.norm1"),
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage3", "backbone.norm2"),
     (r"model\.pixel_level_module\.encoder\.hidden_states_norms\.stage4", "backbone.norm3"),
-    (
-        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn\.",
-        r"panoptic_head.pixel_decoder.\1attentions.0.",
-    ),
-    (
-        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn_layer_norm",
-        r"panoptic_head.pixel_decoder.\1norms.0",
-    ),
-    (
-        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)final_layer_norm",
-        r"panoptic_head.pixel_decoder.\1norms.1",
-    ),
-    (
-        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc1",
-        r"panoptic_head.pixel_decoder.\1ffns.0.layers.0.0",
-    ),
-    (
-        r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc2",
-        r"panoptic_head.pixel_decoder.\1ffns.0.layers.1",
-    ),
+    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn\.",
+     r"panoptic_head.pixel_decoder.\1attentions.0."),
+    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)self_attn_layer_norm",
+     r"panoptic_head.pixel_decoder.\1norms.0"),
+    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)final_layer_norm",
+     r"panoptic_head.pixel_decoder.\1norms.1"),
+    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc1",
+     r"panoptic_head.pixel_decoder.\1ffns.0.layers.0.0"),
+    (r"model\.pixel_level_module\.decoder\.(encoder\.layers\.\d+\.)fc2",
+     r"panoptic_head.pixel_decoder.\1ffns.0.layers.1"),
     (r"model\.pixel_level_module\.decoder\.level_embed", "panoptic_head.pixel_decoder.level_encoding.weight"),
-    (
-        r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.0",
-        r"panoptic_head.pixel_decoder.input_convs.\1.conv",
-    ),
-    (
-        r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.1",
-        r"panoptic_head.pixel_decoder.input_convs.\1.gn",
-    ),
+    (r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.0",
+     r"panoptic_head.pixel_decoder.input_convs.\1.conv"),
+    (r"model\.pixel_level_module\.decoder\.input_projections\.(\d)\.1",
+     r"panoptic_head.pixel_decoder.input_convs.\1.gn"),
     (r"model\.pixel_level_module\.decoder\.adapter_1\.0", "panoptic_head.pixel_decoder.lateral_convs.0.conv"),
     (r"model\.pixel_level_module\.decoder\.adapter_1\.1", "panoptic_head.pixel_decoder.lateral_convs.0.gn"),
     (r"model\.pixel_level_module\.decoder\.layer_1\.0", "panoptic_head.pixel_decoder.output_convs.0.conv"),
@@ -121,37 +100,25 @@ BACK = (
     (r"model\.transformer_module\.queries_embedder", "panoptic_head.query_embed"),
     (r"model\.transformer_module\.queries_features", "panoptic_head.query_feat"),
     (r"model\.transformer_module\.level_embed", "panoptic_head.level_embed"),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn\.",
-        r"panoptic_head.transformer_decoder.\1attentions.0.attn.",
-    ),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn\.",
-        r"panoptic_head.transformer_decoder.\1attentions.1.attn.",
-    ),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn_layer_norm",
-        r"panoptic_head.transformer_decoder.\1norms.0",
-    ),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn_layer_norm",
-        r"panoptic_head.transformer_decoder.\1norms.1",
-    ),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)final_layer_norm",
-        r"panoptic_head.transformer_decoder.\1norms.2",
-    ),
-    (
-        r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc1",
-        r"panoptic_head.transformer_decoder.\1ffns.0.layers.0.0",
-    ),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn\.",
+     r"panoptic_head.transformer_decoder.\1attentions.0.attn."),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn\.",
+     r"panoptic_head.transformer_decoder.\1attentions.1.attn."),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)cross_attn_layer_norm",
+     r"panoptic_head.transformer_decoder.\1norms.0"),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)self_attn_layer_norm",
+     r"panoptic_head.transformer_decoder.\1norms.1"),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)final_layer_norm",
+     r"panoptic_head.transformer_decoder.\1norms.2"),
+    (r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc1",
+     r"panoptic_head.transformer_decoder.\1ffns.0.layers.0.0"),
     (r"model\.transformer_module\.decoder\.(layers\.\d+\.)fc2", r"panoptic_head.transformer_decoder.\1ffns.0.layers.1"),
     (r"model\.transformer_module\.decoder\.layernorm", "panoptic_head.transformer_decoder.post_norm"),
     (r"model\.transformer_module\.decoder\.mask_predictor\.mask_embedder\.0\.0", "panoptic_head.mask_embed.0"),
     (r"model\.transformer_module\.decoder\.mask_predictor\.mask_embedder\.1\.0", "panoptic_head.mask_embed.2"),
     (r"model\.transformer_module\.decoder\.mask_predictor\.mask_embedder\.2\.0", "panoptic_head.mask_embed.4"),
     (r"class_predictor", "panoptic_head.cls_embed"),
-)
+)  # fmt: skip
 
 
 def to_mmdet(published, window):

@@ -25,10 +25,11 @@ bert = {
     "add_cross_attention": False,
 }  # fmt: skip
 settings = {
-    "bert_config": "config_bert.json", "image_res": 56, "vision_width": 1024, "distill": True, "clip_name": "ViT-L-14",
-    "min_length": 1, "max_length": 10, "beam_size": 5, "clip_embed_dim": 32, "clip_image_resolution": 56,
-    "clip_vision_layers": 2, "clip_vision_width": 1024, "clip_vision_patch_size": 14, "clip_context_length": 8,
-    "clip_vocab_size": 50, "clip_transformer_width": 32, "clip_transformer_heads": 2, "clip_transformer_layers": 1,
+    "bert_config": "config_bert.json", "image_res": 56, "vision_width": 1024, "distill": True,
+    "clip_name": "ViT-L-14", "min_length": 1, "max_length": 10, "beam_size": 5, "clip_embed_dim": 32,
+    "clip_image_resolution": 56, "clip_vision_layers": 2, "clip_vision_width": 1024, "clip_vision_patch_size": 14,
+    "clip_context_length": 8, "clip_vocab_size": 50, "clip_transformer_width": 32, "clip_transformer_heads": 2,
+    "clip_transformer_layers": 1,
 }  # fmt: skip
 (folder / "config_bert.json").write_text(json.dumps(bert))
 (folder / "config.yaml").write_text(yaml.safe_dump(settings))

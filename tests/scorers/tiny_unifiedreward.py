@@ -32,8 +32,8 @@ TEXT = {
 def old_config(tied=False):
     rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
     vision = {
-        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64, "patch_size": 14,
-        "fullatt_block_indexes": [1], "window_size": 56,
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64,
+        "patch_size": 14, "fullatt_block_indexes": [1], "window_size": 56,
     }  # fmt: skip
     return Qwen2_5_VLConfig(
         text_config={**TEXT, "rope_scaling": rope, "rope_theta": 1000000.0, "tie_word_embeddings": tied},
@@ -46,21 +46,17 @@ def old_config(tied=False):
 def new_config(tied=False):
     rope = {"rope_type": "default", "mrope_section": [4, 2, 2], "mrope_interleaved": True, "rope_theta": 5000000.0}
     vision = {
-        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64, "patch_size": 16,
-        "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
+        "depth": 2, "hidden_size": 32, "num_heads": 2, "intermediate_size": 48, "out_hidden_size": 64,
+        "patch_size": 16, "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
     }  # fmt: skip
     return Qwen3VLConfig(
         text_config={
-            **TEXT,
-            "head_dim": 16,
-            "rope_scaling": rope,
-            "rope_theta": 5000000.0,
-            "tie_word_embeddings": tied,
+            **TEXT, "head_dim": 16, "rope_scaling": rope, "rope_theta": 5000000.0, "tie_word_embeddings": tied,
         },
         vision_config=vision,
         tie_word_embeddings=tied,
         **IDS,
-    )
+    )  # fmt: skip
 
 
 CLASSES = {
@@ -92,14 +88,10 @@ def write_checkpoint(folder, kind, older=False, tied=False, penalty=1.0):
     write_json(
         folder / "generation_config.json",
         {
-            "do_sample": True,
-            "temperature": 0.1,
-            "top_k": 5,
-            "repetition_penalty": penalty,
-            "eos_token_id": [IDS["image_token_id"] - 3],
-            "pad_token_id": 256,
+            "do_sample": True, "temperature": 0.1, "top_k": 5, "repetition_penalty": penalty,
+            "eos_token_id": [IDS["image_token_id"] - 3], "pad_token_id": 256,
         },
-    )
+    )  # fmt: skip
     Qwen2VLImageProcessor(patch_size=patch, min_pixels=56 * 56, max_pixels=12845056).save_pretrained(folder)
     write_byte_tokenizer(
         folder,

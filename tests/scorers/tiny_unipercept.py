@@ -18,27 +18,13 @@ VISION = {
     "use_flash_attn": False,
 }  # fmt: skip
 LANGUAGE = {
-    "architectures": ["Qwen2ForCausalLM"],
-    "model_type": "qwen2",
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "hidden_act": "silu",
-    "rms_norm_eps": 1e-6,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1000000.0,
-    "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"},
-    "use_sliding_window": False,
-    "sliding_window": None,
-    "max_window_layers": 3,
-    "attention_dropout": 0.0,
-    "tie_word_embeddings": False,
-    "top_k": 50,
-    "torch_dtype": "bfloat16",
-    "vocab_size": 256 + len(ANSWERS) + len(ADDED) + 5,
-}
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_size": 64, "intermediate_size": 96,
+    "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_act": "silu",
+    "rms_norm_eps": 1e-6, "max_position_embeddings": 32768, "rope_theta": 1000000.0,
+    "rope_scaling": {"factor": 2.0, "rope_type": "dynamic", "type": "dynamic"}, "use_sliding_window": False,
+    "sliding_window": None, "max_window_layers": 3, "attention_dropout": 0.0, "tie_word_embeddings": False,
+    "top_k": 50, "torch_dtype": "bfloat16", "vocab_size": 256 + len(ANSWERS) + len(ADDED) + 5,
+}  # fmt: skip
 
 
 def shapes():
@@ -72,36 +58,20 @@ def tiny_checkpoint(folder, generator, answers=tuple(ANSWERS)):
     write_json(
         folder / "config.json",
         {
-            "architectures": ["InternVLChatModel"],
-            "model_type": "internvl_chat",
-            "template": "internvl2_5",
-            "select_layer": -1,
-            "ps_version": "v2",
-            "downsample_ratio": 0.5,
-            "force_image_size": 56,
-            "dynamic_image_size": True,
-            "use_thumbnail": True,
-            "use_backbone_lora": 0,
-            "use_llm_lora": 0,
-            "pad2square": False,
-            "torch_dtype": "bfloat16",
-            "hidden_size": 64,
-            "tie_word_embeddings": False,
-            "vision_config": VISION,
-            "llm_config": LANGUAGE,
+            "architectures": ["InternVLChatModel"], "model_type": "internvl_chat", "template": "internvl2_5",
+            "select_layer": -1, "ps_version": "v2", "downsample_ratio": 0.5, "force_image_size": 56,
+            "dynamic_image_size": True, "use_thumbnail": True, "use_backbone_lora": 0, "use_llm_lora": 0,
+            "pad2square": False, "torch_dtype": "bfloat16", "hidden_size": 64, "tie_word_embeddings": False,
+            "vision_config": VISION, "llm_config": LANGUAGE,
         },
-    )
+    )  # fmt: skip
     write_byte_tokenizer(
         folder,
         ADDED,
         {
-            "tokenizer_class": "Qwen2Tokenizer",
-            "pad_token": "<|endoftext|>",
-            "eos_token": "<|im_end|>",
-            "unk_token": None,
-            "bos_token": None,
-            "additional_special_tokens": ADDED[1:],
+            "tokenizer_class": "Qwen2Tokenizer", "pad_token": "<|endoftext|>", "eos_token": "<|im_end|>",
+            "unk_token": None, "bos_token": None, "additional_special_tokens": ADDED[1:],
         },
         merged=answers,
-    )
+    )  # fmt: skip
     return state

@@ -33,16 +33,8 @@ def test_local_tasks_run_offline(tmp_path, capsys):
     results = run(tmp_path / "a")
     shown = capsys.readouterr().out
     assert set(results["results"]) == {"embedded_choice", "embedded_write"}
-    assert {
-        "configs",
-        "versions",
-        "n-shot",
-        "higher_is_better",
-        "n-samples",
-        "config",
-        "task_hashes",
-        "model_name",
-    } <= set(results)
+    named = "configs versions n-shot higher_is_better n-samples config task_hashes model_name"
+    assert set(named.split()) <= set(results)
     assert results["n-samples"]["embedded_choice"] == {"original": 40, "effective": 3}
     assert results["config"]["world"] == "embedded" and len(results["config"]["model_sha"]) == 64
     assert "embedded_choice" in shown and "prove the path and say nothing about language" in shown.replace("\n", " ")
@@ -70,11 +62,8 @@ def test_a_chat_with_a_made_checkpoint(tmp_path, capsys):
     )
     shown = json.loads(capsys.readouterr().out)
     assert shown["results"] == results["results"] and list(results["results"]) == ["embedded_write"]
-    assert (
-        results["config"]["random_weights"]
-        and results["config"]["world"] == "natural"
-        and "eot_id" in results["chat_template"]
-    )
+    assert results["config"]["random_weights"] and results["config"]["world"] == "natural"
+    assert "eot_id" in results["chat_template"]
     (first, *_) = read_jsonl(tmp_path / "out" / "samples_embedded_write.jsonl")
     context = first["arguments"]["gen_args_0"]["arg_0"]
     assert context.startswith("<|startoftext|><|start_header_id|>user<|end_header_id|>\none heart, two hearts")

@@ -108,16 +108,11 @@ def test_greedy_answers_are_what_one_block_writes(policy):
 
 def test_settings_that_cannot_be():
     for options, name in [
-        ((10, 4, 10), "gen_length"),
-        ((8, 4, 3), "steps"),
-        ((8, 4, 16), "steps"),
-        ((0, 1, 1), "gen_length"),
-        ((8, 4, 8, -1.0), "temperature"),
-        ((8, 4, 8, float("nan")), "temperature"),
-    ]:
+        ((10, 4, 10), "gen_length"), ((8, 4, 3), "steps"), ((8, 4, 16), "steps"), ((0, 1, 1), "gen_length"),
+        ((8, 4, 8, -1.0), "temperature"), ((8, 4, 8, float("nan")), "temperature"),
+    ]:  # fmt: skip
         with pytest.raises(UserError, match=f"^{name} is"):
             Decoding(*options)
     assert Decoding(10, 5, 4).reveals() == [3, 2]
-    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32) and Decoding(8, 4, 4).shortened(99) == Decoding(
-        8, 4, 4
-    )
+    assert Decoding(256, 32, 128).shortened(40) == Decoding(64, 32, 32)
+    assert Decoding(8, 4, 4).shortened(99) == Decoding(8, 4, 4)

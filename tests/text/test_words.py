@@ -23,10 +23,8 @@ def test_spaces_between_belong_to_the_answer(mmada):
     words, encode = Words(mmada), mmada.tokenizer.encode
     expected = tuple(encode("two red")), tuple(encode(" hearts"))
     assert words.pair("two red ", "hearts") == words.pair("two red", " hearts") == expected
-    assert words.pair("", "x") == ((126080,), tuple(encode("x"))) and words.pair("  ", "x") == (
-        (126080,),
-        tuple(encode("  x")),
-    )
+    assert words.pair("", "x") == ((126080,), tuple(encode("x")))
+    assert words.pair("  ", "x") == ((126080,), tuple(encode("  x")))
     assert words.pair("x", "") == (tuple(encode("x")), ())
 
 
@@ -49,12 +47,9 @@ def test_words_of_ids_leave_specials_and_images_out(mmada):
     tiny = tiny_policy()
     vocabulary = tiny.tokenizer.vocabulary
     ids = [
-        vocabulary["two"],
-        vocabulary["[UNK]"],
-        vocabulary["<|mdm_mask|>"],
-        vocabulary["circle"],
+        vocabulary["two"], vocabulary["[UNK]"], vocabulary["<|mdm_mask|>"], vocabulary["circle"],
         tiny.backbone.image_offset + 1,
-    ]
+    ]  # fmt: skip
     assert Words(tiny).text(ids) == "two circle"
 
 
@@ -68,22 +63,9 @@ def test_chats_have_the_published_layout(mmada):
     encode = mmada.tokenizer.encode
     head, close, end = 126346, 126347, 126348
     expected = [
-        126080,
-        head,
-        *encode("system"),
-        close,
-        *encode("\nbe brief"),
-        end,
-        head,
-        *encode("user"),
-        close,
-        *encode("\ntwo hearts?"),
-        end,
-        head,
-        *encode("assistant"),
-        close,
-        *encode("\n"),
-    ]
+        126080, head, *encode("system"), close, *encode("\nbe brief"), end, head, *encode("user"), close,
+        *encode("\ntwo hearts?"), end, head, *encode("assistant"), close, *encode("\n"),
+    ]  # fmt: skip
     assert words.context(text) == tuple(expected)
     assert words.pair(text, "four") == (tuple(expected), tuple(encode("four")))
     begun = words.chat([MESSAGES[0], {"role": "assistant", "content": "It is"}], answer_follows=False)

@@ -23,13 +23,9 @@ HERE = Path(__file__).parent
 def origin(package, recipe):
     """Where the numbers come from."""
     return {
-        "package": package,
-        "version": version(package),
-        "transformers": version("transformers"),
-        "torch": torch.__version__,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "recipe": recipe,
-    }
+        "package": package, "version": version(package), "transformers": version("transformers"),
+        "torch": torch.__version__, "cpu": torch.backends.cpu.get_cpu_capability(), "recipe": recipe,
+    }  # fmt: skip
 
 
 def seeded():
