@@ -63,15 +63,8 @@ def parser() -> Parser:
     arguments.add_benchmarks(p)
     arguments.add_out(p, "runs/ablate-HASH, where HASH stands for the settings")
     arguments.add_running(p)
-    p.add_argument(
-        "--allow-incomplete",
-        group=OUTPUT,
-        action="store_true",
-        help="report over the pictures that were scored even where some are missing",
-    )
-    p.add_argument(
-        "--overwrite", group=OUTPUT, action="store_true", help="throw the variants asked for away and start them again"
-    )
+    p.switch("--allow-incomplete", "report over the pictures that were scored even where some are missing", OUTPUT)
+    p.switch("--overwrite", "throw the variants asked for away and start them again", OUTPUT)
     return p
 
 
