@@ -16,7 +16,7 @@ def launch(
     shipped."""
     file = str(CONFIGS / f"{config}.yaml")
     command = [
-        sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--config_file", file,
+        sys.executable, "-m", "accelerate.commands.launch", "--config_file", file,
         "--num_processes", "2", "--main_process_port", "0", "-m", module, *arguments,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
