@@ -130,7 +130,7 @@ def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str,
 def make_requests(
     args: argparse.Namespace, data: dict[str, Any], studies: list[str]
 ) -> "tuple[str, dict[str, Request]]":
-    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.request does, and for a --set
+    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.asked does, and for a --set
     of an option that the studies change."""
     from bench.ask.asked import from_arguments
     from bench.ask.budgets import training_budget
