@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import compare, generate, score, train
 from bench.benchmarks.registry import make
+from reports.pages.build import build
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, tree
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -53,6 +54,7 @@ def test_a_run_holds_what_was_asked_for(finished):
 
 
 def test_an_unchanged_run_is_recognised_without_torch(policy, finished):
+    build(finished)  # a copy of a run has its report anew, which tells where it lies
     before = tree(finished)
     argv = arguments(policy, finished, "--methods", "ht,pretrain")
     code = f"import sys; from bench.compare import main; assert main({argv!r}) == 0; assert 'torch' not in sys.modules"

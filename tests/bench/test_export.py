@@ -14,7 +14,7 @@ from htgrpo.interface import HIDDEN
 from htgrpo.policies import lora
 from htgrpo.policies.policy import pack
 from htgrpo.policies.random import make
-from htgrpo.policies.storage import load_policy, write_policy
+from htgrpo.policies.storage import load_policy
 from htgrpo.training.checkpoints import MADE_BY
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS
@@ -41,7 +41,7 @@ def checkpoint_of(source, out, tuning="lora", dtype="float32", scale=0.02):
         with torch.no_grad():
             policy.net.trunk.ln_f.weight.mul_(1.5)
     out.mkdir()
-    write_policy(trained, out)
+    trained.write(out)
     seal(out, MADE_BY)
     return str(out)
 
