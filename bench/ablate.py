@@ -63,15 +63,8 @@ def parser() -> Parser:
     arguments.add_benchmarks(p)
     arguments.add_out(p, "runs/ablate-HASH, where HASH stands for the settings")
     arguments.add_running(p)
-    p.add_argument(
-        "--allow-incomplete",
-        group=OUTPUT,
-        action="store_true",
-        help="report over the pictures that were scored even where some are missing",
-    )
-    p.add_argument(
-        "--overwrite", group=OUTPUT, action="store_true", help="throw the variants asked for away and start them again"
-    )
+    p.switch("--allow-incomplete", "report over the pictures that were scored even where some are missing", OUTPUT)
+    p.switch("--overwrite", "throw the variants asked for away and start them again", OUTPUT)
     return p
 
 
@@ -137,7 +130,7 @@ def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str,
 def make_requests(
     args: argparse.Namespace, data: dict[str, Any], studies: list[str]
 ) -> "tuple[str, dict[str, Request]]":
-    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.request does, and for a --set
+    """A hash of the settings, and one request per variant. Raises UserError as bench.ask.asked does, and for a --set
     of an option that the studies change."""
     from bench.ask.asked import from_arguments
     from bench.ask.budgets import training_budget

@@ -28,9 +28,7 @@ def parser() -> Parser:
     p.add_argument(
         "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder"
     )
-    p.add_argument(
-        "--overwrite", group=OUTPUT, action="store_true", help="also replace a card that this command did not write"
-    )
+    p.switch("--overwrite", "also replace a card that this command did not write", OUTPUT)
     return p
 
 

@@ -58,15 +58,8 @@ def parser() -> Parser:
     )
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_running(p)
-    p.add_argument(
-        "--allow-incomplete",
-        group=OUTPUT,
-        action="store_true",
-        help="print headlines over the pictures that were scored even where some are missing",
-    )
-    p.add_argument(
-        "--overwrite", group=OUTPUT, action="store_true", help="throw the run in RUN away and start it again"
-    )
+    arguments.add_allow_incomplete(p)
+    p.switch("--overwrite", "throw the run in RUN away and start it again", OUTPUT)
     return p
 
 

@@ -59,7 +59,7 @@ def parser() -> Parser:
         help="cpu, cuda ... (default: a GPU where there is one)",
     )
     add_scorers(p)
-    p.add_argument("--quick", group=RUNNING, action="store_true", help="look for weights only, load nothing")
+    p.switch("--quick", "look for weights only, load nothing", RUNNING)
     add_json(p)
     return p
 

@@ -38,7 +38,7 @@ def parser() -> Parser:
     p.add_argument(
         "--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo"
     )
-    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
+    p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     return p
 
 

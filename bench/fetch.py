@@ -37,8 +37,8 @@ def parser() -> Parser:
     p.add_argument(
         "names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}"
     )
-    p.add_argument("--all", action="store_true", help="every asset")
-    p.add_argument("--list", action="store_true", help="show the assets and bring nothing")
+    p.switch("--all", "every asset")
+    p.switch("--list", "show the assets and bring nothing")
     p.add_argument(
         "--assets",
         group=RUNNING,

@@ -28,14 +28,14 @@ def parser() -> Parser:
         "--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}"
     )
     p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the folder to make")
-    p.add_argument("--tiny", action="store_true", help="a few megabytes instead of the published sizes")
+    p.switch("--tiny", "a few megabytes instead of the published sizes")
     p.add_argument(
         "--resolution",
         type=Resolution(empty=False),
         help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
     )
     p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
-    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
+    p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, (tiny, published) in SIZES.items():
         p.add_argument(
             f"--{name.replace('_', '-')}",

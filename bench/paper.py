@@ -76,10 +76,8 @@ def parser() -> Parser:
     p.add_argument(
         "--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})"
     )
-    p.add_argument("--allow-incomplete", action="store_true", help="use runs of which some pictures have no verdict")
-    p.add_argument(
-        "--command", action="store_true", help="print the command of the full-size experiment and every choice in it"
-    )
+    p.switch("--allow-incomplete", "use runs of which some pictures have no verdict")
+    p.switch("--command", "print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)
     return p
 

@@ -68,7 +68,7 @@ def parser() -> Parser:
         default=1,
         help="compute threads (default 1); another number changes the last bits",
     )
-    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace OUT where this command made it")
+    p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
         p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
     return p

@@ -48,9 +48,7 @@ def parser() -> Parser:
         metavar="FILE",
         help="the stored baseline (default without --gate: the shipped one)",
     )
-    p.add_argument(
-        "--update", group=OUTPUT, action="store_true", help="write the baseline instead of comparing with it"
-    )
+    p.switch("--update", "write the baseline instead of comparing with it", OUTPUT)
     p.add_argument(
         "--methods",
         type=Names(),

@@ -2,7 +2,7 @@
 
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import OUTPUT, Parser
+from bench.ask.flags import Parser
 
 DESCRIPTION = """\
 Builds RUN/report from the files of a run, without loading a model: a table on the terminal, table.md, .csv and .tex, figures,
@@ -15,12 +15,7 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("report", DESCRIPTION, EXAMPLES)
     p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
-    p.add_argument(
-        "--allow-incomplete",
-        group=OUTPUT,
-        action="store_true",
-        help="print headlines over the pictures that were scored even where some are missing",
-    )
+    arguments.add_allow_incomplete(p)
     arguments.add_json(p)
     return p
 

@@ -103,12 +103,7 @@ def parser() -> Parser:
         metavar="TEXT",
         help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
     )
-    p.add_argument(
-        "--allow-incomplete",
-        group=OUTPUT,
-        action="store_true",
-        help="with --images: headlines over those that were scored",
-    )
+    p.switch("--allow-incomplete", "with --images: headlines over those that were scored", OUTPUT)
     return p
 
 

@@ -6,8 +6,7 @@ import signal
 import socket
 import sys
 
-from bench.ask import kinds
-from bench.ask.arguments import DTYPE
+from bench.ask import arguments
 from bench.ask.cli import run_main
 from bench.ask.flags import RUNNING, Parser
 from bench.scorers import registry
@@ -79,19 +78,7 @@ def parser() -> Parser:
         type=token,
         help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)",
     )
-    p.add_argument(
-        "--weights", group=RUNNING, type=kinds.Folder(), help="folder of the weights (default: the hub's cache)"
-    )
-    p.add_argument(
-        "--device",
-        group=RUNNING,
-        type=kinds.Device(("cpu", "cuda"), numbered=True),
-        default="cpu",
-        help="cpu, cuda, cuda:1 ... (default cpu)",
-    )
-    p.add_argument(
-        "--dtype", group=RUNNING, type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)"
-    )
+    arguments.add_one_scorer(p)
     p.add_argument(
         "--max-body",
         group=RUNNING,

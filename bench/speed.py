@@ -68,12 +68,10 @@ def parser() -> Parser:
         default=1,
         help="repeat and keep the fastest of each phase (default 1)",
     )
-    p.add_argument(
-        "--compile",
-        action="store_true",
-        help="also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)",
+    p.switch(
+        "--compile", "also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)"
     )
-    p.add_argument("--json", group=OUTPUT, action="store_true", help="print one JSON object instead of the table")
+    p.switch("--json", "print one JSON object instead of the table", OUTPUT)
     p.add_argument(
         "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file"
     )

@@ -85,7 +85,7 @@ def parser() -> Parser:
         metavar="N",
         help="examples before every question (default: the task's own)",
     )
-    p.add_argument("--chat", group=SCORING, action="store_true", help="put every context into MMaDA's chat layout")
+    p.switch("--chat", "put every context into MMaDA's chat layout", SCORING)
     p.add_argument(
         "--samples",
         group=SCORING,
@@ -166,12 +166,7 @@ def parser() -> Parser:
         metavar="S",
         help="guidance against the masked prompt (default 0: none)",
     )
-    p.add_argument(
-        "--confirm-run-unsafe-code",
-        group=RUNNING,
-        action="store_true",
-        help="allow tasks that run code that the model wrote",
-    )
+    p.switch("--confirm-run-unsafe-code", "allow tasks that run code that the model wrote", RUNNING)
     p.add_argument(
         "--out",
         group=OUTPUT,
@@ -179,10 +174,8 @@ def parser() -> Parser:
         metavar="DIR",
         help="folder of the results (default runs/text-IDENTITY)",
     )
-    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="replace results of another setting in --out")
-    p.add_argument(
-        "--json", group=OUTPUT, action="store_true", help="print one JSON object on standard output instead of tables"
-    )
+    p.switch("--overwrite", "replace results of another setting in --out", OUTPUT)
+    p.switch("--json", "print one JSON object on standard output instead of tables", OUTPUT)
     return p
 
 

@@ -40,13 +40,8 @@ def parser() -> Parser:
     arguments.add_overrides(p)
     arguments.add_preset(p, "whose budget and settings of training are the defaults")
     arguments.add_running(p, jobs=False)
-    p.add_argument(
-        "--resume",
-        group=RUNNING,
-        action="store_true",
-        help="insist that there is a training to go on with (going on needs no flag)",
-    )
-    p.add_argument("--overwrite", group=OUTPUT, action="store_true", help="throw this training away and start it again")
+    p.switch("--resume", "insist that there is a training to go on with (going on needs no flag)", RUNNING)
+    p.switch("--overwrite", "throw this training away and start it again", OUTPUT)
     p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
     return p
 

@@ -64,12 +64,11 @@ def parser() -> Parser:
         type=Whole(1, arguments.JOBS.high),
         help="tries side by side, one thread each (default: CPU cores)",
     )
-    p.add_argument("--dry-run", group=RUNNING, action="store_true", help="list the first tries and stop")
-    p.add_argument(
+    p.switch("--dry-run", "list the first tries and stop", RUNNING)
+    p.switch(
         "--write",
-        group=OUTPUT,
-        action="store_true",
-        help="write the best settings to bench/ask/presets/methods.json and their record to bench/ask/presets/tuning.json",
+        "write the best settings to bench/ask/presets/methods.json and their record to bench/ask/presets/tuning.json",
+        OUTPUT,
     )
     return p
 

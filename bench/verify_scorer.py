@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask import kinds
-from bench.ask.arguments import DTYPE
+from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
-from bench.ask.flags import RUNNING, Parser
+from bench.ask.flags import Parser
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import OneOf
 
@@ -43,19 +42,7 @@ def parser() -> Parser:
         help="imagereward, hpsv3 or unipercept",
     )
     p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
-    p.add_argument(
-        "--weights", group=RUNNING, type=kinds.Folder(), help="folder of the weights (default: the hub's cache)"
-    )
-    p.add_argument(
-        "--device",
-        group=RUNNING,
-        type=kinds.Device(("cpu", "cuda"), numbered=True),
-        default="cpu",
-        help="cpu, cuda, cuda:1 ... (default cpu)",
-    )
-    p.add_argument(
-        "--dtype", group=RUNNING, type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)"
-    )
+    arguments.add_one_scorer(p)
     return p
 
 

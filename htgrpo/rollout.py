@@ -173,9 +173,8 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[T
     probs = tempered.exp()
     cdf = probs.cumsum(-1)
     target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
-    last = (cdf < cdf[:, -1:]).sum(
-        -1, keepdim=True
-    )  # a uniform may round to 1: never go beyond the last code with any mass
+    # a uniform may round to 1: never go beyond the last code with any mass
+    last = (cdf < cdf[:, -1:]).sum(-1, keepdim=True)
     drawn = torch.searchsorted(cdf, target, right=True).minimum(last)
     return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * tempered).sum(-1)
 

@@ -1,10 +1,13 @@
 """Every test runs offline, on one thread and deterministically; tests that need real weights ask for `assets`."""
 
 import os
+import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[name] = "1"
@@ -30,3 +33,23 @@ def assets() -> Path:
     if not folder:
         pytest.skip("HTGRPO_ASSETS is not set: it names the folder that holds the official benchmark files")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """once(name, build): the folder that build(folder) makes, made by the first worker that asks and read by all: copy it
+    before changing or locking it."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+
+    def get(name: str, build: Callable[[Path], object]) -> Path:
+        folder = root / "once" / name
+        folder.parent.mkdir(exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.with_suffix(".whole").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                build(folder)
+                folder.with_suffix(".whole").touch()
+        return folder
+
+    return get

@@ -219,6 +219,23 @@ def add_scorers(p: Parser) -> None:
     )
 
 
+def add_one_scorer(p: Parser) -> None:
+    """Which weights of one scorer are loaded, and where to."""
+    p.add_argument(
+        "--weights", group=RUNNING, type=kinds.Folder(), help="folder of the weights (default: the hub's cache)"
+    )
+    p.add_argument(
+        "--device",
+        group=RUNNING,
+        type=kinds.Device(("cpu", "cuda"), numbered=True),
+        default="cpu",
+        help="cpu, cuda, cuda:1 ... (default cpu)",
+    )
+    p.add_argument(
+        "--dtype", group=RUNNING, type=DTYPE, help="float32, bfloat16 or float16 (default: the official one)"
+    )
+
+
 def add_running(p: Parser, jobs: bool = True) -> None:
     """How work is run; none of it changes which run it is."""
     p.add_argument(
@@ -238,9 +255,7 @@ def add_running(p: Parser, jobs: bool = True) -> None:
             help="worker processes (default: CPU cores on a CPU, else 1; 0: none, all in this process)",
         )
     add_scorers(p)
-    p.add_argument(
-        "--dry-run", group=RUNNING, action="store_true", help="print the plan and the expected time, and write nothing"
-    )
+    p.switch("--dry-run", "print the plan and the expected time, and write nothing", RUNNING)
     p.add_argument(
         "--gpu",
         group=RUNNING,
@@ -252,11 +267,16 @@ def add_running(p: Parser, jobs: bool = True) -> None:
     add_json(p)
 
 
+def add_allow_incomplete(p: Parser) -> None:
+    """Whether a headline may rest on a part of the pictures."""
+    p.switch(
+        "--allow-incomplete", "print headlines over the pictures that were scored even where some are missing", OUTPUT
+    )
+
+
 def add_json(p: Parser) -> None:
     """Output for machines."""
-    p.add_argument(
-        "--json", group=OUTPUT, action="store_true", help="print one JSON object on standard output instead of tables"
-    )
+    p.switch("--json", "print one JSON object on standard output instead of tables", OUTPUT)
 
 
 def add_out(p: Parser, default: str) -> None:

@@ -190,7 +190,7 @@ def _given(sources: list[str], policy: Weights) -> list[dict]:
     if len(set(numbers)) < len(found):
         numbers = list(range(len(found)))
     for source in sources:
-        check_same_shape(source, policy.source)
+        check_same_shape(source, policy.source, policy.revision or None)
     return [
         {"path": w.source, "sha256": w.sha256, "seed": seed, "iteration": w.iteration, "forwards": w.forwards}
         for w, seed in zip(found, numbers, strict=True)

@@ -18,13 +18,8 @@ from htgrpo.base.values import Text
 VALUED = (None, "store", "append")
 """Actions of flags that take a value."""
 WHAT, TRAINING, SCORING, RUNNING, OUTPUT, HELP = GROUPS = (
-    "what to run",
-    "training",
-    "scoring",
-    "where and how",
-    "output",
-    "help",
-)
+    "what to run", "training", "scoring", "where and how", "output", "help",
+)  # fmt: skip
 EXITS = (
     "exit codes: 0 done, 2 wrong usage or something that it needs is not here, 3 a part of it failed or it was "
     "interrupted (run the same command again)"
@@ -99,6 +94,10 @@ class Parser(argparse.ArgumentParser):
             label = names[0] if names[0][0] == "-" else options.get("metavar", names[0])
             options["type"] = Bound(options.get("type", Text()), label)
         return self._groups[group].add_argument(*names, **options)
+
+    def switch(self, name: str, use: str, group: str = WHAT) -> None:
+        """A flag that takes no value. use: what help says of it."""
+        self.add_argument(name, group=group, action="store_true", help=use)
 
     def format_help(self) -> str:
         """The help, whose usage names what must be given and leaves the flags to the groups."""

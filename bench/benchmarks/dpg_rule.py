@@ -6,7 +6,7 @@ functions; the embedded world and the real benchmark both score through them. Tw
 upstream  as published: the loader loses the table's first row, and an item with a missing parent is left out.
 fixed     every row counts.
 
-Which answers the categories are means of, in either mode, is said by reports/questions.py.
+Which answers the categories are means of, in either mode, is said by reports/run/questions.py.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -101,34 +101,24 @@ DAMAGES: dict[str, Damage] = {
 }
 CHECKPOINT = "train/ht/seed0/checkpoints/step_000002"
 VERDICTS, PICTURES = "verdicts/embedded_geneval/main", "images/{}/embedded_geneval/main"
+OF_CHECKPOINT = (
+    "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
+    "trainer_state/state.json", "trainer_state/optimizer.safetensors", "trainer_state/files.json",
+)  # fmt: skip
+OF_REPORT = ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")
 FILES = (
     "config.json",
     "complete.json",
     *(f"train/ht/seed0/{name}" for name in ("metrics.jsonl", "timing.jsonl", "rewards.json")),
     "train/pretrain/seed0/metrics.jsonl",
-    *(
-        f"{CHECKPOINT}/{name}"
-        for name in (
-            "model.safetensors",
-            "config.json",
-            "tokenizer.json",
-            "vq/codebook.safetensors",
-            "files.json",
-            "trainer_state/state.json",
-            "trainer_state/optimizer.safetensors",
-            "trainer_state/files.json",
-        )
-    ),
+    *(f"{CHECKPOINT}/{name}" for name in OF_CHECKPOINT),
     *(
         f"{PICTURES.format(policy)}/{name}"
         for policy in ("base", "ht-seed0")
         for name in ("manifest.jsonl", "meta.json", "colors-heldout-000_0.png", "two_object-heldout-000_0.png")
     ),
     *(f"{VERDICTS}/{policy}.{ending}" for policy in ("base", "pretrain-seed0") for ending in ("jsonl", "meta.json")),
-    *(
-        f"report/{name}"
-        for name in ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")
-    ),
+    *(f"report/{name}" for name in OF_REPORT),
 )
 """One file of each kind in a finished run."""
 COMMANDS: dict[str, Callable[[Path, Ground], list[str]]] = {

@@ -217,10 +217,8 @@ class Simulated:
         outcome = Outcome(
             value={"kind": self.kind, "share": value, "error": error, "trials": self.trials, "over": bool(cell.over)}
         )
-        told, slack = (
-            f"{value:.1%} +- {error:.1%}",
-            2 * error,
-        )  # so many cells: a share beyond its limit by chance is no finding
+        # so many cells: a share beyond its limit by chance is no finding
+        told, slack = (f"{value:.1%} +- {error:.1%}", 2 * error)
         if self.kind == "coverage" and value < 0.95 - BAND - slack:
             outcome.add("outside", f"covers {told}, less than 93.5 %")
         elif self.kind == "coverage" and value > 0.95 + BAND + slack and not cell.over:

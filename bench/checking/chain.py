@@ -181,9 +181,8 @@ def _check_examined(
     if asked is None:
         _not_asked(scored)
         return
-    for key in [
-        key for key in dict.fromkeys([*asked, *meta["setting"]]) if key != "dtype"
-    ]:  # that depends on the machine
+    # that depends on the machine
+    for key in [key for key in dict.fromkeys([*asked, *meta["setting"]]) if key != "dtype"]:
         scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), "config.json")
     scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], recorded, "config.json")
     evaluation = Evaluation(

@@ -115,9 +115,8 @@ class Speed:
         import torch
 
         network = self.policy.with_net(torch.compile(self.policy.net, dynamic=True))  # type: ignore[arg-type]  # wraps it
-        compiling = sum(
-            self._sample(network)[1] for _ in range(2)
-        )  # the second meets shapes that the first made dynamic
+        # the second meets shapes that the first made dynamic
+        compiling = sum(self._sample(network)[1] for _ in range(2))
         (rollouts, best), peak = beside(lambda: self._fastest(network))
         return [
             self._row("(all)", name, rollouts.forwards, rollouts.heads, seconds, self.rollout_length, peak)

@@ -134,9 +134,8 @@ def score(
     ranks.wait()  # all parts are written
     found: dict[str, Coverage] = {}
     for one in able:
-        noted = sorted(
-            one._parts(), key=lambda record: record["status"] == "ok"
-        )  # an earlier failure does not hide a success
+        # an earlier failure does not hide a success
+        noted = sorted(one._parts(), key=lambda record: record["status"] == "ok")
         records = one.judged | {(record["prompt_id"], record["sample"]): record for record in noted}
         ranks.wait()
         found[one.benchmark.name] = one.finish(records) if ranks.is_main else one.coverage(list(records.values()))

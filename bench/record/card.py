@@ -55,7 +55,8 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
             f"{checkpoint!r} is not a folder: give a checkpoint such as "
             "runs/NAME/train/METHOD/seed0/checkpoints/step_000040"
         )
-    model, weights = open_model(checkpoint, download=False), inspect(checkpoint, _backbone(checkpoint))
+    model = open_model(checkpoint, download=False)
+    weights = inspect(checkpoint, model.backbone or None)
     root = root or run_around(Path(checkpoint).resolve())
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if root and place else []
@@ -103,10 +104,6 @@ def _warnings(weights: Weights, place: "Place | None") -> list[str]:
         return []
     lines = lines[lines["iteration"] <= (weights.iteration or 0)].assign(seed=place.seed)
     return of_training(place.method, lines).warnings if len(lines) else []
-
-
-def _backbone(checkpoint: str) -> str | None:
-    return open_model(checkpoint, download=False).backbone or None
 
 
 def run_around(folder: Path) -> Path | None:

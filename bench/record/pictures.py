@@ -9,7 +9,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, content_sha256, sha256_file
 from htgrpo.base.folders import everything, remove
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.records import Picture, PictureMeta, read, records
+from htgrpo.base.records import Identified, Picture, PictureMeta, read, records
 
 MANIFEST, META = "manifest.jsonl", "meta.json"
 PARTS = "manifest.rank*.jsonl"
@@ -31,7 +31,7 @@ def manifest(folder: Path) -> dict[tuple[str, int], Picture]:
 def identity_of(folder: Path) -> str | None:
     """The generation identity `folder` was made with; None when there is none."""
     try:
-        return read(folder / META, PictureMeta)["identity"]
+        return read(folder / META, Identified)["identity"]
     except UserError:
         return None
 

@@ -20,8 +20,8 @@ from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, clear, identity_of, write_meta
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
 from bench.record.work import SCORE, Evaluation, Job, Target
-from bench.run.ending import finish
-from bench.run.jobs import run_here
+from bench.run.ending import LEFT, finish
+from bench.run.jobs import Ended, run_here
 from bench.run.loop import opened
 from bench.run.progress import make_progress
 from bench.run.worker import Emit
@@ -128,7 +128,12 @@ def execute(given: Given, root: Path, options: "Options") -> int:
             ended = run_here(jobs, progress.event, ranks, do)
         if ranks.is_main and not any(one.sentence or one.missing for one in ended):
             mark_complete(run, run.request(), options.stages)
-        return finish(run, options, ended, REMEDY) if ranks.is_main else EXIT_OK
+        return _ending(run, options, ended) if ranks.is_main else EXIT_OK
+
+
+def _ending(run: RunDir, options: "Options", ended: list[Ended]) -> int:
+    """A judge that failed may do better next time; pictures are for the user to mend."""
+    return finish(run, options, ended, LEFT if any(one.sentence for one in ended) else REMEDY)
 
 
 def _judge(run: RunDir, work: _Work, tell: Callable[[float], None], ranks: "Ranks | None") -> list[str]:

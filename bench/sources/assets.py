@@ -134,6 +134,4 @@ def _content(path: Path, kind: str, size: int, changed: int) -> str:
     else:
         raise ValueError(f"unknown kind of digest {kind!r}")
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()

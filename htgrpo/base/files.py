@@ -170,11 +170,8 @@ def read_jsonl(path: Path) -> list[dict]:
 
 def sha256_file(path: Path) -> str:
     """Hex sha256 of the bytes of `path`."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 LARGE = 1 << 20

@@ -84,9 +84,8 @@ def eight_bits(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode in KEPT:
         if deep:
-            _check_reach(
-                256 * max(high for _, high in _extrema(image)) + 255
-            )  # Pillow gives the upper eight bits alone
+            # Pillow gives the upper eight bits alone
+            _check_reach(256 * max(high for _, high in _extrema(image)) + 255)
         return image
     if image.mode in DEEP_GREY or (image.mode == "I" and image.format == "PNG"):
         _check_deep(image)
@@ -119,9 +118,8 @@ def is_turned(image: Image.Image) -> bool:
 def _begun(data: bytes, formats: Sequence[str], max_pixels: int) -> Image.Image:
     """The picture, not yet decoded."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # our own limit comes next, and a damaged file is told of where it cannot be decoded
+        # our own limit comes next, and a damaged file is told of where it cannot be decoded
+        warnings.simplefilter("ignore")
         try:
             image = Image.open(io.BytesIO(data), formats=[name for name in formats if name in _installed()])
         except Image.DecompressionBombError as error:

@@ -4,6 +4,7 @@ The library msgspec compares a value with its type (0.04 s to import; pydantic, 
 Names that a type does not have may be there: later versions may write more.
 """
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from htgrpo.base.files import read_jsonl, read_object
 
 T = TypeVar("T")
 Finite = Annotated[float, msgspec.Meta(ge=-1.7e308, le=1.7e308)]
-AGAIN = "restore it, or delete it and score this policy again"
+AGAIN = "restore it, or delete it and run the stage that makes it again"
 NOT_AS_WRITTEN = (
     "is not as it was written (its meta file has another hash): delete it, and the same command judges again"
 )
@@ -29,11 +30,16 @@ FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
 is a setting as well: it has pictures of its own, which no table shows."""
 
 
-class PictureMeta(TypedDict):
+class Identified(TypedDict):
+    """Any record that says what its files were made with."""
+
+    identity: str
+
+
+class PictureMeta(Identified):
     """meta.json of a folder of pictures: what they were made with, the name of their set, and how many they are to
     be."""
 
-    identity: str
     policy_sha256: str
     pictures: str
     setting: dict[str, Any]
@@ -256,8 +262,16 @@ def read(path: Path, kind: Callable[..., T], remedy: str = AGAIN) -> T:
 
 def check(path: Path, value: Any, kind: Any, remedy: str = AGAIN) -> None:
     """Raises UserError where `value`, which `path` holds, is not of that kind."""
-    if told := fault(value, kind):
+    if told := fault(value, kind) or _endless(value):
         raise UserError(f"{str(path)!r} is damaged or was edited ({told}): {remedy}")
+
+
+def _endless(value: Any, name: str = "") -> str:
+    """What in `value` is NaN or infinite, which JSON has no word for and no file of a run holds; "" where nothing is."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else f"{name} is {value}"
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next(filter(None, (_endless(one, f"{name}.{key}" if name else str(key)) for key, one in inner)), "")
 
 
 def read_config(path: Path) -> dict[str, Any]:

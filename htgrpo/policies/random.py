@@ -103,16 +103,9 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
     end = record.tokenizer_lengths[-1]
     vocabulary = {letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))}
     vocabulary |= {f"[unused {index}]": index for index in range(len(vocabulary), WORDS_END)}
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     added = [
-        {
-            "id": index,
-            "content": names.get(index, f"<|reserved_token_{index - 126084}|>"),
-            "single_word": False,
-            "lstrip": False,
-            "rstrip": False,
-            "normalized": False,
-            "special": True,
-        }
+        {"id": index, "content": names.get(index, f"<|reserved_token_{index - 126084}|>"), **plain}
         for index in range(WORDS_END, end)
     ]
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -121,31 +114,16 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
         "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
         "vocab": vocabulary, "merges": [],
     }  # fmt: skip
-    _write(
-        folder / "tokenizer.json",
-        {
-            "version": "1.0",
-            "truncation": None,
-            "padding": None,
-            "added_tokens": added,
-            "normalizer": None,
-            "pre_tokenizer": level,
-            "post_processor": None,
-            "decoder": level,
-            "model": model,
-        },
-    )
-    _write(
-        folder / "tokenizer_config.json",
-        {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": names[126080],
-            "eos_token": names[126081],
-            "pad_token": names[126081],
-            "model_max_length": 4096,
-            "clean_up_tokenization_spaces": False,
-        },
-    )
+    tokenizer = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": level, "post_processor": None, "decoder": level, "model": model,
+    }  # fmt: skip
+    _write(folder / "tokenizer.json", tokenizer)
+    about = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": names[126080], "eos_token": names[126081],
+        "pad_token": names[126081], "model_max_length": 4096, "clean_up_tokenization_spaces": False,
+    }  # fmt: skip
+    _write(folder / "tokenizer_config.json", about)
 
 
 def random_codec(backbone: str, tiny: bool, generator: torch.Generator) -> ImageCodec:

@@ -51,6 +51,10 @@ def read_state(checkpoint: Path) -> State:
     weights."""
     path, again = checkpoint / STATE / "state.json", "delete the training folder to start again"
     value = read(path, TrainerState, again)
+    if (
+        strange := value.keys() - TrainerState.__annotations__.keys()
+    ):  # of another version, whose state means something else
+        raise UserError(f"{str(path)!r} is damaged (it has {', '.join(sorted(strange))}): {again}")
     if value["iteration"] != int(checkpoint.name.removeprefix("step_")):
         raise UserError(f"{str(path)!r} is damaged (it is of iteration {value['iteration']}): {again}")
     progress = Progress(value["iteration"], value["forwards"], value["last"], value["seconds"])

@@ -12,7 +12,7 @@ close()         lets go of what start has loaded
 identity()      JSON values that say what rewards, after start; equal identities give equal rewards
 reason          a sentence about the last image that failed, "" before there was one
 
-Rewards are found by name under the entry points htgrpo.training.rewards, else in one of htgrpo.reward_sources: an
+Rewards are found by name under the entry points htgrpo.rewards, else in one of htgrpo.reward_sources: an
 object with `names()` and with `find(name)`, which answers a reward or None.
 """
 

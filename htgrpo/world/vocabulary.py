@@ -16,13 +16,9 @@ CELLS = GRID - OBJECT // LATTICE + 1  # lattice positions of an object along one
 
 BACKGROUND = (247, 244, 237)
 COLOURS = {  # names from GenEval's ten
-    "red": (219, 58, 52),
-    "yellow": (244, 180, 26),
-    "green": (46, 156, 92),
-    "blue": (44, 103, 211),
-    "purple": (142, 68, 190),
-    "black": (38, 40, 52),
-}
+    "red": (219, 58, 52), "yellow": (244, 180, 26), "green": (46, 156, 92), "blue": (44, 103, 211),
+    "purple": (142, 68, 190), "black": (38, 40, 52),
+}  # fmt: skip
 COLOUR_NAMES = tuple(COLOURS)
 
 FILLS = ("solid", "hollow", "striped", "checked")

@@ -168,9 +168,8 @@ def change(curve: pd.Series) -> Interval:
     noise = values - np.polyval(np.polyfit(place, values, 1), place)
     variance = float(noise @ noise) / (len(noise) - 2)
     alike = float(noise[1:] @ noise[:-1]) / float(noise @ noise) if variance > 0 else 0.0
-    alike = min(
-        0.95, max(0.0, alike + (2 + 4 * alike) / len(noise))
-    )  # r is biased around a fitted line (Marriott and Pope, 1954)
+    # r is biased around a fitted line (Marriott and Pope, 1954)
+    alike = min(0.95, max(0.0, alike + (2 + 4 * alike) / len(noise)))
     worth = max(2.0, size * (1 - alike) / (1 + alike))
     half = float(student((1 - LEVEL) / 2, 2 * worth - 1)) * (2 * variance / worth) ** 0.5
     return Interval(estimate, estimate - half, estimate + half, df=2 * worth - 1)

@@ -67,9 +67,8 @@ def bounds(found: Moments, top: float | None) -> tuple[np.ndarray, np.ndarray]:
     share, variance = np.clip(found.mean / top, 0.0, 1.0), found.variance / top**2
     low, high = wilson(share, variance, found.prompts, quantile)
     below, above = hall(replace(found, mean=share, variance=variance), quantile)
-    lowest, highest = wilson(
-        share, share * (1 - share) / found.prompts, found.prompts, quantile
-    )  # prompts all right or all wrong
+    # prompts all right or all wrong
+    lowest, highest = wilson(share, share * (1 - share) / found.prompts, found.prompts, quantile)
     few = (found.prompts * share * (1 - share) < FEW_HITS) & (variance > 0)
     high = np.where(few & (share < 0.5), np.maximum(high, np.minimum(above, highest)), high)
     low = np.where(few & (share >= 0.5), np.minimum(low, np.maximum(below, lowest)), low)
@@ -89,9 +88,8 @@ def wilson(
     """Wilson's interval of a share in 0..1 whose prompts are worth as many independent ones as their variance says."""
     single = share * (1 - share)
     hits = prompts * single
-    effect = np.divide(
-        variance * prompts, single, out=np.ones_like(share), where=single > 0
-    )  # 1: prompts are all or nothing
+    # 1: prompts are all or nothing
+    effect = np.divide(variance * prompts, single, out=np.ones_like(share), where=single > 0)
     effect = np.minimum((hits * effect + PRIOR_HITS) / (hits + PRIOR_HITS), 1 + 1 / (prompts - 1))
     z2 = quantile**2 * effect / prompts
     centre, half = (share + z2 / 2) / (1 + z2), np.sqrt(z2 * single + z2**2 / 4) / (1 + z2)

@@ -12,25 +12,11 @@ from reports.run.load import labelled
 from reports.tables.costs import COSTS, cost_cells
 from reports.tables.view import TIED, Cell, ScoreRow, column_title, pair_rows, score_rows
 
-SPECIAL = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "−": r"$-$",
-        "≈": r"$\approx$",
-        "–": "--",
-        "·": r"$\cdot$",
-        "…": r"\ldots{}",
-    }
-)
+SPECIAL = str.maketrans({
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": r"$-$", "≈": r"$\approx$", "–": "--", "·": r"$\cdot$",
+    "…": r"\ldots{}",
+})  # fmt: skip
 SHOWN_COSTS = ("iterations", "steps", "rollouts", "forwards", "undeduplicated", "seconds", "reward", "kl")
 PAIRS = ["difference", "seeds", "value", r"95\,\% interval", "adjusted $p$", "could see", "verdict"]
 

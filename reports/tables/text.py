@@ -101,15 +101,8 @@ def _full_scores(result: Result) -> str:
     """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
     titles = [column_title(name) for name in result.columns]
     header = [
-        "method",
-        "seeds",
-        "judged",
-        "score (these checkpoints)",
-        "score (these methods)",
-        "each seed",
-        *titles,
-        "",
-    ]
+        "method", "seeds", "judged", "score (these checkpoints)", "score (these methods)", "each seed", *titles, "",
+    ]  # fmt: skip
     rows = []
     for row in score_rows(result):
         score = f"**{row.score.text}** {row.score.interval}" if row.mark == BEST else str(row.score)

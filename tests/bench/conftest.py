@@ -1,5 +1,6 @@
 """A tiny policy and one finished tiny run, shared by the tests of the command lines."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,21 @@ from tests.scorers.conftest import brightness_server  # noqa: F401 (a fixture)
 
 
 @pytest.fixture(scope="session")
-def policy(tmp_path_factory) -> Path:
+def policy(once) -> Path:
     """A random policy of one layer."""
-    return save_policy(tmp_path_factory.mktemp("policies") / "tiny")
+    return once("policy", save_policy)
 
 
 @pytest.fixture(scope="session")
-def finished(policy, tmp_path_factory) -> Path:
+def finished(policy, once, tmp_path_factory) -> Path:
     """A run of ht and pretrain, made by worker processes. Copy it before changing it."""
-    out = tmp_path_factory.mktemp("runs") / "finished"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("bench.ask.machine.cores", lambda: 1)
-        run_compare(policy, out, "--methods", "ht,pretrain", jobs=2)
-    return out
+
+    def build(out: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("bench.ask.machine.cores", lambda: 1)
+            run_compare(policy, out, "--methods", "ht,pretrain", jobs=2)
+
+    return Path(shutil.copytree(once("finished", build), tmp_path_factory.mktemp("runs") / "finished"))
 
 
 @pytest.fixture

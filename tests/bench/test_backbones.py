@@ -15,7 +15,7 @@ from bench import compare, generate, score, train
 from htgrpo.base.errors import EXIT_OK
 from htgrpo.policies import random
 from htgrpo.training.compressibility import jpeg
-from tests.bench.tiny_runs import leave, records, tree
+from tests.bench.tiny_runs import leave, print_quickly, records, tree
 
 METHODS = ["mask", "trace", "ht", "uni"]
 SIZES = {"mmada": "64x64", "lumina-dimoo": "32x64"}
@@ -33,20 +33,6 @@ def argv(backbone: str, policy: Path, out: Path, *more: str) -> list[str]:
         "--backbone", backbone, "--policy", str(policy), "--resolution", SIZES[backbone], "--out", str(out), *SMALL,
         *more,
     ]  # fmt: skip
-
-
-def print_quickly(run, options) -> dict:
-    """The report's text without its figures, which take seconds to draw."""
-    from reports.findings import costs
-    from reports.findings.analysis import analyse
-    from reports.run.blocks import make_blocks
-    from reports.run.load import load_run
-    from reports.tables import text as tables
-
-    found = load_run(run.root)
-    results = [analyse(block) for block in make_blocks(found)]
-    print(tables.terminal(found.title, results, costs.costs(found), ""))
-    return {}
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,8 @@ def test_every_checkpoint_is_scored_on_a_few_prompts(policy, tmp_path, no_report
     assert last["policy"]["milestone"] == "curve" and last["policy"]["iteration"] == 2 and last["expected_images"] == 3
     assert json.loads((tmp_path / "run" / "config.json").read_text())["curve"] == 3
     final = {r["prompt_id"]: r for r in records(folder.parent / "main" / "ht-seed0.jsonl") if r["sample"] == 0}
-    for record in records(
-        folder / "ht-seed0.2.jsonl"
-    ):  # the same noise, so the last point is the final policy's very pictures
+    # the same noise, so the last point is the final policy's very pictures
+    for record in records(folder / "ht-seed0.2.jsonl"):
         assert record["sha256"] == final[record["prompt_id"]]["sha256"]
     assert check(tmp_path / "run").mismatches == []
     edited = folder / "ht-seed0.1.jsonl"

@@ -16,9 +16,8 @@ from htgrpo.training.train_config import TrainConfig, make_method
 SIZE = Size(4096, 32, 32, 12288, 134656)
 GRID = (32, 32)
 MMADA = BACKBONES.get("mmada").backbone
-TEXT_128 = Outline(
-    SIZE, MMADA, lambda text: [0] * (126 if text else 0), ""
-)  # with <|t2i|>, bos and eos: sequences of 1155
+# with <|t2i|>, bos and eos: sequences of 1155
+TEXT_128 = Outline(SIZE, MMADA, lambda text: [0] * (126 if text else 0), "")
 CARD = Card("a card", 1e15, 80e9, 0.5)
 
 
@@ -60,9 +59,8 @@ def test_operations_of_one_forward():
 def test_forwards_of_an_update_cycle(method, more, old, train):
     spent = counted(method, **more)
     assert (spent[OLD].forwards, spent[REF].forwards, spent[TRAIN].forwards) == (old, old, train)
-    assert (
-        spent[ROLLOUT].forwards == 2 * 9 * 11 + 2 * 2
-    )  # the first step is one for all images of a batch, of which two are made
+    # the first step is one for all images of a batch, of which two are made
+    assert spent[ROLLOUT].forwards == 2 * 9 * 11 + 2 * 2
 
 
 def test_a_method_without_a_reference_costs_less():
@@ -100,9 +98,8 @@ def test_memory_of_the_published_sizes():
     assert (lora.extra, lora.optimiser) == (4 * lora.adapters, 3 * 4 * lora.adapters)  # adapters are fp32
     assert 1155 * 32 * lora.kept / GIB == pytest.approx(0.28, abs=0.005)
     full = held_by(SIZE, TrainConfig(tuning="full", beta=0.01), torch.bfloat16)
-    assert (
-        full.adapters == 0 and full.optimiser == 3 * full.weights and full.extra == 2 * full.weights
-    )  # reference and rollouts
+    # reference and rollouts
+    assert full.adapters == 0 and full.optimiser == 3 * full.weights and full.extra == 2 * full.weights
     assert held_by(SIZE, TrainConfig(tuning="full", beta=0.0), torch.bfloat16).extra == full.weights
     assert full.activations(1155, 32) > 10 * lora.activations(1155, 32)
 

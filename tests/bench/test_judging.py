@@ -137,9 +137,8 @@ def test_only_failures_and_changed_pictures_are_judged_again(run):
     folder = run.images(TARGET.name, "greys", "main")
     Image.new("RGB", (4, 4), (200,) * 3).save(folder / "p0_0.png")
     changed = Grey()
-    assert judged(run, changed)["grey"].missing == 0 and changed.seen == [
-        (50, "p2")
-    ]  # the manifest knows nothing of a change yet
+    # the manifest knows nothing of a change yet
+    assert judged(run, changed)["grey"].missing == 0 and changed.seen == [(50, "p2")]
     lines = read_jsonl(folder / MANIFEST)
     lines[0]["sha256"] = sha256_file(folder / "p0_0.png")
     (folder / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -157,9 +157,8 @@ def test_a_baseline_is_a_small_file_that_learns_of_platforms(tmp_path, baseline,
         }
     )
     assert detector.write(path, nearly, first) and len(detector.read(path).platforms) == 2
-    assert (
-        detector.compare(detector.read(path), nearly) == detector.Changes()
-    )  # each platform repeats its own last bits
+    # each platform repeats its own last bits
+    assert detector.compare(detector.read(path), nearly) == detector.Changes()
     moved = detector.Facts(**{**facts.__dict__, "log_probs": {"base": [[0.0, 0.0]] * COUNT}})
     assert not detector.write(path, moved, detector.read(path)) and len(detector.read(path).platforms) == 1
 

@@ -55,9 +55,8 @@ def test_genevals_decision_is_upstreams_with_many_equal_scores():
         assert verdict.correct == is_right(found, spec, COLOUR), (found, spec)
         assert verdict.evidence["boxes"] == {cls: [[*one.box, one.score] for one in own] for cls, own in wanted.items()}
         right += verdict.correct
-        forward = sorted(
-            found, key=lambda one: -one.score
-        )  # the order that keeps the earlier of equals, for how much it matters
+        # the order that keeps the earlier of equals, for how much it matters
+        forward = sorted(found, key=lambda one: -one.score)
         tied += is_right(found, spec, COLOUR) != is_right(list(reversed(forward)), spec, COLOUR)
     assert right > 200 and tied > 20, "cases of both kinds, and cases that ties decide"
 

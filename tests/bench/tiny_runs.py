@@ -52,6 +52,20 @@ def tree(root: Path) -> dict[str, tuple[int, int]]:
     return {str(p.relative_to(root)): (p.stat().st_size, p.stat().st_mtime_ns) for p in root.rglob("*") if p.is_file()}
 
 
+def print_quickly(run, options) -> dict:
+    """The report's text without its figures, which take seconds to draw."""
+    from reports.findings import costs
+    from reports.findings.analysis import analyse
+    from reports.run.blocks import make_blocks
+    from reports.run.load import load_run
+    from reports.tables import text as tables
+
+    found = load_run(run.root)
+    results = [analyse(block) for block in make_blocks(found)]
+    print(tables.terminal(found.title, results, costs.costs(found), ""))
+    return {}
+
+
 def fail(prompts, completions, specs, **_):
     """A reward that breaks."""
     raise RuntimeError("the scorer fell over")

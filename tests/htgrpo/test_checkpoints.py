@@ -174,7 +174,7 @@ STATE = {"iteration": 7, "forwards": 100, "last": 15, "seconds": 2.5, "identity"
 @pytest.mark.parametrize(
     "state",
     [
-        [], {}, 3, None, {"identity": "id"}, {**STATE, "iteration": "7"}, {**STATE, "iteration": 6},
+        [], {}, 3, None, {"identity": "id"}, {**STATE, "more": 2}, {**STATE, "iteration": "7"}, {**STATE, "iteration": 6},
         {**STATE, "iteration": True}, {**STATE, "seconds": None}, {**STATE, "policy": []},
         {**STATE, "identity": None},
     ],

@@ -36,21 +36,9 @@ def lumina_layout(vocabulary: dict[str, int], codebook: int, grid: tuple[int, in
     names = ("<|startoftext|>", "<|soi|>", "<|t2i|>", "<|eoi|>", "<|endoftext|>", "<|mdm_mask|>")
     answer, start, newline, end, close, mask = (vocabulary[name] for name in names)
     return Backbone(
-        "tiny",
-        (),
-        (),
-        (answer, start),
-        (newline,),
-        (end, close),
-        mask,
-        len(vocabulary) + 2,
-        codebook,
-        max_text,
-        8,
-        grid,
-        template="two {} right above",
-        unconditional="a",
-    )
+        "tiny", (), (), (answer, start), (newline,), (end, close), mask, len(vocabulary) + 2, codebook, max_text, 8,
+        grid, template="two {} right above", unconditional="a",
+    )  # fmt: skip
 
 
 LAYOUTS = {"mmada": mmada_layout, "lumina": lumina_layout}

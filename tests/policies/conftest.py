@@ -11,8 +11,10 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.folders import FILE
 from htgrpo.policies.random import make
 from htgrpo.policies.storage import load_policy
+from htgrpo.policies.tokenizer import TOKENIZER_FILES, PublishedTokenizer
 
 BACKBONES = ("mmada", "lumina-dimoo")
+READ: dict[tuple, PublishedTokenizer] = {}
 
 
 class Checkpoint:
@@ -53,6 +55,20 @@ def made(tmp_path_factory) -> dict[str, Path]:
     for name in BACKBONES:
         make(name, root / name, resolution="64x64" if name == "mmada" else "32x48")
     return {name: root / name for name in BACKBONES}
+
+
+@pytest.fixture(autouse=True)
+def tokenizers_are_read_once(monkeypatch):
+    """Most copies share the files of their tokenizer, whose 126k entries are what takes time in a load."""
+
+    def read(folder: Path) -> PublishedTokenizer:
+        files = [(folder / name).stat() for name in TOKENIZER_FILES if (folder / name).is_file()]
+        key = tuple((file.st_ino, file.st_mtime_ns, file.st_size) for file in files)
+        if key not in READ:
+            READ[key] = PublishedTokenizer(folder)
+        return READ[key]
+
+    monkeypatch.setattr("htgrpo.policies.published.PublishedTokenizer", read)
 
 
 @pytest.fixture(scope="session")

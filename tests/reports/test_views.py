@@ -146,5 +146,5 @@ def test_the_report_tells_how_settings_were_chosen(root):
     assert "## How the settings were chosen" in (root / "report" / "table.md").read_text()
     assert paragraphs(replace(run, config={**run.config, "methods": []})) == []
     change(root, "config.json", choices={**choices, "tuning": {**tuning, "ladder": []}})
-    with pytest.raises(UserError, match=r"config.json': choices.tuning.ladder is empty"):
+    with pytest.raises(UserError, match=r"config.json' is damaged .*choices.tuning.ladder is \[\]"):
         build(root)

@@ -136,6 +136,12 @@ def archive(**members):
     return stream.getvalue()
 
 
+def use_texts(monkeypatch, address, wanted):
+    """The only asset is made of an archive's texts, and pinned by the bytes that are wanted."""
+    sources = {"archive": source(f"{address}/tar")}
+    use(monkeypatch, entry("texts", "texts.jsonl", sha256(wanted), sources, "texts", member="texts/*.txt"))
+
+
 def test_texts_of_an_archive_become_lines_in_order_of_name(monkeypatch, place):
     tar = archive(
         top__texts__b_txt="zwei ä\n".encode(),
@@ -146,34 +152,14 @@ def test_texts_of_an_archive_become_lines_in_order_of_name(monkeypatch, place):
     )
     expected = '{"id": "10", "prompt": "ten"}\n{"id": "2", "prompt": "two"}\n{"id": "b", "prompt": "zwei ä\\n"}\n'
     with serving({"/tar": tar}) as (address, _):
-        use(
-            monkeypatch,
-            entry(
-                "texts",
-                "texts.jsonl",
-                sha256(expected.encode()),
-                {"archive": source(f"{address}/tar")},
-                "texts",
-                member="texts/*.txt",
-            ),
-        )
+        use_texts(monkeypatch, address, expected.encode())
         assert fetch.main(["texts"]) == 0
     assert (place / "texts.jsonl").read_text("utf-8") == expected
 
 
 def test_an_archive_with_other_texts_is_not_kept(monkeypatch, place, capsys):
     with serving({"/tar": archive(top__texts__a_txt=b"changed")}) as (address, _):
-        use(
-            monkeypatch,
-            entry(
-                "texts",
-                "texts.jsonl",
-                sha256(b"as published"),
-                {"archive": source(f"{address}/tar")},
-                "texts",
-                member="texts/*.txt",
-            ),
-        )
+        use_texts(monkeypatch, address, b"as published")
         assert fetch.main(["texts"]) == 2
     assert "not the pinned content" in capsys.readouterr().err and list(place.iterdir()) == []
 

@@ -122,9 +122,8 @@ def test_merging_takes_blocks_as_unfold_does():
     unfolded = torch.nn.Unfold(2, stride=2)(features)[0].T  # [pixels, 4c], channel by channel
     weight = torch.randn(5, 12, generator=torch.Generator().manual_seed(1))
     last = features.permute(0, 2, 3, 1)
-    merged = torch.cat([last[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], -1).reshape(
-        -1, 12
-    )  # transformers
+    # transformers
+    merged = torch.cat([last[:, row::2, column::2] for column in (0, 1) for row in (0, 1)], -1).reshape(-1, 12)
     assert torch.allclose(unfolded @ weight.T, merged @ by_pixel(weight).T, atol=1e-5)
 
 

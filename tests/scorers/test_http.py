@@ -216,9 +216,8 @@ def test_a_body_far_over_the_limit_is_not_read(server):
 
 
 def test_only_json_is_taken(server):
-    assert (
-        ask(server, body=b"a=1", headers={"Content-Type": "text/plain"})[0] == 415
-    )  # what a page in a browser could send
+    # what a page in a browser could send
+    assert ask(server, body=b"a=1", headers={"Content-Type": "text/plain"})[0] == 415
     assert ask(server, "GET", "/score")[0] == 404
 
 

@@ -43,42 +43,22 @@ def unipercept_in_one_file(folder, generator):
 PORTS = {
     port.kind.name: port
     for port in (
-        Port(
-            ClipScore,
-            tiny_clip.tiny_checkpoint,
-            "model.safetensors",
-            ("text_model.encoder.layers.1.self_attn.k_proj.weight",),
-        ),
-        Port(
-            ImageReward,
-            tiny_imagereward.tiny_checkpoint,
-            "ImageReward.pt",
-            ("blip.text_encoder.encoder.layer.1.crossattention.self.key.weight",),
-            ("google-bert/bert-base-uncased",),
-            options={"vision": tiny_imagereward.VISION},
-        ),
-        Port(
-            HPSv3,
-            tiny_hpsv3.tiny_checkpoint,
-            "HPSv3.safetensors",
-            ("visual.blocks.1.attn.qkv.weight", "rm_head.3.bias", "model.embed_tokens.weight"),
-            ("Qwen/Qwen2-VL-7B-Instruct",),
-        ),
-        Port(
-            UniPercept,
-            unipercept_in_one_file,
-            "model.safetensors",
-            ("vision_model.encoder.layers.1.attn.qkv.weight", "language_model.model.layers.2.self_attn.o_proj.weight"),
-            close=5e-5,
-        ),
-        Port(
-            UnifiedReward,
-            lambda folder, generator: tiny_unifiedreward.write_checkpoint(folder, "qwen3_vl", tied=True, penalty=1.2),
-            "model.safetensors",
-            ("model.language_model.layers.1.mlp.up_proj.weight",),
-        ),
+        Port(ClipScore, tiny_clip.tiny_checkpoint, "model.safetensors",
+             ("text_model.encoder.layers.1.self_attn.k_proj.weight",)),
+        Port(ImageReward, tiny_imagereward.tiny_checkpoint, "ImageReward.pt",
+             ("blip.text_encoder.encoder.layer.1.crossattention.self.key.weight",), ("google-bert/bert-base-uncased",),
+             options={"vision": tiny_imagereward.VISION}),
+        Port(HPSv3, tiny_hpsv3.tiny_checkpoint, "HPSv3.safetensors",
+             ("visual.blocks.1.attn.qkv.weight", "rm_head.3.bias", "model.embed_tokens.weight"),
+             ("Qwen/Qwen2-VL-7B-Instruct",)),
+        Port(UniPercept, unipercept_in_one_file, "model.safetensors",
+             ("vision_model.encoder.layers.1.attn.qkv.weight", "language_model.model.layers.2.self_attn.o_proj.weight"),
+             close=5e-5),
+        Port(UnifiedReward,
+             lambda folder, generator: tiny_unifiedreward.write_checkpoint(folder, "qwen3_vl", tied=True, penalty=1.2),
+             "model.safetensors", ("model.language_model.layers.1.mlp.up_proj.weight",)),
     )
-}
+}  # fmt: skip
 WRITES = "unifiedreward"
 """Writes its judgement, which a random network cannot: no score of it can be compared."""
 

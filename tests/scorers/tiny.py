@@ -73,8 +73,8 @@ def byte_letters():
     return [letters[byte] for byte in range(256)]
 
 
-def write_byte_tokenizer(folder, added, config, merged=()):
-    """vocab.json, merges.txt, tokenizer_config.json of a byte-level tokenizer: bytes, then words of two letters
+def write_byte_tokenizer(folder, added, merged=(), **config):
+    """vocab.json, merges.txt, tokenizer_config.json of Qwen2's byte-level tokenizer: bytes, then words of two letters
     `merged`, then the `added` special tokens. Returns the number of all."""
     vocab = {token: number for number, token in enumerate([*byte_letters(), *merged])}
     write_json(folder / "vocab.json", vocab)
@@ -87,7 +87,9 @@ def write_byte_tokenizer(folder, added, config, merged=()):
         }
         for number, token in enumerate(added)
     }  # fmt: skip
-    write_json(folder / "tokenizer_config.json", {"added_tokens_decoder": special, "model_max_length": 32768} | config)
+    qwen2 = {"tokenizer_class": "Qwen2Tokenizer", "pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"}
+    kept = {"added_tokens_decoder": special, "model_max_length": 32768, "additional_special_tokens": added[1:]}
+    write_json(folder / "tokenizer_config.json", kept | qwen2 | config)
     return len(vocab) + len(added)
 
 

@@ -74,16 +74,7 @@ def tiny_checkpoint(folder, generator):
             "vision_config": VISION,
         },
     )
-    write_byte_tokenizer(
-        base,
-        ADDED,
-        {
-            "tokenizer_class": "Qwen2Tokenizer",
-            "pad_token": "<|endoftext|>",
-            "eos_token": "<|im_end|>",
-            "additional_special_tokens": ADDED[1:],
-        },
-    )
+    write_byte_tokenizer(base, ADDED)
     write_json(base / "chat_template.json", {"chat_template": TEMPLATE})
     write_json(
         base / "preprocessor_config.json",

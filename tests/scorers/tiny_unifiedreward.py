@@ -93,16 +93,7 @@ def write_checkpoint(folder, kind, older=False, tied=False, penalty=1.0):
         },
     )  # fmt: skip
     Qwen2VLImageProcessor(patch_size=patch, min_pixels=56 * 56, max_pixels=12845056).save_pretrained(folder)
-    write_byte_tokenizer(
-        folder,
-        ADDED,
-        {
-            "tokenizer_class": "Qwen2Tokenizer",
-            "pad_token": "<|endoftext|>",
-            "eos_token": "<|im_end|>",
-            "additional_special_tokens": ADDED[1:],
-        },
-    )
+    write_byte_tokenizer(folder, ADDED)
     (folder / "chat_template.jinja").write_text(TEMPLATE, encoding="utf-8")
     write_fast_tokenizer(folder)
     return net

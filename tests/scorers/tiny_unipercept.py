@@ -65,13 +65,5 @@ def tiny_checkpoint(folder, generator, answers=tuple(ANSWERS)):
             "vision_config": VISION, "llm_config": LANGUAGE,
         },
     )  # fmt: skip
-    write_byte_tokenizer(
-        folder,
-        ADDED,
-        {
-            "tokenizer_class": "Qwen2Tokenizer", "pad_token": "<|endoftext|>", "eos_token": "<|im_end|>",
-            "unk_token": None, "bos_token": None, "additional_special_tokens": ADDED[1:],
-        },
-        merged=answers,
-    )  # fmt: skip
+    write_byte_tokenizer(folder, ADDED, merged=answers, unk_token=None, bos_token=None)
     return state

@@ -1,9 +1,9 @@
 """`python -m bench.text` from end to end and offline, on the tiny policies."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -21,10 +21,10 @@ def run(out, *arguments: str) -> dict:
 
 
 def test_help_is_quick():
-    started = time.perf_counter()
+    before = os.times()
     command = [sys.executable, "-X", "importtime", "-m", "bench.text", "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert time.perf_counter() - started < 5.0 and "low_confidence" in done.stdout
+    assert os.times().children_user - before.children_user < 5.0 and "low_confidence" in done.stdout
     assert not any(f" {name}\n" in done.stderr for name in ("torch", "lm_eval", "numpy"))
 
 

@@ -125,11 +125,12 @@ def _verdicts(
     samples: Mapping[str, Sequence[dict[str, Any]]], tasks: Tasks, prompts: Sequence[Prompt]
 ) -> list[dict[str, Any]]:
     """What records say of `prompts`, by lm-eval's samples of each task."""
+    # the first filter of several counts
     found = {
         (name, sample["doc_id"], sample["doc_hash"]): _verdict(sample, metric_of(tasks, name))
         for name, several in samples.items()
         for sample in reversed(several)
-    }  # the first filter of several counts
+    }
     return [found[p.category, p.spec["document"], p.spec["sha256"]] for p in prompts]
 
 

@@ -170,9 +170,8 @@ def _one_thread() -> Iterator[None]:
 def _sample(policy: Policy, prompts: list[Prompt], sampler: str) -> Tensor:
     """int64 [prompts, slots]: one picture each, with noise keyed by the prompt alone."""
     ids = [policy.prompt(prompt.text) for prompt in prompts]
-    keys = [
-        ("regress", 1, prompt.id) for prompt in prompts
-    ]  # with 0 a draw lies 6e-8 from a boundary: rounding moves it
+    # with 0 a draw lies 6e-8 from a boundary: rounding moves it
+    keys = [("regress", 1, prompt.id) for prompt in prompts]
     return generate(policy, ids, keys, SAMPLERS.get(sampler)(steps=STEPS), 0.0).codes
 
 

@@ -29,13 +29,9 @@ DIFFERENT, OTHER = (
     "Mask2Former of MMDetection, another file (different detector)",
 )
 SWIN_S: dict[str, Any] = {
-    "image_size": 224,
-    "embed_dim": 96,
-    "depths": [2, 2, 18, 2],
-    "num_heads": [3, 6, 12, 24],
-    "window_size": 7,
+    "image_size": 224, "embed_dim": 96, "depths": [2, 2, 18, 2], "num_heads": [3, 6, 12, 24], "window_size": 7,
     "out_features": ["stage1", "stage2", "stage3", "stage4"],
-}
+}  # fmt: skip
 SIZES: dict[str, Any] = {
     "num_labels": 80, "num_queries": 100, "feature_size": 256, "mask_feature_size": 256, "hidden_dim": 256,
     "encoder_layers": 6, "encoder_feedforward_dim": 1024, "decoder_layers": 10, "dim_feedforward": 2048,

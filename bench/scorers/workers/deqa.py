@@ -104,9 +104,8 @@ def load(arguments):
         local_files_only=True,
         output_loading_info=True,
     )
-    missing = report["missing_keys"] + [
-        key for key, value in net.named_parameters() if value.is_meta
-    ]  # some are not reported
+    # some are not reported
+    missing = report["missing_keys"] + [key for key, value in net.named_parameters() if value.is_meta]
     spare = [key for key in report["unexpected_keys"] if not re.search(r"rotary_emb\.inv_freq$", key)]
     for kind, keys in (("lacks", missing), ("has the unexpected", spare), ("misshapes", report["mismatched_keys"])):
         if keys:
