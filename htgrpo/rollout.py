@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
+from htgrpo.policies.cache_config import NO_TRAINING
 from htgrpo.policies.llada import LLaDA
 from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
-from htgrpo.policies.policy import Policy, pack
+from htgrpo.policies.policy import Guide, Policy, pack
 from htgrpo.samplers import Draws, Sampler
 
 TOKENS_PER_FORWARD = 6144
@@ -31,6 +33,15 @@ class Rollouts:
     forwards: int
     heads: int
     cached: bool = False
+
+
+def refuse_training(rollouts: Rollouts) -> None:
+    """Raises UserError when `rollouts` came out of a cache."""
+    if rollouts.cached:
+        raise UserError(
+            f"these rollouts were sampled with the ML-Cache, but {NO_TRAINING}: sample them with cache=None and keep "
+            "the cache for evaluation"
+        )
 
 
 def generate(
@@ -69,14 +80,6 @@ def generate(
         sum(part.heads for part in parts),
         cache is not None,
     )
-
-
-@dataclass(frozen=True)
-class Guide:
-    """Classifier-free guidance: its scale, and the ids before the image block of the unconditional prompt."""
-
-    scale: float
-    prompt: tuple[int, ...]
 
 
 def _chunks(

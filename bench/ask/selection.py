@@ -6,22 +6,12 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from bench.benchmarks.evaluation import PictureSet
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
-
-
-@dataclass(frozen=True)
-class PictureSet:
-    """The prompts that pictures are made for, which several benchmarks may judge. name: of their folder; noise: keys
-    their noise; sha256: of the prompts."""
-
-    name: str
-    noise: str
-    prompts: tuple[Prompt, ...]
-    sha256: str
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from bench.ask.request import Request
-    from bench.record.work import Evaluation
+    from bench.benchmarks.evaluation import Evaluation
     from htgrpo.parallel.ranks import Ranks
     from htgrpo.policies.policy import Policy
 

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from bench.ask.request import Request
-from bench.ask.selection import PictureSet, Selection, select_all
+from bench.ask.selection import Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.base import Benchmark, PictureBenchmark, TextBenchmark
+from bench.benchmarks.evaluation import Evaluation, PictureSet
 from bench.benchmarks.registry import make
 from bench.checking.findings import Damaged, Findings, read_object
 from bench.checking.scored import Key, Scored, check_given, check_pictures, check_records, compare_kept, judge_again
@@ -18,7 +19,6 @@ from bench.judge.judging import PARTS
 from bench.record.pictures import META
 from bench.record.rundir import GIVEN, RunDir
 from bench.record.verdicts import score_identity
-from bench.record.work import Evaluation
 from bench.run.curve import curve_request, few, one_picture
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256

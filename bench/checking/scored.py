@@ -10,12 +10,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bench.ask.request import Request
+from bench.benchmarks.evaluation import Evaluation
 from bench.checking.findings import Findings, read_object, read_records
 from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, META, file_name
 from bench.record.rundir import RunDir
 from bench.record.verdicts import Key, read_meta
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import sha256_file, sha256_json
 from htgrpo.base.pictures import CONVERSION

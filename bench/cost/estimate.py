@@ -1,7 +1,7 @@
 """Expected time of a run, from seconds measured once and kept in bench/ask/presets/timing.json. Rough by nature."""
 
 from bench.ask.presets import timing
-from bench.record.work import Evaluation
+from bench.benchmarks.evaluation import Evaluation
 from htgrpo.training.train_config import TrainConfig, parse_budgets
 
 

@@ -13,10 +13,10 @@ from typing import Any, cast
 import torch
 
 from bench.ask.presets import Setting, gpus
+from bench.benchmarks.evaluation import Evaluation
 from bench.cost.memory import LOGIT_BYTES_SAMPLE, LOGIT_BYTES_TRAIN, Held, held_by
 from bench.cost.meter import REF, ROLLOUT, TRAIN, Meter, Spent, Standin, count_iteration, count_pictures, standin
 from bench.cost.outline import Outline
-from bench.record.work import Evaluation
 from htgrpo.base.cpu import sampling_dtype
 from htgrpo.base.errors import suggest
 from htgrpo.base.prompts import Prompt

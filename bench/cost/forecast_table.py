@@ -4,11 +4,11 @@ from typing import Any
 
 from bench.ask.presets import gpus
 from bench.ask.request import Request
+from bench.benchmarks.evaluation import Evaluation
 from bench.cost.estimate import in_words
 from bench.cost.forecast import Forecast, TrainingCost
 from bench.cost.memory import GIB
 from bench.cost.meter import OLD, REF, ROLLOUT, TRAIN
-from bench.record.work import Evaluation
 from reports.format import amount, table
 
 PHASES = {ROLLOUT: "rollout", OLD: "old", REF: "ref", TRAIN: "train"}

@@ -4,9 +4,10 @@ pictures."""
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from bench.benchmarks.evaluation import Evaluation
 from bench.record.rundir import RunDir
 from bench.record.verdicts import write
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 
 if TYPE_CHECKING:
     from bench.benchmarks.base import TextBenchmark

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask.presets import Setting
+from bench.benchmarks.evaluation import Evaluation
 from bench.record.pictures import MANIFEST, PARTS, clear, file_name, identity_of, manifest, whole_pictures, write_meta
-from bench.record.work import Evaluation
 from htgrpo.base.files import append_jsonl, atomic_write_bytes, atomic_write_text, sha256_file
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.records import Picture

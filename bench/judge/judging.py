@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bench.benchmarks.evaluation import Evaluation
 from bench.record.pictures import identity_of, manifest
 from bench.record.rundir import RunDir
 from bench.record.verdicts import PARTS, Coverage, Key, score_identity, stored, write
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import append_jsonl, atomic_write_text, read_jsonl
 from htgrpo.base.pictures import Unreadable, opened

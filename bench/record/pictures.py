@@ -3,8 +3,8 @@ Imports no torch."""
 
 from pathlib import Path
 
+from bench.benchmarks.evaluation import Evaluation
 from bench.record.rundir import GIVEN, PICTURES, RunDir
-from bench.record.work import Evaluation
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, content_sha256, sha256_file
 from htgrpo.base.folders import everything, remove

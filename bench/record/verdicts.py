@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.benchmarks.evaluation import Evaluation
 from bench.record.rundir import RunDir
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text, content_sha256, sha256_json
 from htgrpo.base.records import Record, VerdictMeta, read, records

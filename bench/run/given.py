@@ -13,13 +13,14 @@ from bench.ask.options import check
 from bench.ask.request import Request
 from bench.ask.selection import select_all
 from bench.benchmarks.base import MAIN
+from bench.benchmarks.evaluation import Evaluation
 from bench.benchmarks.registry import make
 from bench.given.layouts import Found, read
 from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, clear, identity_of, write_meta
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.work import SCORE, Evaluation, Job, Target
+from bench.record.work import SCORE, Job, Target
 from bench.run.ending import LEFT, finish
 from bench.run.jobs import Ended, run_here
 from bench.run.loop import opened

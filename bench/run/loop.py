@@ -4,7 +4,7 @@ import contextlib
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from bench.record.work import SCORE, TRAIN, Job
 from bench.run.config import record
 from bench.run.ending import finish
 from bench.run.jobs import Ended, run_here, run_jobs
+from bench.run.outlook import Plan, show
 from bench.run.progress import make_progress
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_OK, UserError
@@ -32,20 +33,6 @@ if TYPE_CHECKING:
     from htgrpo.parallel.ranks import Ranks
 
 Runs = dict[RunDir, Request]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is left to do. contexts: of the runs that are not complete. jobs: of all of them. at_once: how many jobs."""
-
-    contexts: "list[Context]"
-    jobs: list[Job]
-    at_once: int
-
-    @property
-    def seconds(self) -> float:
-        """Expected seconds until the last job ends."""
-        return estimate.wall_seconds([job.seconds for job in self.jobs], self.at_once)
 
 
 def execute(request: Request, root: Path, options: Options) -> int:
@@ -248,7 +235,6 @@ def _perform(planned: Plan, root: Path, options: Options, ranks: "Ranks") -> lis
 def _look(runs: Runs, root: Path, options: Options) -> int:
     """Prints what would be done. Writes nothing."""
     from bench.run.curve import later_jobs
-    from bench.run.outlook import show
 
     say("loading")
     planned = plan_all(runs, options, find_device(options.device))

@@ -1,20 +1,35 @@
 """Prints a plan, for --dry-run: jobs, expected time, and on a published backbone what it costs on a card."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.ask.options import Options
 from bench.ask.width import fitted
 from bench.cost import estimate
-from bench.record.work import SCORE
+from bench.record.work import SCORE, Job
 from htgrpo.training.train_config import SECONDS
 
 if TYPE_CHECKING:
-    from bench.run.loop import Plan
+    from bench.run.plan import Context
 
 
-def show(planned: "Plan", later: bool, root: Path, options: Options) -> None:
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do. contexts: of the runs that are not complete. jobs: of all of them. at_once: how many jobs."""
+
+    contexts: "list[Context]"
+    jobs: list[Job]
+    at_once: int
+
+    @property
+    def seconds(self) -> float:
+        """Expected seconds until the last job ends."""
+        return estimate.wall_seconds([job.seconds for job in self.jobs], self.at_once)
+
+
+def show(planned: Plan, later: bool, root: Path, options: Options) -> None:
     """Prints the plan, as JSON where that was asked for. later: whether its jobs hold those that need finished
     trainings."""
     context = planned.contexts[0]
@@ -47,7 +62,7 @@ def show(planned: "Plan", later: bool, root: Path, options: Options) -> None:
     print(fitted(lines))
 
 
-def _afterwards(planned: "Plan", later: bool) -> list[str]:
+def _afterwards(planned: Plan, later: bool) -> list[str]:
     """What follows once trainings are done, and cannot be planned before."""
     requests = [context.request for context in planned.contexts if any(job.run == context.run for job in planned.jobs)]
     seconds = any(SECONDS in request.views and len(request.methods) > 1 for request in requests) and not later
@@ -62,7 +77,7 @@ def _afterwards(planned: "Plan", later: bool) -> list[str]:
     ]
 
 
-def _costs(planned: "Plan", options: Options) -> dict | None:
+def _costs(planned: Plan, options: Options) -> dict | None:
     """The forecast of the one run on published weights; None elsewhere."""
     context = planned.contexts[0]
     if context.forecast is None or len(planned.contexts) > 1:

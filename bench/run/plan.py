@@ -8,12 +8,13 @@ from bench.ask.request import Request
 from bench.ask.selection import Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.base import MAIN
+from bench.benchmarks.evaluation import Evaluation
 from bench.cost import estimate
 from bench.record.pictures import is_generated
 from bench.record.rundir import RunDir
 from bench.record.trainings import training_of
 from bench.record.verdicts import is_scored
-from bench.record.work import GENERATE, SCORE, TRAIN, Evaluation, Job, Target
+from bench.record.work import GENERATE, SCORE, TRAIN, Job, Target
 from bench.run.views import equal_seconds, target_at, trained_targets
 from bench.sources import training_prompts
 from htgrpo.base.errors import UserError
@@ -272,7 +273,7 @@ def _note(evaluation: Evaluation, policy: str) -> str:
 def seconds_jobs(context: Context, dry: bool = False) -> list[Job]:
     """Jobs for the view at equal training seconds, one per method, once all trainings are done."""
     by_method: dict[str, list[Target]] = {}
-    for config, iteration, reached in equal_seconds(context, dry):
+    for config, iteration, reached in equal_seconds(context.run, context.request, dry):
         main = reached.get(context.request.views[0])
         by_method.setdefault(config.method, []).append(target_at(context.run, config, iteration, main))
     found = [scoring_job(context, f"{method} at equal seconds", targets) for method, targets in by_method.items()]

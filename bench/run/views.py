@@ -2,8 +2,9 @@
 down."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bench.ask.request import Request
 from bench.ask.weights import inspect
 from bench.record.rundir import EQUAL_SECONDS, RunDir
 from bench.record.work import Target
@@ -11,9 +12,6 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json
 from htgrpo.base.records import FINAL, MILESTONE, log_lines
 from htgrpo.training.train_config import SECONDS, TrainConfig, parse_budgets
-
-if TYPE_CHECKING:
-    from bench.run.plan import Context
 
 
 def trained_targets(run: RunDir, config: TrainConfig, reached: dict[str, int]) -> list[Target]:
@@ -33,7 +31,7 @@ def target_at(run: RunDir, config: TrainConfig, iteration: int, main: int | None
     )
 
 
-def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int, dict[str, int]]]:
+def equal_seconds(run: RunDir, request: Request, dry: bool) -> list[tuple[TrainConfig, int, dict[str, int]]]:
     """(settings, iteration, reached) of every training in the view at equal seconds; nothing before all trainings are
     done.
 
@@ -43,12 +41,9 @@ def equal_seconds(context: "Context", dry: bool) -> list[tuple[TrainConfig, int,
     """
     from bench.record.trainings import training_of
 
-    request, run = context.request, context.run
     if SECONDS not in request.views:
         return []
-    trainings = {
-        (m, s): training_of(context.run, context.request, m, s) for m in request.methods for s in request.seeds
-    }
+    trainings = {(m, s): training_of(run, request, m, s) for m in request.methods for s in request.seeds}
     if len(request.methods) < 2 or not all(training.done for training in trainings.values()):
         return []
     from reports.run.views import read_chosen

@@ -11,7 +11,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.record.work import GENERATE, SCORE, Evaluation, Job, Target
+from bench.benchmarks.evaluation import Evaluation
+from bench.record.work import GENERATE, SCORE, Job, Target
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.base.files import atomic_write_text
 from htgrpo.base.folders import remove

@@ -11,28 +11,16 @@ Nothing of it is Lumina's alone: it takes any LLaDA network that is whole in thi
 sampler. But upstream has it for Lumina only, and only with that has it been compared.
 """
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from htgrpo.base.errors import UserError
-from htgrpo.policies.cache_config import NO_TRAINING, CacheConfig
+from htgrpo.policies.cache_config import CacheConfig
 from htgrpo.policies.llada import Block, LLaDA, rotate
-from htgrpo.policies.policy import Policy, pack
-
-if TYPE_CHECKING:
-    from htgrpo.rollout import Guide, Rollouts
-
-
-def refuse_training(rollouts: "Rollouts") -> None:
-    """Raises UserError when `rollouts` came out of a cache."""
-    if rollouts.cached:
-        raise UserError(
-            f"these rollouts were sampled with the ML-Cache, but {NO_TRAINING}: sample them with cache=None and keep "
-            "the cache for evaluation"
-        )
+from htgrpo.policies.policy import Guide, Policy, pack
 
 
 class CachedSequence:
@@ -91,7 +79,7 @@ class CachedLogits:
         self,
         policy: Policy,
         prompts: list[tuple[int, ...]],
-        guide: "Guide | None",
+        guide: Guide | None,
         grid: tuple[int, int],
         config: CacheConfig,
         steps: int,

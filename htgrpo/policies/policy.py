@@ -67,6 +67,14 @@ class Policy:
         return replace(self, net=cast(LLaDA, net))
 
 
+@dataclass(frozen=True)
+class Guide:
+    """Classifier-free guidance: its scale, and the ids before the image block of the unconditional prompt."""
+
+    scale: float
+    prompt: tuple[int, ...]
+
+
 def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]) -> tuple[Packed, Tensor]:
     """Sequences of `prompts` with image codes [B, N] (HIDDEN where unknown), and where the slots lie: int64 [B, N]."""
     backbone = policy.backbone

@@ -21,9 +21,8 @@ from htgrpo.base.rng import generator
 from htgrpo.interface import Method, RolloutGroup, advantages
 from htgrpo.parallel.ranks import ALONE, InStep, Ranks
 from htgrpo.policies.llada import Network
-from htgrpo.policies.lumina_cache import refuse_training
 from htgrpo.policies.policy import Policy
-from htgrpo.rollout import Rollouts, generate
+from htgrpo.rollout import Rollouts, generate, refuse_training
 from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
 from htgrpo.training.rewards import RewardBatch, WeightedReward

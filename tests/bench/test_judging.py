@@ -8,12 +8,13 @@ from PIL import Image
 
 from bench.ask.selection import select_all
 from bench.benchmarks.base import PictureBenchmark
+from bench.benchmarks.evaluation import Evaluation
 from bench.benchmarks.registry import make
 from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, write_meta
 from bench.record.rundir import RunDir
 from bench.record.verdicts import is_scored
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl, sha256_file
 from htgrpo.base.prompts import Prompt

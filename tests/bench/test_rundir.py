@@ -14,12 +14,12 @@ from bench.ask.overrides import literal, parse_overrides, resolve
 from bench.ask.presets import PRESETS, preset, read, tuned
 from bench.ask.request import Request
 from bench.ask.selection import select
+from bench.benchmarks.evaluation import Evaluation
 from bench.cost import estimate
 from bench.judge.images import BATCH, generate
 from bench.record.complete import is_complete, mark_complete
 from bench.record.pictures import identity_of, manifest, whole_pictures
 from bench.record.rundir import RunDir, refuse_difference, write_config
-from bench.record.work import Evaluation
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.registry import BENCHMARKS, METHODS

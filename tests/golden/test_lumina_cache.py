@@ -7,8 +7,8 @@ import torch
 
 from htgrpo.base.errors import UserError
 from htgrpo.parallel.ranks import ALONE, InStep
-from htgrpo.policies.lumina_cache import CacheConfig, CachedSequence, refuse_training
-from htgrpo.rollout import generate
+from htgrpo.policies.lumina_cache import CacheConfig, CachedSequence
+from htgrpo.rollout import generate, refuse_training
 from htgrpo.samplers import Emerge, Lumina, MaskGIT
 from tests.golden.upstream import RUNS, decisions_differ, recorded_policy, replay, runs
 

@@ -10,11 +10,12 @@ import pytest
 
 from bench.benchmarks.dpg import record
 from bench.benchmarks.dpg_rule import Question
+from bench.benchmarks.evaluation import Evaluation
 from bench.benchmarks.hpsv3_categories import CATEGORIES
 from bench.benchmarks.registry import make
 from bench.record.rundir import RunDir
 from bench.record.verdicts import write
-from bench.record.work import Evaluation, Target
+from bench.record.work import Target
 from bench.scorers.geneval.rule import TASKS
 from htgrpo.base.files import atomic_json
 from htgrpo.base.prompts import Prompt, prompt_set_sha256

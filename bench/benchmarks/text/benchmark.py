@@ -18,8 +18,8 @@ from htgrpo.base.versions import libraries
 
 if TYPE_CHECKING:
     from bench.ask.request import Request
+    from bench.benchmarks.evaluation import Evaluation
     from bench.benchmarks.text.evaluation import Tasks
-    from bench.record.work import Evaluation
     from htgrpo.parallel.ranks import Ranks
     from htgrpo.policies.policy import Policy
 

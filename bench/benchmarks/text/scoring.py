@@ -18,7 +18,7 @@ from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
-    from bench.record.work import Evaluation
+    from bench.benchmarks.evaluation import Evaluation
     from htgrpo.parallel.ranks import Ranks
     from htgrpo.policies.policy import Policy
 
