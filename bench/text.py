@@ -33,6 +33,25 @@ EXAMPLES = (
     ("accelerate launch -m bench.text --checkpoint DIR --tasks gsm8k", "requests are shared among the processes"),
 )
 DEFAULT_TASKS = "embedded_text"
+HOW: tuple[tuple[str, str, str, str], ...] = (
+    ("samples", SCORING, "N",
+     "masks per likelihood (default 128; where an answer has no more than that, all of them: exact for answers of up to 7 tokens)"),
+    ("batch", RUNNING, "N", "sequences in one forward (default 16); changes speed and memory only"),
+    ("seed", SCORING, "N", "of masks and drawn tokens (default 0); equal seeds pair policies"),
+    ("head", SCORING, "full|text",
+     "probabilities over all ids, as upstream has them (full, default: what image codes take counts as lost), or over those "
+     "below the image codes (text)"),
+    ("max_length", SCORING, "N",
+     "tokens of context and answer (default 4096); longer contexts lose their beginning, and the results say how many did"),
+    ("gen_length", SCORING, "N", "tokens of a written answer (default 256; a task's max_gen_toks may shorten it)"),
+    ("block_length", SCORING, "N",
+     "tokens of a block, written before the next begins (default 32, or gen-length where that is less)"),
+    ("steps", SCORING, "N", "forwards for a whole answer (default gen-length: a token each)"),
+    ("temperature", SCORING, "T", "of drawn tokens; 0: the likeliest (default: as the task asks)"),
+    ("remasking", SCORING, "low_confidence|random", "which tokens of a block wait (default low_confidence)"),
+    ("cfg_scale", SCORING, "S", "guidance against the masked prompt (default 0: none)"),
+)  # fmt: skip
+"""How a policy is asked: the fields of TextSettings and Decoding that are flags, with group, metavar and help."""
 
 
 def parser() -> Parser:
@@ -86,86 +105,8 @@ def parser() -> Parser:
         help="examples before every question (default: the task's own)",
     )
     p.switch("--chat", "put every context into MMaDA's chat layout", SCORING)
-    p.add_argument(
-        "--samples",
-        group=SCORING,
-        type=Field(fields["samples"]),
-        metavar="N",
-        help="masks per likelihood (default 128; where an answer has no more than "
-        "that, all of them: exact for answers of up to 7 tokens)",
-    )
-    p.add_argument(
-        "--batch",
-        group=RUNNING,
-        type=Field(fields["batch"]),
-        metavar="N",
-        help="sequences in one forward (default 16); changes speed and memory only",
-    )
-    p.add_argument(
-        "--seed",
-        group=SCORING,
-        type=Field(fields["seed"]),
-        metavar="N",
-        help="of masks and drawn tokens (default 0); equal seeds pair policies",
-    )
-    p.add_argument(
-        "--head",
-        group=SCORING,
-        type=Field(fields["head"]),
-        metavar="full|text",
-        help="probabilities over all ids, as upstream has them (full, default: what "
-        "image codes take counts as lost), or over those below the image codes (text)",
-    )
-    p.add_argument(
-        "--max-length",
-        group=SCORING,
-        type=Field(fields["max_length"]),
-        metavar="N",
-        help="tokens of context and answer (default 4096); longer contexts lose "
-        "their beginning, and the results say how many did",
-    )
-    p.add_argument(
-        "--gen-length",
-        group=SCORING,
-        type=Field(fields["gen_length"]),
-        metavar="N",
-        help="tokens of a written answer (default 256; a task's max_gen_toks may shorten it)",
-    )
-    p.add_argument(
-        "--block-length",
-        group=SCORING,
-        type=Field(fields["block_length"]),
-        metavar="N",
-        help="tokens of a block, written before the next begins (default 32, or gen-length where that is less)",
-    )
-    p.add_argument(
-        "--steps",
-        group=SCORING,
-        type=Field(fields["steps"]),
-        metavar="N",
-        help="forwards for a whole answer (default gen-length: a token each)",
-    )
-    p.add_argument(
-        "--temperature",
-        group=SCORING,
-        type=Field(fields["temperature"]),
-        metavar="T",
-        help="of drawn tokens; 0: the likeliest (default: as the task asks)",
-    )
-    p.add_argument(
-        "--remasking",
-        group=SCORING,
-        type=Field(fields["remasking"]),
-        metavar="low_confidence|random",
-        help="which tokens of a block wait (default low_confidence)",
-    )
-    p.add_argument(
-        "--cfg-scale",
-        group=SCORING,
-        type=Field(fields["cfg_scale"]),
-        metavar="S",
-        help="guidance against the masked prompt (default 0: none)",
-    )
+    for name, group, metavar, told in HOW:
+        p.add_argument(f"--{name.replace('_', '-')}", group=group, type=Field(fields[name]), metavar=metavar, help=told)
     p.switch("--confirm-run-unsafe-code", "allow tasks that run code that the model wrote", RUNNING)
     p.add_argument(
         "--out",

@@ -150,14 +150,17 @@ def plan_all(runs: Runs, options: Options, device: str) -> Plan:
     """What is left of `runs`. For --overwrite it counts nothing that is there."""
     from bench.run import plan
 
-    todo, contexts, at_once = [], [], 1
+    todo, contexts = [], []
+    published = any(request.backbone in BACKBONES.names() for request in runs.values())
+    at_once, threads = _shares(options, device, published)
     for index, (run, request) in enumerate(runs.items()):
         name = run.root.name if len(runs) > 1 else None
         if options.overwrite:
             run = replace(run, root=run.root / ".overwritten")
         if is_complete(run, request, options.stages):
             continue
-        context, at_once = _prepare(run, request, options, device)
+        how = (device, threads, options.report_to, options.gpu, options.dry_run)
+        context = plan.load_context(run, request, options.stages, *how)
         contexts.append(context)
         jobs = [job for job in plan.jobs(context) if index == 0 or job.name != BASE]
         todo += [replace(job, name=_called(name, job.name, request)) for job in jobs]
@@ -171,17 +174,12 @@ def _called(run: str | None, job: str, request: Request) -> str:
     return job if method is None else f"{run}{job.removeprefix(method)}"
 
 
-def _prepare(run: RunDir, request: Request, options: Options, device: str) -> "tuple[Context, int]":
-    """The context of a request, and how many jobs run at once."""
-    from bench.run.plan import load_context
-
+def _shares(options: Options, device: str, published: bool) -> tuple[int, int]:
+    """How many jobs run at once, and compute threads of each. published: weights that leave no room for a second job."""
     alone = options.in_process or machine.processes() > 1
-    many = device == "cpu" and not alone and request.backbone not in BACKBONES.names()
-    default = machine.cores() if many else 1
+    default = machine.cores() if device == "cpu" and not alone and not published else 1
     at_once = default if options.jobs is None else max(1, options.jobs)
-    threads = max(1, machine.cores() // (at_once * machine.processes(here=True)))
-    how = (device, threads, options.report_to, options.gpu, options.dry_run)
-    return load_context(run, request, options.stages, *how), at_once
+    return at_once, max(1, machine.cores() // (at_once * machine.processes(here=True)))
 
 
 def _later(planned: Plan, options: Options, ranks: "Ranks") -> list[Job]:

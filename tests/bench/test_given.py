@@ -163,3 +163,28 @@ def test_missing_pictures_are_said_and_withhold_the_headline(tmp_path, greys, ca
     )
     for flags, said in refused:
         assert leave(score.main, [*argv, *flags]) == 2 and said in capsys.readouterr().err
+
+
+def test_a_judge_that_fails_on_one_folder_leaves_the_others_judged(tmp_path, monkeypatch, capsys):
+    down = [True]
+
+    class SometimesGone(Grey):
+        def judge(self, pictures, prompts):
+            if down and any(picture.getpixel((0, 0))[0] % 20 for picture in pictures):
+                raise UserError("the scorer is not reachable: start it")
+            return super().judge(pictures, prompts)
+
+    monkeypatch.setattr(given_prompts, "make", lambda name: SometimesGone(name))
+    flat(tmp_path / "two", step=2)
+    argv = [
+        "--images", f"one={tmp_path / 'one'}", "--images", f"two={tmp_path / 'two'}", "--prompts",
+        str(flat(tmp_path / "one")), "--benchmarks", "geneval", "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    assert leave(score.main, argv) == 3
+    told = capsys.readouterr().err
+    assert "failed: one: the scorer is not reachable: start it" in told and "mend or add" not in told
+    assert told.endswith("some of it is missing: the same command does what is left\n")
+    assert len(read_jsonl(tmp_path / "run/verdicts/geneval/main/two.jsonl")) == 12
+    down.clear()
+    assert leave(score.main, argv) == 0
+    assert len(read_jsonl(tmp_path / "run/verdicts/geneval/main/one.jsonl")) == 12
