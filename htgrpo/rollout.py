@@ -24,7 +24,8 @@ TOKENS_PER_FORWARD = 6144
 class Rollouts:
     """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided
     distribution each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on;
-    cached: an ML-Cache was used, so that this is no material for training."""
+    cached: an ML-Cache was used, so that this is no material for training. predicted: int64 [B, T, N] as in
+    RolloutGroup, where it was asked for."""
 
     codes: Tensor
     reveal_step: Tensor
@@ -33,6 +34,7 @@ class Rollouts:
     forwards: int
     heads: int
     cached: bool = False
+    predicted: Tensor | None = None
 
 
 def refuse_training(rollouts: Rollouts) -> None:
@@ -55,16 +57,22 @@ def generate(
     on_images: Callable[[int], None] | None = None,
     pads: str = "strip",
     cache: CacheConfig | None = None,
+    predict: bool = False,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
     are batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without
     guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures
-    only."""
+    only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at every step;
+    the images are the same."""
     grid = grid or policy.backbone.grid
+    if predict and cache:
+        raise UserError("the ML-Cache does not predict all hidden slots: sample with cache=None to record predictions")
     guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
     for start, stop in _chunks(policy, prompts, grid, guide, tokens_per_forward):
-        parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache))
+        parts.append(
+            _generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache, predict)
+        )
         if on_images:
             on_images(stop)
 
@@ -79,6 +87,7 @@ def generate(
         sum(part.forwards for part in parts),
         sum(part.heads for part in parts),
         cache is not None,
+        joined("predicted") if predict else None,
     )
 
 
@@ -106,6 +115,7 @@ def _generate_chunk(
     guide: Guide | None,
     grid: tuple[int, int],
     cache: CacheConfig | None,
+    predict: bool,
 ) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
@@ -115,24 +125,29 @@ def _generate_chunk(
     entropy = torch.zeros(count, slots, device=device)
     forwards = heads = 0
     cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps) if cache else None
+    latest, predicted = codes.clone(), []
     for step in range(sampler.steps):
         hidden = codes == HIDDEN
         candidates = sampler.candidates(step, hidden, draws)
-        if not candidates.any():
-            continue
-        if cached:
-            logits, rows, ran = cached(step, codes, candidates)
-        else:
-            logits, rows, ran = _guided_logits(policy, prompts, codes, candidates, guide, grid)
-        forwards, heads = forwards + rows, heads + ran
-        drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates], sampler.code_temperature)
-        confidence = torch.full((count, slots), -torch.inf, device=device)
-        confidence[candidates] = log_prob
-        keep = sampler.keep(step, candidates, confidence, draws)
-        kept = keep[candidates]
-        codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
+        if candidates.any():
+            wanted = hidden & candidates.any(1, keepdim=True) if predict else candidates
+            if cached:
+                logits, rows, ran = cached(step, codes, wanted)
+            else:
+                logits, rows, ran = _guided_logits(policy, prompts, codes, wanted, guide, grid)
+            forwards, heads = forwards + rows, heads + ran
+            drawn, log_prob, spread = _draw(logits, draws.code[:, step][wanted], sampler.code_temperature)
+            confidence = torch.full((count, slots), -torch.inf, device=device)
+            confidence[wanted] = log_prob
+            keep = sampler.keep(step, candidates, confidence, draws)
+            kept = keep[wanted]
+            codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
+            latest[wanted] = drawn
+        if predict:
+            predicted.append(latest.clone().cpu())
     rank = reveal_order(reveal_step, draws.tie)
-    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
+    seen = torch.stack(predicted, 1) if predict else None
+    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads, predicted=seen)
 
 
 def _guided_logits(
