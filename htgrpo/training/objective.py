@@ -5,7 +5,7 @@ share.
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -59,16 +59,17 @@ def _count_ratios(totals: Totals, ratio: Tensor, support: Tensor, binds: Tensor)
     totals.sums["ratio_max"] = max(totals.sums.get("ratio_max", 0.0), float(ratio.max()))
 
 
-def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: torch.dtype) -> tuple:
+def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """The clip's bounds: two numbers, or two tensors [M] where groups differ in them."""
     clips = [work[p.index].clip for p in batch]
     if len(set(clips)) == 1:
         return clips[0]
     spans = [p.span.stop - p.span.start for p in batch]
-    return tuple(
+    low, high = (
         torch.cat([torch.full((n,), clip[side], dtype=dtype) for n, clip in zip(spans, clips)]).to(device)
         for side in (0, 1)
     )
+    return low, high
 
 
 def _log(bound: float | Tensor) -> float | Tensor:
