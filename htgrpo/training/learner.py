@@ -26,12 +26,13 @@ from htgrpo.policies.policy import Policy
 from htgrpo.rollout import Rollouts, generate, refuse_training
 from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
+from htgrpo.training.others import with_others
 from htgrpo.training.rewards import RewardBatch, WeightedReward
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import Tuning
 
 RANK_BINS = 8
-RECORDED = frozenset({"entropy", "predicted"})
+RECORDED = frozenset({"entropy", "predicted", "other"})
 """What a method may need of its rollouts."""
 PATIENCE = 20
 """Iterations in a row without any spread of rewards after which training stops: nothing is being learnt."""
@@ -115,15 +116,13 @@ class GroupLearner:
             if i in kept
         ]
         if images.groups:
+            places = [images.groups.index(i) for i in kept]
+            if "other" in self.method.needs:
+                groups = with_others(groups, places, setup.ranks, generator(config.seed, "other", number))
             generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
                 totals = self.engine.run(
-                    groups,
-                    self.method,
-                    generators,
-                    setup.holding.step,
-                    len(images.groups),
-                    [images.groups.index(i) for i in kept],
+                    groups, self.method, generators, setup.holding.step, len(images.groups), places
                 )
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)

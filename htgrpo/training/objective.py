@@ -39,7 +39,8 @@ def loss(judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainCo
         _count_ratios(totals, pooled.detach().exp(), support, inside != pooled)
     else:
         ratio = pooled.exp()
-        clipped = ratio.clamp(*_bounds(work, batch, device, dtype))
+        low, high = _bounds(work, batch, device, dtype)
+        clipped = ratio.clamp(low, high)
         loss = -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
         _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage)
     if config.beta == 0.0:
@@ -72,7 +73,7 @@ def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: t
     return low, high
 
 
-def _log(bound: float | Tensor) -> float | Tensor:
+def _log(bound: Any) -> Any:
     if isinstance(bound, Tensor):
         return bound.log()
     return math.log(bound) if bound > 0.0 else -math.inf
