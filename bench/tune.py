@@ -5,13 +5,15 @@ import argparse
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
+from bench.ask.methods import expanded, groups
 from bench.ask.presets import preset, read
 from bench.run.tries import Grid, Tuning, next_tries
 from bench.run.tune import refuse_another, run_all, settle
 from bench.run.tune_record import recorded, render
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
-from htgrpo.base.values import Names, Whole
+from htgrpo.base.registry import METHODS
+from htgrpo.base.values import Names, OneOf, Whole
 
 DESCRIPTION = """\
 Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
@@ -39,7 +41,11 @@ def parser() -> Parser:
         required=True,
         help="folder for the tries and tune.json / tune.md",
     )
-    p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
+    p.add_argument(
+        "--methods",
+        type=Names(OneOf(lambda: [*METHODS.names(), *groups()], "method")),
+        help="comma-separated methods, or all, literature, adaptive (default: all of the grid)",
+    )
     p.add_argument(
         "--budget",
         group=TRAINING,
@@ -80,7 +86,7 @@ def asked(args: argparse.Namespace) -> Tuning:
     from htgrpo.policies.model_files import EMBEDDED
 
     grid = read("tune")
-    methods = args.methods or grid["methods"]
+    methods = expanded(args.methods or grid["methods"])
     if len(args.seeds) < 2:
         raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     defaults = preset(grid["preset"], EMBEDDED)
