@@ -14,6 +14,7 @@ from bench.scorers import registry, servers
 from bench.scorers.base import Scorer
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.values import Text
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
@@ -51,12 +52,9 @@ class Finding:
 def parser() -> Parser:
     """The command line."""
     p = Parser("doctor", DESCRIPTION, EXAMPLES)
-    p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
-    p.add_argument(
-        "--device",
-        group=RUNNING,
-        type=Device(("cpu", "cuda"), numbered=True),
-        help="cpu, cuda ... (default: a GPU where there is one)",
+    p.flag("scorers SCORER", Text(), "registered scorers (default: all)", nargs="*")
+    p.flag(
+        "--device", Device(("cpu", "cuda"), numbered=True), "cpu, cuda ... (default: a GPU where there is one)", RUNNING
     )
     add_scorers(p)
     p.switch("--quick", "look for weights only, load nothing", RUNNING)
