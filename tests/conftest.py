@@ -13,6 +13,11 @@ for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[name] = "1"
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # tests start many processes, each of which would compile torch anew
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ.setdefault(
+        "PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / ".pytest_cache" / "pyc")
+    )
 
 
 @pytest.fixture(autouse=True)
