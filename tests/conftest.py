@@ -19,6 +19,14 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # tests start many processes,
         "PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / ".pytest_cache" / "pyc")
     )
 
+LONG = ("ranks", "bench", "reports")
+"""Folders whose files take long: they come first, so that workers that take a file at a time end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files of LONG first."""
+    items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
+
 
 @pytest.fixture(autouse=True)
 def one_deterministic_thread():
@@ -29,6 +37,14 @@ def one_deterministic_thread():
         torch.set_num_threads(1)
         torch.set_deterministic_debug_mode("error")
     yield
+
+
+@pytest.fixture
+def plain_figures(monkeypatch) -> None:
+    """Figures of reports are one pixel: drawing them takes seconds, and tests/reports/test_report.py does it."""
+    from tests import drawing
+
+    monkeypatch.setattr(drawing.style, "rendered", drawing.plainly)
 
 
 @pytest.fixture(scope="session")
