@@ -5,6 +5,8 @@ from pathlib import Path
 from bench.ask import kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import atomic_write_text
 
 FILE = "README.md"
 MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
@@ -30,8 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     """Writes the card; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.record.card import collect
-    from htgrpo.base.errors import UserError
-    from htgrpo.base.files import atomic_write_text
 
     out = args.out or args.checkpoint / FILE
     facts = collect(str(args.checkpoint), args.run)

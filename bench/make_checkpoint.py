@@ -1,8 +1,10 @@
 """Makes a policy with random weights in a published backbone's layout."""
 
 from bench.ask import kinds
+from bench.ask.arguments import check_heads
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.folders import check_place
 from htgrpo.base.values import SEED, OneOf, Resolution, Whole
 from htgrpo.policies.published_config import NAMES, SIZES, TINY_RESOLUTION
 
@@ -46,18 +48,9 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Makes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.base.options import require
-
     given = {name: getattr(args, name) for name in SIZES}
     sizes = {name: SIZES[name][not args.tiny] if value is None else value for name, value in given.items()}
-    require(
-        sizes["d_model"] % (2 * sizes["n_heads"]) == 0,
-        "--d-model",
-        sizes["d_model"],
-        f"it must be a multiple of twice --n-heads, {2 * sizes['n_heads']}",
-    )
-    from htgrpo.base.folders import check_place
-
+    check_heads(sizes["d_model"], sizes["n_heads"])
     check_place(args.out)
     from htgrpo.policies.random import make
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from bench.ask import kinds
+from bench.ask.arguments import check_heads
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
-from htgrpo.base.options import require
+from htgrpo.base.files import explained
+from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
 from htgrpo.base.values import SEED, Number, Whole
 
 MADE_BY = "python -m bench.pretrain"
@@ -65,14 +67,7 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
-    require(
-        args.d_model % (2 * args.n_heads) == 0,
-        "--d-model",
-        args.d_model,
-        f"it must be a multiple of twice --n-heads, {2 * args.n_heads}",
-    )
-    from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
-
+    check_heads(args.d_model, args.n_heads)
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
     between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
@@ -95,7 +90,6 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     from rich.progress import track
 
     from htgrpo.base import cpu
-    from htgrpo.base.folders import atomic_dir
     from htgrpo.base.rng import generator
     from htgrpo.policies.storage import write_policy
     from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
@@ -138,9 +132,6 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
     """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises
     UserError then."""
-    from htgrpo.base.files import explained
-    from htgrpo.base.folders import atomic_dir
-
     try:
         with explained(out):
             write(folder)

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from htgrpo.base.registry import METHODS
 from htgrpo.base.values import Names, Text
+from htgrpo.policies.model_files import EMBEDDED
 
 if TYPE_CHECKING:
     from bench.checking.regression.detector import Changes
@@ -63,8 +66,6 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one gate; returns the exit code."""
-    from htgrpo.base.errors import UserError
-
     lines = parser()
     args = lines.parse_args(argv)
     if args.gate:
@@ -90,9 +91,6 @@ def main(argv: list[str] | None = None) -> int:
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
     from bench.ask.weights import inspect
-    from htgrpo.base.errors import UserError, suggest
-    from htgrpo.base.registry import METHODS
-    from htgrpo.policies.model_files import EMBEDDED
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
@@ -103,10 +101,7 @@ def _check_policy(args: argparse.Namespace) -> None:
 
 
 def _detect(args: argparse.Namespace) -> int:
-    from bench.ask.weights import EMBEDDED
     from bench.checking.regression import detector, frozen
-    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK
-    from htgrpo.base.registry import METHODS
 
     started, path, policy = time.perf_counter(), args.baseline or SHIPPED, args.policy or EMBEDDED
     if args.update:
@@ -149,7 +144,6 @@ def _print_changes(changes: "Changes", as_json: bool, what: str, seconds: float)
 
 def _gate(args: argparse.Namespace) -> int:
     from bench.checking.regression import gate
-    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK, UserError
 
     name, count = args.subset or (None, None)
     if args.update:
@@ -180,7 +174,6 @@ def _gate(args: argparse.Namespace) -> int:
 
 def _load(folder: Path) -> "Run":
     """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
-    from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
     from reports.run.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):

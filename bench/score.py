@@ -7,7 +7,9 @@ from pathlib import Path
 from bench.ask import kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, SCORING, Parser
-from bench.run.stages import stage_parser
+from bench.run.stages import run_stage, stage_parser
+from htgrpo.base.errors import UserError
+from htgrpo.base.records import BASE
 from htgrpo.base.values import OneOf, Text, Whole
 
 LAYOUTS = ("geneval", "dpg", "dpg-single", "dpg-grid", "folders", "flat")
@@ -54,7 +56,6 @@ Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@gen
 def main(argv: list[str] | None = None) -> int:
     """Scores; returns the exit code."""
     from bench.record.work import SCORE
-    from bench.run.stages import run_stage
 
     lines = parser()
     args = lines.parse_args(argv)
@@ -96,7 +97,6 @@ def _given(args: argparse.Namespace, lines: Parser):
     from bench.ask.asked import subset
     from bench.record.rundir import RunDir
     from bench.run.given import Given
-    from htgrpo.base.errors import UserError
 
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
@@ -125,8 +125,6 @@ def _given(args: argparse.Namespace, lines: Parser):
 def _folder(text: str, args: argparse.Namespace):
     """One --images."""
     from bench.run.given import Folder
-    from htgrpo.base.errors import UserError
-    from htgrpo.base.records import BASE
 
     label, equals, path = text.partition("=")
     if not equals or "/" in label:

@@ -9,10 +9,13 @@ from bench.ask import kinds
 from bench.ask.arguments import BACKBONE, COUNT
 from bench.ask.cli import run_main, say
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, Parser
-from bench.benchmarks.text.settings import Decoding, TextSettings
+from bench.ask.machine import launch
+from bench.benchmarks.text.settings import OPTIONS, Decoding, TextSettings, from_options
 from htgrpo.base.device import find_device
+from htgrpo.base.errors import UserError
 from htgrpo.base.options import Field
 from htgrpo.base.values import Names, OneOf, Whole
+from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.train_config import Dtype
 
 if TYPE_CHECKING:
@@ -98,8 +101,6 @@ def parser() -> Parser:
 
 def settings_of(args: argparse.Namespace) -> TextSettings:
     """The settings that the flags name. Raises UserError."""
-    from bench.benchmarks.text.settings import OPTIONS, from_options
-
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     return from_options(given, "--")
 
@@ -111,8 +112,6 @@ def main(argv: list[str] | None = None) -> int:
 
     from bench.ask.weights import inspect
     from bench.benchmarks.text.results import RESULTS, identity_of, stored
-    from htgrpo.base.errors import UserError
-    from htgrpo.policies.model_files import EMBEDDED
 
     if args.checkpoint and args.policy:
         raise UserError(
@@ -139,7 +138,6 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
-    from bench.ask.machine import launch
     from bench.benchmarks.text.evaluation import Tasks, evaluate, write
     from bench.benchmarks.text.model import PolicyLM
     from htgrpo.policies.storage import load_policy

@@ -8,6 +8,9 @@ from bench.ask import arguments
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, RUNNING, TRAINING, Parser
 from bench.ask.machine import is_main_process
+from htgrpo.base.errors import UserError
+from htgrpo.base.records import log_lines
+from htgrpo.base.registry import BACKBONES
 from htgrpo.base.values import SEED, Whole
 from htgrpo.policies.model_files import EMBEDDED
 
@@ -49,7 +52,6 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.options import Options
     from bench.record.work import TRAIN
     from bench.run.loop import execute
-    from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
@@ -65,8 +67,6 @@ def main(argv: list[str] | None = None) -> int:
 def ending(request: "Request", root: Path) -> list[str]:
     """What has come of the training, and how it is compared."""
     from bench.record.rundir import RunDir
-    from htgrpo.base.records import log_lines
-    from htgrpo.base.registry import BACKBONES
 
     method = request.methods[0]
     folder = RunDir(root).train(method, request.seeds[0])

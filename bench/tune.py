@@ -2,7 +2,8 @@
 
 import argparse
 
-from bench.ask import arguments, kinds
+from bench.ask import arguments, kinds, machine
+from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
 from bench.ask.presets import preset, read
@@ -12,6 +13,7 @@ from bench.run.tune_record import recorded, render
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
 from htgrpo.base.values import Names, Whole
+from htgrpo.policies.model_files import EMBEDDED
 
 DESCRIPTION = """\
 Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
@@ -56,9 +58,7 @@ def parser() -> Parser:
 
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
-    from bench.ask.budgets import parse_views, training_budget
     from bench.ask.weights import inspect
-    from htgrpo.policies.model_files import EMBEDDED
 
     grid = read("tune")
     methods = args.methods or grid["methods"]
@@ -84,7 +84,6 @@ def main(argv: list[str] | None = None) -> int:
         lines.refuse(args, ("write", "jobs"), "with --dry-run")
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
-    from bench.ask import machine
     from bench.record.rundir import RunDir
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
+from bench.scorers.registry import SCORERS
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import OneOf
 
@@ -45,7 +46,6 @@ def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.scorers.references import REFERENCES
-    from bench.scorers.registry import SCORERS
     from bench.scorers.weights import locate
 
     images, prompts, names = _from_folder(args.images) if args.images else _drawn()

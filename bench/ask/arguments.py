@@ -7,6 +7,7 @@ from bench.ask.presets import PRESETS, gpus
 from bench.ask.request import SPLITS
 from bench.benchmarks.registry import check as check_benchmark
 from htgrpo.base.errors import UserError
+from htgrpo.base.options import require
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
 from htgrpo.policies.model_files import EMBEDDED
@@ -37,6 +38,12 @@ def picture_setting(value: str, name: str) -> str:
             name, value, "nothing is trained here: it takes SETTING.KEY=VALUE or text.KEY=VALUE, such as main.steps=12"
         )
     return value
+
+
+def check_heads(d_model: int, n_heads: int) -> None:
+    """Raises UserError for a width that heads of even width cannot share."""
+    wide = 2 * n_heads
+    require(d_model % wide == 0, "--d-model", d_model, f"it must be a multiple of twice --n-heads, {wide}")
 
 
 def add_start(p: Parser) -> None:

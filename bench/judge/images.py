@@ -13,6 +13,7 @@ from bench.benchmarks.evaluation import Evaluation
 from bench.record.pictures import MANIFEST, PARTS, clear, file_name, identity_of, manifest, whole_pictures, write_meta
 from htgrpo.base.files import append_jsonl, atomic_write_bytes, atomic_write_text, sha256_file
 from htgrpo.base.prompts import Prompt
+from htgrpo.base.registry import SAMPLERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,6 @@ def generate(
     """
     import torch
 
-    from htgrpo.base.registry import SAMPLERS
     from htgrpo.parallel.ranks import ALONE
     from htgrpo.rollout import generate as sample_images
     from htgrpo.rollout import rollout_net

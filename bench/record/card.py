@@ -11,6 +11,7 @@ from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
+from htgrpo.training.train_config import make_method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -256,8 +257,6 @@ def _summary(weights: Weights, place: Place | None) -> str:
 
 def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
     """Rows of the table: method, reward, data, seeds, budget, commit."""
-    from htgrpo.training.train_config import make_method
-
     rows = [("weights", f"sha256 `{weights.sha256}`"), ("backbone", weights.backbone)]
     if place is None:
         return rows
