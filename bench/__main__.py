@@ -47,11 +47,10 @@ def parser() -> Parser:
     listing = "".join(f"  {name:<15}  {line}\n" for name, line in COMMANDS.items())
     p = Parser("", DESCRIPTION + listing, EXAMPLES, prog="python -m bench")
     p.usage = "python -m bench [COMMAND ...] [FLAG ...]"
-    p.add_argument(
-        "--completion",
-        type=OneOf(SHELLS, "shell"),
-        metavar="|".join(SHELLS),
-        help="print what makes that shell complete commands, flags and their values after htgrpo-bench",
+    p.flag(
+        f"--completion {'|'.join(SHELLS)}",
+        OneOf(SHELLS, "shell"),
+        "print what makes that shell complete commands, flags and their values after htgrpo-bench",
     )
     return p
 

@@ -10,6 +10,7 @@ from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
 from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.values import Text
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
@@ -48,13 +49,12 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("ablate", DESCRIPTION, EXAMPLES, EXITS)
-    p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
-    p.add_argument(
-        "--seeds",
-        group=TRAINING,
-        type=kinds.seeds,
-        metavar="N|LIST",
-        help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+    p.flag("studies STUDY", Text(), "any of A1 A2 A3 A4 A5 (default: all)", nargs="*")
+    p.flag(
+        "--seeds N|LIST",
+        kinds.seeds,
+        "training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+        TRAINING,
     )
     arguments.add_preset(p, "whose settings, benchmarks and generation settings are the defaults of every variant")
     arguments.add_start(p)

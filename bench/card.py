@@ -19,15 +19,9 @@ EXAMPLES = (("runs/NAME/train/ht/seed0/checkpoints/step_000040", ""), ("CHECKPOI
 def parser() -> Parser:
     """The command line."""
     p = Parser("card", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
-    )
-    p.add_argument(
-        "--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)"
-    )
-    p.add_argument(
-        "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder"
-    )
+    p.flag("checkpoint CHECKPOINT", kinds.Folder(), "folder of a checkpoint, as training writes it")
+    p.flag("--run RUN", kinds.RUN, "the run that trained or scored it (default: the one it lies in)")
+    p.flag("--out FILE", kinds.NewFile(), f"default: {FILE} in the checkpoint's folder", OUTPUT)
     p.switch("--overwrite", "also replace a card that this command did not write", OUTPUT)
     return p
 

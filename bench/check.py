@@ -35,7 +35,7 @@ STEPS = ("trainings", "every byte of all files", "report, made again")
 def parser() -> Parser:
     """The command line."""
     p = Parser("check", DESCRIPTION, EXAMPLES)
-    p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
+    p.flag("run RUN", kinds.RUN, "the run folder")
     arguments.add_json(p)
     return p
 

@@ -23,21 +23,16 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("export", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
-    )
-    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the new folder")
-    p.add_argument(
-        "--dtype",
-        group=OUTPUT,
-        type=OneOf(DTYPES, "dtype"),
-        metavar="DTYPE",
-        help="of the weights (default: as those that training started from; in bfloat16 a "
+    p.flag("checkpoint CHECKPOINT", kinds.place, "folder of a checkpoint, as training writes it")
+    p.flag("--out", kinds.NewFolder(), "the new folder", OUTPUT, required=True)
+    p.flag(
+        "--dtype DTYPE",
+        OneOf(DTYPES, "dtype"),
+        "of the weights (default: as those that training started from; in bfloat16 a "
         "small change by adapters is partly rounded away, and this command says how much of it)",
+        OUTPUT,
     )
-    p.add_argument(
-        "--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo"
-    )
+    p.flag("--backbone NAME", BACKBONE, "where the folder does not say it: mmada or lumina-dimoo")
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     return p
 

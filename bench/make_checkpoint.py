@@ -24,23 +24,21 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("make_checkpoint", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}"
-    )
-    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the folder to make")
+    p.flag("--backbone NAME", OneOf(NAMES, "backbone"), f"one of {', '.join(NAMES)}", required=True)
+    p.flag("--out", kinds.NewFolder(), "the folder to make", OUTPUT, required=True)
     p.switch("--tiny", "a few megabytes instead of the published sizes")
-    p.add_argument(
+    p.flag(
         "--resolution",
-        type=Resolution(empty=False),
-        help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
+        Resolution(empty=False),
+        f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
     )
-    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
+    p.flag("--seed", Whole(0, SEED), "seed of all weights (default 0)", default=0)
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, (tiny, published) in SIZES.items():
-        p.add_argument(
+        p.flag(
             f"--{name.replace('_', '-')}",
-            type=Whole(1, 10**6),
-            help=f"of the network (default {tiny} with --tiny, or {published})",
+            Whole(1, 10**6),
+            f"of the network (default {tiny} with --tiny, or {published})",
         )
     return p
 

@@ -43,39 +43,22 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("paper", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--table",
-        type=OneOf(TABLES, "table of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help=f"one of {', '.join(TABLES)}; repeatable",
+    p.flag("--table N", OneOf(TABLES, "table of the paper"), f"one of {', '.join(TABLES)}; repeatable", many=True)
+    p.flag(
+        "--figure N", OneOf(FIGURES, "figure of the paper"), "4; without --table and --figure: everything", many=True
     )
-    p.add_argument(
-        "--figure",
-        type=OneOf(FIGURES, "figure of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help="4; without --table and --figure: everything",
+    p.flag(
+        "--run RUN",
+        SHOWN,
+        "a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+        many=True,
     )
-    p.add_argument(
-        "--run",
-        action="append",
-        default=[],
-        type=SHOWN,
-        metavar="RUN",
-        help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+    p.flag(
+        "--backbone NAME",
+        OneOf(BACKBONES, "backbone of the paper"),
+        f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
     )
-    p.add_argument(
-        "--backbone",
-        type=OneOf(BACKBONES, "backbone of the paper"),
-        metavar="NAME",
-        help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
-    )
-    p.add_argument(
-        "--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})"
-    )
+    p.flag("--out FOLDER", kinds.NewFolder(), f"where the files go (default {FILES})", default=FILES)
     p.switch("--allow-incomplete", "use runs of which some pictures have no verdict")
     p.switch("--command", "print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)

@@ -28,49 +28,37 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        required=True,
-        help="folder for the policy and its log, pretrain.jsonl",
-    )
-    p.add_argument("--steps", group=TRAINING, type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", group=TRAINING, type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
-    p.add_argument(
+    p.flag("--out", kinds.NewFolder(), "folder for the policy and its log, pretrain.jsonl", OUTPUT, required=True)
+    p.flag("--steps", Whole(1, 10**8), "optimiser steps (default 9000)", TRAINING, default=9000)
+    p.flag("--batch", Whole(1, 65536), "pictures per step (default 32)", TRAINING, default=32)
+    p.flag(
         "--lr",
-        group=TRAINING,
-        type=Number(0, 10, open_low=True),
+        Number(0, 10, open_low=True),
+        "peak rate of AdamW: warm-up, then cosine (default 2e-3)",
+        TRAINING,
         default=2e-3,
-        help="peak rate of AdamW: warm-up, then cosine (default 2e-3)",
     )
-    p.add_argument(
-        "--ema",
-        group=TRAINING,
-        type=Number(0, 1),
-        default=0.998,
-        help="decay of the averaged weights that are kept (default 0.998)",
+    p.flag(
+        "--ema", Number(0, 1), "decay of the averaged weights that are kept (default 0.998)", TRAINING, default=0.998
     )
-    p.add_argument(
-        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)"
-    )
-    p.add_argument(
+    p.flag("--seed", Whole(0, SEED), "seed of weights and data (default 0)", TRAINING, default=0)
+    p.flag(
         "--keep-every",
-        group=OUTPUT,
-        type=Whole(0, 10**8),
+        Whole(0, 10**8),
+        "also keep OUT-stepN every so many steps (default: only the last)",
+        OUTPUT,
         default=0,
-        help="also keep OUT-stepN every so many steps (default: only the last)",
     )
-    p.add_argument(
+    p.flag(
         "--threads",
-        group=RUNNING,
-        type=Whole(1, 4096),
+        Whole(1, 4096),
+        "compute threads (default 1); another number changes the last bits",
+        RUNNING,
         default=1,
-        help="compute threads (default 1); another number changes the last bits",
     )
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
+        p.flag(f"--{name}", Whole(1, 65536), f"size of the network (default {value})", default=value)
     return p
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
-from htgrpo.base.values import Names
+from htgrpo.base.values import Names, Text
 
 if TYPE_CHECKING:
     from bench.checking.regression.detector import Changes
@@ -39,40 +39,24 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("regress", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes"
-    )
-    p.add_argument(
-        "--baseline",
-        type=kinds.File(there=False),
-        metavar="FILE",
-        help="the stored baseline (default without --gate: the shipped one)",
-    )
+    p.flag("--gate RUN", kinds.RUN, "test the quality of this run instead of looking for changes")
+    p.flag("--baseline FILE", kinds.File(there=False), "the stored baseline (default without --gate: the shipped one)")
     p.switch("--update", "write the baseline instead of comparing with it", OUTPUT)
-    p.add_argument(
-        "--methods",
-        type=Names(),
-        metavar="NAMES",
-        help="comma-separated methods (quality gate: default all of the baseline; change "
+    p.flag(
+        "--methods NAMES",
+        Names(),
+        "comma-separated methods (quality gate: default all of the baseline; change "
         "detector, --update: default all that are registered)",
     )
-    p.add_argument(
-        "--policy",
-        type=kinds.place,
-        metavar="NAME_OR_PATH",
-        help="change detector: the policy to watch (default embedded)",
-    )
-    p.add_argument(
-        "--prompts", type=arguments.COUNT, metavar="N", help="change detector, --update: how many prompts (default 32)"
-    )
-    p.add_argument(
-        "--subset",
-        type=kinds.Drawn(2, bare=True),
-        metavar="NAME:N",
-        help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
+    p.flag("--policy NAME_OR_PATH", kinds.place, "change detector: the policy to watch (default embedded)")
+    p.flag("--prompts N", arguments.COUNT, "change detector, --update: how many prompts (default 32)")
+    p.flag(
+        "--subset NAME:N",
+        kinds.Drawn(2, bare=True),
+        "quality gate: N prompts of a benchmark, drawn evenly over its categories by "
         "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default",
     )
-    p.add_argument("--setting", metavar="NAME", help="quality gate: the generation setting (default main)")
+    p.flag("--setting NAME", Text(), "quality gate: the generation setting (default main)")
     arguments.add_json(p)
     return p
 

@@ -65,43 +65,27 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> Parser:
     """The command line."""
     p = stage_parser("score", DESCRIPTION, EXAMPLES, GIVEN)
-    p.add_argument(
-        "--images",
-        type=kinds.place,
-        action="append",
-        default=[],
-        metavar="LABEL=DIR",
-        help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable",
+    p.flag(
+        "--images LABEL=DIR",
+        kinds.place,
+        "pictures from any model, by the name that tables call it (default: the folder's name); repeatable",
+        many=True,
     )
-    p.add_argument(
-        "--layout",
-        group=SCORING,
-        type=OneOf(("auto", *LAYOUTS), "layout"),
+    p.flag(
+        "--layout LAYOUT",
+        OneOf(("auto", *LAYOUTS), "layout"),
+        "how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
+        SCORING,
         default="auto",
-        metavar="LAYOUT",
-        help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
     )
-    p.add_argument(
-        "--prompts",
-        group=SCORING,
-        type=kinds.File(),
-        metavar="FILE",
-        help="prompts of flat --images or folders, see above",
-    )
-    p.add_argument(
-        "--grid",
-        group=SCORING,
-        type=Whole(1, 65536),
-        metavar="PX",
-        help="side of one picture of a dpg-grid (default: half the file's width)",
-    )
-    p.add_argument(
-        "--note",
-        group=SCORING,
-        type=Text(least=0),
+    p.flag("--prompts FILE", kinds.File(), "prompts of flat --images or folders, see above", SCORING)
+    p.flag("--grid PX", Whole(1, 65536), "side of one picture of a dpg-grid (default: half the file's width)", SCORING)
+    p.flag(
+        "--note TEXT",
+        Text(least=0),
+        "how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
+        SCORING,
         default="",
-        metavar="TEXT",
-        help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
     )
     p.switch("--allow-incomplete", "with --images: headlines over those that were scored", OUTPUT)
     return p

@@ -28,12 +28,8 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("train", DESCRIPTION, EXAMPLES, EXITS)
-    p.add_argument(
-        "--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}"
-    )
-    p.add_argument(
-        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)"
-    )
+    p.flag("--method NAME", arguments.METHOD, f"the method: {arguments.method_names()}", required=True)
+    p.flag("--seed N", Whole(0, SEED), "training seed (default 0)", TRAINING, default=0)
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
     arguments.add_training(p)

@@ -32,38 +32,19 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("tune", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        required=True,
-        help="folder for the tries and tune.json / tune.md",
-    )
-    p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
-    p.add_argument(
-        "--budget",
-        group=TRAINING,
-        type=kinds.views,
-        help="budget of every try (default: the main view of the grid's preset)",
-    )
-    p.add_argument("--policy", type=kinds.place, default="embedded", help="starting weights (default embedded)")
-    p.add_argument(
-        "--seeds",
-        group=TRAINING,
-        type=kinds.seeds,
+    p.flag("--out", kinds.NewFolder(), "folder for the tries and tune.json / tune.md", OUTPUT, required=True)
+    p.flag("--methods", Names(arguments.METHOD), "comma-separated methods (default: all of the grid)")
+    p.flag("--budget", kinds.views, "budget of every try (default: the main view of the grid's preset)", TRAINING)
+    p.flag("--policy", kinds.place, "starting weights (default embedded)", default="embedded")
+    p.flag(
+        "--seeds N|LIST",
+        kinds.seeds,
+        "training seeds of every try, at least two, which the reports do not use (default 1000,1001)",
+        TRAINING,
         default=[1000, 1001],
-        metavar="N|LIST",
-        help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)",
     )
-    p.add_argument(
-        "--samples", group=SCORING, type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)"
-    )
-    p.add_argument(
-        "--jobs",
-        group=RUNNING,
-        type=Whole(1, arguments.JOBS.high),
-        help="tries side by side, one thread each (default: CPU cores)",
-    )
+    p.flag("--samples", Whole(1, 1000), "images per validation prompt (default 4)", SCORING, default=4)
+    p.flag("--jobs", Whole(1, arguments.JOBS.high), "tries side by side, one thread each (default: CPU cores)", RUNNING)
     p.switch("--dry-run", "list the first tries and stop", RUNNING)
     p.switch(
         "--write",

@@ -35,13 +35,8 @@ RANKS = 0.99
 def parser() -> Parser:
     """The command line."""
     p = Parser("verify_scorer", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "scorer",
-        type=OneOf(OFFICIAL, "scorer with an official package"),
-        metavar="SCORER",
-        help="imagereward, hpsv3 or unipercept",
-    )
-    p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
+    p.flag("scorer SCORER", OneOf(OFFICIAL, "scorer with an official package"), "imagereward, hpsv3 or unipercept")
+    p.flag("--images FOLDER", kinds.Folder(), "pictures, each with its prompt in a .txt")
     arguments.add_one_scorer(p)
     return p
 

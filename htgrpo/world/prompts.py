@@ -4,12 +4,9 @@ Validation and held-out combinations never occur in a training prompt, neither w
 """
 
 import json
-import re
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-
-import torch
 
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
@@ -19,11 +16,6 @@ from htgrpo.world.vocabulary import COLOUR_NAMES, FILLS, RELATIONS, SHAPES, plur
 
 SPLITS = ("train", "validation", "heldout")
 SPLITS_FILE = files("htgrpo.world") / "assets" / "splits.json"
-
-
-def tokenise(text: str) -> list[str]:
-    """The words of a text in lower case; commas and full stops are words of their own."""
-    return re.findall(r"[.,]|[^\s.,]+", text.lower())
 
 
 def words() -> list[str]:
@@ -106,12 +98,6 @@ def draw_training_combination(category: str, draws: Draws, excluded: frozenset[t
 
 
 def draw_training_prompt(draws: Draws, categories: tuple[str, ...] = CATEGORIES) -> Prompt:
-    """`random_training_prompt` from a running supply of draws."""
-    return make_prompt(draw_training_combination(draws.choice(categories), draws, reserved()))
-
-
-def random_training_prompt(generator: torch.Generator, categories: tuple[str, ...] = CATEGORIES) -> Prompt:
     """A random prompt of one of `categories` (name one twice to draw it twice as often) that states no reserved
-    combination.
-    """
-    return draw_training_prompt(Draws(generator), categories)
+    combination."""
+    return make_prompt(draw_training_combination(draws.choice(categories), draws, reserved()))

@@ -83,10 +83,6 @@ def _tables() -> tuple[list[int], dict[str, list[int]]]:
     return free, related
 
 
-def _set_bits(bits: int) -> list[int]:
-    return [cell for cell in range(CELLS * CELLS) if bits >> cell & 1]
-
-
 def _place(count: int, relations: list[tuple[int, str, int]], draws: Draws) -> list[int] | None:
     """One random layout of `count` objects (cell numbers, row-major), or None where the draw ran into a dead end."""
     free, related = _tables()
@@ -102,12 +98,16 @@ def _place(count: int, relations: list[tuple[int, str, int]], draws: Draws) -> l
                 allowed &= related[INVERSE[relation]][cells[subject]]
         if not allowed:
             return None
-        cells.append(draws.choice(_set_bits(allowed)))
+        cells.append(draws.choice([cell for cell in range(CELLS * CELLS) if allowed >> cell & 1]))
     return cells
 
 
 def draw_scene(spec: dict, draws: Draws) -> Scene:
-    """`sample_scene` from a running supply of draws."""
+    """A random scene showing exactly what `spec` (GenEval's metadata shape) asks for and nothing else.
+
+    Colours and places the specification leaves free are drawn uniformly, place by place among those still possible.
+    Relations hold between clauses of count 1. Raises UserError when the requested objects do not fit.
+    """
     clause_of = [index for index, clause in enumerate(spec["include"]) for _ in range(clause["count"])]
     first = {clause: index for index, clause in reversed(list(enumerate(clause_of)))}
     relations = [(first[subject], relation, first[target]) for subject, relation, target in relations_of(spec)]
@@ -123,15 +123,6 @@ def draw_scene(spec: dict, draws: Draws) -> Scene:
         colour = wanted.get("color") or draws.choice(COLOUR_NAMES)
         objects.append(Object(wanted["class"], colour, cell % CELLS, cell // CELLS))
     return Scene(tuple(objects))
-
-
-def sample_scene(spec: dict, generator: torch.Generator) -> Scene:
-    """A random scene showing exactly what `spec` (GenEval's metadata shape) asks for and nothing else.
-
-    Colours and places the specification leaves free are drawn uniformly, place by place among those still possible.
-    Relations hold between clauses of count 1. Raises UserError when the requested objects do not fit.
-    """
-    return draw_scene(spec, Draws(generator))
 
 
 @cache
@@ -156,20 +147,10 @@ def render(scene: Scene) -> np.ndarray:
 def training_scenes(
     count: int, generator: torch.Generator, categories: tuple[str, ...] = CATEGORIES, noise: float = 0.0
 ) -> tuple[list[Prompt], list[Scene]]:
-    """(prompts, scenes): `count` random training prompts (see `random_training_prompt`) and a scene for each, drawn
+    """(prompts, scenes): `count` random training prompts (see `draw_training_prompt`) and a scene for each, drawn
     from a misreading of the prompt at rate `noise` (see htgrpo.world.noise)."""
     draws = Draws(generator, block=4096)
     prompts = [draw_training_prompt(draws, categories) for _ in range(count)]
     return prompts, [
         draw_scene(misread(prompt.spec, draws, noise) if noise else prompt.spec, draws) for prompt in prompts
     ]
-
-
-def training_batch(
-    count: int, generator: torch.Generator, categories: tuple[str, ...] = CATEGORIES
-) -> tuple[list[Prompt], np.ndarray]:
-    """(prompts, images uint8 [count, 48, 48, 3]) for pre-training. No combination of a validation or held-out prompt
-    occurs.
-    """
-    prompts, scenes = training_scenes(count, generator, categories)
-    return prompts, np.stack([render(scene) for scene in scenes])

@@ -14,8 +14,8 @@ _POINTS = (np.arange(4000) + 0.5) / 4000
 freedom)."""
 
 
-def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -> float:
-    """The smallest true difference that is told from zero with probability `power`; NaN where there is no interval.
+def detectable(interval: Interval, comparisons: int = 1) -> float:
+    """The smallest true difference that is told from zero with probability POWER; NaN where there is no interval.
 
     The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no
     degrees of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment,
@@ -34,6 +34,6 @@ def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -
 
     def shortfall(shift: float) -> float:
         """Power at a true difference of `shift` standard errors, minus what is wanted."""
-        return float((stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean()) - power
+        return float((stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean()) - POWER
 
     return error * brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)

@@ -12,8 +12,8 @@ from htgrpo.base.rng import generator
 from htgrpo.world.combinations import CATEGORIES
 from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts
-from htgrpo.world.scenes import Scene, sample_scene
-from tests.world.pictures import clean, pictures
+from htgrpo.world.scenes import Scene
+from tests.world.pictures import clean, pictures, sample_scene
 
 
 @pytest.mark.parametrize("category", CATEGORIES)

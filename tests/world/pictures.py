@@ -4,7 +4,13 @@ import numpy as np
 import torch
 
 from htgrpo.base.rng import generator
-from htgrpo.world.scenes import render, sample_scene
+from htgrpo.world.draws import Draws
+from htgrpo.world.scenes import Scene, draw_scene, render
+
+
+def sample_scene(spec: dict, generator: torch.Generator) -> Scene:
+    """A random scene of `spec`."""
+    return draw_scene(spec, Draws(generator))
 
 
 def pictures(scenes):

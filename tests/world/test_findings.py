@@ -12,9 +12,9 @@ from htgrpo.world import rewards
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.detector import detect, measure, world_sized
 from htgrpo.world.prompts import split_prompts
-from htgrpo.world.scenes import Object, Scene, sample_scene, training_scenes
+from htgrpo.world.scenes import Object, Scene, training_scenes
 from htgrpo.world.vocabulary import BACKGROUND, GRID, IMAGE
-from tests.world.pictures import clean, pictures
+from tests.world.pictures import clean, pictures, sample_scene
 
 REWARDS = (rewards.objects, rewards.attributes, rewards.relations, rewards.tidiness)
 

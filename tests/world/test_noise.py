@@ -6,7 +6,7 @@ from collections import Counter
 from htgrpo.base.rng import generator
 from htgrpo.world.draws import Draws
 from htgrpo.world.noise import COLOUR, FILL, misread
-from htgrpo.world.prompts import random_training_prompt
+from htgrpo.world.prompts import draw_training_prompt
 from htgrpo.world.scenes import draw_scene
 from htgrpo.world.vocabulary import COLOUR_NAMES, FILLS, INVERSE, shape_of
 
@@ -20,7 +20,7 @@ def test_counterparts_are_pairs():
 def test_no_noise_changes_nothing_and_full_noise_every_fact():
     draws = Draws(generator("noise", 1))
     for _ in range(100):
-        spec = random_training_prompt(generator("noise", "prompt", _)).spec
+        spec = draw_training_prompt(Draws(generator("noise", "prompt", _))).spec
         assert misread(spec, draws, 0.0) == spec
         seen = misread(spec, draws, 1.0)
         for before, after in zip(spec["include"], seen["include"], strict=True):
@@ -45,4 +45,4 @@ def test_the_rate_is_the_rate():
 def test_every_misreading_can_be_drawn():
     draws = Draws(generator("noise", 3), block=512)
     for index in range(300):
-        draw_scene(misread(random_training_prompt(generator("noise", "draw", index)).spec, draws, 0.5), draws)
+        draw_scene(misread(draw_training_prompt(Draws(generator("noise", "draw", index))).spec, draws, 0.5), draws)
