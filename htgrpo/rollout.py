@@ -1,8 +1,13 @@
-"""Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed."""
+"""Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed.
+
+No step waits for the device: how many slots are drawn when follows from the sampler's schedule, sequences are packed
+once and change in place, and results come back once per batch. (The ML-Cache goes by what it finds, and waits.)
+"""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -11,7 +16,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.cache_config import NO_TRAINING
-from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.llada import LLaDA, Packed
 from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
 from htgrpo.policies.policy import Guide, Policy, pack
 from htgrpo.samplers import Draws, Sampler
@@ -33,6 +38,11 @@ class Rollouts:
     forwards: int
     heads: int
     cached: bool = False
+
+    def part(self, images: slice) -> "Rollouts":
+        """Some of the images, without a count of what they alone have cost."""
+        own = {name: getattr(self, name)[images] for name in ("codes", "reveal_step", "rank", "entropy")}
+        return replace(self, **own, forwards=0, heads=0)
 
 
 def refuse_training(rollouts: Rollouts) -> None:
@@ -57,9 +67,9 @@ def generate(
     cache: CacheConfig | None = None,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
-    are batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without
-    guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures
-    only."""
+    are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g unconditional; 0
+    samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache,
+    for pictures only. What a prompt's images cost does not depend on what is sampled with them."""
     grid = grid or policy.backbone.grid
     guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
@@ -85,16 +95,20 @@ def generate(
 def _chunks(
     policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None, limit: int
 ) -> Iterator[tuple[int, int]]:
+    """(start, stop) of batches of at most `limit` packed tokens. A prompt's images (in a row) stay together where they
+    fit, and are else cut from their first one on, whatever stands before them."""
     block = len(policy.backbone.image_block(grid))
     other = block + len(guide.prompt) if guide else 0
-    start, used = 0, 0
-    for index, prompt in enumerate(prompts):
-        tokens = len(prompt) + block + other
-        if index > start and used + tokens > limit:
-            yield start, index
-            start, used = index, 0
-        used += tokens
-    yield start, len(prompts)
+    start = stop = used = 0
+    for prompt, images in groupby(prompts):
+        tokens, count = len(prompt) + block + other, len(list(images))
+        most = max(1, limit // tokens)
+        for piece in [min(most, count - first) for first in range(0, count, most)]:
+            if stop > start and used + piece * tokens > limit:
+                yield start, stop
+                start, used = stop, 0
+            stop, used = stop + piece, used + piece * tokens
+    yield start, stop
 
 
 @torch.inference_mode()
@@ -109,60 +123,110 @@ def _generate_chunk(
 ) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
-    draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots).to(device)
+    draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots)
+    schedule, draws = _Schedule(sampler, draws, device), draws.to(device)
     codes = torch.full((count, slots), HIDDEN, device=device)
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
     entropy = torch.zeros(count, slots, device=device)
     forwards = heads = 0
-    cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps) if cache else None
+    if cache:
+        cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps)
+    else:
+        sequences = _Sequences(policy, prompts, guide, grid)
     for step in range(sampler.steps):
         hidden = codes == HIDDEN
-        candidates = sampler.candidates(step, hidden, draws)
-        if not candidates.any():
-            continue
-        if cached:
+        if cache:
+            candidates = sampler.candidates(step, hidden, draws)
+            at = candidates.flatten().nonzero()[:, 0]
+            if not len(at):
+                continue
             logits, rows, ran = cached(step, codes, candidates)
+        elif schedule.counts[step]:
+            at = schedule.at(step, hidden)
+            logits, rows, ran = sequences(codes, at) if step > schedule.begin else sequences.begin(schedule.first)
         else:
-            logits, rows, ran = _guided_logits(policy, prompts, codes, candidates, guide, grid)
+            continue
         forwards, heads = forwards + rows, heads + ran
-        drawn, log_prob, spread = _draw(logits, draws.code[:, step][candidates], sampler.code_temperature)
-        confidence = torch.full((count, slots), -torch.inf, device=device)
-        confidence[candidates] = log_prob
-        keep = sampler.keep(step, candidates, confidence, draws)
-        kept = keep[candidates]
-        codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
+        drawn, log_prob, spread = _draw(logits, draws.code[:, step].flatten()[at], sampler.code_temperature)
+        keep = None
+        if schedule.by_confidence:
+            confidence = torch.full((count * slots,), -torch.inf, device=device).index_put((at,), log_prob)
+            keep = sampler.keep(step, hidden, confidence.view(count, slots), draws).flatten()[at]
+        for record, value in ((codes, drawn), (reveal_step, torch.full_like(drawn, step)), (entropy, spread)):
+            flat = record.view(-1)
+            flat[at] = value if keep is None else torch.where(keep, value, flat[at])
     rank = reveal_order(reveal_step, draws.tie)
     return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
 
 
-def _guided_logits(
-    policy: Policy,
-    prompts: list[tuple[int, ...]],
-    codes: Tensor,
-    wanted: Tensor,
-    guide: Guide | None,
-    grid: tuple[int, int],
-) -> tuple[Tensor, int, int]:
-    """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on.
+class _Schedule:
+    """Which slots of a batch are drawn when, as positions in [B, N] read row by row. counts: how many at every step, at
+    the most; where confidence decides, some of them may be revealed already, which changes nothing. begin: the first
+    step that draws any. first: those, on the host."""
 
-    Equal sequences (all images of one prompt, and all unconditional ones, before anything is revealed) are run once.
-    """
-    rows = list(prompts) + ([guide.prompt] * len(prompts) if guide else [])
-    repeat = 2 if guide else 1
-    codes, wanted = codes.repeat(repeat, 1), wanted.repeat(repeat, 1)
-    image, slot = wanted.nonzero(as_tuple=True)
-    source = torch.arange(len(rows), device=codes.device)
-    if (codes == HIDDEN).all():
-        first: dict[tuple[int, ...], int] = {}
-        source = torch.tensor([first.setdefault(row, len(first)) for row in rows], device=codes.device)
-        rows, codes = list(first), codes[: len(first)]
-    packed, slots = pack(policy, rows, codes, grid)
-    at, back = torch.unique(slots[source[image], slot], return_inverse=True)
-    logits = policy.net(packed, at, policy.backbone.image_columns)[back].float()
-    if guide:
-        conditional, unconditional = logits.chunk(2)
-        logits = conditional + guide.scale * (conditional - unconditional)
-    return logits, len(rows), len(at)
+    def __init__(self, sampler: Sampler, draws: Draws, device: torch.device):
+        self.images, slots = draws.tie.shape
+        reveals = sampler.reveals(draws)
+        self.by_confidence = reveals is None
+        if reveals is None:
+            self.counts = [self.images * most for most in sampler.hidden_at_most(slots)]
+            self.first = torch.arange(self.images * slots)
+            self.rows = torch.arange(0, self.images * slots, slots, device=device)[:, None]
+        else:
+            self.counts = reveals.flatten().bincount(minlength=sampler.steps).tolist()
+            order = reveals.flatten().argsort(stable=True)
+            self.first = order[: next(count for count in self.counts if count)]
+            self.known = order.to(device).split(self.counts)
+        self.begin = next(step for step, count in enumerate(self.counts) if count)
+
+    def at(self, step: int, hidden: Tensor) -> Tensor:
+        """int64 [P], ascending: the slots drawn at `step`. hidden: bool [B, N], what is hidden now."""
+        if not self.by_confidence:
+            return self.known[step]
+        first = hidden.byte().argsort(dim=1, descending=True, stable=True)
+        return (self.rows + first[:, : self.counts[step] // self.images]).flatten()
+
+
+class _Sequences:
+    """The sequences of a batch, all conditional and then all unconditional ones, packed once."""
+
+    def __init__(self, policy: Policy, prompts: list[tuple[int, ...]], guide: Guide | None, grid: tuple[int, int]):
+        self.policy, self.prompts, self.guide, self.grid = policy, prompts, guide, grid
+        self.rows = [*prompts, *([guide.prompt] * len(prompts) if guide else [])]
+        hidden = torch.full((len(self.rows), grid[0] * grid[1]), HIDDEN)
+        self.packed, slots = pack(policy, self.rows, hidden, grid)
+        self.slots = slots.flatten()
+
+    def begin(self, at: Tensor) -> tuple[Tensor, int, int]:
+        """As a call, before anything is revealed: equal sequences of one prompt (of all its images, and all
+        unconditional ones) are run once. at: on the host."""
+        owned = list(zip(self.rows, self.prompts * (2 if self.guide else 1), strict=True))
+        distinct = {one: number for number, one in enumerate(dict.fromkeys(owned))}
+        slots = self.grid[0] * self.grid[1]
+        own = torch.tensor([distinct[one] for one in owned])[torch.arange(len(owned) * slots) // slots] * slots
+        wanted = self._both(at)
+        used, back = torch.unique(own[wanted] + wanted % slots, return_inverse=True)
+        rows = [row for row, _ in distinct]
+        packed, places = pack(self.policy, rows, torch.full((len(rows), slots), HIDDEN), self.grid)
+        return self._logits(packed, places.flatten()[used.to(places.device)], back.to(places.device))
+
+    def __call__(self, codes: Tensor, at: Tensor) -> tuple[Tensor, int, int]:
+        """fp32 [P, C] at the positions `at` in codes [B, N], the sequences that were run, and the slots the head ran
+        on."""
+        self.packed.ids[self.slots] = self.policy.backbone.to_ids(codes).flatten().repeat(2 if self.guide else 1)
+        return self._logits(self.packed, self.slots[self._both(at)])
+
+    def _both(self, at: Tensor) -> Tensor:
+        """`at` in the conditional sequences, and the same slots of the unconditional ones."""
+        return torch.cat([at, at + len(self.prompts) * self.grid[0] * self.grid[1]]) if self.guide else at
+
+    def _logits(self, packed: Packed, places: Tensor, back: Tensor | None = None) -> tuple[Tensor, int, int]:
+        logits = self.policy.net(packed, places, self.policy.backbone.image_columns)
+        logits = (logits if back is None else logits[back]).float()
+        if self.guide:
+            conditional, unconditional = logits.chunk(2)
+            logits = conditional + self.guide.scale * (conditional - unconditional)
+        return logits, len(packed.lengths), len(places)
 
 
 def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
