@@ -19,7 +19,7 @@ from htgrpo.policies.cache_config import NO_TRAINING
 from htgrpo.policies.llada import LLaDA, Packed
 from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
 from htgrpo.policies.policy import Guide, Policy, pack
-from htgrpo.samplers import Draws, Sampler
+from htgrpo.samplers import Draws, Sampler, Schedule
 
 TOKENS_PER_FORWARD = 6144
 """Packed tokens of one forward; on a CPU larger batches only leave the cache (docs/speed.md)."""
@@ -29,7 +29,8 @@ TOKENS_PER_FORWARD = 6144
 class Rollouts:
     """B sampled images. codes, reveal_step, rank: int64 [B, N]; entropy: float32 [B, N] in nats, of the guided
     distribution each code was drawn from; forwards: sequences pushed through the network; heads: slots the head ran on;
-    cached: an ML-Cache was used, so that this is no material for training."""
+    cached: an ML-Cache was used, so that this is no material for training. predicted: int64 [B, T, N] as in
+    RolloutGroup, where it was asked for."""
 
     codes: Tensor
     reveal_step: Tensor
@@ -38,11 +39,13 @@ class Rollouts:
     forwards: int
     heads: int
     cached: bool = False
+    predicted: Tensor | None = None
 
     def part(self, images: slice) -> "Rollouts":
         """Some of the images, without a count of what they alone have cost."""
-        own = {name: getattr(self, name)[images] for name in ("codes", "reveal_step", "rank", "entropy")}
-        return replace(self, **own, forwards=0, heads=0)
+        records = ("codes", "reveal_step", "rank", "entropy", "predicted")
+        known = {name: value for name in records if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value[images] for name, value in known.items()}, forwards=0, heads=0)
 
 
 def refuse_training(rollouts: Rollouts) -> None:
@@ -65,16 +68,22 @@ def generate(
     on_images: Callable[[int], None] | None = None,
     pads: str = "strip",
     cache: CacheConfig | None = None,
+    predict: bool = False,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
     are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g unconditional; 0
     samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache,
-    for pictures only. What a prompt's images cost does not depend on what is sampled with them."""
+    for pictures only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at
+    every step; the images are the same. What a prompt's images cost does not depend on what is sampled with them."""
     grid = grid or policy.backbone.grid
+    if predict and cache:
+        raise UserError("the ML-Cache does not predict all hidden slots: sample with cache=None to record predictions")
     guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
     for start, stop in _chunks(policy, prompts, grid, guide, tokens_per_forward):
-        parts.append(_generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache))
+        parts.append(
+            _generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache, predict)
+        )
         if on_images:
             on_images(stop)
 
@@ -89,6 +98,7 @@ def generate(
         sum(part.forwards for part in parts),
         sum(part.heads for part in parts),
         cache is not None,
+        joined("predicted") if predict else None,
     )
 
 
@@ -120,101 +130,104 @@ def _generate_chunk(
     guide: Guide | None,
     grid: tuple[int, int],
     cache: CacheConfig | None,
+    predict: bool,
 ) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
     draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots)
-    schedule, draws = _Schedule(sampler, draws, device), draws.to(device)
+    schedule, draws = Schedule(sampler, draws, predict, device), draws.to(device)
     codes = torch.full((count, slots), HIDDEN, device=device)
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
     entropy = torch.zeros(count, slots, device=device)
     forwards = heads = 0
+    look: _Sequences | _Cached
     if cache:
-        cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps)
+        look = _Cached(CachedLogits(policy, prompts, guide, grid, cache, sampler.steps), sampler, draws)
     else:
-        sequences = _Sequences(policy, prompts, guide, grid)
+        look = _Sequences(policy, prompts, guide, grid, schedule)
+    latest, seen = codes.clone(), []
     for step in range(sampler.steps):
-        hidden = codes == HIDDEN
-        if cache:
-            candidates = sampler.candidates(step, hidden, draws)
-            at = candidates.flatten().nonzero()[:, 0]
-            if not len(at):
-                continue
-            logits, rows, ran = cached(step, codes, candidates)
-        elif schedule.counts[step]:
-            at = schedule.at(step, hidden)
-            logits, rows, ran = sequences(codes, at) if step > schedule.begin else sequences.begin(schedule.first)
-        else:
-            continue
-        forwards, heads = forwards + rows, heads + ran
-        drawn, log_prob, spread = _draw(logits, draws.code[:, step].flatten()[at], sampler.code_temperature)
-        keep = None
-        if schedule.by_confidence:
-            confidence = torch.full((count * slots,), -torch.inf, device=device).index_put((at,), log_prob)
-            keep = sampler.keep(step, hidden, confidence.view(count, slots), draws).flatten()[at]
-        for record, value in ((codes, drawn), (reveal_step, torch.full_like(drawn, step)), (entropy, spread)):
-            flat = record.view(-1)
-            flat[at] = value if keep is None else torch.where(keep, value, flat[at])
+        found = look(step, codes)
+        if found:
+            at, logits, rows, ran = found
+            forwards, heads = forwards + rows, heads + ran
+            drawn, log_prob, spread = _draw(logits, draws.code[:, step].flatten()[at], sampler.code_temperature)
+            hidden, keep = codes == HIDDEN, schedule.stays(step)
+            if schedule.by_confidence:
+                confidence = torch.full((count * slots,), -torch.inf, device=device).index_put((at,), log_prob)
+                keep = sampler.keep(step, hidden, confidence.view(count, slots), draws).flatten()[at]
+            for record, value in ((codes, drawn), (reveal_step, torch.full_like(drawn, step)), (entropy, spread)):
+                _put(record, at, value, keep)
+            if predict:
+                _put(latest, at, drawn, hidden.flatten()[at])
+        if predict:
+            seen.append(latest.clone())
     rank = reveal_order(reveal_step, draws.tie)
-    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads)
+    predicted = torch.stack(seen, 1).cpu() if predict else None
+    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads, predicted=predicted)
 
 
-class _Schedule:
-    """Which slots of a batch are drawn when, as positions in [B, N] read row by row. counts: how many at every step, at
-    the most; where confidence decides, some of them may be revealed already, which changes nothing. begin: the first
-    step that draws any. first: those, on the host."""
+def _put(record: Tensor, at: Tensor, value: Tensor, keep: Tensor | None) -> None:
+    """Writes `value` [P] into `record` [B, N] at the positions `at` (of `keep`, where given)."""
+    flat = record.view(-1)
+    flat[at] = value if keep is None else torch.where(keep, value, flat[at])
 
-    def __init__(self, sampler: Sampler, draws: Draws, device: torch.device):
-        self.images, slots = draws.tie.shape
-        reveals = sampler.reveals(draws)
-        self.by_confidence = reveals is None
-        if reveals is None:
-            self.counts = [self.images * most for most in sampler.hidden_at_most(slots)]
-            self.first = torch.arange(self.images * slots)
-            self.rows = torch.arange(0, self.images * slots, slots, device=device)[:, None]
-        else:
-            self.counts = reveals.flatten().bincount(minlength=sampler.steps).tolist()
-            order = reveals.flatten().argsort(stable=True)
-            self.first = order[: next(count for count in self.counts if count)]
-            self.known = order.to(device).split(self.counts)
-        self.begin = next(step for step, count in enumerate(self.counts) if count)
 
-    def at(self, step: int, hidden: Tensor) -> Tensor:
-        """int64 [P], ascending: the slots drawn at `step`. hidden: bool [B, N], what is hidden now."""
-        if not self.by_confidence:
-            return self.known[step]
-        first = hidden.byte().argsort(dim=1, descending=True, stable=True)
-        return (self.rows + first[:, : self.counts[step] // self.images]).flatten()
+Found = tuple[Tensor, Tensor, int, int]
+"""Positions in [B, N] read row by row, int64 [P]; guided fp32 logits there, [P, C]; the sequences that were run; the
+slots the head ran on."""
+
+
+class _Cached:
+    """What the ML-Cache finds, at the slots that are drawn."""
+
+    def __init__(self, logits: CachedLogits, sampler: Sampler, draws: Draws):
+        self.logits, self.sampler, self.draws = logits, sampler, draws
+
+    def __call__(self, step: int, codes: Tensor) -> Found | None:
+        candidates = self.sampler.candidates(step, codes == HIDDEN, self.draws)
+        at = candidates.flatten().nonzero()[:, 0]
+        return (at, *self.logits(step, codes, candidates)) if len(at) else None
 
 
 class _Sequences:
     """The sequences of a batch, all conditional and then all unconditional ones, packed once."""
 
-    def __init__(self, policy: Policy, prompts: list[tuple[int, ...]], guide: Guide | None, grid: tuple[int, int]):
-        self.policy, self.prompts, self.guide, self.grid = policy, prompts, guide, grid
+    def __init__(
+        self,
+        policy: Policy,
+        prompts: list[tuple[int, ...]],
+        guide: Guide | None,
+        grid: tuple[int, int],
+        schedule: Schedule,
+    ):
+        self.policy, self.prompts, self.guide, self.grid, self.schedule = policy, prompts, guide, grid, schedule
         self.rows = [*prompts, *([guide.prompt] * len(prompts) if guide else [])]
         hidden = torch.full((len(self.rows), grid[0] * grid[1]), HIDDEN)
         self.packed, slots = pack(policy, self.rows, hidden, grid)
         self.slots = slots.flatten()
 
-    def begin(self, at: Tensor) -> tuple[Tensor, int, int]:
-        """As a call, before anything is revealed: equal sequences of one prompt (of all its images, and all
-        unconditional ones) are run once. at: on the host."""
+    def __call__(self, step: int, codes: Tensor) -> Found | None:
+        if not self.schedule.counts[step]:
+            return None
+        at = self.schedule.at(step, codes == HIDDEN)
+        if step == self.schedule.begin:
+            return (at, *self._begin(self.schedule.first))
+        self.packed.ids[self.slots] = self.policy.backbone.to_ids(codes).flatten().repeat(2 if self.guide else 1)
+        return (at, *self._logits(self.packed, self.slots[self._both(at)]))
+
+    def _begin(self, at: Tensor) -> tuple[Tensor, int, int]:
+        """Logits before anything is revealed: equal sequences of one prompt (of all its images, and all unconditional
+        ones) are run once. at: on the host."""
         owned = list(zip(self.rows, self.prompts * (2 if self.guide else 1), strict=True))
         distinct = {one: number for number, one in enumerate(dict.fromkeys(owned))}
         slots = self.grid[0] * self.grid[1]
-        own = torch.tensor([distinct[one] for one in owned])[torch.arange(len(owned) * slots) // slots] * slots
+        row = torch.tensor([distinct[one] for one in owned])
         wanted = self._both(at)
-        used, back = torch.unique(own[wanted] + wanted % slots, return_inverse=True)
+        used, back = torch.unique(row[wanted // slots] * slots + wanted % slots, return_inverse=True)
         rows = [row for row, _ in distinct]
         packed, places = pack(self.policy, rows, torch.full((len(rows), slots), HIDDEN), self.grid)
         return self._logits(packed, places.flatten()[used.to(places.device)], back.to(places.device))
-
-    def __call__(self, codes: Tensor, at: Tensor) -> tuple[Tensor, int, int]:
-        """fp32 [P, C] at the positions `at` in codes [B, N], the sequences that were run, and the slots the head ran
-        on."""
-        self.packed.ids[self.slots] = self.policy.backbone.to_ids(codes).flatten().repeat(2 if self.guide else 1)
-        return self._logits(self.packed, self.slots[self._both(at)])
 
     def _both(self, at: Tensor) -> Tensor:
         """`at` in the conditional sequences, and the same slots of the unconditional ones."""

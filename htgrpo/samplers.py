@@ -202,3 +202,42 @@ class Lumina(ByConfidence):
 
     def noise(self, step: int) -> float:
         return self.temperature
+
+
+class Schedule:
+    """Which slots of a batch are drawn when, as positions in [B, N] read row by row. predict: all hidden ones of an image
+    where any is drawn. counts: how many at every step, at the most; where confidence decides, some of them may be
+    revealed already, which changes nothing. begin: the first step that draws any; first: what it draws, on the host."""
+
+    def __init__(self, sampler: Sampler, draws: Draws, predict: bool, device: torch.device):
+        self.images, slots = draws.tie.shape
+        reveals = sampler.reveals(draws)
+        self.by_confidence = reveals is None
+        self._stays: tuple[Tensor, ...] = ()
+        if reveals is None:
+            self.counts = [self.images * most for most in sampler.hidden_at_most(slots)]
+            self.first = torch.arange(self.images * slots)
+            self.rows = torch.arange(0, self.images * slots, slots, device=device)[:, None]
+        else:
+            steps = torch.arange(sampler.steps)[:, None, None]
+            drawn = reveals == steps
+            wanted = (reveals >= steps) & drawn.any(2, keepdim=True) if predict else drawn
+            self.counts = wanted.sum((1, 2)).tolist()
+            step, image, slot = wanted.nonzero(as_tuple=True)
+            order = image * slots + slot
+            self.first = order[: next(count for count in self.counts if count)]
+            self.known = order.to(device).split(self.counts)
+            if predict:
+                self._stays = (reveals.flatten()[order] == step).to(device).split(self.counts)
+        self.begin = next(step for step, count in enumerate(self.counts) if count)
+
+    def at(self, step: int, hidden: Tensor) -> Tensor:
+        """int64 [P], ascending: the slots drawn at `step`, when `hidden` (bool [B, N]) are."""
+        if not self.by_confidence:
+            return self.known[step]
+        first = hidden.byte().argsort(dim=1, descending=True, stable=True)
+        return (self.rows + first[:, : self.counts[step] // self.images]).flatten()
+
+    def stays(self, step: int) -> Tensor | None:
+        """bool [P]: which of them stay, where that is known beforehand; None for all."""
+        return self._stays[step] if self._stays else None

@@ -10,6 +10,8 @@ from htgrpo.parallel.ranks import Ranks
 
 LARGEST = ("ratio_max",)
 """Sums that are the largest of what was seen."""
+RATIOS = ("clip_fraction", "ratio_mean", "ratio_max")
+"""What is reported of ratios, by methods that have them."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Totals:
         return joined
 
     def metrics(self) -> dict[str, float]:
-        """Means over the tokens that carried loss, and over the steps."""
+        """Means over the entries (a token under one context) that carried loss, and over the steps."""
         s = self.sums
         tokens, steps = max(s.get("tokens", 0.0), 1.0), max(s.get("steps", 0.0), 1.0)
         means = {
@@ -72,5 +74,7 @@ class Totals:
             "ratio_max": s.get("ratio_max", 0.0),
             "grad_norm": s.get("grad_norm", 0.0) / steps,
         }
-        means.update({name: s[name] / tokens for name in ("kl", "kl_k3", "kl_exact") if name in s})
+        if "log_prob" in s:  # of a method that has no ratio
+            means = {name: value for name, value in means.items() if name not in RATIOS}
+        means.update({name: s[name] / tokens for name in ("kl", "kl_k3", "kl_exact", "log_prob") if name in s})
         return means

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.options import require
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.registry import SAMPLERS
 from htgrpo.base.rng import generator
@@ -30,6 +31,8 @@ from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import Tuning
 
 RANK_BINS = 8
+RECORDED = frozenset({"entropy", "predicted"})
+"""What a method may need of its rollouts."""
 PATIENCE = 20
 """Iterations in a row without any spread of rewards after which training stops: nothing is being learnt."""
 
@@ -70,6 +73,8 @@ class GroupLearner:
     def __init__(self, method: Method, setup: Setup):
         config = setup.config
         self.method, self.setup = method, setup
+        unknown = sorted(method.needs - RECORDED)
+        require(not unknown, "what the method needs of a rollout", unknown, f"rollouts record {sorted(RECORDED)}")
         self.sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
         untrained = setup.tuning.reference()
         reference = setup.in_step(untrained) if config.beta and untrained is not None else None
@@ -141,6 +146,7 @@ class GroupLearner:
                 config.guidance,
                 tokens_per_forward=config.tokens_per_forward,
                 pads=config.pads,
+                predict="predicted" in self.method.needs,
             )
             refuse_training(found)
         return [found.part(slice(i * size, (i + 1) * size)) for i in range(len(prompts))], found.forwards
@@ -168,7 +174,14 @@ class GroupLearner:
         policy = self.setup.policy
         ids = policy.prompt(prompt.text, self.setup.config.pads)
         return RolloutGroup(
-            ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward, rollout.entropy
+            ids,
+            policy.backbone.grid,
+            rollout.codes,
+            rollout.reveal_step,
+            rollout.rank,
+            reward,
+            rollout.entropy,
+            rollout.predicted,
         ).kept()
 
     def _insist_on_rewards(self, images: "_Images", number: int) -> None:
