@@ -63,7 +63,7 @@ class PretrainLearner:
             for step in range(self.method.updates_per_iteration):
                 g = generator(self.setup.config.seed, "pretrain", number, step)
                 losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
-                norms.append(self.setup.holding.step())
+                norms.append(float(self.setup.holding.step()))
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
         steps, forwards = (
             self.method.updates_per_iteration,
