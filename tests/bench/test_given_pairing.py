@@ -23,6 +23,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
 from htgrpo.world.scenes import training_batch
+from htgrpo.world.world import find
 from tests.bench.test_given import save
 from tests.bench.test_judging import Grey
 from tests.bench.tiny_runs import leave
@@ -396,7 +397,7 @@ def test_grids_with_lines_between_their_pictures_are_refused(tmp_path, gutter):
 
 def test_small_drawings_on_a_plain_ground_are_no_grids(tmp_path):
     """A few of them have edges at the middle by chance, and most tell nothing."""
-    _, pictures = training_batch(48, torch.Generator().manual_seed(0))
+    _, pictures = training_batch(find(), 48, torch.Generator().manual_seed(0))
     for number, picture in enumerate(pictures):
         Image.fromarray(picture).save(tmp_path / f"{number // 16}_{number}.png")
         (tmp_path / f"{number // 16}_{number}.txt").write_text("a cat")
