@@ -1,4 +1,4 @@
-"""Makes the embedded policy."""
+"""Makes the policy of an embedded world."""
 
 import argparse
 import json
@@ -15,14 +15,18 @@ from bench.ask.flags import OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
 from htgrpo.base.files import explained
 from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
-from htgrpo.base.values import SEED, Number, Whole
+from htgrpo.base.values import SEED, Number, OneOf, Whole
+from htgrpo.world.world import TINY, find, names
 
 MADE_BY = "python -m bench.pretrain"
+SIZES = ("d-model", "n-layers", "n-heads", "mlp-hidden-size")
 DESCRIPTION = """\
-Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+Makes the policy of an embedded world: masked-token pre-training on its pictures, from random weights to a checkpoint
+folder.
 """
 EXAMPLES = (
     ("--out runs/policy", "remakes the shipped policy"),
+    ("--world large --threads 2 --out runs/large", "that of the large world, about two hours"),
     ("--steps 300 --out runs/weak", "a weaker one, in a fraction of the time"),
 )
 
@@ -31,7 +35,10 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", DESCRIPTION, EXAMPLES)
     p.flag("--out", kinds.NewFolder(), "folder for the policy and its log, pretrain.jsonl", OUTPUT, required=True)
-    p.flag("--steps", Whole(1, 10**8), "optimiser steps (default 9000)", TRAINING, default=9000)
+    p.flag("--world", OneOf(names, "world"), f"{' or '.join(reversed(names()))} (default tiny)", default=TINY)
+    tiny, large = find("tiny"), find("large")
+    steps = f"optimiser steps (default: the world's, tiny {tiny.steps}, large {large.steps})"
+    p.flag("--steps", Whole(1, 10**8), steps, TRAINING)
     p.flag("--batch", Whole(1, 65536), "pictures per step (default 32)", TRAINING, default=32)
     p.flag(
         "--lr",
@@ -59,14 +66,18 @@ def parser() -> Parser:
         default=1,
     )
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
-    for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.flag(f"--{name}", Whole(1, 65536), f"size of the network (default {value})", default=value)
+    for name, small, big in zip(SIZES, tiny.network, large.network, strict=True):
+        p.flag(f"--{name}", Whole(1, 65536), f"size of the network (default: the world's, tiny {small}, large {big})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
+    world = find(args.world)
+    for name, value in zip(("steps", *SIZES), (world.steps, *world.network), strict=True):
+        key = name.replace("-", "_")
+        setattr(args, key, value if getattr(args, key) is None else getattr(args, key))
     check_heads(args.d_model, args.n_heads)
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
@@ -96,7 +107,8 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 
     cpu.tune(args.threads)
     size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
-    policy = new_policy(size, generator(args.seed, "weights"))
+    world = find(args.world)
+    policy = new_policy(world, size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
     optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
     settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
@@ -110,7 +122,9 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = masked_backward(policy, *masked_batch(policy, args.batch, generator(args.seed, "pretraining", step)))
+        loss = masked_backward(
+            policy, *masked_batch(policy, world, args.batch, generator(args.seed, "pretraining", step))
+        )
         torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

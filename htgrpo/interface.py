@@ -5,7 +5,8 @@ The paper's appendix B observes that policy-gradient methods for masked image to
 context a token is judged under, the support that receives gradient, and the weight of a token. `Update` is that,
 literally.
 
-Shapes: G images of one prompt (a group), N image slots in raster order, U context rows.
+Shapes: G images of one prompt (a group), N image slots in raster order, U context rows, T denoising steps; V views,
+where a token is judged under several contexts at once.
 
 This module, like every method's own, imports torch only where it computes, so that options are checked without it.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from htgrpo.base.options import check
 from htgrpo.base.values import Whole
@@ -35,7 +36,9 @@ class RolloutGroup:
     columns. codes: int64 [G, N], 0..codebook-1.  reveal_step: int64 [G, N], 0-based denoising step at which a slot left
     the mask for good. rank: int64 [G, N], a permutation of 1..N per image, 1 = revealed first.  reward: float [G], NaN
     where it failed. entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it
-    was not recorded.
+    was not recorded. other: another prompt's group of the same iteration, or None where there is none or nobody asked.
+    predicted: int64 [G, T, N], the code drawn at every slot that was hidden at a step (the code that
+    stayed, from then on; HIDDEN before anything was drawn), or None where nobody asked for it.
     """
 
     prompt: tuple[int, ...]
@@ -45,6 +48,8 @@ class RolloutGroup:
     rank: Tensor
     reward: Tensor
     entropy: Tensor | None = None
+    predicted: Tensor | None = None
+    other: RolloutGroup | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -55,16 +60,9 @@ class RolloutGroup:
 
     def kept(self) -> RolloutGroup:
         """The group without its invalid images."""
-        keep = self.valid
-        entropy = None if self.entropy is None else self.entropy[keep]
-        return replace(
-            self,
-            codes=self.codes[keep],
-            reveal_step=self.reveal_step[keep],
-            rank=self.rank[keep],
-            reward=self.reward[keep],
-            entropy=entropy,
-        )
+        keep, of_images = self.valid, ("codes", "reveal_step", "rank", "reward", "entropy", "predicted")
+        known = {name: getattr(self, name) for name in of_images}
+        return replace(self, **{name: value[keep] for name, value in known.items() if value is not None})
 
     def advantage(self, ddof: int = 1, delta: float = 1e-5) -> Tensor:
         """float64 [G]: see `advantages`."""
@@ -85,17 +83,40 @@ def advantages(reward: Tensor, ddof: int = 1, delta: float = 1e-5) -> Tensor:
     return (reward - reward.mean()) / (reward.std(correction=ddof) + delta)
 
 
+def centred(reward: Tensor, leave_one_out: bool = False) -> Tensor:
+    """float64 [G]: reward - mean, or reward - mean of the others, which is G / (G - 1) times as much. Exactly zero
+    where all rewards are equal, and for a single image."""
+    import torch
+
+    reward = reward.double()
+    if torch.equal(reward, reward[:1].expand_as(reward)):
+        return torch.zeros_like(reward)
+    return (reward - reward.mean()) * (len(reward) / (len(reward) - 1) if leave_one_out else 1.0)
+
+
+Objective = Literal["ratio", "likelihood", "square"]
+
+
 @dataclass(frozen=True)
 class Update:
-    """One inner-loop gradient step on one group.
+    """One inner-loop gradient step on one group. An entry is one token under one context: shapes are [G, N], or
+    [V, G, N] for all fields alike where a token has V entries.
 
-    contexts: int64 [U, N], image codes shown to the policy, HIDDEN where nothing is shown.
-    row:      int64 [G, N], which context row judges token (g, i).
-    share:    float [G, N] >= 0, the token's absolute part of the group's loss; support = share > 0. It carries every
-              normalisation, the engine never normalises again.
-    weight:   float [G, N], multiplies the advantage only.
-    kl_share: float [G, N] >= 0, the token's part of the KL penalty; default `share`.
-    unit:     int64 [G, N] or None. Supported tokens of one unit share one ratio exp(mean log-ratio); default: every token alone.
+    contexts:  int64 [U, N], image codes shown to the policy, HIDDEN where nothing is shown.
+    row:       int64 [G, N], which context row judges token (g, i).
+    share:     float [G, N] >= 0, the entry's absolute part of the group's loss; support = share > 0. It carries every
+               normalisation, the engine never normalises again.
+    weight:    float [G, N], multiplies the advantage only.
+    kl_share:  float [G, N] >= 0, the entry's part of the KL penalty; default `share`.
+    unit:      int64 [G, N] or None. Supported entries of one unit share one L = sum of coef x log-probability; default:
+               every entry alone.
+    coef:      float [G, N] or None, 0 where share is 0; default 1 / supported entries of the unit (their mean).
+    power:     float [G, N], equal in a unit, or None: where b > 0, L = log(sum of coef x exp(b log-probability)) / b.
+    advantage: float, broadcast to share's shape; default the group's z-scores (`RolloutGroup.advantage`).
+    objective: what is maximised per unit, one for all updates of a method, with A = advantage x weight and s = L - L
+               before the weights moved. "ratio": min(r A, clip(r) A) of r = exp(s); "likelihood": A L; "square":
+               -(clip(s) - A)^2.
+    clip:      bounds of r (of exp(s) for "square"), the upper one may be inf; default 1 -+ the configured clip.
     """
 
     contexts: Tensor
@@ -104,6 +125,11 @@ class Update:
     weight: Tensor
     kl_share: Tensor | None = None
     unit: Tensor | None = None
+    coef: Tensor | None = None
+    power: Tensor | None = None
+    advantage: Tensor | None = None
+    objective: Objective = "ratio"
+    clip: tuple[float, float] | None = None
 
 
 Updates = Annotated[int, Whole(1, 10_000)]
@@ -115,12 +141,24 @@ class Method(ABC):
 
     kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts
     (TraceRL). rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what
-    it is called in words.
+    it is called in words. summary: a line on it with its source; default what its module says of itself. groups: names
+    that stand for it and its like wherever methods are named.
     """
 
     kl_ref: str = "ref"
     rewarded: bool = True
     title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    groups: ClassVar[tuple[str, ...]] = ("literature",)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Which optional fields of RolloutGroup the rollouts must record: of "entropy", "predicted" and "other"."""
+        return frozenset()
+
+    def measures(self, group: RolloutGroup) -> dict[str, float]:
+        """Numbers of a group that are worth logging, by name; their means over groups are logged as method/NAME."""
+        return {}
 
     def __post_init__(self):
         check(self, f"{type(self).__name__.lower()}.")

@@ -10,11 +10,11 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.options import require
 from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.base.values import Names, OneOf, Resolution, Text, Whole, refuse
-from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.train_config import TRACKERS
+from htgrpo.world.world import policies
 
 METHOD = OneOf(METHODS.names, "method")
-BACKBONE = OneOf(lambda: [EMBEDDED, *BACKBONES.names()], "backbone")
+BACKBONE = OneOf(lambda: [*policies(), *BACKBONES.names()], "backbone")
 COUNT = Whole(1, 10**7)
 """Of prompts, pictures and the like."""
 JOBS = Whole(0, 4096)
@@ -51,13 +51,14 @@ def add_start(p: Parser) -> None:
     p.flag(
         "--policy NAME_OR_PATH",
         kinds.place,
-        "starting weights: 'embedded' (default, ships with the package), a checkpoint folder, a folder in the layout of a "
+        "starting weights: 'embedded' (default) or 'embedded_large', which ship with the package, a checkpoint folder, "
+        "a folder in the layout of a "
         "published model, or the hub id of one, such as Gen-Verse/MMaDA-8B-MixCoT, which is looked up in the usual cache",
     )
     p.flag(
         "--backbone NAME",
         BACKBONE,
-        f"model family of the weights: {', '.join([EMBEDDED, *BACKBONES.names()])} (default: what the policy's folder says). "
+        f"model family of the weights: {', '.join([*policies(), *BACKBONES.names()])} (default: what the policy's folder says). "
         "It brings token ids, prompt layout, sampler and image decoder, and the settings of bench/ask/presets/backbone_NAME.json; "
         "without --policy it means the family's published weights",
     )
@@ -143,7 +144,8 @@ def add_training(p: Parser) -> None:
     p.flag(
         "--train-prompts NAME|FILE",
         kinds.place,
-        "what is trained on: embedded (default), geneval_train (python -m bench.fetch geneval_train), a .txt file with a "
+        "what is trained on: embedded (default) or embedded_large, geneval_train (python -m bench.fetch geneval_train), "
+        "a .txt file with a "
         'prompt a line, or a .jsonl, .json, .csv or .tsv file of {"prompt", "id", "category", "spec"}, all but the first optional; '
         "a prompt that stands there twice is drawn twice as often",
         TRAINING,

@@ -12,6 +12,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
 from htgrpo.training.train_config import make_method
+from htgrpo.world.world import by_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,7 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "title": name,
         "labels": _labels(weights, place, scored),
         "summary": _summary(weights, place),
-        "load_extra": "" if model.backbone or weights.backbone == "embedded" else f', backbone="{weights.backbone}"',
+        "load_extra": "" if model.backbone or by_policy(weights.backbone) else f', backbone="{weights.backbone}"',
         "method": method,
         "kind": model.kind,
         "training": _training(weights, place),
@@ -229,14 +230,14 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
 def _base_model(model, place: Place | None) -> str:
     """The hub id of the weights that training began from; "" where they are not on the hub."""
     source = model.base["source"] if model.kind == ADAPTER else place.request.policy if place else ""
-    return source if HUB_ID.fullmatch(source) and not Path(source).exists() and source != "embedded" else ""
+    return source if HUB_ID.fullmatch(source) and not Path(source).exists() else ""
 
 
 def _labels(weights: Weights, place: Place | None, scored: "list[tuple[str, Result]]") -> list[str]:
     """What must be read before any number."""
     lines = []
     worlds = str(place.config.get("title", "")) if place else ""
-    if weights.backbone == "embedded" or "embedded world" in worlds:
+    if by_policy(weights.backbone) or "embedded world" in worlds:
         lines.append(
             "Embedded world: a small network that draws 48 x 48 px shapes, made to compare training methods. Its scores "
             "are not scores of the published benchmarks."
@@ -261,7 +262,7 @@ def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
     if place is None:
         return rows
     start = place.request.policy
-    start = start if HUB_ID.fullmatch(start) or start == "embedded" else "a local folder"
+    start = start if HUB_ID.fullmatch(start) or by_policy(start) else "a local folder"
     revision = f" at `{place.request.revision}`" if place.request.revision else ""
     rows.append(("starting policy", f"{start}{revision}, sha256 `{place.request.policy_sha256}`"))
     settings = place.request.train.get(place.method)
@@ -289,6 +290,6 @@ def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
 
 def _prompts(wanted: dict[str, str]) -> str:
     """The prompt set of the training by name and hash; a file's folder is nobody's business."""
-    source = wanted["source"]
-    named = "the embedded world's split `train`" if source == "embedded" else f"`{Path(source).name}`"
+    world = by_policy(wanted["source"])
+    named = f"the {world.title}'s split `train`" if world else f"`{Path(wanted['source']).name}`"
     return f"{named}, sha256 `{wanted['sha256']}`"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.options import require
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.registry import SAMPLERS
 from htgrpo.base.rng import generator
@@ -25,11 +26,14 @@ from htgrpo.policies.policy import Policy
 from htgrpo.rollout import Rollouts, generate, refuse_training
 from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
+from htgrpo.training.others import with_others
 from htgrpo.training.rewards import RewardBatch, WeightedReward
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import Tuning
 
 RANK_BINS = 8
+RECORDED = frozenset({"entropy", "predicted", "other"})
+"""What a method may need of its rollouts."""
 PATIENCE = 20
 """Iterations in a row without any spread of rewards after which training stops: nothing is being learnt."""
 
@@ -70,6 +74,8 @@ class GroupLearner:
     def __init__(self, method: Method, setup: Setup):
         config = setup.config
         self.method, self.setup = method, setup
+        unknown = sorted(method.needs - RECORDED)
+        require(not unknown, "what the method needs of a rollout", unknown, f"rollouts record {sorted(RECORDED)}")
         self.sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
         untrained = setup.tuning.reference()
         reference = setup.in_step(untrained) if config.beta and untrained is not None else None
@@ -82,7 +88,7 @@ class GroupLearner:
         drawn = draw_prompts(setup.prompts, config.prompts_per_iteration, generator(config.seed, "prompts", number))
         mine = setup.ranks.share(list(range(len(drawn))))
         on_phase("rollout")
-        rollouts = self._sample([drawn[i] for i in mine], number)
+        rollouts, sampled = self._sample([drawn[i] for i in mine], number)
         clock.lap("rollout")
         on_phase("reward")
         images = _Images(
@@ -92,10 +98,7 @@ class GroupLearner:
         self._insist_on_rewards(images, number)
         self._insist_on_spread(images)
         on_phase("update")
-        metrics, forwards = (
-            images.metrics(config),
-            {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))},
-        )
+        metrics, forwards = (images.metrics(config), {"rollout": sum(setup.ranks.gather(sampled))})
         pictures = len(drawn) * config.group_size
         counts = {
             "optimiser_steps": 0,
@@ -110,15 +113,13 @@ class GroupLearner:
             if i in kept
         ]
         if images.groups:
+            places = [images.groups.index(i) for i in kept]
+            if "other" in self.method.needs:
+                groups = with_others(groups, places, setup.ranks, generator(config.seed, "other", number))
             generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
                 totals = self.engine.run(
-                    groups,
-                    self.method,
-                    generators,
-                    setup.holding.step,
-                    len(images.groups),
-                    [images.groups.index(i) for i in kept],
+                    groups, self.method, generators, setup.holding.step, len(images.groups), places
                 )
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
@@ -127,29 +128,27 @@ class GroupLearner:
             counts["forwards_undeduplicated"] += int(totals.sums["unshared"])
         return Iteration({**counts, **metrics}, forwards, clock.seconds)
 
-    def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
-        """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no
-        forward."""
+    def _sample(self, prompts: list[Prompt], number: int) -> tuple[list[Rollouts], int]:
+        """The images of every prompt, sampled together, and the forwards that took, which do not depend on how many
+        prompts a rank has."""
         config, policy = self.setup.config, self.setup.policy
         sampling = policy.with_net(self.setup.in_step(self.setup.tuning.sampling()))
-        found = []
         with self.setup.ranks.phase(sampling.net):
-            for prompt in prompts:
-                ids = [policy.prompt(prompt.text, config.pads)] * config.group_size
-                keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
-                found.append(
-                    generate(
-                        sampling,
-                        ids,
-                        keys,
-                        self.sampler,
-                        config.guidance,
-                        tokens_per_forward=config.tokens_per_forward,
-                        pads=config.pads,
-                    )
-                )
-                refuse_training(found[-1])
-        return found
+            if not prompts:
+                return [], 0
+            size = config.group_size
+            found = generate(
+                sampling,
+                [ids for prompt in prompts for ids in [policy.prompt(prompt.text, config.pads)] * size],
+                [(config.seed, "rollout", number, prompt.id, i) for prompt in prompts for i in range(size)],
+                self.sampler,
+                config.guidance,
+                tokens_per_forward=config.tokens_per_forward,
+                pads=config.pads,
+                predict="predicted" in self.method.needs,
+            )
+            refuse_training(found)
+        return [found.part(slice(i * size, (i + 1) * size)) for i in range(len(prompts))], found.forwards
 
     def _records(self, prompts: list[Prompt], rollouts: list[Rollouts]) -> list[dict]:
         """What the log needs to know of every prompt's images: what the rewards answered, and entropies in nats."""
@@ -174,7 +173,14 @@ class GroupLearner:
         policy = self.setup.policy
         ids = policy.prompt(prompt.text, self.setup.config.pads)
         return RolloutGroup(
-            ids, policy.backbone.grid, rollout.codes, rollout.reveal_step, rollout.rank, reward, rollout.entropy
+            ids,
+            policy.backbone.grid,
+            rollout.codes,
+            rollout.reveal_step,
+            rollout.rank,
+            reward,
+            rollout.entropy,
+            rollout.predicted,
         ).kept()
 
     def _insist_on_rewards(self, images: "_Images", number: int) -> None:

@@ -26,19 +26,35 @@ def scripted_terms(method: Method, group: RolloutGroup, images: list[int], updat
     result = []
     for u in updates:
         terms = []
-        for r, image in enumerate(images):
-            for slot in range(group.codes.shape[1]):
-                terms.append(
-                    Term(
-                        image,
-                        slot,
-                        tuple(u.contexts[u.row[r, slot]].tolist()),
-                        float(u.share[r, slot]),
-                        float(u.weight[r, slot]),
-                        float((u.share if u.kl_share is None else u.kl_share)[r, slot]),
-                        None if u.unit is None else int(u.unit[r, slot]),
+        share = u.share.reshape(-1, *u.share.shape[-2:])
+
+        def read(values, v, r, slot, share=share):
+            if values is None:
+                return None
+            return values.expand(share.shape if values.ndim <= share.ndim else values.shape)[v, r, slot].item()
+
+        for v in range(len(share)):
+            for r, image in enumerate(images):
+                for slot in range(group.codes.shape[1]):
+                    at = v, r, slot
+                    unit = read(u.unit, *at)
+                    terms.append(
+                        Term(
+                            image,
+                            slot,
+                            tuple(u.contexts[read(u.row, *at)].tolist()),
+                            read(u.share, *at),
+                            read(u.weight, *at),
+                            read(u.share if u.kl_share is None else u.kl_share, *at),
+                            unit,
+                            v,
+                            read(u.coef, *at),
+                            read(u.power, *at) or 0.0,
+                            read(u.advantage, *at),
+                            u.objective,
+                            u.clip,
+                        )
                     )
-                )
         result.append([term for term in terms if term.share or term.kl_share])
     return result
 

@@ -96,8 +96,10 @@ def log_table(policy: Policy, net: LLaDA, prompt: tuple[int, ...], codes: list[i
 
 @dataclass(frozen=True)
 class Term:
-    """What the formulas say of one token: its image and slot, the codes it is judged under, its parts of the policy
-    term and of the KL term, its weight, and what it shares a ratio with (its own key: nothing)."""
+    """What the formulas say of one token under one context: its image and slot, the codes it is judged under, its parts
+    of the policy term and of the KL term, its weight, and what it shares a ratio with (its own key: nothing). view:
+    which of a token's contexts. coef: its factor in the unit's sum (default: the unit's mean). power, objective, clip:
+    the unit's. advantage: the image's, where the method has its own."""
 
     image: int
     slot: int
@@ -106,6 +108,12 @@ class Term:
     weight: float = 1.0
     kl_share: float | None = None
     unit: object = None
+    view: int = 0
+    coef: float | None = None
+    power: float = 0.0
+    advantage: float | None = None
+    objective: str = "ratio"
+    clip: tuple[float, float] | None = None
 
 
 def advantages(rewards: list[float], ddof: int = 1, delta: float = 1e-5) -> list[float]:
@@ -139,7 +147,7 @@ def group_loss(
     """-J of one group: sum of -share min(r A, clip(r) A) + beta kl_share kl. nets: current, old, reference."""
     advantage = advantages(group.reward.tolist(), ddof)
     tables: dict[tuple[int, tuple[int, ...]], list[Tensor | None]] = {}
-    gaps: dict[object, list[Tensor]] = {}
+    units: dict[object, list[tuple[Term, Tensor, Tensor]]] = {}
     for t in terms:
         where = (t.image, t.context)
         if where not in tables:  # one forward of each network per (rollout, context)
@@ -152,19 +160,15 @@ def group_loss(
         code = int(group.codes[t.image, t.slot])
         if t.share > 0:
             new, old, _ = tables[where]
-            gaps.setdefault(_key(t), []).append(new[t.slot, code] - old[t.slot, code])
+            units.setdefault(_key(t), []).append((t, new[t.slot, code], old[t.slot, code]))
     loss = torch.zeros((), dtype=torch.float64)
     for t in terms:
         new, _, ref = tables[t.image, t.context]
         code = int(group.codes[t.image, t.slot])
         if t.share > 0:
-            a = advantage[t.image] * t.weight
-            ratio = (sum(gaps[_key(t)]) / len(gaps[_key(t)])).exp()
-            bounded = min(max(ratio.item(), 1 - clip), 1 + clip)
-            binds = bounded * a < ratio.item() * a
-            loss = loss - t.share * (bounded * a + 0.0 * ratio if binds else ratio * a)
-            seen.tokens, seen.clipped = seen.tokens + 1, seen.clipped + binds
-            seen.ratios += (ratio.item(),)
+            a = (advantage[t.image] if t.advantage is None else t.advantage) * t.weight
+            low, high = t.clip or (1 - clip, 1 + clip)
+            loss = loss - t.share * _objective(t, a, units[_key(t)], low, high, seen)
         if beta:
             gap = ref[t.slot, code] - new[t.slot, code]
             penalty = gap.exp() - gap - 1
@@ -174,8 +178,35 @@ def group_loss(
     return loss
 
 
+def _objective(t: Term, a: float, unit: list, low: float, high: float, seen: Seen) -> Tensor:
+    """What the term's unit maximises, written out as sheet methods2 section 1 does."""
+    coefs = [1 / len(unit) if one.coef is None else one.coef for one, _, _ in unit]
+    now, before = ([pair[which] for pair in unit] for which in (1, 2))
+    if t.power > 0:
+        total, total_old = (
+            torch.log(sum(c * torch.exp(t.power * x) for c, x in zip(coefs, xs, strict=True))) / t.power
+            for xs in (now, before)
+        )
+    else:
+        total, total_old = (sum(c * x for c, x in zip(coefs, xs, strict=True)) for xs in (now, before))
+    seen.tokens += 1
+    if t.objective == "likelihood":
+        return a * total
+    s = total - total_old
+    seen.ratios += (math.exp(s.item()),)
+    if t.objective == "square":
+        bounded = min(max(s.item(), math.log(low) if low else -math.inf), math.log(high))
+        seen.clipped += bounded != s.item()
+        return -((s - a) ** 2) if bounded == s.item() else -((bounded - a) ** 2) + 0.0 * s
+    ratio = s.exp()
+    bounded = min(max(ratio.item(), low), high)
+    binds = bounded * a < ratio.item() * a
+    seen.clipped += binds
+    return bounded * a + 0.0 * ratio if binds else ratio * a
+
+
 def _key(term: Term) -> object:
-    return (term.image, term.slot) if term.unit is None else ("unit", term.unit)
+    return (term.view, term.image, term.slot) if term.unit is None else ("unit", term.unit)
 
 
 def brute_force(

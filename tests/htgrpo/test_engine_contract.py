@@ -7,7 +7,7 @@ import torch
 
 from htgrpo.base.errors import UserError
 from htgrpo.interface import HIDDEN, Update
-from htgrpo.training.engine import _check
+from htgrpo.training.planning import check
 
 
 def good() -> Update:
@@ -19,13 +19,13 @@ def good() -> Update:
 
 
 def test_equal_counts_and_non_negative_shares_pass():
-    _check([[good(), good()], [good(), good()]])
+    check([[good(), good()], [good(), good()]])
 
 
 @pytest.mark.parametrize("drawn", [[[good()], [good(), good()]], [[], []]])
 def test_unequal_or_no_updates_are_refused(drawn):
     with pytest.raises(UserError, match="number of updates"):
-        _check(drawn)
+        check(drawn)
 
 
 @pytest.mark.parametrize("value", [-0.1, float("nan"), float("inf")])
@@ -34,4 +34,4 @@ def test_bad_shares_are_refused(value):
     share = bad.share.clone()
     share[1, 2] = value
     with pytest.raises(UserError, match="share"):
-        _check([[replace(bad, share=share)]])
+        check([[replace(bad, share=share)]])

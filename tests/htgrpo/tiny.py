@@ -112,13 +112,24 @@ def two_groups(policy: Policy, size: int = 3, steps: int = 4, failed: tuple[int,
 
 class Scripted(Method):
     """A method with no rule: K random updates with shared and repeated contexts, holes in the support, free weights and
-    KL shares, and with `units` ratios shared across contexts."""
+    KL shares, with `units` ratios shared across contexts. views: contexts a token has at once. fields: of "coef",
+    "power", "advantage" and "clip", those that are free too."""
 
-    def __init__(self, count: int = 3, units: bool = False, kl_ref: str = "ref"):
-        self.count, self.units, self.kl_ref = count, units, kl_ref
+    def __init__(
+        self,
+        count: int = 3,
+        units: bool = False,
+        kl_ref: str = "ref",
+        views: int = 0,
+        fields: tuple[str, ...] = (),
+        objective: str = "ratio",
+    ):
+        self.count, self.units, self.kl_ref, self.views = count, units, kl_ref, views
+        self.fields, self.objective = fields, objective
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
-        size, slots = group.codes.shape
+        slots = group.codes.shape[1]
+        size = (self.views, *group.codes.shape) if self.views else group.codes.shape
 
         def rand(*shape: int) -> Tensor:
             return torch.rand(*shape, generator=generator, dtype=torch.float64)
@@ -127,12 +138,19 @@ class Scripted(Method):
         contexts = torch.cat([shown, shown[1:3], torch.full((1, slots), HIDDEN)])
         updates = []
         for _ in range(self.count):
-            row = torch.randint(len(contexts), (size, slots), generator=generator)
-            share = torch.where(rand(size, slots) < 0.6, rand(size, slots), 0.0)
-            share[:, 0] = 0.1
-            kl_share = torch.where(rand(size, slots) < 0.6, rand(size, slots), 0.0)
-            unit = torch.randint(3, (size, slots), generator=generator) if self.units else None
-            updates.append(Update(contexts, row, share, 0.5 + rand(size, slots), kl_share, unit))
+            row = torch.randint(len(contexts), size, generator=generator)
+            share = torch.where(rand(*size) < 0.6, rand(*size), 0.0)
+            share[..., 0] = 0.1
+            kl_share = torch.where(rand(*size) < 0.6, rand(*size), 0.0)
+            unit = torch.randint(3, size, generator=generator) if self.units else None
+            update = Update(contexts, row, share, 0.5 + rand(*size), kl_share, unit, objective=self.objective)
+            free = {
+                "coef": lambda u: torch.where(u.share > 0, 0.1 + rand(*size), 0.0),
+                "power": lambda u: torch.zeros_like(u.share) if u.unit is None else 0.7 * u.unit.double(),
+                "advantage": lambda u: 4.0 * rand(len(group.codes), 1) - 2.0,
+                "clip": lambda u: (0.99, 1.02),
+            }
+            updates.append(replace(update, **{name: free[name](update) for name in self.fields}))
         return updates
 
 
@@ -192,4 +210,6 @@ def only(group: RolloutGroup, images: list[int]) -> RolloutGroup:
         reveal_step=group.reveal_step[images],
         rank=group.rank[images],
         reward=group.reward[images],
+        entropy=None if group.entropy is None else group.entropy[images],
+        predicted=None if group.predicted is None else group.predicted[images],
     )
