@@ -226,7 +226,7 @@ def _finding(data: dict, gaps: dict[tuple[str, str], Pair]) -> Finding:
     elif NO_CLAIM in words:
         status = NO_CLAIM
     else:
-        status = {("better",): HOLDS, ("equal",): EQUAL}.get(tuple(words), UNRESOLVED)
+        status = HOLDS if words == {"better"} else EQUAL if words == {"equal"} else UNRESOLVED
     weakest = min(found, key=lambda gap: (gap.verdict() != "worse", gap.sign * gap.interval().estimate), default=None)
     return Finding(data["claim"], data["source"], status, found, weakest)
 

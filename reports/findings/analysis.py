@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -112,11 +113,9 @@ def adjusted(pairs: list[Pair]) -> list[Pair]:
         "checkpoints_equal": [stats.equality(p.checkpoints, p.margin) for p in pairs],
         "methods_equal": [stats.equality(p.methods, p.margin) for p in pairs],
     }
-    families = {name: stats.holm(values) for name, values in found.items()}
-    return [
-        replace(pair, comparisons=len(pairs), **{name: values[i] for name, values in families.items()})
-        for i, pair in enumerate(pairs)
-    ]
+    families = [dict(zip(found, row, strict=True)) for row in zip(*map(stats.holm, found.values()), strict=True)]
+    told: list[dict[str, Any]] = families
+    return [replace(pair, comparisons=len(pairs), **own) for pair, own in zip(pairs, told, strict=True)]
 
 
 @dataclass
