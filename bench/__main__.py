@@ -16,6 +16,7 @@ COMMANDS = {
     "paper": "the paper's tables and figure 4 with what your runs have measured beside them",
     "report": "tables, figures and one HTML page from a run",
     "check": "recompute a run from its raw records, offline, and name what does not match",
+    "power": "what a run can see, from what differences varied with in a finished one",
     "regress": "two gates for a CI: has anything changed, and has quality fallen?",
     "tune": "try settings of every method on the validation prompts",
     "speed": "measure seconds and forwards of every method",
@@ -47,11 +48,10 @@ def parser() -> Parser:
     listing = "".join(f"  {name:<15}  {line}\n" for name, line in COMMANDS.items())
     p = Parser("", DESCRIPTION + listing, EXAMPLES, prog="python -m bench")
     p.usage = "python -m bench [COMMAND ...] [FLAG ...]"
-    p.add_argument(
-        "--completion",
-        type=OneOf(SHELLS, "shell"),
-        metavar="|".join(SHELLS),
-        help="print what makes that shell complete commands, flags and their values after htgrpo-bench",
+    p.flag(
+        f"--completion {'|'.join(SHELLS)}",
+        OneOf(SHELLS, "shell"),
+        "print what makes that shell complete commands, flags and their values after htgrpo-bench",
     )
     return p
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
+from bench.ask.presets import read
 from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.folders import add_files
 from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
@@ -43,39 +45,22 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("paper", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--table",
-        type=OneOf(TABLES, "table of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help=f"one of {', '.join(TABLES)}; repeatable",
+    p.flag("--table N", OneOf(TABLES, "table of the paper"), f"one of {', '.join(TABLES)}; repeatable", many=True)
+    p.flag(
+        "--figure N", OneOf(FIGURES, "figure of the paper"), "4; without --table and --figure: everything", many=True
     )
-    p.add_argument(
-        "--figure",
-        type=OneOf(FIGURES, "figure of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help="4; without --table and --figure: everything",
+    p.flag(
+        "--run RUN",
+        SHOWN,
+        "a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+        many=True,
     )
-    p.add_argument(
-        "--run",
-        action="append",
-        default=[],
-        type=SHOWN,
-        metavar="RUN",
-        help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+    p.flag(
+        "--backbone NAME",
+        OneOf(BACKBONES, "backbone of the paper"),
+        f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
     )
-    p.add_argument(
-        "--backbone",
-        type=OneOf(BACKBONES, "backbone of the paper"),
-        metavar="NAME",
-        help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
-    )
-    p.add_argument(
-        "--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})"
-    )
+    p.flag("--out FOLDER", kinds.NewFolder(), f"where the files go (default {FILES})", default=FILES)
     p.switch("--allow-incomplete", "use runs of which some pictures have no verdict")
     p.switch("--command", "print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)
@@ -98,7 +83,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
-    from htgrpo.base.folders import add_files
     from reports.ablations.studies import RECORD
     from reports.paper.tables import layout, markdown, open_source, to_csv
 
@@ -163,7 +147,6 @@ def _settings(source: "Source") -> str:
     """The settings of a run beside the paper's."""
     from bench import compare
     from bench.ask.paper_settings import of_paper, of_run
-    from bench.ask.presets import read
     from reports.paper.settings import compared, settings_markdown
 
     run, backbone = source.run, source.backbone if source.backbone in BACKBONES else BACKBONES[0]
@@ -174,7 +157,6 @@ def _settings(source: "Source") -> str:
 
 def _figure_4(studies: "dict[str, Study]", label: str) -> tuple[dict[str, bytes], str]:
     """Figure 4 as {"png", "pdf"}, and what it shows in words. label: of the run; empty without one."""
-    from bench.ask.presets import read
     from reports.ablations.build import FIGURE_4
     from reports.ablations.figures import figure
     from reports.ablations.studies import NOTHING, unmeasured
@@ -196,8 +178,6 @@ def _figure_4(studies: "dict[str, Study]", label: str) -> tuple[dict[str, bytes]
 def command(backbone: str) -> list[str]:
     """The command that starts the paper's experiment at full size on `backbone`, from
     bench/ask/presets/paper_*.json."""
-    from bench.ask.presets import read
-
     preset = read(f"paper_{backbone}")
     words = ["accelerate", "launch", "--config_file", f"bench/run/launch/{preset['launch']}", "-m", "bench.compare"]
     return words + ["--preset", "paper", "--backbone", backbone]
@@ -205,8 +185,6 @@ def command(backbone: str) -> list[str]:
 
 def command_text(backbone: str, as_json: bool) -> str:
     """The command, what of it the paper gives, and what is our choice."""
-    from bench.ask.presets import read
-
     preset: dict[str, Any] = read(f"paper_{backbone}")
     words = command(backbone)
     if as_json:

@@ -1,4 +1,4 @@
-"""Makes the embedded policy."""
+"""Makes the policy of an embedded world."""
 
 import argparse
 import json
@@ -9,18 +9,24 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from bench.ask import kinds
+from bench.ask.arguments import check_heads
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
-from htgrpo.base.options import require
-from htgrpo.base.values import SEED, Number, Whole
+from htgrpo.base.files import explained
+from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
+from htgrpo.base.values import SEED, Number, OneOf, Whole
+from htgrpo.world.world import TINY, find, names
 
 MADE_BY = "python -m bench.pretrain"
+SIZES = ("d-model", "n-layers", "n-heads", "mlp-hidden-size")
 DESCRIPTION = """\
-Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+Makes the policy of an embedded world: masked-token pre-training on its pictures, from random weights to a checkpoint
+folder.
 """
 EXAMPLES = (
     ("--out runs/policy", "remakes the shipped policy"),
+    ("--world large --threads 2 --out runs/large", "that of the large world, about two hours"),
     ("--steps 300 --out runs/weak", "a weaker one, in a fraction of the time"),
 )
 
@@ -28,63 +34,51 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        required=True,
-        help="folder for the policy and its log, pretrain.jsonl",
-    )
-    p.add_argument("--steps", group=TRAINING, type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", group=TRAINING, type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
-    p.add_argument(
+    p.flag("--out", kinds.NewFolder(), "folder for the policy and its log, pretrain.jsonl", OUTPUT, required=True)
+    p.flag("--world", OneOf(names, "world"), f"{' or '.join(reversed(names()))} (default tiny)", default=TINY)
+    tiny, large = find("tiny"), find("large")
+    steps = f"optimiser steps (default: the world's, tiny {tiny.steps}, large {large.steps})"
+    p.flag("--steps", Whole(1, 10**8), steps, TRAINING)
+    p.flag("--batch", Whole(1, 65536), "pictures per step (default 32)", TRAINING, default=32)
+    p.flag(
         "--lr",
-        group=TRAINING,
-        type=Number(0, 10, open_low=True),
+        Number(0, 10, open_low=True),
+        "peak rate of AdamW: warm-up, then cosine (default 2e-3)",
+        TRAINING,
         default=2e-3,
-        help="peak rate of AdamW: warm-up, then cosine (default 2e-3)",
     )
-    p.add_argument(
-        "--ema",
-        group=TRAINING,
-        type=Number(0, 1),
-        default=0.998,
-        help="decay of the averaged weights that are kept (default 0.998)",
+    p.flag(
+        "--ema", Number(0, 1), "decay of the averaged weights that are kept (default 0.998)", TRAINING, default=0.998
     )
-    p.add_argument(
-        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)"
-    )
-    p.add_argument(
+    p.flag("--seed", Whole(0, SEED), "seed of weights and data (default 0)", TRAINING, default=0)
+    p.flag(
         "--keep-every",
-        group=OUTPUT,
-        type=Whole(0, 10**8),
+        Whole(0, 10**8),
+        "also keep OUT-stepN every so many steps (default: only the last)",
+        OUTPUT,
         default=0,
-        help="also keep OUT-stepN every so many steps (default: only the last)",
     )
-    p.add_argument(
+    p.flag(
         "--threads",
-        group=RUNNING,
-        type=Whole(1, 4096),
+        Whole(1, 4096),
+        "compute threads (default 1); another number changes the last bits",
+        RUNNING,
         default=1,
-        help="compute threads (default 1); another number changes the last bits",
     )
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
-    for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
+    for name, small, big in zip(SIZES, tiny.network, large.network, strict=True):
+        p.flag(f"--{name}", Whole(1, 65536), f"size of the network (default: the world's, tiny {small}, large {big})")
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
     args = parser().parse_args(argv)
-    require(
-        args.d_model % (2 * args.n_heads) == 0,
-        "--d-model",
-        args.d_model,
-        f"it must be a multiple of twice --n-heads, {2 * args.n_heads}",
-    )
-    from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
-
+    world = find(args.world)
+    for name, value in zip(("steps", *SIZES), (world.steps, *world.network), strict=True):
+        key = name.replace("-", "_")
+        setattr(args, key, value if getattr(args, key) is None else getattr(args, key))
+    check_heads(args.d_model, args.n_heads)
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
     between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
@@ -107,14 +101,14 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     from rich.progress import track
 
     from htgrpo.base import cpu
-    from htgrpo.base.folders import atomic_dir
     from htgrpo.base.rng import generator
     from htgrpo.policies.storage import write_policy
     from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
 
     cpu.tune(args.threads)
     size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
-    policy = new_policy(size, generator(args.seed, "weights"))
+    world = find(args.world)
+    policy = new_policy(world, size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
     optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
     settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
@@ -128,7 +122,9 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = masked_backward(policy, *masked_batch(policy, args.batch, generator(args.seed, "pretraining", step)))
+        loss = masked_backward(
+            policy, *masked_batch(policy, world, args.batch, generator(args.seed, "pretraining", step))
+        )
         torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -150,9 +146,6 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
     """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises
     UserError then."""
-    from htgrpo.base.files import explained
-    from htgrpo.base.folders import atomic_dir
-
     try:
         with explained(out):
             write(folder)

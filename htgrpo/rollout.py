@@ -1,8 +1,13 @@
-"""Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed."""
+"""Sampling images from a policy with classifier-free guidance, and remembering when each slot was revealed.
+
+No step waits for the device: how many slots are drawn when follows from the sampler's schedule, sequences are packed
+once and change in place, and results come back once per batch. (The ML-Cache goes by what it finds, and waits.)
+"""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -11,10 +16,10 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.cache_config import NO_TRAINING
-from htgrpo.policies.llada import LLaDA
+from htgrpo.policies.llada import LLaDA, Packed
 from htgrpo.policies.lumina_cache import CacheConfig, CachedLogits
 from htgrpo.policies.policy import Guide, Policy, pack
-from htgrpo.samplers import Draws, Sampler
+from htgrpo.samplers import Draws, Sampler, Schedule
 
 TOKENS_PER_FORWARD = 6144
 """Packed tokens of one forward; on a CPU larger batches only leave the cache (docs/speed.md)."""
@@ -35,6 +40,12 @@ class Rollouts:
     heads: int
     cached: bool = False
     predicted: Tensor | None = None
+
+    def part(self, images: slice) -> "Rollouts":
+        """Some of the images, without a count of what they alone have cost."""
+        records = ("codes", "reveal_step", "rank", "entropy", "predicted")
+        known = {name: value for name in records if (value := getattr(self, name)) is not None}
+        return replace(self, **{name: value[images] for name, value in known.items()}, forwards=0, heads=0)
 
 
 def refuse_training(rollouts: Rollouts) -> None:
@@ -60,10 +71,10 @@ def generate(
     predict: bool = False,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
-    are batched cannot change them. guidance g: logits = (1 + g) conditional - g unconditional; 0 samples without
-    guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache, for pictures
-    only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at every step;
-    the images are the same."""
+    are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g unconditional; 0
+    samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache,
+    for pictures only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at
+    every step; the images are the same. What a prompt's images cost does not depend on what is sampled with them."""
     grid = grid or policy.backbone.grid
     if predict and cache:
         raise UserError("the ML-Cache does not predict all hidden slots: sample with cache=None to record predictions")
@@ -94,16 +105,20 @@ def generate(
 def _chunks(
     policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None, limit: int
 ) -> Iterator[tuple[int, int]]:
+    """(start, stop) of batches of at most `limit` packed tokens. A prompt's images (in a row) stay together where they
+    fit, and are else cut from their first one on, whatever stands before them."""
     block = len(policy.backbone.image_block(grid))
     other = block + len(guide.prompt) if guide else 0
-    start, used = 0, 0
-    for index, prompt in enumerate(prompts):
-        tokens = len(prompt) + block + other
-        if index > start and used + tokens > limit:
-            yield start, index
-            start, used = index, 0
-        used += tokens
-    yield start, len(prompts)
+    start = stop = used = 0
+    for prompt, images in groupby(prompts):
+        tokens, count = len(prompt) + block + other, len(list(images))
+        most = max(1, limit // tokens)
+        for piece in [min(most, count - first) for first in range(0, count, most)]:
+            if stop > start and used + piece * tokens > limit:
+                yield start, stop
+                start, used = stop, 0
+            stop, used = stop + piece, used + piece * tokens
+    yield start, stop
 
 
 @torch.inference_mode()
@@ -119,65 +134,112 @@ def _generate_chunk(
 ) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
-    draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots).to(device)
+    draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots)
+    schedule, draws = Schedule(sampler, draws, predict, device), draws.to(device)
     codes = torch.full((count, slots), HIDDEN, device=device)
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)
     entropy = torch.zeros(count, slots, device=device)
     forwards = heads = 0
-    cached = CachedLogits(policy, prompts, guide, grid, cache, sampler.steps) if cache else None
-    latest, predicted = codes.clone(), []
+    look: _Sequences | _Cached
+    if cache:
+        look = _Cached(CachedLogits(policy, prompts, guide, grid, cache, sampler.steps), sampler, draws)
+    else:
+        look = _Sequences(policy, prompts, guide, grid, schedule)
+    latest, seen = codes.clone(), []
     for step in range(sampler.steps):
-        hidden = codes == HIDDEN
-        candidates = sampler.candidates(step, hidden, draws)
-        if candidates.any():
-            wanted = hidden & candidates.any(1, keepdim=True) if predict else candidates
-            if cached:
-                logits, rows, ran = cached(step, codes, wanted)
-            else:
-                logits, rows, ran = _guided_logits(policy, prompts, codes, wanted, guide, grid)
+        found = look(step, codes)
+        if found:
+            at, logits, rows, ran = found
             forwards, heads = forwards + rows, heads + ran
-            drawn, log_prob, spread = _draw(logits, draws.code[:, step][wanted], sampler.code_temperature)
-            confidence = torch.full((count, slots), -torch.inf, device=device)
-            confidence[wanted] = log_prob
-            keep = sampler.keep(step, candidates, confidence, draws)
-            kept = keep[wanted]
-            codes[keep], reveal_step[keep], entropy[keep] = drawn[kept], step, spread[kept]
-            latest[wanted] = drawn
+            drawn, log_prob, spread = _draw(logits, draws.code[:, step].flatten()[at], sampler.code_temperature)
+            hidden, keep = codes == HIDDEN, schedule.stays(step)
+            if schedule.by_confidence:
+                confidence = torch.full((count * slots,), -torch.inf, device=device).index_put((at,), log_prob)
+                keep = sampler.keep(step, hidden, confidence.view(count, slots), draws).flatten()[at]
+            for record, value in ((codes, drawn), (reveal_step, torch.full_like(drawn, step)), (entropy, spread)):
+                _put(record, at, value, keep)
+            if predict:
+                _put(latest, at, drawn, hidden.flatten()[at])
         if predict:
-            predicted.append(latest.clone().cpu())
+            seen.append(latest.clone())
     rank = reveal_order(reveal_step, draws.tie)
-    seen = torch.stack(predicted, 1) if predict else None
-    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads, predicted=seen)
+    predicted = torch.stack(seen, 1).cpu() if predict else None
+    return Rollouts(codes.cpu(), reveal_step.cpu(), rank.cpu(), entropy.cpu(), forwards, heads, predicted=predicted)
 
 
-def _guided_logits(
-    policy: Policy,
-    prompts: list[tuple[int, ...]],
-    codes: Tensor,
-    wanted: Tensor,
-    guide: Guide | None,
-    grid: tuple[int, int],
-) -> tuple[Tensor, int, int]:
-    """fp32 [P, C] at the `wanted` slots (row-major), the sequences that were run, and the slots the head ran on.
+def _put(record: Tensor, at: Tensor, value: Tensor, keep: Tensor | None) -> None:
+    """Writes `value` [P] into `record` [B, N] at the positions `at` (of `keep`, where given)."""
+    flat = record.view(-1)
+    flat[at] = value if keep is None else torch.where(keep, value, flat[at])
 
-    Equal sequences (all images of one prompt, and all unconditional ones, before anything is revealed) are run once.
-    """
-    rows = list(prompts) + ([guide.prompt] * len(prompts) if guide else [])
-    repeat = 2 if guide else 1
-    codes, wanted = codes.repeat(repeat, 1), wanted.repeat(repeat, 1)
-    image, slot = wanted.nonzero(as_tuple=True)
-    source = torch.arange(len(rows), device=codes.device)
-    if (codes == HIDDEN).all():
-        first: dict[tuple[int, ...], int] = {}
-        source = torch.tensor([first.setdefault(row, len(first)) for row in rows], device=codes.device)
-        rows, codes = list(first), codes[: len(first)]
-    packed, slots = pack(policy, rows, codes, grid)
-    at, back = torch.unique(slots[source[image], slot], return_inverse=True)
-    logits = policy.net(packed, at, policy.backbone.image_columns)[back].float()
-    if guide:
-        conditional, unconditional = logits.chunk(2)
-        logits = conditional + guide.scale * (conditional - unconditional)
-    return logits, len(rows), len(at)
+
+Found = tuple[Tensor, Tensor, int, int]
+"""Positions in [B, N] read row by row, int64 [P]; guided fp32 logits there, [P, C]; the sequences that were run; the
+slots the head ran on."""
+
+
+class _Cached:
+    """What the ML-Cache finds, at the slots that are drawn."""
+
+    def __init__(self, logits: CachedLogits, sampler: Sampler, draws: Draws):
+        self.logits, self.sampler, self.draws = logits, sampler, draws
+
+    def __call__(self, step: int, codes: Tensor) -> Found | None:
+        candidates = self.sampler.candidates(step, codes == HIDDEN, self.draws)
+        at = candidates.flatten().nonzero()[:, 0]
+        return (at, *self.logits(step, codes, candidates)) if len(at) else None
+
+
+class _Sequences:
+    """The sequences of a batch, all conditional and then all unconditional ones, packed once."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        prompts: list[tuple[int, ...]],
+        guide: Guide | None,
+        grid: tuple[int, int],
+        schedule: Schedule,
+    ):
+        self.policy, self.prompts, self.guide, self.grid, self.schedule = policy, prompts, guide, grid, schedule
+        self.rows = [*prompts, *([guide.prompt] * len(prompts) if guide else [])]
+        hidden = torch.full((len(self.rows), grid[0] * grid[1]), HIDDEN)
+        self.packed, slots = pack(policy, self.rows, hidden, grid)
+        self.slots = slots.flatten()
+
+    def __call__(self, step: int, codes: Tensor) -> Found | None:
+        if not self.schedule.counts[step]:
+            return None
+        at = self.schedule.at(step, codes == HIDDEN)
+        if step == self.schedule.begin:
+            return (at, *self._begin(self.schedule.first))
+        self.packed.ids[self.slots] = self.policy.backbone.to_ids(codes).flatten().repeat(2 if self.guide else 1)
+        return (at, *self._logits(self.packed, self.slots[self._both(at)]))
+
+    def _begin(self, at: Tensor) -> tuple[Tensor, int, int]:
+        """Logits before anything is revealed: equal sequences of one prompt (of all its images, and all unconditional
+        ones) are run once. at: on the host."""
+        owned = list(zip(self.rows, self.prompts * (2 if self.guide else 1), strict=True))
+        distinct = {one: number for number, one in enumerate(dict.fromkeys(owned))}
+        slots = self.grid[0] * self.grid[1]
+        row = torch.tensor([distinct[one] for one in owned])
+        wanted = self._both(at)
+        used, back = torch.unique(row[wanted // slots] * slots + wanted % slots, return_inverse=True)
+        rows = [row for row, _ in distinct]
+        packed, places = pack(self.policy, rows, torch.full((len(rows), slots), HIDDEN), self.grid)
+        return self._logits(packed, places.flatten()[used.to(places.device)], back.to(places.device))
+
+    def _both(self, at: Tensor) -> Tensor:
+        """`at` in the conditional sequences, and the same slots of the unconditional ones."""
+        return torch.cat([at, at + len(self.prompts) * self.grid[0] * self.grid[1]]) if self.guide else at
+
+    def _logits(self, packed: Packed, places: Tensor, back: Tensor | None = None) -> tuple[Tensor, int, int]:
+        logits = self.policy.net(packed, places, self.policy.backbone.image_columns)
+        logits = (logits if back is None else logits[back]).float()
+        if self.guide:
+            conditional, unconditional = logits.chunk(2)
+            logits = conditional + self.guide.scale * (conditional - unconditional)
+        return logits, len(packed.lengths), len(places)
 
 
 def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:

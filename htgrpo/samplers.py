@@ -7,6 +7,7 @@ function and a batch is just several images side by side. Shapes: B images, N sl
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -40,6 +41,7 @@ def cosine(t: float) -> float:
     return math.cos(math.pi * t / 2.0) if t < 1.0 else 0.0
 
 
+@cache
 def single_precision_mask(slots: int, t: float) -> int:
     """floor(slots x cos(pi t / 2)) as MMaDA and Lumina-DiMOO compute it, in fp32: at t = 2/3 the cosine falls just
     short of a half there, and an even number of slots keeps one slot fewer masked than floor(slots / 2)."""
@@ -58,8 +60,10 @@ def most_confident(candidates: Tensor, confidence: Tensor, remask: Tensor) -> Te
 
 
 @dataclass(frozen=True)
-class Sampler(ABC):
-    """The loop's view of a sampler. Subclasses say which slots are drawn at a step, and which of those stay."""
+class Sampler:
+    """The loop's view of a sampler. Its schedule is known before anything is sampled, so that no step has to wait for
+    the device: `reveals` of a sampler whose draws alone say when a slot is revealed, `hidden_at_most` of one that goes
+    by confidence."""
 
     steps: int = 8
 
@@ -72,9 +76,19 @@ class Sampler(ABC):
         to `keep` stay those of softmax(logits)."""
         return 1.0
 
-    @abstractmethod
+    def reveals(self, draws: Draws) -> Tensor | None:
+        """int64 [B, N]: the step at which every slot is drawn and stays; None where confidence decides."""
+        return None
+
+    def hidden_at_most(self, slots: int) -> list[int]:
+        """How many slots of an image are hidden at the start of every step, at the most (equal confidences are kept
+        together)."""
+        return [slots] * self.steps
+
     def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
         """bool [B, N]: hidden slots whose code is drawn at `step`; the head runs on these only."""
+        reveals = self.reveals(draws)
+        return hidden if reveals is None else hidden & (reveals == step)
 
     def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
         """bool [B, N]: candidates that stay revealed. log_prob: float [B, N] of the drawn codes, -inf elsewhere."""
@@ -85,10 +99,11 @@ class Sampler(ABC):
 class RandomOrder(Sampler):
     """A fixed number of slots per step in a random order; floor(N cos) slots stay masked."""
 
-    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
-        slots = hidden.shape[1]
+    def reveals(self, draws: Draws) -> Tensor:
+        slots = draws.order.shape[2]
         position = draws.order[:, 0].argsort(dim=1).argsort(dim=1)
-        return hidden & (position < slots - math.floor(slots * cosine((step + 1) / self.steps)))
+        shown = [slots - math.floor(slots * cosine((step + 1) / self.steps)) for step in range(self.steps)]
+        return torch.searchsorted(torch.tensor(shown, device=position.device), position, right=True)
 
 
 @dataclass(frozen=True)
@@ -96,14 +111,43 @@ class Emerge(Sampler):
     """MaskGRPO's sampler: every masked slot stays masked with probability cos(next)/cos(now), independent of the
     rest."""
 
-    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
-        stay = cosine((step + 1) / self.steps) / cosine(step / self.steps)
-        return hidden & (draws.order[:, step] >= stay)
+    def reveals(self, draws: Draws) -> Tensor:
+        stay = [cosine((step + 1) / self.steps) / cosine(step / self.steps) for step in range(self.steps)]
+        leaves = draws.order >= torch.tensor(stay, dtype=torch.float64, device=draws.order.device)[:, None]
+        return leaves.byte().argmax(dim=1)  # the first step of several
 
 
 @dataclass(frozen=True)
-class MaskGIT(Sampler):
-    """Draw every masked slot, keep the most confident: log p + temperature x Gumbel noise.
+class ByConfidence(Sampler, ABC):
+    """Draw every masked slot, keep the most confident: log p + a step's temperature x Gumbel noise."""
+
+    @abstractmethod
+    def remask(self, step: int, drawn: Tensor, slots: int) -> Tensor:
+        """int64, as `drawn`: how many of the slots drawn in an image are hidden again after `step`, which is not the
+        last."""
+
+    @abstractmethod
+    def noise(self, step: int) -> float:
+        """The factor of the Gumbel noise."""
+
+    def hidden_at_most(self, slots: int) -> list[int]:
+        hidden = torch.full((1, 1), slots)
+        counts = [hidden]
+        for step in range(self.steps - 1):
+            hidden = torch.minimum(hidden, self.remask(step, hidden, slots))
+            counts.append(hidden)
+        return torch.cat(counts).flatten().tolist()
+
+    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
+        if step == self.steps - 1:
+            return candidates
+        remask = self.remask(step, candidates.sum(1, keepdim=True), candidates.shape[1])
+        return most_confident(candidates, log_prob + self.noise(step) * gumbel(draws.order[:, step]), remask)
+
+
+@dataclass(frozen=True)
+class MaskGIT(ByConfidence):
+    """MMaDA's sampler.
 
     anneal: "compound" multiplies the temperature by 1 - t in place at each step, as MMaDA's code does (at T = 15: 0.93,
     0.81, 0.65, …); "linear" is temperature x (1 - t), as intended there.
@@ -112,8 +156,9 @@ class MaskGIT(Sampler):
     temperature: float = 1.0
     anneal: Literal["compound", "linear"] = "compound"
 
-    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
-        return hidden
+    def __post_init__(self):
+        super().__post_init__()
+        require(self.temperature >= 0.0, "temperature", self.temperature, "it must be 0 or more")
 
     def temperatures(self) -> list[float]:
         """The temperature of every step."""
@@ -124,22 +169,16 @@ class MaskGIT(Sampler):
             temperatures.append(now)
         return temperatures
 
-    def __post_init__(self):
-        super().__post_init__()
-        require(self.temperature >= 0.0, "temperature", self.temperature, "it must be 0 or more")
-
-    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
-        if step == self.steps - 1:
-            return candidates
-        slots = candidates.shape[1]
+    def remask(self, step: int, drawn: Tensor, slots: int) -> Tensor:
         masked = single_precision_mask(slots, (step + 1) / self.steps)
-        remask = (candidates.sum(1, keepdim=True) - 1).clamp_max(masked).clamp_min(1).clamp_max(slots - 1)
-        noise = self.temperatures()[step] * gumbel(draws.order[:, step])
-        return most_confident(candidates, log_prob + noise, remask)
+        return (drawn - 1).clamp_max(masked).clamp_min(1).clamp_max(slots - 1)
+
+    def noise(self, step: int) -> float:
+        return self.temperatures()[step]
 
 
 @dataclass(frozen=True)
-class Lumina(Sampler):
+class Lumina(ByConfidence):
     """Lumina-DiMOO's sampler: as MaskGIT, with one temperature for the draw and for the Gumbel noise on log p, constant
     over steps.
 
@@ -157,12 +196,48 @@ class Lumina(Sampler):
     def code_temperature(self) -> float:
         return self.temperature
 
-    def candidates(self, step: int, hidden: Tensor, draws: Draws) -> Tensor:
-        return hidden
+    def remask(self, step: int, drawn: Tensor, slots: int) -> Tensor:
+        masked = max(1, single_precision_mask(slots, (step + 1) / self.steps))
+        return (drawn - 1).clamp_max(masked).clamp_min(0)
 
-    def keep(self, step: int, candidates: Tensor, log_prob: Tensor, draws: Draws) -> Tensor:
-        if step == self.steps - 1:
-            return candidates
-        masked = max(1, single_precision_mask(candidates.shape[1], (step + 1) / self.steps))
-        remask = (candidates.sum(1, keepdim=True) - 1).clamp_max(masked).clamp_min(0)
-        return most_confident(candidates, log_prob + self.temperature * gumbel(draws.order[:, step]), remask)
+    def noise(self, step: int) -> float:
+        return self.temperature
+
+
+class Schedule:
+    """Which slots of a batch are drawn when, as positions in [B, N] read row by row. predict: all hidden ones of an image
+    where any is drawn. counts: how many at every step, at the most; where confidence decides, some of them may be
+    revealed already, which changes nothing. begin: the first step that draws any; first: what it draws, on the host."""
+
+    def __init__(self, sampler: Sampler, draws: Draws, predict: bool, device: torch.device):
+        self.images, slots = draws.tie.shape
+        reveals = sampler.reveals(draws)
+        self.by_confidence = reveals is None
+        self._stays: tuple[Tensor, ...] = ()
+        if reveals is None:
+            self.counts = [self.images * most for most in sampler.hidden_at_most(slots)]
+            self.first = torch.arange(self.images * slots)
+            self.rows = torch.arange(0, self.images * slots, slots, device=device)[:, None]
+        else:
+            steps = torch.arange(sampler.steps)[:, None, None]
+            drawn = reveals == steps
+            wanted = (reveals >= steps) & drawn.any(2, keepdim=True) if predict else drawn
+            self.counts = wanted.sum((1, 2)).tolist()
+            step, image, slot = wanted.nonzero(as_tuple=True)
+            order = image * slots + slot
+            self.first = order[: next(count for count in self.counts if count)]
+            self.known = order.to(device).split(self.counts)
+            if predict:
+                self._stays = (reveals.flatten()[order] == step).to(device).split(self.counts)
+        self.begin = next(step for step, count in enumerate(self.counts) if count)
+
+    def at(self, step: int, hidden: Tensor) -> Tensor:
+        """int64 [P], ascending: the slots drawn at `step`, when `hidden` (bool [B, N]) are."""
+        if not self.by_confidence:
+            return self.known[step]
+        first = hidden.byte().argsort(dim=1, descending=True, stable=True)
+        return (self.rows + first[:, : self.counts[step] // self.images]).flatten()
+
+    def stays(self, step: int) -> Tensor | None:
+        """bool [P]: which of them stay, where that is known beforehand; None for all."""
+        return self._stays[step] if self._stays else None

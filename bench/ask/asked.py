@@ -102,6 +102,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         curve=defaults["curve"] if args.curve is None else args.curve,
         text=asdict(from_options(overrides.text, "text.")),
         claim=_claim(args.claim, benchmarks, views),
+        margin=args.margin,
     )
     name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
     return Parsed(request, Path("runs") / name, remarks)

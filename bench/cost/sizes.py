@@ -13,9 +13,10 @@ def policy_of(size: str, prompts: int) -> tuple[Policy, list[tuple[int, ...]]]:
     """A policy and `prompts` prompts (ids before the image block): "embedded" ships with us, "mid" is random."""
     if size == "embedded":
         from htgrpo.world.prompts import split_prompts
+        from htgrpo.world.world import find
 
         policy = load_policy()
-        listed = split_prompts("train")
+        listed = split_prompts(find(), "train")
         return policy, [policy.prompt(listed[i * len(listed) // prompts].text) for i in range(prompts)]
     return mid_policy(), [tuple(range(100 + i, 100 + i + MID_TEXT)) for i in range(prompts)]
 

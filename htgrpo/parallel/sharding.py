@@ -8,13 +8,12 @@ torch's FSDP and DTensor are imported where they are used: that takes seconds.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-import torch
 from torch import Tensor, nn
 
 from htgrpo.base.errors import UserError
-from htgrpo.policies.weights import is_spread, part_of
+from htgrpo.policies.weights import is_spread
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -61,6 +60,13 @@ def _refuse(accelerator: "Accelerator") -> None:
         )
 
 
+class Gathered(Protocol):
+    """An optimiser whose `moments` may be spread; while `gathered` is set, that is its state."""
+
+    moments: dict[int, dict[str, Tensor]]
+    gathered: dict[int, dict[str, Tensor]] | None
+
+
 def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerator: "Accelerator") -> None:
     """Spreads the weights of `net` over all ranks, in place: each block is gathered when it is needed, the rest with
     the network.
@@ -89,46 +95,30 @@ def shard(net: nn.Module, settings: "FullyShardedDataParallelPlugin", accelerato
         sharded.set_force_sum_reduction_for_comms(True)  # gloo knows no other
 
 
-def shard_loading(optimizer: torch.optim.Optimizer) -> None:
-    """Lets the optimiser of a sharded network load whole moments."""
-
-    def take_parts(optimizer: torch.optim.Optimizer, state_dict: dict) -> dict:
-        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        moments = {
-            index: {name: part_of(value, weights[index]) if value.ndim else value for name, value in state.items()}
-            for index, state in state_dict["state"].items()
-        }
-        return {**state_dict, "state": moments}
-
-    optimizer.register_load_state_dict_pre_hook(take_parts)
-
-
 def whole_of(value: Tensor) -> Tensor:
     """`value` in one piece, gathered from all ranks where it is spread: then all ranks must call this together."""
     return cast("DTensor", value).full_tensor() if is_spread(value) else value
 
 
 @contextmanager
-def whole(net: nn.Module, optimizer: torch.optim.Optimizer, keep: bool) -> Iterator[None]:
-    """Within it the state dicts of a sharded `net` and its optimiser hold whole tensors on the CPU. All ranks enter
-    together; those that do not `keep` anything hold nothing, and must not ask for a state dict."""
+def whole(net: nn.Module, optimizer: Gathered, keep: bool) -> Iterator[None]:
+    """Within it the state of a sharded `net` and of its optimiser holds whole tensors on the CPU. All ranks enter
+    together; those that do not `keep` anything hold nothing, and must not ask for them."""
     weights: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in net.state_dict().items():
         full = whole_of(value)
         if keep:
             weights[name] = full.cpu()
-    for index, state in optimizer.state_dict()["state"].items():
+    for index, state in optimizer.moments.items():
         for name, value in state.items():
             full = whole_of(value)
             if keep:
                 moments.setdefault(index, {})[name] = full.cpu()
-    hooks = [
-        net.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(weights)),
-        optimizer.register_state_dict_post_hook(lambda _, state: {**state, "state": moments}),
-    ]
+    hook = net.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.update(weights))
+    optimizer.gathered = moments
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        optimizer.gathered = None
+        hook.remove()

@@ -1,9 +1,15 @@
 """What the engine counts in an iteration, and the means it reports."""
 
 from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor
 
 from htgrpo.parallel.ranks import Ranks
 
+LARGEST = ("ratio_max",)
+"""Sums that are the largest of what was seen."""
 RATIOS = ("clip_fraction", "ratio_mean", "ratio_max")
 """What is reported of ratios, by methods that have them."""
 
@@ -11,17 +17,32 @@ RATIOS = ("clip_fraction", "ratio_mean", "ratio_max")
 @dataclass
 class Totals:
     """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over
-    tokens."""
+    tokens. Sums of tensors stay where those lie until they are asked for, so that nobody waits for a device."""
 
     forwards: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
     heads: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
     seconds: dict[str, float] = field(default_factory=lambda: {"old": 0.0, "ref": 0.0, "update": 0.0})
-    sums: dict[str, float] = field(default_factory=dict)
+    _sums: dict[str, float | Tensor] = field(default_factory=dict)
 
-    def add(self, **values: float) -> None:
-        """Adds to the sums."""
+    def add(self, **values: float | Tensor) -> None:
+        """Adds to the sums, in double precision."""
         for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value
+            value = value.detach().double() if isinstance(value, Tensor) else value
+            self._sums[name] = value + self._sums[name] if name in self._sums else value
+
+    def raise_to(self, **values: Tensor) -> None:
+        """Raises those of LARGEST."""
+        for name, value in values.items():
+            value = value.detach().double()
+            self._sums[name] = torch.maximum(torch.as_tensor(self._sums.get(name, 0.0), device=value.device), value)
+
+    @property
+    def sums(self) -> dict[str, float]:
+        """The sums as numbers, fetched from the device in one go."""
+        held = {name: value for name, value in self._sums.items() if isinstance(value, Tensor)}
+        if held:
+            self._sums.update(zip(held, torch.stack(list(held.values())).tolist(), strict=True))
+        return cast(dict[str, float], self._sums)
 
     def count(self, phase: str, forwards: int, heads: int) -> None:
         """Counts work of one phase."""
@@ -38,7 +59,7 @@ class Totals:
                 joined.count(phase, forwards[phase], heads[phase])
             for name, value in sums.items():
                 before = joined.sums.get(name, 0.0)
-                joined.sums[name] = max(before, value) if name == "ratio_max" else before + value
+                joined.sums[name] = max(before, value) if name in LARGEST else before + value
         joined.sums.update({name: self.sums[name] for name in ("steps", "grad_norm") if name in self.sums})
         return joined
 

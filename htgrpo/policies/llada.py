@@ -6,8 +6,8 @@ after another, and attention runs within each, so pads are never computed and no
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,10 +42,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Packed:
-    """Sequences one after another. ids: int64 [T]. lengths: length of every sequence, in order, sum T."""
+    """Sequences one after another. ids: int64 [T], whose values may change from call to call. lengths: length of every
+    sequence, in order, sum T. tables: what a network has worked out of the lengths, kept from call to call."""
 
     ids: Tensor
     lengths: tuple[int, ...]
+    tables: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def runs(self) -> list[tuple[int, int]]:
         """(count, length) of consecutive sequences of equal length."""
@@ -179,7 +181,10 @@ class LLaDA(nn.Module):
         net = self.trunk
         runs = packed.runs()
         h = net.wte(packed.ids)
-        rope = self.rope(runs, h.device, torch.float64 if h.dtype == torch.float64 else torch.float32)
+        wide = torch.float64 if h.dtype == torch.float64 else torch.float32
+        if wide not in packed.tables:
+            packed.tables[wide] = self.rope(runs, h.device, wide)
+        rope = packed.tables[wide]
         for block in net.blocks:
             if self.recompute and torch.is_grad_enabled():
                 # Only a block in training mode may draw (adapters with dropout), and must then draw the same again.

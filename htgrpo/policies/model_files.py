@@ -13,7 +13,6 @@ Three formats, each with a `config.json` of its own kind:
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,14 @@ from htgrpo.base.files import content_sha256, read_object, sha256_json
 from htgrpo.base.folders import FILE as SEALED
 from htgrpo.base.folders import verify
 from htgrpo.base.registry import BACKBONES
+from htgrpo.world.world import by_policy
 
 EMBEDDED, PUBLISHED, ADAPTER = "embedded", "published", "adapter"
 CONFIG, SIDECAR, ADAPTER_CONFIG = "config.json", "htgrpo.json", "adapter_config.json"
 WEIGHTS, ADAPTER_WEIGHTS, LEGACY_WEIGHTS = "model.safetensors", "adapter_model.safetensors", "pytorch_model.bin"
 ACCEPTED = (
-    "give 'embedded', a checkpoint folder such as runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
+    "give 'embedded', 'embedded_large', a checkpoint folder such as "
+    "runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
 )
 CHECKPOINT = re.compile(r"step_\d+")
 TOKENIZER_FILES = (
@@ -46,7 +47,7 @@ class NotInCache(UserError):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A policy's folder. name: what opens it again: "embedded", an absolute path or a hub id. revision: the commit of a
+    """A policy's folder. name: what opens it again: a world's policy, an absolute path or a hub id. revision: the commit of a
     hub snapshot, "" elsewhere. config: the format's own configuration; sidecar: htgrpo.json, empty where there is
     none."""
 
@@ -139,11 +140,19 @@ class Shards:
     index: dict[str, Path] | None = None
 
 
+def source_of(name: str, backbone: str | None) -> str:
+    """What is opened for `name`: with "embedded" a backbone means that backbone's own policy."""
+    if name != EMBEDDED or backbone is None or backbone == EMBEDDED:
+        return name
+    return backbone if by_policy(backbone) else BACKBONES.get(backbone).hub
+
+
 def open_model(name: str, revision: str | None = None, download: bool = True) -> ModelFolder:
-    """The folder of `name`: "embedded", a folder, or a hub id at `revision` (from the hub's cache, and with `download`
-    from the hub itself where it can be reached). Raises UserError for anything that is none of the three formats."""
-    if name == EMBEDDED:
-        return _read(name, "", Path(str(files("htgrpo") / "world" / "assets" / "policy")))
+    """The folder of `name`: a world's shipped policy ("embedded"), a folder, or a hub id at `revision` (from the
+    hub's cache, and with `download` from the hub itself where it can be reached). Raises UserError for anything that
+    is none of the three formats."""
+    if world := by_policy(name):
+        return _read(name, "", Path(str(world.assets / "policy")))
     folder = Path(name)
     if folder.is_dir() or not HUB_ID.fullmatch(name):
         if revision:

@@ -6,13 +6,13 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import atomic_dir, read_seal, remove_sealed, seal, sweep, verify
 from htgrpo.base.records import TrainerState, read
+from htgrpo.training.adamw import AdamW
 from htgrpo.training.tuning import Tuning
 
 STATE = "trainer_state"
@@ -66,14 +66,14 @@ def with_state(run: Path) -> list[Path]:
     return [folder for folder in saved(run) if (folder / STATE / "state.json").is_file()]
 
 
-def save(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, progress: Progress, identity: str) -> None:
+def save(run: Path, tuning: Tuning, optimizer: AdamW, progress: Progress, identity: str) -> None:
     """Writes checkpoints/step_N whole or not at all, with lists of its files, then drops the trainer state of older
     ones."""
     with atomic_dir(run / "checkpoints" / f"step_{progress.iteration:06d}", MADE_BY, overwrite=True) as folder:
         tuning.write(folder)
         seal(folder, MADE_BY)
         (folder / STATE).mkdir()
-        state = optimizer.state_dict()["state"]
+        state = optimizer.state()
         tensors = {
             f"{i}.{name}": value.detach().cpu().contiguous() for i, s in state.items() for name, value in s.items()
         }
@@ -92,7 +92,7 @@ def tidy(run: Path) -> None:
         sweep(left)
 
 
-def resume(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, identity: str) -> Progress:
+def resume(run: Path, tuning: Tuning, optimizer: AdamW, identity: str) -> Progress:
     """Loads the newest checkpoint of `run` that has trainer state into tuning and optimizer; a fresh Progress if there
     is none. Raises UserError when it was made with other settings, or when any file of it is not as it was written."""
     again = "delete the training folder to start again, or restore it from a copy"
@@ -121,21 +121,20 @@ def resume(run: Path, tuning: Tuning, optimizer: torch.optim.Optimizer, identity
             f"{str(newest / name)!r} is damaged (it is not the one that the trainer's state was saved with): {again}"
         )
     tuning.load(newest)
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load(moments)
     return state.progress
 
 
-def _moments(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _moments(optimizer: AdamW, tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     """The optimiser's state by number of the weight. Raises ValueError where it does not fit the optimiser's
     weights."""
     moments: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = value
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    trained = {index for index, weight in enumerate(weights) if weight.requires_grad}
-    if moments and moments.keys() != trained:
-        raise ValueError(f"it has the state of {len(moments)} weights, the network trains {len(trained)}")
+    weights = optimizer.weights
+    if moments and moments.keys() != set(range(len(weights))):
+        raise ValueError(f"it has the state of {len(moments)} weights, the network trains {len(weights)}")
     for number, state in moments.items():
         for name, value in state.items():
             if value.ndim and value.shape != weights[number].shape:

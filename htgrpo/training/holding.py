@@ -7,12 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from htgrpo.parallel import sharding
 from htgrpo.parallel.ranks import InStep, Ranks
 from htgrpo.policies.llada import Network
 from htgrpo.policies.weights import is_spread
+from htgrpo.training.adamw import AdamW
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import Tuning
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Holding:
-    """Every rank holds everything. optimizer: AdamW on the weights that learn, as checkpoints know it. net: the
+    """Every rank holds everything. optimizer: of the weights that learn, as checkpoints know it. net: the
     learning network, as learners call it."""
 
     net: Network
@@ -30,19 +31,18 @@ class Holding:
     def __init__(self, tuning: Tuning, config: TrainConfig, ranks: Ranks):
         self.ranks, self.max_norm = ranks, config.max_grad_norm
         self.network = self.net = tuning.policy.net
-        self.optimizer = adamw(tuning, config)
+        self.optimizer = AdamW(tuning.learning(), config.lr, (config.beta1, config.beta2), config.weight_decay)
 
     def weights(self) -> list[nn.Parameter]:
-        """The weights that learn."""
-        return [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        """What gradients are on."""
+        return self.optimizer.weights
 
-    def step(self) -> float:
-        """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping (learners' losses are
-        already divided by the number of groups of all ranks)."""
+    def step(self) -> Tensor:
+        """Sums gradients over ranks, clips, steps, clears; returns the norm before clipping, on the device (learners'
+        losses are already divided by the number of groups of all ranks)."""
         self._add(self.weights())
         norm = self._clip()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     def whole(self) -> AbstractContextManager[None]:
@@ -57,8 +57,8 @@ class Holding:
                 weight.grad = gradient
             self.ranks.add(gradients)
 
-    def _clip(self) -> float:
-        return float(torch.nn.utils.clip_grad_norm_(self.weights(), self.max_norm))
+    def _clip(self) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(self.weights(), self.max_norm)
 
 
 class Sharded(Holding):
@@ -76,7 +76,6 @@ class Sharded(Holding):
         for net in tuning.networks():
             sharding.shard(net, settings, accelerator)
         super().__init__(tuning, config, ranks)
-        sharding.shard_loading(self.optimizer)
         self.net = InStep(self.network, ranks)
 
     def whole(self) -> AbstractContextManager[None]:
@@ -86,12 +85,5 @@ class Sharded(Holding):
     def _add(self, weights: list[nn.Parameter]) -> None:
         super()._add([weight for weight in weights if not is_spread(weight)])  # the others' are summed already
 
-    def _clip(self) -> float:
-        return float(sharding.whole_of(torch.nn.utils.clip_grad_norm_(self.weights(), self.max_norm)))
-
-
-def adamw(tuning: Tuning, config: TrainConfig) -> torch.optim.AdamW:
-    """A fresh optimiser of the weights that learn."""
-    return torch.optim.AdamW(
-        tuning.learning(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
-    )
+    def _clip(self) -> Tensor:
+        return sharding.whole_of(super()._clip())

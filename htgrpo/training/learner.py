@@ -88,7 +88,7 @@ class GroupLearner:
         drawn = draw_prompts(setup.prompts, config.prompts_per_iteration, generator(config.seed, "prompts", number))
         mine = setup.ranks.share(list(range(len(drawn))))
         on_phase("rollout")
-        rollouts = self._sample([drawn[i] for i in mine], number)
+        rollouts, sampled = self._sample([drawn[i] for i in mine], number)
         clock.lap("rollout")
         on_phase("reward")
         images = Images(
@@ -98,10 +98,7 @@ class GroupLearner:
         self._insist_on_rewards(images, number)
         self._insist_on_spread(images)
         on_phase("update")
-        metrics, forwards = (
-            images.metrics(config),
-            {"rollout": sum(setup.ranks.gather(sum(r.forwards for r in rollouts)))},
-        )
+        metrics, forwards = (images.metrics(config), {"rollout": sum(setup.ranks.gather(sampled))})
         pictures = len(drawn) * config.group_size
         counts = {
             "optimiser_steps": 0,
@@ -131,30 +128,27 @@ class GroupLearner:
             counts["forwards_undeduplicated"] += int(totals.sums["unshared"])
         return Iteration({**counts, **metrics}, forwards, clock.seconds)
 
-    def _sample(self, prompts: list[Prompt], number: int) -> list[Rollouts]:
-        """The images of every prompt. Prompts are sampled one by one, so that how many a rank has changes no
-        forward."""
+    def _sample(self, prompts: list[Prompt], number: int) -> tuple[list[Rollouts], int]:
+        """The images of every prompt, sampled together, and the forwards that took, which do not depend on how many
+        prompts a rank has."""
         config, policy = self.setup.config, self.setup.policy
         sampling = policy.with_net(self.setup.in_step(self.setup.tuning.sampling()))
-        found = []
         with self.setup.ranks.phase(sampling.net):
-            for prompt in prompts:
-                ids = [policy.prompt(prompt.text, config.pads)] * config.group_size
-                keys = [(config.seed, "rollout", number, prompt.id, i) for i in range(config.group_size)]
-                found.append(
-                    generate(
-                        sampling,
-                        ids,
-                        keys,
-                        self.sampler,
-                        config.guidance,
-                        tokens_per_forward=config.tokens_per_forward,
-                        pads=config.pads,
-                        predict="predicted" in self.method.needs,
-                    )
-                )
-                refuse_training(found[-1])
-        return found
+            if not prompts:
+                return [], 0
+            size = config.group_size
+            found = generate(
+                sampling,
+                [ids for prompt in prompts for ids in [policy.prompt(prompt.text, config.pads)] * size],
+                [(config.seed, "rollout", number, prompt.id, i) for prompt in prompts for i in range(size)],
+                self.sampler,
+                config.guidance,
+                tokens_per_forward=config.tokens_per_forward,
+                pads=config.pads,
+                predict="predicted" in self.method.needs,
+            )
+            refuse_training(found)
+        return [found.part(slice(i * size, (i + 1) * size)) for i in range(len(prompts))], found.forwards
 
     def _records(self, prompts: list[Prompt], rollouts: list[Rollouts]) -> list[dict]:
         """What the log needs to know of every prompt's images: what the rewards answered, and entropies in nats."""

@@ -14,10 +14,9 @@ from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy, pack
 from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.world.codec import PatchCodec, encode_scene
-from htgrpo.world.noise import RATE
 from htgrpo.world.prompts import words
 from htgrpo.world.scenes import training_scenes
-from htgrpo.world.vocabulary import GRID, LATTICE
+from htgrpo.world.world import World
 
 PROMPT_DROP = 0.1
 """Share of pictures trained without their prompt, so that guidance has an unconditional policy (MMaDA's rate)."""
@@ -37,10 +36,10 @@ class TinySize:
     max_text: int = 64
 
 
-def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
-    """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at
+def new_policy(world: World, size: TinySize, generator: torch.Generator) -> Policy:
+    """A policy of an embedded world with random weights, but for the code rows of embedding and head, which start at
     the principal axes of the patches they stand for (codes that look alike start alike)."""
-    codec, tokenizer = PatchCodec.build(), WordTokenizer.of(words())
+    codec, tokenizer = PatchCodec.build(world), WordTokenizer.of(words(world))
     ids = {
         name: tokenizer.vocabulary[name]
         for name in ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")
@@ -48,7 +47,7 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
     bos, eos, pad, task, start, end, mask = ids.values()
     offset = len(tokenizer.vocabulary)
     backbone = Backbone(
-        "embedded",
+        world.policy,
         (task, bos),
         (eos,),
         (start,),
@@ -58,8 +57,8 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
         offset,
         len(codec),
         size.max_text,
-        LATTICE,
-        (GRID, GRID),
+        world.patch,
+        (world.grid, world.grid),
         pad,
     )
     rows = math.ceil((offset + len(codec)) / 8) * 8
@@ -74,15 +73,15 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
 
 
 def masked_batch(
-    policy: Policy, count: int, generator: torch.Generator
+    policy: Policy, world: World, count: int, generator: torch.Generator
 ) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
     """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
-    wanted, scenes = training_scenes(count, generator, noise=RATE)
+    wanted, scenes = training_scenes(world, count, generator, noisy=True)
     drop = torch.rand(count, generator=generator) < PROMPT_DROP
     none = policy.backbone.unconditional
     prompts = [policy.prompt(none if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
     order = sorted(range(count), key=lambda i: len(prompts[i]))
-    codes = torch.stack([torch.as_tensor(encode_scene(scenes[i])) for i in order])
+    codes = torch.stack([torch.as_tensor(encode_scene(world, scenes[i])) for i in order])
     rate = torch.cos(torch.rand(count, generator=generator) * math.pi / 2)
     rate[torch.rand(count, generator=generator) < FULLY_MASKED] = 1.0
     draw = torch.rand(codes.shape, generator=generator)

@@ -179,8 +179,7 @@ class _Run:
         config, before = self.setup.config, self.progress
         now, number = self.here(), before.iteration + 1
         rate = config.lr * min(1.0, number / max(1, config.warmup))
-        for group in self.setup.holding.optimizer.param_groups:
-            group["lr"] = rate
+        self.setup.holding.optimizer.rate = rate
         started = time.perf_counter()
         done = self.learner.iteration(number, lambda phase: on_progress({**now, "phase": phase}))
         seconds = time.perf_counter() - started

@@ -91,8 +91,8 @@ def last_bit(tensor: torch.Tensor) -> torch.Tensor:
 def test_the_last_bit_of_a_scorer_is_found_everywhere(changes, monkeypatch):
     measure = eyes.measure
 
-    def planted(images):
-        fits = measure(images)
+    def planted(world, images):
+        fits = measure(world, images)
         last_bit(fits.iou)
         return fits
 

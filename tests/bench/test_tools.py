@@ -14,6 +14,7 @@ from htgrpo.policies.model_files import open_model
 from htgrpo.policies.policy import pack
 from htgrpo.policies.storage import load_policy
 from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
+from htgrpo.world.world import find
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
 
@@ -39,8 +40,8 @@ def test_the_shipped_policy_names_the_command_that_made_it():
 
 
 def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
-    policy = new_policy(TinySize(16, 1, 2, 16), generator("tools"))
-    batch = masked_batch(policy, 6, generator("tools", "batch"))
+    policy = new_policy(find(), TinySize(16, 1, 2, 16), generator("tools"))
+    batch = masked_batch(policy, find(), 6, generator("tools", "batch"))
     monkeypatch.setattr("htgrpo.training.pretraining.ROWS", 4)
     loss = masked_backward(policy, *batch)
     prompts, codes, mask = batch

@@ -15,6 +15,7 @@ from htgrpo.base.registry import METHODS
 from htgrpo.base.rng import generator
 from htgrpo.policies.storage import save_policy
 from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.world.world import find
 from tests.bench.tiny_runs import leave
 
 LADDER = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -83,7 +84,7 @@ def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune") / "policy"
-    save_policy(new_policy(TinySize(16, 1, 2, 16), generator("tools")), folder)
+    save_policy(new_policy(find(), TinySize(16, 1, 2, 16), generator("tools")), folder)
     return folder
 
 

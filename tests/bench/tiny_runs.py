@@ -9,6 +9,7 @@ from htgrpo.base.errors import EXIT_OK
 from htgrpo.base.rng import generator
 from htgrpo.policies import storage
 from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.world.world import find
 
 SMALL = (
     "--set group_size=2 --set prompts_per_iteration=2 --set steps=2 --set pretrain.updates_per_iteration=1 "
@@ -19,7 +20,7 @@ SMALL = (
 def save_policy(folder: Path, d_model: int = 16) -> Path:
     """A random policy of the embedded world."""
     size = TinySize(d_model=d_model, n_layers=1, n_heads=2, mlp_hidden_size=32)
-    storage.save_policy(new_policy(size, generator("tiny policy", d_model)), folder)
+    storage.save_policy(new_policy(find(), size, generator("tiny policy", d_model)), folder)
     return folder
 
 

@@ -135,7 +135,8 @@ def test_a_draw_never_takes_a_code_of_probability_zero():
 @pytest.mark.parametrize("guidance", [0.0, 1.5])
 @pytest.mark.parametrize("limit", [1, 120, 10**6])
 def test_forwards_are_counted_and_step_zero_is_shared(guidance, limit, monkeypatch):
-    """At step 0 equal prompts are one sequence and the unconditional row is one for all; later steps run every row."""
+    """At step 0 equal prompts are one sequence, and so is their unconditional row, whatever they are sampled with; later
+    steps run every row."""
     policy, ran, calls = tiny_policy(5), [], []
     forward = LLaDA.forward
 
@@ -150,7 +151,7 @@ def test_forwards_are_counted_and_step_zero_is_shared(guidance, limit, monkeypat
     texts = [LONG] * 4 + [SHORT] * 2
     for start, stop in zip([0, *calls], calls, strict=False):
         images, prompts = stop - start, len(set(texts[start:stop]))
-        wanted += prompts + bool(guidance) + 2 * images * (1 + bool(guidance))
+        wanted += prompts * (1 + bool(guidance)) + 2 * images * (1 + bool(guidance))
     assert found.forwards == wanted
     assert len(calls) == {1: 6, 10**6: 1}.get(limit, len(calls))
 

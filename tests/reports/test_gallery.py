@@ -18,6 +18,7 @@ from reports.pages.evidence import read_evidence
 from reports.pages.gallery import make_gallery
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from tests import drawing
 from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
 
@@ -29,7 +30,9 @@ def built(tmp_path_factory) -> Path:
     root = write_run(tmp_path_factory.mktemp("gallery") / "run", seeds=1, prompts=20, samples=2, dense=20, iterations=4)
     add_boxes(root)
     add_orders(root)
-    build(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing.style, "rendered", drawing.plainly)
+        build(root)
     return root
 
 
