@@ -15,6 +15,7 @@ interrupted command goes on where it was, and methods, seeds and benchmarks can 
 """
 EXAMPLES = (
     ("--methods mask,trace,ht", "a few minutes on a laptop"),
+    ("--methods help", "a line on each method"),
     ("--preset full", "the whole study"),
     (
         "--methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20",
@@ -33,7 +34,8 @@ def parser() -> Parser:
     p.flag(
         "--methods NAMES",
         Names(),
-        f"comma-separated methods to train: {arguments.method_names()} (default: the preset's, quick: mask,trace,ht)",
+        f"comma-separated methods to train: {arguments.method_names()}; or all, literature, adaptive; help tells what they "
+        "are (default: the preset's, quick: mask,trace,ht)",
     )
     p.flag(
         "--seeds N|LIST",
