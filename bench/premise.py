@@ -19,7 +19,7 @@ far pictures that share their first tokens share their reward, against as many r
 """
 EXAMPLES = (
     ("", "the tiny world's policy on its validation prompts"),
-    ("--policy embedded_large --out runs/premise", "the large one; premise.json, premise.png"),
+    ("--policy runs/large --out runs/premise", "that of the large world; premise.json, premise.png"),
 )
 PARTS, SETS = ("early", "late", "both"), ("early", "random", "late")
 WAYS = (("random", 0.0), ("random", 1.0), ("maskgit", 0.0), ("maskgit", 1.0))
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     if world is None:
         raise UserError(
             f"the policy {weights.source!r} is of the backbone {weights.backbone!r}, and the premise is measured with an embedded "
-            "world's exact rewards: give 'embedded', 'embedded_large' or a policy that was trained from one"
+            "world's exact rewards: give 'embedded', or a policy that was made or trained in one"
         )
     reward = args.reward or preset("full", weights.backbone)["train"].get("rewards", TrainConfig.rewards)
     check_names(reward)
