@@ -36,7 +36,7 @@ class Engine:
         groups: list[RolloutGroup],
         method: Method,
         generators: list[torch.Generator],
-        optimiser_step: Callable[[], float],
+        optimiser_step: Callable[[], float | Tensor],
         total_groups: int | None = None,
         places: list[int] | None = None,
     ) -> Totals:
