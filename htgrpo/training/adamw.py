@@ -85,9 +85,9 @@ class AdamW:
                     master.copy_(part_of(value.to(master.dtype), master))
                     own[name] = master.detach()
                 elif name == STEP:
-                    own[name] = value.to(master.device, torch.float32)
+                    own[name] = value.to(master.device, torch.float32, copy=True)
                 else:
-                    own[name] = part_of(value.to(master.device, master.dtype), master)
+                    own[name] = part_of(value.to(master.device, master.dtype, copy=True), master)
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:
