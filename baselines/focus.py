@@ -21,13 +21,14 @@ class Focus(Method):
 
     select: by how much the step changes the share of slots drawn as they end ("agreement", our stand-in for the
     published similarity of embeddings); by the mean entropy of what it reveals; or spread evenly. Only steps after
-    which every image has something hidden count, and for "agreement" not the last two, as published. mask: "random"
+    which every image has something hidden count, and for "agreement" not the last two, as published; where they are fewer
+    than K, they are visited again from the first. mask: "random"
     hides as many slots as are hidden after the step, "step" those very ones. shared_mask: one random order for all
     images, as published.
     """
 
     title = "MaskFocus"
-    updates_per_rollout: Updates = 6
+    updates_per_rollout: Updates = 8
     select: Literal["agreement", "entropy", "uniform"] = "agreement"
     mask: Literal["random", "step"] = "random"
     shared_mask: bool = True
@@ -52,18 +53,20 @@ class Focus(Method):
         return updates
 
     def chosen(self, group: RolloutGroup) -> list[int]:
-        """The steps the updates visit, in order. Raises UserError where there are too few."""
+        """The steps the updates visit, in order. Raises UserError where there is none."""
         usable = int(group.reveal_step.amax(1).min())  # after any later step some image is complete
         if self.select == "agreement":
             assert group.predicted is not None  # it is among what this method needs
             usable = min(usable, group.predicted.shape[1] - 2)
-        count = self.updates_per_rollout
-        accepted = f"the rollouts have only {usable} steps to choose from; use fewer updates or sample in more steps"
-        require(count <= usable, "focus.updates_per_rollout", count, accepted)
+        least = "all images are complete after their first step; sample in more steps"
+        require(usable > 0, "the number of steps that focus can choose from", usable, least)
+        count = min(self.updates_per_rollout, usable)
         if self.select == "uniform":
-            return [k * usable // count for k in range(count)]
-        score = _agreement_change(group) if self.select == "agreement" else _entropy(group)
-        return sorted((-score[:usable]).argsort(stable=True)[:count].tolist())
+            steps = [k * usable // count for k in range(count)]
+        else:
+            score = _agreement_change(group) if self.select == "agreement" else _entropy(group)
+            steps = sorted((-score[:usable]).argsort(stable=True)[:count].tolist())
+        return [steps[k % count] for k in range(self.updates_per_rollout)]
 
     def measures(self, group: RolloutGroup) -> dict[str, float]:
         """The mean of the chosen steps."""

@@ -49,6 +49,9 @@ class EGSPO(Method):
     """
 
     title = "EGSPO, mean"
+    summary = (
+        "EGSPO (arXiv 2603.12554), without rewards of steps: one step an image and update, those of highest entropy"
+    )
     updates_per_rollout: Updates = 8
     level: Level = "mean"
     low: Annotated[float, Number(0, 1, open_low=True)] = 0.2
@@ -99,6 +102,7 @@ class Xing(Method):
     """
 
     title = "Mask-GRPO (Xing et al.), product"
+    summary = "Mask-GRPO of Xing et al. (arXiv 2510.13418; `mask` is another one): one step an image and update"
     updates_per_rollout: Updates = 8
     steps: Literal["first", "uniform"] = "first"
     level: Level = "product"

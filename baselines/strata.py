@@ -4,7 +4,7 @@ random parts, each hidden while all others stay visible."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from htgrpo.base.values import Number, Whole
 from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update, Updates, rollout_mean, uniform
@@ -26,6 +26,7 @@ class Strata(Method):
     """
 
     title = "strata (ours, after DACA-GRPO)"
+    groups: ClassVar[tuple[str, ...]] = ("ours",)
     updates_per_rollout: Updates = 8
     strata: Annotated[int, Whole(1, 100_000)] = 4
     score: Literal["none", "step", "token"] = "none"

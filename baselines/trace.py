@@ -3,9 +3,10 @@ it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from baselines.own import Advantage, own
 from htgrpo.base.options import require
 from htgrpo.base.values import Whole
 from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update, Updates
@@ -89,13 +90,14 @@ class TraceOnce(Trace):
     """TraceGRPO, each row once: TraceRL's own visit, a K-th of what `every` costs in training steps."""
 
     title = "TraceGRPO, each row once"
+    summary = "TraceRL (arXiv 2509.06949) on images, each row once: a token is judged under what was revealed before it"
     visit: Literal["every", "once"] = "once"
 
 
 @dataclass(frozen=True)
 class D2(Trace):
     """StepMerge of d2 (arXiv 2509.21474), without its prompt noise: the steps are merged into segments, each judged
-    under what was revealed before it. Its published advantage is reward - mean."""
+    under what was revealed before it. advantage: "own" is reward - mean."""
 
     title = "d2-StepMerge, no prompt noise"
     summary = (
@@ -103,18 +105,23 @@ class D2(Trace):
         "before it"
     )
     segments: Annotated[int, Whole(0, 100_000)] = 4
+    advantage: Advantage = "z"
+
+    def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
+        return [replace(update, advantage=own(self, group)) for update in super().updates(group, generator)]
 
 
 @dataclass(frozen=True)
-class CJ(Trace):
-    """CJ-GRPO (arXiv 2509.23924): every denoising step at every update, each step the same part. Its published
-    advantage is reward - mean, and its samplers are for text."""
+class CJ(D2):
+    """CJ-GRPO (arXiv 2509.23924): every denoising step at every update, each step the same part. Its samplers are for
+    text. advantage: "own" is reward - mean."""
 
     title = "CJ-GRPO"
     summary = (
         "CJ-GRPO (arXiv 2509.23924): every denoising step judged under what was revealed before it, each step the same "
         "part"
     )
+    segments: Annotated[int, Whole(0, 100_000)] = 0
     norm: Literal["token", "group", "step"] = "step"
 
 

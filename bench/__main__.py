@@ -16,6 +16,8 @@ COMMANDS = {
     "paper": "the paper's tables and figure 4 with what your runs have measured beside them",
     "report": "tables, figures and one HTML page from a run",
     "check": "recompute a run from its raw records, offline, and name what does not match",
+    "premise": "is what is revealed first structure? measured for a policy, sampler by sampler",
+    "power": "what a run can see, from what differences varied with in a finished one",
     "regress": "two gates for a CI: has anything changed, and has quality fallen?",
     "tune": "try settings of every method on the validation prompts",
     "speed": "measure seconds and forwards of every method",

@@ -143,7 +143,7 @@ def make_requests(
             raise UserError(
                 f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out"
             )
-    args.methods, args.checkpoint, args.claim = [method], [], None
+    args.methods, args.checkpoint, args.claim, args.margin = [method], [], None, None
     args.seeds = args.seeds or list(range(data["seeds"]))
     parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)

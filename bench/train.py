@@ -41,7 +41,9 @@ def parser() -> Parser:
     arguments.add_running(p, jobs=False)
     p.switch("--resume", "insist that there is a training to go on with (going on needs no flag)", RUNNING)
     p.switch("--overwrite", "throw this training away and start it again", OUTPUT)
-    p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
+    p.set_defaults(
+        checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None, margin=None
+    )
     return p
 
 

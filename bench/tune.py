@@ -6,13 +6,15 @@ from bench.ask import arguments, kinds, machine
 from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
+from bench.ask.methods import expanded, groups
 from bench.ask.presets import preset, read
 from bench.run.tries import Grid, Tuning, next_tries
 from bench.run.tune import refuse_another, run_all, settle
 from bench.run.tune_record import recorded, render
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
-from htgrpo.base.values import Names, Whole
+from htgrpo.base.registry import METHODS
+from htgrpo.base.values import Names, OneOf, Whole
 from htgrpo.policies.model_files import EMBEDDED
 
 DESCRIPTION = """\
@@ -35,7 +37,11 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("tune", DESCRIPTION, EXAMPLES)
     p.flag("--out", kinds.NewFolder(), "folder for the tries and tune.json / tune.md", OUTPUT, required=True)
-    p.flag("--methods", Names(arguments.METHOD), "comma-separated methods (default: all of the grid)")
+    p.flag(
+        "--methods",
+        Names(OneOf(lambda: [*METHODS.names(), *groups()], "method")),
+        "comma-separated methods, or all, literature, adaptive (default: all of the grid)",
+    )
     p.flag("--budget", kinds.views, "budget of every try (default: the main view of the grid's preset)", TRAINING)
     p.flag("--policy", kinds.place, "starting weights (default embedded)", default="embedded")
     p.flag(
@@ -61,7 +67,7 @@ def asked(args: argparse.Namespace) -> Tuning:
     from bench.ask.weights import inspect
 
     grid = read("tune")
-    methods = args.methods or grid["methods"]
+    methods = expanded(args.methods or grid["methods"])
     if len(args.seeds) < 2:
         raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     defaults = preset(grid["preset"], EMBEDDED)

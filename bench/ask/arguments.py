@@ -51,8 +51,7 @@ def add_start(p: Parser) -> None:
     p.flag(
         "--policy NAME_OR_PATH",
         kinds.place,
-        "starting weights: 'embedded' (default) or 'embedded_large', which ship with the package, a checkpoint folder, "
-        "a folder in the layout of a "
+        "starting weights: 'embedded' (default, ships with the package), a checkpoint folder, a folder in the layout of a "
         "published model, or the hub id of one, such as Gen-Verse/MMaDA-8B-MixCoT, which is looked up in the usual cache",
     )
     p.flag(

@@ -175,10 +175,11 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
             _same(root, one.name, theirs[one.name], ours[one.name])
         elif mark(one).joins == FIRST and theirs[one.name] and ours[one.name]:
             _same(root, one.name, theirs[one.name], ours[one.name])
-    if new.claim and not before.claim and RunDir(root).scored:
-        raise UserError(
-            f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out"
-        )
+    for name in ("claim", "margin"):
+        if getattr(new, name) and not getattr(before, name) and RunDir(root).scored:
+            raise UserError(
+                f"{str(root)!r} was scored before anybody named a {name}: leave --{name} out, or use another --out"
+            )
     scored = set(before.benchmarks) & set(new.benchmarks)
     parts = {one.name: (theirs[one.name], ours[one.name]) for one in fields(Request) if mark(one).joins == SHARED}
     for key, (had, has) in {**parts, "prompt_sets": (old.get("prompt_sets", {}), prompt_sets or {})}.items():

@@ -20,7 +20,7 @@ def stage_parser(command: str, description: str, examples: tuple[tuple[str, str]
     arguments.add_preset(p, "whose benchmarks and generation settings are the defaults, where no RUN is named")
     arguments.add_out(p, "RUN")
     arguments.add_running(p)
-    p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
+    p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, margin=None, reward=None, train_prompts=None)
     return p
 
 

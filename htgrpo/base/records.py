@@ -224,6 +224,7 @@ class Config(TypedDict, total=False):
     choices: Choices
     earlier_versions: list[dict[str, str]]
     claim: Claim | None
+    margin: Finite | None
     budget: str
 
 

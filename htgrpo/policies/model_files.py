@@ -27,8 +27,7 @@ EMBEDDED, PUBLISHED, ADAPTER = "embedded", "published", "adapter"
 CONFIG, SIDECAR, ADAPTER_CONFIG = "config.json", "htgrpo.json", "adapter_config.json"
 WEIGHTS, ADAPTER_WEIGHTS, LEGACY_WEIGHTS = "model.safetensors", "adapter_model.safetensors", "pytorch_model.bin"
 ACCEPTED = (
-    "give 'embedded', 'embedded_large', a checkpoint folder such as "
-    "runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
+    "give 'embedded', a checkpoint folder such as runs/NAME/train/METHOD/seed0/checkpoints/step_000040, or a hub id"
 )
 CHECKPOINT = re.compile(r"step_\d+")
 TOKENIZER_FILES = (
@@ -152,7 +151,12 @@ def open_model(name: str, revision: str | None = None, download: bool = True) ->
     hub's cache, and with `download` from the hub itself where it can be reached). Raises UserError for anything that
     is none of the three formats."""
     if world := by_policy(name):
-        return _read(name, "", Path(str(world.assets / "policy")))
+        if not world.shipped.is_dir():
+            raise UserError(
+                f"no policy of the {world.title} ships with this version: make one with python -m bench.pretrain --world "
+                f"{world.name} --out FOLDER and give --policy FOLDER"
+            )
+        return _read(name, "", Path(str(world.shipped)))
     folder = Path(name)
     if folder.is_dir() or not HUB_ID.fullmatch(name):
         if revision:

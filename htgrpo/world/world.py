@@ -99,6 +99,11 @@ class World:
         return files(f"{__package__}.{self.name}") / "assets"
 
     @property
+    def shipped(self) -> Traversable:
+        """The folder of the policy that ships with the package, if one does."""
+        return self.assets / "policy"
+
+    @property
     def grid(self) -> int:
         """Codes along one side of a picture."""
         return self.image // self.patch
@@ -231,8 +236,9 @@ def find(name: str = TINY) -> World:
 
 
 def policies() -> list[str]:
-    """The names of the worlds' policies, that of the tiny one first."""
-    return [world.policy for world in sorted(map(find, names()), key=lambda world: world.name != TINY)]
+    """The names of the worlds' shipped policies, that of the tiny one first."""
+    worlds = sorted(map(find, names()), key=lambda world: world.name != TINY)
+    return [world.policy for world in worlds if world.shipped.is_dir()]
 
 
 @cache

@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class Pair:
     """The paired difference `a` minus `b` in displayed units, once per kind of claim.
 
     seeds: training seeds that both have; per_seed: the difference of each. sign: +1 where higher is better, else -1.
-    comparisons: how many pairs Holm's adjustment is over. Where a level ("methods" or "checkpoints") is not named, the
-    stronger one that this pair supports is meant.
+    margin: within which two count as equal, NaN where there is none. comparisons: how many pairs Holm's adjustment is
+    over. Where a level ("methods" or "checkpoints") is not named, the stronger one that this pair supports is meant.
     """
 
     a: str
@@ -49,9 +50,12 @@ class Pair:
     columns: dict[str, Interval]
     sign: int
     per_seed: list[float]
+    margin: float = float("nan")
     comparisons: int = 1
     checkpoints_holm: float = float("nan")
     methods_holm: float = float("nan")
+    checkpoints_equal: float = float("nan")
+    methods_equal: float = float("nan")
 
     @property
     def level(self) -> str:
@@ -74,13 +78,18 @@ class Pair:
         """The smallest true difference that this comparison would have told from zero; NaN without an interval."""
         return detectable(self.interval(level), self.comparisons)
 
+    def equal(self, level: str = "") -> bool:
+        """Whether the difference is told to lie within the margin, after Holm's adjustment of its own."""
+        return bool((self.methods_equal if (level or self.level) == "methods" else self.checkpoints_equal) < ALPHA)
+
     def verdict(self, level: str = "") -> str:
-        """ "better", "worse", "unresolved" or "no claim" of `a` at a level."""
+        """ "better", "worse", "equal" (within the margin), "unresolved" or "no claim" of `a` at a level. A difference that
+        is told from zero is one, however small."""
         interval = self.interval(level)
         if math.isnan(interval.p) or (level == "methods" and self.seeds < stats.MIN_SEEDS):
             return "no claim"
         if not self.resolved(level):
-            return "unresolved"
+            return "equal" if self.equal(level) else "unresolved"
         return "better" if self.sign * interval.estimate > 0 else "worse"
 
     def flipped(self) -> "Pair":
@@ -97,12 +106,16 @@ class Pair:
 
 
 def adjusted(pairs: list[Pair]) -> list[Pair]:
-    """`pairs` with Holm's adjustment over all of them, each kind of claim being its own family."""
-    levels = (stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]))
-    return [
-        replace(pair, checkpoints_holm=one, methods_holm=two, comparisons=len(pairs))
-        for pair, one, two in zip(pairs, *levels, strict=True)
-    ]
+    """`pairs` with Holm's adjustment over all of them: differences and equalities of each level are families of their own."""
+    found = {
+        "checkpoints_holm": [p.checkpoints.p for p in pairs],
+        "methods_holm": [p.methods.p for p in pairs],
+        "checkpoints_equal": [stats.equality(p.checkpoints, p.margin) for p in pairs],
+        "methods_equal": [stats.equality(p.methods, p.margin) for p in pairs],
+    }
+    families = [dict(zip(found, row, strict=True)) for row in zip(*map(stats.holm, found.values()), strict=True)]
+    told: list[dict[str, Any]] = families
+    return [replace(pair, comparisons=len(pairs), **own) for pair, own in zip(pairs, told, strict=True)]
 
 
 @dataclass
@@ -195,7 +208,9 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         cells = {name: values[len(methods) + index] for name, values in columns.items()}
         scores = result.scores[a.name].per_seed, result.scores[b.name].per_seed
         per_seed = [scores[0][i] - scores[1][j] for i, j in zip(*sides[index], strict=True)]
-        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed))
+        result.pairs.append(
+            Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed, block.margin)
+        )
     result.pairs = adjusted(result.pairs)
     return result
 

@@ -298,23 +298,23 @@ def d2_terms(method, group, images, updates):
     """Sheet 2.8: segments cut at floor(j T / S); a token under what was revealed before its segment, 1/(G N)."""
     length = 1 + max(max(group.reveal_step[i].tolist()) for i in images)
     cuts = [0, *(j * length // method.segments for j in range(1, method.segments))]
-    terms = []
+    terms, a = [], given_advantage(method, group, images)
     for i in images:
         reveal = group.reveal_step[i].tolist()
         for s, step in enumerate(reveal):
             start = max(cut for cut in cuts if cut <= step)
             hidden = {other for other, t in enumerate(reveal) if t >= start}
-            terms.append(Term(i, s, hide(group, i, hidden), 1 / (len(images) * len(reveal))))
+            terms.append(Term(i, s, hide(group, i, hidden), 1 / (len(images) * len(reveal)), advantage=a[i]))
     return [terms] * method.updates_per_rollout
 
 
 def cj_terms(method, group, images, updates):
     """Sheet 2.10: every step, (1/T) sum over steps of the mean over all images' tokens revealed at it."""
     everything = [step for i in images for step in group.reveal_step[i].tolist()]
-    terms = []
+    terms, a = [], given_advantage(method, group, images)
     for i in images:
         reveal = group.reveal_step[i].tolist()
         for s, step in enumerate(reveal):
             context = hide(group, i, {other for other, t in enumerate(reveal) if t >= step})
-            terms.append(Term(i, s, context, 1 / (len(set(everything)) * everything.count(step))))
+            terms.append(Term(i, s, context, 1 / (len(set(everything)) * everything.count(step)), advantage=a[i]))
     return [terms] * method.updates_per_rollout

@@ -42,7 +42,7 @@ def spent(method, beta=0.1, dedup="all", grid=(8, 8)):
         (WD1(), 3 * K + 1),
         (Coupled(), 3 * K * (1 + 2 * G) + 2 * (1 + 2 * G * K)),
         (Coupled(views="pair"), 10 * K * G),
-        (Focus(), 5 * 6 * G),
+        (Focus(), 5 * K * G),
         (Focus(4), 5 * 4 * G),
         (D2(segments=4), 3 * K * (1 + G * 3) + 2 * (1 + G * 3)),
         (D2(segments=8), 3 * K * (1 + G * 7) + 2 * (1 + G * 7)),

@@ -50,7 +50,9 @@ CASES = {
     "strata_scored": (Strata(3, strata=2, score="step"), formulas.strata_terms),
     "d2": (D2(3), formulas.d2_terms),
     "d2_three": (D2(3, segments=3), formulas.d2_terms),
+    "d2_own": (D2(3, advantage="own"), formulas.d2_terms),
     "cj": (CJ(3), formulas.cj_terms),
+    "cj_own": (CJ(3, advantage="own"), formulas.cj_terms),
 }
 
 

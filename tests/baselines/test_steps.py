@@ -88,8 +88,9 @@ def test_focus_takes_the_steps_that_change_most():
     settled = replace(group, predicted=torch.zeros(2, 7, 7, dtype=torch.long))
     assert Focus(4).chosen(settled) == [0, 1, 2, 3]
     assert Focus(5, select="uniform").chosen(group) == [0, 1, 2, 3, 4]
-    with pytest.raises(UserError, match="only 5 steps to choose from"):
-        Focus(6).chosen(group)
+    assert Focus(7).chosen(group) == [0, 1, 2, 3, 4, 0, 1], "too few steps are visited again"
+    with pytest.raises(UserError, match="sample in more steps"):
+        Focus(1).chosen(replace(group, reveal_step=torch.zeros(2, 7, dtype=torch.long)))
 
 
 def test_focus_hides_as_many_as_are_hidden_then():
