@@ -144,7 +144,7 @@ def test_checking_loads_nothing_and_names_what_is_missing(monkeypatch):
     monkeypatch.delenv("MADE_WEIGHTS")
     with pytest.raises(UserError, match="run `hf download made/made`"):
         WeightedReward("made").check(PROMPTS)
-    with pytest.raises(UserError, match="embedded world only, but the training prompt 'a'"):
+    with pytest.raises(UserError, match="embedded worlds only, but the training prompt 'a'"):
         WeightedReward("objects").check(PROMPTS)
 
 
