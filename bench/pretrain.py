@@ -35,11 +35,11 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", DESCRIPTION, EXAMPLES)
     p.flag("--out", kinds.NewFolder(), "folder for the policy and its log, pretrain.jsonl", OUTPUT, required=True)
-    p.flag("--world", OneOf(names, "world"), f"{' or '.join(reversed(names()))} (default tiny)", default=TINY)
+    p.flag("--world", OneOf(names, "world"), f"{' or '.join(reversed(names()))}", default=TINY)
     tiny, large = find("tiny"), find("large")
     steps = f"optimiser steps (default: the world's, tiny {tiny.steps}, large {large.steps})"
     p.flag("--steps", Whole(1, 10**8), steps, TRAINING)
-    p.flag("--batch", Whole(1, 65536), "pictures per step (default 32)", TRAINING, default=32)
+    p.flag("--batch", Whole(1, 65536), "pictures per step", TRAINING, default=32)
     p.flag(
         "--lr",
         Number(0, 10, open_low=True),
@@ -47,10 +47,8 @@ def parser() -> Parser:
         TRAINING,
         default=2e-3,
     )
-    p.flag(
-        "--ema", Number(0, 1), "decay of the averaged weights that are kept (default 0.998)", TRAINING, default=0.998
-    )
-    p.flag("--seed", Whole(0, SEED), "seed of weights and data (default 0)", TRAINING, default=0)
+    p.flag("--ema", Number(0, 1), "decay of the averaged weights that are kept", TRAINING, default=0.998)
+    p.flag("--seed", Whole(0, SEED), "seed of weights and data", TRAINING, default=0)
     p.flag(
         "--keep-every",
         Whole(0, 10**8),
