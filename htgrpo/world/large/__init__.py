@@ -60,4 +60,5 @@ WORLD = World(
     train_at_most=200,
     network=(96, 6, 4, 384),
     steps=14000,
+    rope_theta=300.0,
 )  # fmt: skip
