@@ -46,9 +46,8 @@ def parser() -> Parser:
     p.flag(
         "--lr",
         Number(0, 10, open_low=True),
-        "peak rate of AdamW: warm-up, then cosine (default 2e-3)",
+        f"peak rate of AdamW: warm-up, then cosine (default: the world's, tiny {tiny.lr}, large {large.lr})",
         TRAINING,
-        default=2e-3,
     )
     p.flag(
         "--ema", Number(0, 1), "decay of the averaged weights that are kept (default 0.998)", TRAINING, default=0.998
@@ -78,7 +77,7 @@ def asked(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags, what is not said being as the world has it."""
     args = parser().parse_args(argv)
     world = find(args.world)
-    for name, value in zip(("steps", *SIZES), (world.steps, *world.network), strict=True):
+    for name, value in zip(("steps", "lr", *SIZES), (world.steps, world.lr, *world.network), strict=True):
         key = name.replace("-", "_")
         setattr(args, key, value if getattr(args, key) is None else getattr(args, key))
     return args
