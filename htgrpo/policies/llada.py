@@ -153,11 +153,13 @@ def compiled(part: Callable) -> Callable:
 @cache
 def varlen(device: str) -> Callable | None:
     """torch's attention over packed sequences of unequal length; None where this torch or this device has none."""
+    if device != "cuda" or torch.cuda.get_device_capability() < (8, 0):
+        return None
     try:
-        from torch.nn.attention.varlen import varlen_attn
+        from torch.nn.attention.varlen import varlen_attn  # it imports a compiler, and old torches have none
     except ImportError:
         return None
-    return varlen_attn if device == "cuda" and torch.cuda.get_device_capability() >= (8, 0) else None
+    return varlen_attn
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
