@@ -10,7 +10,7 @@ from bench.ask.cli import run_main
 from bench.ask.flags import Parser
 from bench.ask.request import Request
 from htgrpo.base.errors import UserError
-from htgrpo.base.records import read_config
+from htgrpo.base.run_config import read_config
 
 if TYPE_CHECKING:
     from bench.checking.findings import Findings

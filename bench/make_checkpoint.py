@@ -34,7 +34,7 @@ def parser() -> Parser:
         Resolution(empty=False),
         f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
     )
-    p.flag("--seed", Whole(0, SEED), "seed of all weights (default 0)", default=0)
+    p.flag("--seed", Whole(0, SEED), "seed of all weights", default=0)
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, (tiny, published) in SIZES.items():
         p.flag(

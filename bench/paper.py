@@ -71,7 +71,7 @@ def parser() -> Parser:
         OneOf(BACKBONES, "backbone of the paper"),
         f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
     )
-    p.flag("--out FOLDER", kinds.NewFolder(), f"where the files go (default {FILES})", default=FILES)
+    p.flag("--out FOLDER", kinds.NewFolder(), "where the files go", default=FILES)
     p.switch("--allow-incomplete", "use runs of which some pictures have no verdict")
     p.switch("--command", "print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)

@@ -64,12 +64,12 @@ def parser() -> Parser:
         RUNNING,
         default="127.0.0.1",
     )
-    p.flag("--port", Whole(0, 65535), "port to listen on, 0 for any free one (default 18100)", RUNNING, default=18100)
+    p.flag("--port", Whole(0, 65535), "port to listen on, 0 for any free one", RUNNING, default=18100)
     p.flag("--token", token, "what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)", RUNNING)
     arguments.add_one_scorer(p)
-    p.flag("--max-body MIB", Whole(1, 65536), "largest request (default 64)", RUNNING, default=64)
-    p.flag("--max-items N", Whole(1, 10**6), "most pictures in a request (default 1024)", RUNNING, default=1024)
-    p.flag("--max-pixels N", Whole(1, 1 << 40), "most pixels of a picture (default 33554432)", RUNNING, default=1 << 25)
+    p.flag("--max-body MIB", Whole(1, 65536), "largest request", RUNNING, default=64)
+    p.flag("--max-items N", Whole(1, 10**6), "most pictures in a request", RUNNING, default=1024)
+    p.flag("--max-pixels N", Whole(1, 1 << 40), "most pixels of a picture", RUNNING, default=1 << 25)
     return p
 
 

@@ -32,7 +32,7 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("train", DESCRIPTION, EXAMPLES, EXITS)
     p.flag("--method NAME", arguments.METHOD, f"the method: {arguments.method_names()}", required=True)
-    p.flag("--seed N", Whole(0, SEED), "training seed (default 0)", TRAINING, default=0)
+    p.flag("--seed N", Whole(0, SEED), "training seed", TRAINING, default=0)
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
     arguments.add_training(p)

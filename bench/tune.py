@@ -43,15 +43,15 @@ def parser() -> Parser:
         "comma-separated methods, or all, literature, adaptive (default: all of the grid)",
     )
     p.flag("--budget", kinds.views, "budget of every try (default: the main view of the grid's preset)", TRAINING)
-    p.flag("--policy", kinds.place, "starting weights (default embedded)", default="embedded")
+    p.flag("--policy", kinds.place, "starting weights", default="embedded")
     p.flag(
         "--seeds N|LIST",
         kinds.seeds,
-        "training seeds of every try, at least two, which the reports do not use (default 1000,1001)",
+        "training seeds of every try, at least two, which the reports do not use",
         TRAINING,
         default=[1000, 1001],
     )
-    p.flag("--samples", Whole(1, 1000), "images per validation prompt (default 4)", SCORING, default=4)
+    p.flag("--samples", Whole(1, 1000), "images per validation prompt", SCORING, default=4)
     p.flag("--jobs", Whole(1, arguments.JOBS.high), "tries side by side, one thread each (default: CPU cores)", RUNNING)
     p.switch("--dry-run", "list the first tries and stop", RUNNING)
     p.switch(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
-from bench.scorers.registry import SCORERS
+from bench.scorers import registry
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import OneOf
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.scorers.weights import locate
 
     images, prompts, names = _from_folder(args.images) if args.images else _drawn()
-    ours = SCORERS.get(args.scorer)
+    ours = registry.SCORERS.get(args.scorer)
     try:
         folders = locate(ours.name, ours.repositories, args.weights)
     except UserError as error:

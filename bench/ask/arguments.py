@@ -204,13 +204,7 @@ def add_scorers(p: Parser) -> None:
 def add_one_scorer(p: Parser) -> None:
     """Which weights of one scorer are loaded, and where to."""
     p.flag("--weights", kinds.Folder(), "folder of the weights (default: the hub's cache)", RUNNING)
-    p.flag(
-        "--device",
-        kinds.Device(("cpu", "cuda"), numbered=True),
-        "cpu, cuda, cuda:1 ... (default cpu)",
-        RUNNING,
-        default="cpu",
-    )
+    p.flag("--device", kinds.Device(("cpu", "cuda"), numbered=True), "cpu, cuda, cuda:1 ...", RUNNING, default="cpu")
     p.flag("--dtype", DTYPE, "float32, bfloat16 or float16 (default: the official one)", RUNNING)
 
 

@@ -98,8 +98,11 @@ class Parser(argparse.ArgumentParser):
         **options: Any,
     ) -> None:
         """A flag, or a word without "--", that takes a value. name: with what help calls the value, such as "--out
-        RUN". use: what help says of it. many: it may be repeated; the value is a list."""
+        RUN". use: what help says of it, followed by the default unless it tells that itself. many: it may be repeated;
+        the value is a list."""
         name, _, metavar = name.partition(" ")
+        if (default := options.get("default")) not in (None, "") and "default" not in use:
+            use += f" (default {','.join(map(str, default)) if isinstance(default, list) else default})"
         options |= {"metavar": metavar} if metavar else {}
         options |= {"action": "append", "default": []} if many else {}
         self.add_argument(name, group=group, type=kind, help=use, **options)

@@ -46,11 +46,11 @@ def parser() -> Parser:
     p.flag(
         "--out OUT",
         kinds.NewFolder(),
-        "folder of the results, PART.jsonl and summary.md (default runs/campaign)",
+        "folder of the results, PART.jsonl and summary.md",
         OUTPUT,
         default=Path("runs/campaign"),
     )
-    p.flag("--seed N", Whole(0, SEED), "which moments, values and bytes are tried (default 0)", default=0)
+    p.flag("--seed N", Whole(0, SEED), "which moments, values and bytes are tried", default=0)
     p.flag(
         "--cases N",
         Whole(0, 10**7),
@@ -61,7 +61,7 @@ def parser() -> Parser:
     p.flag(
         "--trials N",
         Whole(100, 10**7),
-        "simulated reports of every cell of statistics; single intervals are drawn five times as often (default 2000)",
+        "simulated reports of every cell of statistics; single intervals are drawn five times as often",
         default=2000,
     )
     p.flag("--jobs N", Whole(1, 4096), "cases side by side (default: CPU cores)", RUNNING)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from htgrpo.policies.llada import LLaDA, Packed, Size
+from htgrpo.policies.llada import HALF, LLaDA, Packed, Size
 from htgrpo.policies.policy import Policy
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS, Tuning
@@ -26,8 +26,9 @@ cumulated sum, and the summand of the entropy."""
 @dataclass(frozen=True)
 class Held:
     """adapters: number of weights of adapters. Bytes: weights of the network; extra: adapters and further copies;
-    optimiser: gradients and Adam's two moments; kept: what a training forward keeps per token and layer; block: what
-    one block keeps per token, computed again in the backward pass (0 where nothing is)."""
+    optimiser: gradients, Adam's two moments, and masters of weights in half precision; kept: what a training forward
+    keeps per token and layer; block: what one block keeps per token, computed again in the backward pass (0 where
+    nothing is)."""
 
     adapters: int
     weights: int
@@ -50,7 +51,7 @@ def held_by(size: Size, config: TrainConfig, dtype: torch.dtype) -> Held:
     weights = size.parameters() * dtype.itemsize
     whole = _kept(size, replace(config, recompute=False), dtype)
     kept, block = (_kept(size, config, dtype), whole) if config.recompute else (whole, 0.0)
-    return Held(own - size.parameters(), weights, held - weights, 3 * learning, kept, block)
+    return Held(own - size.parameters(), weights, held - weights, learning, kept, block)
 
 
 def _tuning(size: Size, config: TrainConfig, dtype: torch.dtype, device: str) -> Tuning:
@@ -60,14 +61,14 @@ def _tuning(size: Size, config: TrainConfig, dtype: torch.dtype, device: str) ->
 
 
 def _views(size: Size, config: TrainConfig, dtype: torch.dtype) -> tuple[int, int, int]:
-    """Number of the network's weights, bytes of those that learn, and bytes of all that are held, without allocating
-    any."""
+    """Number of the network's weights, bytes that an optimiser of those that learn holds, and bytes of all that are
+    held, without allocating any."""
     tuning = _tuning(size, config, dtype, "meta")
     views = [view for view in (tuning.policy.net, tuning.reference(), tuning.sampling()) if isinstance(view, nn.Module)]
     everything = {id(weight): weight for view in views for weight in view.parameters()}
     return (
         sum(w.numel() for w in tuning.policy.net.parameters()),
-        sum(w.nbytes for w in tuning.learning()),
+        sum(4 * 4 * w.numel() if w.dtype in HALF else 3 * w.nbytes for w in tuning.learning()),
         sum(w.nbytes for w in everything.values()),
     )
 

@@ -13,7 +13,7 @@ from bench.ask.request import FIRST, SAME, SHARED, Request, mark
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import UNFINISHED, atomic_json, explained, make_folder
 from htgrpo.base.folders import check_place, everything, listed_below, remove, sweep
-from htgrpo.base.records import read_config
+from htgrpo.base.run_config import read_config
 
 CONFIG, LOCK, SEAL, EQUAL_SECONDS = "config.json", ".lock", "complete.json", "equal_seconds.json"
 GIVEN = "images"

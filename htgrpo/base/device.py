@@ -4,8 +4,12 @@ import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from htgrpo.base.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def no_cuda() -> str:
@@ -27,6 +31,14 @@ def no_cuda() -> str:
         except OSError:
             return "the system has no driver for one"
     return ""
+
+
+def finished(device: "torch.device") -> None:
+    """Returns when `device` has done what it was asked to: what a clock says before means nothing on an accelerator."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
 
 
 def find_device(asked: str = "auto") -> str:

@@ -8,16 +8,18 @@ from torch import Tensor
 
 from htgrpo.parallel.ranks import Ranks
 
-LARGEST = ("ratio_max",)
+LARGEST = ("ratio_max", "old_gap")
 """Sums that are the largest of what was seen."""
-RATIOS = ("clip_fraction", "ratio_mean", "ratio_max")
+RATIOS = ("clip_fraction", "ratio_mean", "ratio_max", "clipped_first", "old_gap")
 """What is reported of ratios, by methods that have them."""
 
 
 @dataclass
 class Totals:
     """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over
-    tokens. Sums of tensors stay where those lie until they are asked for, so that nobody waits for a device."""
+    entries. Among these clipped_first, how many a clip holds at the first update, and old_gap, how far in nats a
+    log-probability in the first update's batch is from the one evaluated before it, at the most. Sums of tensors stay
+    where those lie until they are asked for, so that nobody waits for a device."""
 
     forwards: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
     heads: dict[str, int] = field(default_factory=lambda: {"old": 0, "ref": 0, "train": 0})
@@ -72,6 +74,8 @@ class Totals:
             "clip_fraction": s.get("clipped", 0.0) / tokens,
             "ratio_mean": s.get("ratio", 0.0) / tokens,
             "ratio_max": s.get("ratio_max", 0.0),
+            "clipped_first": int(s.get("clipped_first", 0.0)),
+            "old_gap": s.get("old_gap", 0.0),
             "grad_norm": s.get("grad_norm", 0.0) / steps,
         }
         if "log_prob" in s:  # of a method that has no ratio

@@ -21,7 +21,6 @@ from htgrpo.policies.weights import check_shapes, shapes_of
 
 if TYPE_CHECKING:
     from peft import LoraConfig
-    from peft.tuners.lora import Linear as LoraLinear
     from peft.tuners.lora import LoraLayer
 
 ADAPTED = r"model\.transformer\.blocks\.\d+\.(q_proj|k_proj|v_proj|attn_out|ff_proj|up_proj|ff_out)"
@@ -35,8 +34,8 @@ NAME = "default"
 
 def add_adapters(net: LLaDA, rank: int, alpha: float, dropout: float, generator: torch.Generator) -> None:
     """Freezes `net` and adds adapters that change nothing yet: A is drawn as peft draws it (uniform within
-    1/sqrt(inputs)) but from `generator`, B is zero. They are fp32 (fp64 on an fp64 network); the layers' outputs keep
-    the network's dtype."""
+    1/sqrt(inputs)) but from `generator`, B is zero. They have the network's dtype, so that nothing is computed in another
+    one; what an optimiser adds to them it keeps in fp32 (htgrpo.training.adamw)."""
     from peft import LoraConfig
 
     _inject(net, LoraConfig(r=rank, lora_alpha=cast(int, alpha), lora_dropout=dropout, target_modules=ADAPTED))
@@ -56,7 +55,7 @@ def _inject(net: LLaDA, config: "LoraConfig") -> None:
     for _, layer in adapted(net):
         base = cast(Linear, layer.get_base_layer()).weight
         for part in (layer.lora_A, layer.lora_B):
-            part.to_empty(device=base.device).to(torch.promote_types(base.dtype, torch.float32))
+            part.to_empty(device=base.device).to(base.dtype)
     net.eval()
 
 
@@ -107,7 +106,8 @@ def merge(net: LLaDA) -> float:
     with torch.no_grad():
         for name, layer in list(adapted(net)):
             base = cast(Linear, layer.get_base_layer())
-            delta = cast("LoraLinear", layer).get_delta_weight(NAME)
+            wide = torch.promote_types(base.weight.dtype, torch.float32)
+            delta = layer.scaling[NAME] * (_weight(layer, "B").to(wide) @ _weight(layer, "A").to(wide))
             exact = base.weight + delta
             base.weight.copy_(exact)
             lost += float((base.weight - exact).double().square().sum())

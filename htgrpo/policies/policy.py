@@ -6,6 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from htgrpo.interface import HIDDEN
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Network, Packed
 from htgrpo.policies.tokenizer import Tokenizer
@@ -75,15 +76,27 @@ class Guide:
     prompt: tuple[int, ...]
 
 
-def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]) -> tuple[Packed, Tensor]:
-    """Sequences of `prompts` with image codes [B, N] (HIDDEN where unknown), and where the slots lie: int64 [B, N]."""
-    backbone = policy.backbone
+def sent(value: Tensor, device: torch.device) -> Tensor:
+    """`value`, which lies on the host, on `device`; nobody waits for what the device is still doing."""
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
+
+def laid_out(
+    backbone: Backbone, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]
+) -> tuple[Tensor, tuple[int, ...], Tensor]:
+    """Sequences of `prompts` with image codes [B, N] (HIDDEN where unknown), on the host: ids int64 [T] one after
+    another, the length of each, and where the slots lie: int64 [B, N]."""
     block = backbone.image_block(grid)
-    offsets = (block == -1).nonzero()[:, 0]
+    offsets = torch.tensor([place for place, one in enumerate(block.tolist()) if one == HIDDEN])
     lengths = torch.tensor([len(prompt) for prompt in prompts])
     starts = torch.cat([torch.zeros(1, dtype=torch.long), (lengths + len(block)).cumsum(0)[:-1]])
     slots = (starts + lengths)[:, None] + offsets
     ids = torch.cat([torch.cat([torch.tensor(prompt), block]) for prompt in prompts])
     ids[slots] = backbone.to_ids(codes.cpu())
-    packed = Packed(ids.to(policy.device), tuple((lengths + len(block)).tolist()))
-    return packed, slots.to(policy.device)
+    return ids, tuple(len(prompt) + len(block) for prompt in prompts), slots
+
+
+def pack(policy: Policy, prompts: list[tuple[int, ...]], codes: Tensor, grid: tuple[int, int]) -> tuple[Packed, Tensor]:
+    """The same on the policy's device: the sequences, and where the slots lie."""
+    ids, lengths, slots = laid_out(policy.backbone, prompts, codes, grid)
+    return Packed(sent(ids, policy.device), lengths), sent(slots, policy.device)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from htgrpo.policies.llada import HALF
 from htgrpo.policies.weights import is_spread, part_of
 
-HALF = (torch.bfloat16, torch.float16)
 MASTER, STEP = "master", "step"
 
 
@@ -85,9 +85,9 @@ class AdamW:
                     master.copy_(part_of(value.to(master.dtype), master))
                     own[name] = master.detach()
                 elif name == STEP:
-                    own[name] = value.to(master.device, torch.float32)
+                    own[name] = value.to(master.device, torch.float32, copy=True)
                 else:
-                    own[name] = part_of(value.to(master.device, master.dtype), master)
+                    own[name] = part_of(value.to(master.device, master.dtype, copy=True), master)
 
 
 def _master(weight: nn.Parameter) -> nn.Parameter:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from htgrpo.base.device import finished
 from htgrpo.base.options import require
 from htgrpo.interface import Method, RolloutGroup, Update
 from htgrpo.parallel.ranks import ALONE, Ranks
@@ -45,11 +46,12 @@ class Engine:
         have the `places` (default: there are no others)."""
         totals, total = Totals(), total_groups or len(groups)
         steps = self.plan(groups, method, generators, totals, total, places)
-        for k in range(self._updates(len(steps))):
-            started = time.perf_counter()
-            self.accumulate(steps[k] if steps else [], total, totals)
+        updates, started = self._updates(len(steps)), time.perf_counter()
+        for k in range(updates):
+            self.accumulate(steps[k] if steps else [], total, totals, unmoved=k == 0)
             totals.add(grad_norm=optimiser_step(), steps=1.0)
-            totals.seconds["update"] += time.perf_counter() - started
+        finished(self.policy.device)
+        totals.seconds["update"] += time.perf_counter() - started
         return totals.of_all(self.ranks)
 
     def _updates(self, own: int) -> int:
@@ -88,7 +90,7 @@ class Engine:
         for index, (_, parts) in enumerate(plans):
             known = [None if values is None else values[index] for values in (old, ref, tables, pairs)]
             for k, part in enumerate(parts):
-                steps[k].append(part.known(*known))
+                steps[k].append(part.known(*known).on(self.policy.device))
         return steps
 
     def _before(
@@ -113,6 +115,7 @@ class Engine:
         """`_evaluate`, with its seconds and what it would cost without sharing."""
         started = time.perf_counter()
         found = self._evaluate(net, unions, totals, phase, tables)
+        finished(self.policy.device)
         totals.seconds[phase] += time.perf_counter() - started
         totals.add(unshared=once)
         return found
@@ -136,22 +139,25 @@ class Engine:
                     count = piece.span.stop - piece.span.start
                     log_probs[piece.index].append(judged.log_prob[offset : offset + count])
                     if tables:
-                        used, local = torch.unique(judged.pair[offset : offset + count], return_inverse=True)
+                        used, local = judged.pairs_of(slice(offset, offset + count))
                         table_parts[piece.index].append(judged.log_table[used])
                         pairs[piece.index].append(local + held[piece.index])
-                        held[piece.index] += len(used)
+                        held[piece.index] += used.stop - used.start
                     offset += count
         joined = [torch.cat(parts) for parts in log_probs]
         if not tables:
             return joined, None, None
         return joined, [torch.cat(parts) for parts in table_parts], [torch.cat(parts) for parts in pairs]
 
-    def accumulate(self, work: list[Step], total_groups: int, totals: Totals) -> None:
-        """Adds the gradient of one update's loss, the mean over `total_groups` groups, to the network's weights."""
+    def accumulate(self, work: list[Step], total_groups: int, totals: Totals, unmoved: bool = False) -> None:
+        """Adds the gradient of one update's loss, the mean over `total_groups` groups, to the network's weights.
+        unmoved: those are still the ones that the old log-probabilities are of (dropout, which draws anew, tells the two
+        apart even so)."""
+        unmoved = unmoved and not self.config.lora_dropout
         with self.ranks.phase(self.policy.net, learning=True):
             for batch in batches(self.policy, [step.tokens for step in work], self.config.tokens_per_forward):
                 judged = judge(self.policy, self.policy.net, batch)
-                part = loss(judged, work, batch, self.config, totals) / total_groups
+                part = loss(judged, work, batch, self.config, totals, unmoved) / total_groups
                 part.backward()
                 totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))
-                totals.add(loss=float(part.detach()))
+                totals.add(loss=part)

@@ -7,17 +7,25 @@ share.
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from htgrpo.parallel.totals import Totals
+from htgrpo.policies.policy import sent
 from htgrpo.training.planning import Step
 from htgrpo.training.tokens import LogProbs, Piece
 from htgrpo.training.train_config import TrainConfig
 
 
-def loss(judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainConfig, totals: Totals) -> Tensor:
-    """Sum over the batch's entries of -share x objective + beta kl_share kl (paper, eq. of section 3.1)."""
+def loss(
+    judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainConfig, totals: Totals, unmoved: bool = False
+) -> Tensor:
+    """Sum over the batch's entries of -share x objective + beta kl_share kl (paper, eq. of section 3.1).
+
+    unmoved: the weights are still those of the old log-probabilities, for which the new ones then stand: a product's
+    rounding may depend on what it is computed together with, and a ratio that is 1 must be 1. How far apart the two are
+    is counted."""
     device, dtype = judged.log_prob.device, judged.log_prob.dtype
 
     def gather(name: str) -> Tensor:
@@ -26,38 +34,48 @@ def loss(judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainCo
     advantage, share = gather("advantage").to(dtype), gather("share").to(dtype)
     first = work[batch[0].index]
     old = None if first.objective == "likelihood" else gather("old")
-    pooled = _pooled(judged.log_prob, old, share, work, batch)
     support = share > 0
-    totals.add(tokens=float(support.sum()))
+    if unmoved and old is not None:
+        now = judged.log_prob.detach()
+        totals.raise_to(old_gap=((now - old).abs() * support).max())
+        old = now
+    pooled = _pooled(judged.log_prob, old, share, work, batch)
+    totals.add(tokens=support.sum())
     if first.objective == "likelihood":
         loss = -(share * (advantage * pooled)).sum()
-        totals.add(log_prob=float(judged.log_prob.detach()[support].sum()))
+        totals.add(log_prob=_over(support, judged.log_prob))
     elif first.objective == "square":
         low, high = _bounds(work, batch, device, dtype)
         inside = pooled.clamp(_log(low), _log(high))
         loss = (share * (inside - advantage) ** 2).sum()
-        _count_ratios(totals, pooled.detach().exp(), support, inside != pooled)
+        _count_ratios(totals, pooled.detach().exp(), support, inside != pooled, unmoved)
     else:
         ratio = pooled.exp()
         low, high = _bounds(work, batch, device, dtype)
         clipped = ratio.clamp(low, high)
         loss = -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
-        _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage)
+        _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage, unmoved)
     if config.beta == 0.0:
         return loss
     gap = gather("ref") - judged.log_prob
     kl = k3 = gap.exp() - gap - 1.0
     if config.kl == "exact":
         kl = _exact_kl(judged, work, batch)
-        totals.add(kl_exact=float(kl.detach()[support].sum()), kl_k3=float(k3.detach()[support].sum()))
-    totals.add(kl=float(kl.detach()[support].sum()))
+        totals.add(kl_exact=_over(support, kl), kl_k3=_over(support, k3))
+    totals.add(kl=_over(support, kl))
     return loss + config.beta * (gather("kl_share").to(dtype) * kl).sum()
 
 
-def _count_ratios(totals: Totals, ratio: Tensor, support: Tensor, binds: Tensor) -> None:
-    """Adds how many entries a clip holds, and their ratios."""
-    totals.add(clipped=float((support & binds).sum()), ratio=float(ratio[support].sum()))
-    totals.sums["ratio_max"] = max(totals.sums.get("ratio_max", 0.0), float(ratio.max()))
+def _over(support: Tensor, values: Tensor) -> Tensor:
+    """The sum over the support."""
+    return torch.where(support, values.detach(), 0.0).sum()
+
+
+def _count_ratios(totals: Totals, ratio: Tensor, support: Tensor, binds: Tensor, unmoved: bool) -> None:
+    """Adds how many entries a clip holds, how many of them before the weights have moved, and their ratios."""
+    held = (support & binds).sum()
+    totals.add(clipped=held, ratio=_over(support, ratio), clipped_first=held if unmoved else 0.0)
+    totals.raise_to(ratio_max=ratio.max())
 
 
 def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -86,7 +104,7 @@ def _pooled(log_prob: Tensor, old: Tensor | None, share: Tensor, work: list[Step
     if all(step.unit is None and step.coef is None and step.power is None for step in steps):
         return gap
     unit, count = _units(work, batch)
-    unit, support = unit.to(gap.device), (share > 0).to(gap.dtype)
+    unit, support = sent(unit, gap.device), (share > 0).to(gap.dtype)
     zero = torch.zeros(count, dtype=gap.dtype, device=gap.device)
 
     def given(name: str, default: Tensor) -> Tensor:
@@ -129,20 +147,21 @@ def _units(work: list[Step], batch: list[Piece]) -> tuple[Tensor, int]:
     for piece in batch:
         unit = work[piece.index].unit
         count = piece.span.stop - piece.span.start
-        local = torch.arange(count) if unit is None else torch.unique(unit[piece.span], return_inverse=True)[1]
-        units.append(local + used)
+        local = np.arange(count) if unit is None else np.unique(unit[piece.span].numpy(), return_inverse=True)[1]
+        units.append(torch.from_numpy(local) + used)
         used += int(local.max()) + 1
     return torch.cat(units), used
 
 
 def _exact_kl(judged: LogProbs, work: list[Step], batch: list[Piece]) -> Tensor:
     """KL(pi || ref) over the codebook under every entry's context: [M]."""
-    rows = torch.cat([cast(Tensor, work[p.index].ref_pair)[p.span] for p in batch])
-    example = torch.zeros(len(judged.log_table), dtype=torch.long, device=judged.pair.device)
-    example[judged.pair] = torch.arange(len(rows), device=judged.pair.device)
-    owner = torch.cat([torch.full((p.span.stop - p.span.start,), p.index) for p in batch]).to(example.device)
-    reference = torch.empty_like(judged.log_table)
-    for index in {p.index for p in batch}:
-        mine = owner[example] == index
-        reference[mine] = cast(Tensor, work[index].ref_table)[rows[example[mine]]].to(reference.dtype)
-    return (judged.log_table.exp() * (judged.log_table - reference)).sum(-1)[judged.pair]
+    offset, reference = 0, []
+    for piece in batch:
+        step, count = work[piece.index], piece.span.stop - piece.span.start
+        pairs, place = judged.pairs_of(slice(offset, offset + count))
+        row = torch.empty(pairs.stop - pairs.start, dtype=torch.long)
+        row[place] = cast(Tensor, step.ref_pair)[piece.span]
+        reference.append(cast(Tensor, step.ref_table)[sent(row, judged.log_table.device)])
+        offset += count
+    gap = judged.log_table - torch.cat(reference).to(judged.log_table.dtype)
+    return (judged.log_table.exp() * gap).sum(-1)[sent(judged.pair, judged.log_table.device)]

@@ -7,12 +7,14 @@ a token under several contexts at once (views), it has as many entries.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from htgrpo.base.options import require
 from htgrpo.interface import Objective, RolloutGroup, Update
+from htgrpo.policies.policy import sent
 from htgrpo.training.tokens import Tokens, sort_tokens
 from htgrpo.training.train_config import TrainConfig
 
@@ -44,9 +46,15 @@ class Step:
         """With what was evaluated on the entries of all updates (table: at their distinct pairs)."""
 
         def own(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values[self.where]
+            return None if values is None else values[self.where.to(values.device)]
 
         return replace(self, old=own(old), ref=own(ref), ref_table=table, ref_pair=own(pair))
+
+    def on(self, device: torch.device) -> "Step":
+        """With what its loss is computed of on `device`; units and pairs, which are worked out, stay on the host."""
+        names = ("advantage", "share", "kl_share", "coef", "power")
+        held = {name: sent(value, device) for name in names if (value := getattr(self, name)) is not None}
+        return replace(self, **cast(dict[str, Any], held))
 
 
 def plan_group(group: RolloutGroup, updates: list[Update], config: TrainConfig) -> tuple[Tokens, list[Step]]:

@@ -4,21 +4,22 @@ asked for."""
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from htgrpo.interface import RolloutGroup
-from htgrpo.policies.llada import Network
-from htgrpo.policies.policy import Policy, pack
+from htgrpo.policies.llada import Network, Packed
+from htgrpo.policies.policy import Policy, laid_out, sent
 
 
 @dataclass(frozen=True)
 class Tokens:
     """M tokens of one group, sorted by the context row that judges them.
 
-    contexts: int64 [U, N]. row, slot, code: int64 [M]. start: int64 [U + 1], tokens of row u are start[u]:start[u + 1].
+    contexts: int64 [U, N]. row, slot, code: int64 [M]. start: tokens of row u are start[u]:start[u + 1].
     cuts: row indices between which a batch may be split (tokens that share a ratio stay together).
     """
 
@@ -27,7 +28,7 @@ class Tokens:
     row: Tensor
     slot: Tensor
     code: Tensor
-    start: Tensor
+    start: list[int]
     cuts: list[int]
 
 
@@ -43,7 +44,7 @@ def sort_tokens(
         contexts, row, component = contexts[rearranged], rearranged.argsort()[row], component[rearranged]
         cuts = [0, *(component.diff().nonzero()[:, 0] + 1).tolist(), len(contexts)]
     order = row.argsort(stable=True)
-    start = torch.searchsorted(row[order], torch.arange(len(contexts) + 1))
+    start = torch.searchsorted(row[order], torch.arange(len(contexts) + 1)).tolist()
     return Tokens(group, contexts, row[order], slot[order], code[order], start, cuts), order
 
 
@@ -67,7 +68,7 @@ class Piece:
     @property
     def span(self) -> slice:
         """The tokens of these rows."""
-        return slice(int(self.tokens.start[self.first]), int(self.tokens.start[self.last]))
+        return slice(self.tokens.start[self.first], self.tokens.start[self.last])
 
 
 def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iterator[list[Piece]]:
@@ -94,31 +95,39 @@ def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iter
 @dataclass(frozen=True)
 class LogProbs:
     """Tokens of a batch, judged. log_prob: [M] in fp32 or fp64. log_table: [P, C], log-probabilities over all codes at
-    the distinct (row, slot) pairs. pair: int64 [M], the pair of every token."""
+    the distinct (row, slot) pairs. pair: the pair of every token, int64 [M], on the host."""
 
     log_prob: Tensor
     log_table: Tensor
     pair: Tensor
 
+    def pairs_of(self, tokens: slice) -> tuple[slice, Tensor]:
+        """The pairs of one piece's tokens, which lie next to each other, and each token's place among them."""
+        own = self.pair[tokens].numpy()
+        first, last = (int(own.min()), int(own.max()) + 1) if len(own) else (0, 0)
+        return slice(first, last), self.pair[tokens] - first
+
 
 def judge(policy: Policy, net: Network, batch: list[Piece]) -> LogProbs:
     """Log-probabilities of a batch's tokens over the image columns, from the log-sum-exp on in fp32 (fp64 stays
-    fp64)."""
-    packs, at, offset = [], [], 0
+    fp64). What is to be done is worked out on the host, so that nothing waits for the device."""
+    ids, at, offset = [], [], 0
+    lengths: tuple[int, ...] = ()
     for piece in batch:
         tokens, span = piece.tokens, piece.span
-        packed, slots = pack(
-            policy,
+        own, each, slots = laid_out(
+            policy.backbone,
             [tokens.group.prompt] * (piece.last - piece.first),
             tokens.contexts[piece.first : piece.last],
             tokens.group.grid,
         )
-        packs.append(packed)
+        ids.append(own)
+        lengths += each
         at.append(slots[tokens.row[span] - piece.first, tokens.slot[span]] + offset)
-        offset += len(packed.ids)
-    joined = type(packs[0])(torch.cat([p.ids for p in packs]), sum((p.lengths for p in packs), ()))
-    positions, pair = torch.unique(torch.cat(at), return_inverse=True)
-    logits = net(joined, positions, policy.backbone.image_columns)
+        offset += len(own)
+    positions, pair = (torch.from_numpy(one) for one in np.unique(torch.cat(at).numpy(), return_inverse=True))
+    packed = Packed(sent(torch.cat(ids), policy.device), lengths)
+    logits = net(packed, sent(positions, policy.device), policy.backbone.image_columns)
     log_table = (logits if logits.dtype == torch.float64 else logits.float()).log_softmax(-1)
-    code = torch.cat([piece.tokens.code[piece.span] for piece in batch]).to(log_table.device)
-    return LogProbs(log_table[pair, code], log_table, pair)
+    code = torch.cat([piece.tokens.code[piece.span] for piece in batch])
+    return LogProbs(log_table[sent(pair, policy.device), sent(code, policy.device)], log_table, pair)

@@ -36,6 +36,7 @@ class Tuning(ABC):
         self.policy, self.config = policy, config
         policy.net.eval()
         policy.net.recompute = config.recompute
+        policy.net.fuse(config.compile == "on" or (config.compile == "auto" and policy.device.type == "cuda"))
 
     @abstractmethod
     def learning(self) -> list[nn.Parameter]:
@@ -71,9 +72,8 @@ class Tuning(ABC):
 class Full(Tuning):
     """All weights learn; reference and rollouts have copies of their own, the latter in `rollout_dtype`.
 
-    Weights, gradients and Adam's moments have the network's dtype, and no copies in fp32 are kept: in bf16, a step
-    smaller than 1/512 of a weight is rounded away, so small rates need weights_dtype=float32 (for 8e9 weights 32 GB
-    each for weights and gradients and 64 GB for moments, half as much in bf16)."""
+    On weights in half precision the optimiser has masters in fp32 (htgrpo.training.adamw): for 8e9 weights 32 GB each
+    for masters and gradients and 64 GB for moments, which several ranks may spread."""
 
     def __init__(self, policy: Policy, config: TrainConfig):
         super().__init__(policy, config)

@@ -64,8 +64,8 @@ class World:
     have. looks, grounds: one of each is drawn for every object and every picture, unsaid by any prompt, and its
     patches must agree on it; a ground is patterns of a patch in which '#' is the accent, any of which a background
     patch may show. shade: the darker tone of each colour, where looks need one. heldout, validation: prompts of each
-    category; train_at_most: likewise. network: width, layers, heads and feed-forward width of its policy; steps: of
-    its pre-training."""
+    category; train_at_most: likewise. network: width, layers, heads and feed-forward width of its policy; steps,
+    lr: of its pre-training; rope_theta: base of its rotary embedding, where a small one tells so few positions apart best."""
 
     name: str
     title: str
@@ -88,6 +88,8 @@ class World:
     train_at_most: int
     network: tuple[int, int, int, int]
     steps: int
+    lr: float = 2e-3
+    rope_theta: float = 500_000.0
     looks: tuple[Look, ...] = (Look(),)
     shade: Mapping[str, Colour] = field(default_factory=dict)
     grounds: tuple[tuple[str, ...], ...] = (("",),)

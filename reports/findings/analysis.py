@@ -182,7 +182,6 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     result.prompts_used = int(keep.sum())
     if not keep.any():
         return result
-    generators = _Generators(block.key)
     category, aggregate, top = block.category[keep], block.meta["aggregate"], block.top
     pairs = [(b, a) for a, b in combinations(methods, 2) if _common_seeds(a, b)[0]]
     sides = [_common_seeds(a, b) for a, b in pairs]
@@ -192,7 +191,7 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     rows = np.array([m.scores[:, keep].mean(0) for m in methods])
     matrices = [(a.scores[i] - b.scores[j])[:, keep] for (a, b), (i, j) in zip(pairs, sides, strict=True)]
     gaps = np.array([matrix.mean(0) for matrix in matrices]).reshape(len(pairs), rows.shape[1])
-    columns = _category_cells(block, rows, gaps, category, generators)
+    columns = _category_cells(block, rows, gaps, category)
     columns |= _question_cells(block, methods, pairs, keep)
     headline = stats.score_intervals(rows, category, aggregate, top)
     for index, method in enumerate(methods):
@@ -201,10 +200,10 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         per_seed = [float(value) for value in matrix @ stats.headline_weights(category, aggregate)]
         cells = {name: values[index] for name, values in columns.items()}
         result.scores[method.name] = Score(method.name, headline[index], cells, level, per_seed)
-    found = stats.difference_intervals(gaps, category, aggregate, top, generators.make("headline"))
+    found = stats.difference_intervals(gaps, category, aggregate, top, _generator(block, "headline"))
     for index, ((a, b), matrix) in enumerate(zip(pairs, matrices, strict=True)):
         seeds = 0 if None in a.seeds and None in b.seeds else len(matrix)
-        level = stats.method_difference(matrix, category, aggregate, top, generators.make("pair", a.name, b.name))
+        level = stats.method_difference(matrix, category, aggregate, top, _generator(block, "pair", a.name, b.name))
         cells = {name: values[len(methods) + index] for name, values in columns.items()}
         scores = result.scores[a.name].per_seed, result.scores[b.name].per_seed
         per_seed = [scores[0][i] - scores[1][j] for i, j in zip(*sides[index], strict=True)]
@@ -234,15 +233,10 @@ def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[s
     return kept, told
 
 
-class _Generators:
-    """Makes a generator for each use from the block's name alone, so that no number depends on the order of work."""
-
-    def __init__(self, key: str):
-        self.key = key
-
-    def make(self, *parts: str) -> np.random.Generator:
-        digest = hashlib.sha256("/".join((self.key, *parts)).encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+def _generator(block: Block, *use: str) -> np.random.Generator:
+    """A generator for a use, from the block's name alone, so that no number depends on the order of work."""
+    digest = hashlib.sha256("/".join((block.key, *use)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def _column_names(block: Block) -> list[str]:
@@ -262,7 +256,7 @@ def _common_seeds(a: MethodScores, b: MethodScores) -> tuple[list[int], list[int
 
 
 def _category_cells(
-    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray, generators: _Generators
+    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray
 ) -> dict[str, list[Interval]]:
     """Category name -> one interval per method (rows [M, P]), then one per pair (gaps [N, P])."""
     cells: dict[str, list[Interval]] = {}
@@ -275,7 +269,7 @@ def _category_cells(
             continue
         zeros = np.zeros(int(own.sum()), dtype=int)
         differences = stats.difference_intervals(
-            gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name)
+            gaps[:, own], zeros, "item_mean", block.top, _generator(block, "category", name)
         )
         cells[name] = [*stats.score_intervals(rows[:, own], zeros, "item_mean", block.top), *differences]
     return cells

@@ -19,6 +19,8 @@ from bench.given.names import natural, unordered
 from bench.given.pairing import assigned, items, own_prompts
 from bench.given.prompts import benchmarks_for
 from bench.record.rundir import RunDir
+from bench.scorers import opening
+from bench.scorers.base import Judged
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
@@ -513,9 +515,6 @@ def test_two_folders_under_one_prompt_must_show_it(tmp_path, brightness_given, c
 @pytest.fixture
 def brightness_given(monkeypatch):
     """hpsv3 as a scorer that answers with the grey value; the prompts that it was asked."""
-    from bench.scorers import opening
-    from bench.scorers.base import Judged
-
     asked = []
 
     class Stand:

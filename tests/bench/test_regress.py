@@ -12,6 +12,7 @@ from bench.ask.weights import inspect
 from bench.checking.regression import detector, frozen
 from htgrpo.base.registry import METHODS
 from htgrpo.world import detector as eyes
+from htgrpo.world import rewards
 from tests.bench.tiny_runs import leave
 
 COUNT = 8
@@ -102,8 +103,6 @@ def test_the_last_bit_of_a_scorer_is_found_everywhere(changes, monkeypatch):
 
 
 def test_the_last_bit_of_a_reward_is_found(changes, monkeypatch):
-    from htgrpo.world import rewards
-
     objects = rewards.objects
 
     def planted(**given):

@@ -126,7 +126,7 @@ def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
             ],
         )  # fmt: skip
 
-    assert command() == EXIT_USAGE and "embedded world only" in capsys.readouterr().err
+    assert command() == EXIT_USAGE and "embedded worlds only" in capsys.readouterr().err
     assert not (tmp_path / "run" / "train").exists()
     assert command(*reward) == 0
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())["train_prompts"]

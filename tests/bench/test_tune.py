@@ -12,7 +12,7 @@ from bench.ask import presets
 from bench.ask.presets import read
 from bench.run import tune as tuning_runs
 from bench.run.tries import Grid, Try, best, interior, next_tries
-from bench.run.tune_record import mean_scores, read_results, recorded, render, result_file
+from bench.run.tune_record import mean_scores, missing_runs, read_results, recorded, render, result_file
 from htgrpo.base.registry import METHODS
 from htgrpo.base.rng import generator
 from htgrpo.policies.storage import save_policy
@@ -116,8 +116,6 @@ def out(tuned, tmp_path):
 
 def run_here(tuning, out, jobs):
     """What run_all does, in this process and without a pool."""
-    from bench.run.tune_record import missing_runs
-
     for method in tuning.methods:
         while runs := missing_runs(tuning, method, out):
             for one, seed in runs:

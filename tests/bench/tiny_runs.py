@@ -10,6 +10,11 @@ from htgrpo.base.rng import generator
 from htgrpo.policies import storage
 from htgrpo.training.pretraining import TinySize, new_policy
 from htgrpo.world.world import find
+from reports.findings import costs
+from reports.findings.analysis import analyse
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from reports.tables import text as tables
 
 SMALL = (
     "--set group_size=2 --set prompts_per_iteration=2 --set steps=2 --set pretrain.updates_per_iteration=1 "
@@ -55,12 +60,6 @@ def tree(root: Path) -> dict[str, tuple[int, int]]:
 
 def print_quickly(run, options) -> dict:
     """The report's text without its figures, which take seconds to draw."""
-    from reports.findings import costs
-    from reports.findings.analysis import analyse
-    from reports.run.blocks import make_blocks
-    from reports.run.load import load_run
-    from reports.tables import text as tables
-
     found = load_run(run.root)
     results = [analyse(block) for block in make_blocks(found)]
     print(tables.terminal(found.title, results, costs.costs(found), ""))

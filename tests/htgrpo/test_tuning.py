@@ -239,12 +239,12 @@ def test_recomputed_activations_give_the_same_gradient(tuning):
 
 @pytest.mark.parametrize("tuning", TUNINGS)
 def test_training_in_bf16(tuning, tmp_path):
-    """The policy's own weights in bf16: all of them move, or the fp32 adapters on them; metrics are finite."""
+    """The policy's own weights in bf16: all of them move, or the adapters on them; metrics are finite."""
     policy = tiny_policy(8, dtype=torch.bfloat16)
     lines = run(tmp_path, policy, tuning=tuning, lora_rank=2, budget="iterations:3", rollout_dtype="bfloat16", lr=0.05)
     assert all(line["grad_norm"] > 0 for line in lines) and lines[-1]["kl"] > 0
     dtypes = {w.dtype for w in policy.net.parameters() if w.requires_grad}
-    assert dtypes == {torch.float32 if tuning == "lora" else torch.bfloat16}
+    assert dtypes == {torch.bfloat16}
     assert (
         run(
             tmp_path,

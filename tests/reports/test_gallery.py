@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.judge.images import pack_ranks
 from htgrpo.base.errors import UserError
 from reports.figures.order import heat_map, orders, outline, structure, structure_share
 from reports.findings.analysis import analyse
@@ -94,8 +95,6 @@ def test_pictures_stay_within_their_bytes(built, monkeypatch):
 
 def test_orders_are_read_as_generation_wrote_them(tmp_path):
     import torch
-
-    from bench.judge.images import pack_ranks
 
     root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, samples=2, iterations=2)
     written = add_orders(root)

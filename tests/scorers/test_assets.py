@@ -12,6 +12,7 @@ import pytest
 
 from bench import fetch
 from bench.sources import assets, extract
+from bench.sources import assets as module
 from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, git_blob, put, serving, sha256, source, use
 
@@ -106,8 +107,6 @@ def test_content_is_known_by_sha256_its_start_or_gits_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["geneval_metadata", "geneval_classes", "dpg_prompts", "scorer_prompts"])
 def test_the_official_files_are_the_pinned_ones(assets, name, monkeypatch):
-    from bench.sources import assets as module
-
     monkeypatch.setenv(module.FOLDER, str(assets))
     path = module.asset(name)
     assert path == assets / module.named(name).file

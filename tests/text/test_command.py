@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 
 import pytest
 
+from bench.benchmarks.text.evaluation import Tasks
 from bench.text import main
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
@@ -71,8 +73,6 @@ def test_a_chat_with_a_made_checkpoint(tmp_path, capsys):
 
 
 def test_global_generators_are_left_alone(tmp_path):
-    import random
-
     import torch
 
     before = random.getstate(), torch.get_rng_state()
@@ -102,8 +102,6 @@ def test_what_a_user_can_mend(tmp_path):
 
 
 def test_tasks_that_cannot_be_had(monkeypatch):
-    from bench.benchmarks.text.evaluation import Tasks
-
     use_one_task_of_the_library(monkeypatch)
     with pytest.raises(UserError, match="did you mean 'gsm8k'"):
         Tasks(["gsm8kk"])

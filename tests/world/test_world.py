@@ -14,7 +14,9 @@ from htgrpo.base.rng import generator
 from htgrpo.world import prompts as world_prompts
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.combinations import CATEGORIES, draw_combination, facts, key
+from htgrpo.world.detector import detect
 from htgrpo.world.draws import Draws
+from htgrpo.world.make_splits import draw_splits
 from htgrpo.world.prompts import draw_training_prompt, make_prompt, split_prompts, splits, words
 from htgrpo.world.scenes import Object, Scene, render, training_scenes
 from htgrpo.world.world import World, find, names, world_of
@@ -130,8 +132,6 @@ def test_changed_splits_are_noticed(tmp_path, monkeypatch, field, value):
 
 @both
 def test_recorded_splits_are_what_the_seeded_draw_gives(world):
-    from htgrpo.world.make_splits import draw_splits
-
     assert draw_splits(world) == world_prompts.split_combinations(world)
 
 
@@ -199,8 +199,6 @@ def test_every_object_at_every_place_round_trips(world):
 
 def test_detail_must_agree_across_the_codes_of_an_object():
     """One code of another look costs what it covers; the ground is no object whatever its pattern."""
-    from htgrpo.world.detector import detect
-
     scenes = [
         Scene((Object("solid square", "red", 2, 2, look),), (ground,) * 144) for ground in (0, 3) for look in (0, 3)
     ]

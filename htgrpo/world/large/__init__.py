@@ -59,5 +59,7 @@ WORLD = World(
     },
     train_at_most=200,
     network=(96, 6, 4, 384),
-    steps=14000,
+    steps=12000,
+    lr=4e-3,
+    rope_theta=100.0,
 )  # fmt: skip
