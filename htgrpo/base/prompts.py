@@ -1,7 +1,7 @@
 """A prompt and the hash of a set of them."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from htgrpo.base.files import sha256_json
 
@@ -18,4 +18,4 @@ class Prompt:
 
 def prompt_set_sha256(prompts: Sequence[Prompt]) -> str:
     """Hex identity of an ordered prompt set: ids, texts, categories and specifications all count."""
-    return sha256_json([asdict(prompt) for prompt in prompts])
+    return sha256_json([vars(prompt) for prompt in prompts])
