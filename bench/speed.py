@@ -7,22 +7,31 @@ from dataclasses import asdict
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
+from bench.ask.machine import cpu_name
 from bench.ask.width import fitted
-from bench.cost.speed import SIZES, measure, render
+from bench.cost.sizes import SIZES
+from bench.cost.speed import measure
+from bench.cost.speed_table import render
+from htgrpo.base.device import find_device
+from htgrpo.base.errors import EXIT_INCOMPLETE
 from htgrpo.base.values import Names, OneOf, Whole
 
 DESCRIPTION = """\
 Measures seconds and forwards of every phase and method, side by side in one run, against this machine's
-matrix-multiply peak. The peak is measured before and after each, and the better one taken: what else the machine does
-changes it.
+matrix-multiply peak in the dtype the phase computes in, which is that of training (rollouts in bfloat16 where the CPU
+multiplies it). The peak is measured before and after each, and the better one taken: what else the machine does changes
+it. Operations are counted as needed: 2 per weight and token (2P) forward, 4P for an update of adapters, 6P where all
+weights learn.
 
-At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only.
+At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only; at
+tiny and 8b adapters learn. At 8b the weights are random, and the settings those of the published backbones' presets.
 Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
 """
 EXAMPLES = (
     ("", "the embedded policy"),
     ("--size mid --methods ht,mask", "a random policy in MMaDA's layout: trunk of 13M weights, 8192 codes"),
     ("--size mid --methods mask --dedup none", ""),
+    ("--device cuda --size 8b --limit-seconds 240", "one GPU: rollouts, updates, memory, a profile"),
     ("--compile", "does torch.compile pay for rollouts here?"),
 )
 
@@ -36,6 +45,21 @@ def parser() -> Parser:
         metavar="|".join(sorted(SIZES)),
         default="embedded",
         help="the policy to measure (default embedded)",
+    )
+    p.add_argument(
+        "--device",
+        group=RUNNING,
+        type=OneOf(("auto", "cpu", "cuda"), "device"),
+        metavar="auto|cpu|cuda",
+        default="auto",
+        help="where to measure (default auto)",
+    )
+    p.add_argument(
+        "--limit-seconds",
+        group=RUNNING,
+        type=Whole(1, 10**6),
+        metavar="N",
+        help="begin nothing after so many seconds, and say what was left out",
     )
     p.add_argument(
         "--methods",
@@ -55,7 +79,7 @@ def parser() -> Parser:
         "--prompts",
         type=Whole(1, 10_000),
         metavar="N",
-        help="prompt groups in the iteration (default 6 embedded, 1 mid)",
+        help="prompt groups in the iteration (default 6 embedded, 1 mid, 2 tiny and 8b)",
     )
     p.add_argument(
         "--threads", group=RUNNING, type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)"
@@ -88,20 +112,36 @@ def main(argv: list[str] | None = None) -> int:
 
         check_file(args.out, ("threads", "peak_gflops", "rows"))
     threads = args.threads or len(os.sched_getaffinity(0))
+    device = find_device(args.device)
     cpu.tune(threads)
-    rows = measure(args.size, args.methods, args.dedup, args.prompts, args.repeats, args.compile)
+    choice = (args.size, args.methods, args.dedup, args.prompts, args.repeats, args.compile, device, args.limit_seconds)
+    found = measure(*choice)
+    rows = [asdict(row) for row in found["rows"]]
     result = {
         "size": args.size,
+        "device": device_name(device),
         "threads": threads,
-        "peak_gflops": max(r.peak for r in rows),
-        "rows": [asdict(r) for r in rows],
+        "limit_seconds": args.limit_seconds,
+        "peak_gflops": max(row["peak"] for row in rows),
+        **found,
+        "rows": rows,
     }
     if args.out:
         from htgrpo.base.files import atomic_json
 
         atomic_json(args.out, result)
     print(json.dumps(result) if args.json else fitted(render(result).split("\n")))
-    return 0
+    # nobody else is at work on a GPU: more than its peak is a miscount
+    return EXIT_INCOMPLETE if device == "cuda" and any(row["share"] is None for row in rows) else 0
+
+
+def device_name(device: str) -> str:
+    """What the device is called."""
+    if device == "cpu":
+        return cpu_name()
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 if __name__ == "__main__":

@@ -137,7 +137,6 @@ def written(name: str, value: dict[str, Any]) -> Path:
     """Writes bench/ask/presets/NAME.json, and returns it."""
     path = Path(str(resources.files("bench.ask") / "presets")) / f"{name}.json"
     atomic_json(path, value)
-    read.cache_clear()
     return path
 
 

@@ -126,7 +126,8 @@ class Block(nn.Module):
 
     def forward(self, h: Tensor, packed: Packed, rope: tuple[Tensor, Tensor]) -> Tensor:
         before, after = (compiled(part) for part in (_before, _after)) if self.fused else (_before, _after)
-        return after(self, h, attention(*before(self, h, rope), packed))
+        q, k, v = before(self, h, rope)
+        return after(self, h, attention(q, k, v, packed))
 
 
 def _before(block: Block, h: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

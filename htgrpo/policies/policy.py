@@ -1,6 +1,7 @@
 """A policy: network, backbone record, tokenizer and image codec, loaded from and saved to one folder."""
 
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -88,10 +89,10 @@ def laid_out(
     another, the length of each, and where the slots lie: int64 [B, N]."""
     block = backbone.image_block(grid)
     offsets = torch.tensor([place for place, one in enumerate(block.tolist()) if one == HIDDEN])
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    starts = torch.cat([torch.zeros(1, dtype=torch.long), (lengths + len(block)).cumsum(0)[:-1]])
-    slots = (starts + lengths)[:, None] + offsets
-    ids = torch.cat([torch.cat([torch.tensor(prompt), block]) for prompt in prompts])
+    whole = {prompt: torch.cat([torch.tensor(prompt), block]) for prompt in dict.fromkeys(prompts)}
+    ends = torch.tensor([*accumulate(len(whole[prompt]) for prompt in prompts)])
+    slots = (ends - len(block))[:, None] + offsets
+    ids = torch.cat([whole[prompt] for prompt in prompts])
     ids[slots] = backbone.to_ids(codes.cpu())
     return ids, tuple(len(prompt) + len(block) for prompt in prompts), slots
 

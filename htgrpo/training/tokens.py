@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from htgrpo.interface import RolloutGroup
@@ -50,6 +48,9 @@ def sort_tokens(
 
 def _components(row: Tensor, unit: Tensor, rows: int) -> Tensor:
     """int64 [rows]: rows that share a unit, directly or through others, get one number."""
+    from scipy.sparse import coo_matrix  # which takes time that most methods need not spend
+    from scipy.sparse.csgraph import connected_components
+
     size = rows + int(unit.max()) + 1
     edges = coo_matrix(([1] * len(row), (row.numpy(), (unit + rows).numpy())), shape=(size, size))
     labels = connected_components(edges, directed=False)[1][:rows]

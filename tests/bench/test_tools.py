@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from bench import pretrain, speed
+from bench.cost.kernels import class_of
+from bench.cost.speed_table import render
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
+from htgrpo.policies.llada import Size
 from htgrpo.policies.model_files import open_model
 from htgrpo.policies.policy import pack
 from htgrpo.policies.storage import load_policy
@@ -70,15 +73,63 @@ def test_speed_counts_the_forwards_of_the_formula(capsys):
 
 def test_speed_never_prints_more_than_the_whole_peak(monkeypatch, capsys):
     peaks = iter([1.0, 50.0] + [1e-6] * 99)  # beside the rollout the second one is better; then the machine is busy
-    monkeypatch.setattr("bench.cost.speed.matmul_peak", lambda: next(peaks))
+    monkeypatch.setattr("bench.cost.speed.matmul_peak", lambda *given: next(peaks))
     assert speed.main(["--methods", "ht", "--prompts", "1", "--threads", "1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     first, *others = result["rows"]
     assert first["peak"] == result["peak_gflops"] == 50.0 and first["share"] == round(first["share"], 3) <= 1
     assert [row["share"] for row in others] == [None] * 3
-    table = speed.render(result)
+    table = render(result)
     assert table.count("(busy)") == 4 and "Measure again when it is idle" in table
     assert max(int(share) for share in re.findall(r"(\d+)%", table)) <= 100
+
+
+def test_speed_at_tiny_size_says_all_that_it_says_at_8b(capsys, tmp_path):
+    """The same command, the same record: every sampler and phase with dtype, convention, rates, memory, what a clip holds
+    at the first update (nothing, on any device), and a profile whose shares add up."""
+    out = tmp_path / "speed.json"
+    asked = ["--size", "tiny", "--device", "cpu", "--methods", "ht,mask", "--limit-seconds", "600", "--threads", "1"]
+    assert speed.main([*asked, "--out", str(out)]) == 0
+    assert "matrix products" in capsys.readouterr().out
+    result = json.loads(out.read_text())
+    rows = {(row["name"], row["phase"]): row for row in result["rows"]}
+    assert [name for name, phase in rows if phase == "rollout"] == ["emerge", "maskgit", "lumina"]
+    for (_, phase), row in rows.items():
+        assert row["convention"] == ("4P" if phase == "update" else "2P") and row["dtype"] == "float32"
+        assert row["seconds"] > 0 and row["tokens"] > 0 and row["memory_mb"] > 0
+        assert (row["pictures"] is not None) == (phase == "rollout")
+        if phase == "update":
+            assert row["clipped_first"] == 0 and row["old_gap"] < 1e-3
+    assert set(result["kernels"]) == {"rollout", "cycle of ht"} and not result["left_out"]
+    assert all(sum(shares.values()) == pytest.approx(1.0, abs=0.01) for shares in result["kernels"].values())
+
+
+def test_speed_counts_the_operations_of_its_convention(capsys):
+    """A forward is 2P and its attention and head; adapters' updates are two of them, updates of all weights three."""
+    assert speed.main(["--size", "tiny", "--device", "cpu", "--methods", "ht", "--prompts", "1", "--json"]) == 0
+    rows = {row["phase"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    net, image = Size(32, 2, 2, 48, 134656), 16
+    once = net.forward_flops(8 + image + 2, 0, 0) + 2.0 * image * 32 * 8192
+    assert rows["old"]["gflop"] == pytest.approx(once / 1e9, abs=0.06)
+    assert rows["update"]["gflop"] == pytest.approx(rows["update"]["forwards"] / 3 * 2 * once / 1e9, rel=0.4)
+
+
+def test_speed_leaves_out_what_has_no_time(monkeypatch, capsys):
+    monkeypatch.setattr("bench.cost.speed.time.perf_counter", iter(range(0, 10**6, 10)).__next__)
+    assert speed.main(["--size", "tiny", "--device", "cpu", "--methods", "ht", "--limit-seconds", "60", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["rows"]) == 1 and result["left_out"] == [
+        "rollout by maskgit", "rollout by lumina", "ht (all)", "profile",
+    ]  # fmt: skip
+
+
+def test_kernels_have_classes():
+    named = {
+        "nvjet_hsh_128x256": "matrix products", "flash_fwd_kernel": "attention", "triton_poi_fused_mul": "fused",
+        "aten::rms_norm": "norms", "void at::native::vectorized_elementwise_kernel": "elementwise", "Memcpy HtoD": "copies",
+        "ampere_bf16_s16816gemm": "matrix products", "something": "other",
+    }  # fmt: skip
+    assert {name: class_of(name) for name in named} == named
 
 
 @pytest.mark.parametrize("option, value", [("--methods", "hat"), ("--dedup", "most"), ("--prompts", "0")])
