@@ -13,7 +13,7 @@ COMMANDS = {
     "generate": "make the pictures that a benchmark judges",
     "score": "judge pictures by the benchmark's own rule",
     "ablate": "the paper's five ablation studies: which parts of HT-GRPO matter here",
-    "paper": "the paper's tables and figure 4 with what your runs have measured beside them",
+    "paper": "the paper's tables and figures with what your runs have measured beside them",
     "explain": "draw what methods hide and train, from their own updates",
     "report": "tables, figures and one HTML page from a run",
     "check": "recompute a run from its raw records, offline, and name what does not match",

@@ -8,9 +8,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from htgrpo.policies.llada import LLaDA, Packed, Size
+from htgrpo.policies.llada import HALF, LLaDA, Packed, Size
 from htgrpo.policies.policy import Policy
-from htgrpo.training.adamw import HALF
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS, Tuning
 

@@ -5,14 +5,19 @@ cast back, then the weight; rotary embedding of q and k in fp32, cast back. Sequ
 after another, and attention runs within each, so pads are never computed and no mask exists.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import accumulate, groupby
 from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+HALF = (torch.bfloat16, torch.float16)
+"""Dtypes of half precision."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,16 @@ class Packed:
 
     def runs(self) -> list[tuple[int, int]]:
         """(count, length) of consecutive sequences of equal length."""
-        runs: list[tuple[int, int]] = []
-        for length in self.lengths:
-            if runs and runs[-1][1] == length:
-                runs[-1] = (runs[-1][0] + 1, length)
-            else:
-                runs.append((1, length))
-        return runs
+        if "runs" not in self.tables:
+            self.tables["runs"] = [(len(list(some)), length) for length, some in groupby(self.lengths)]
+        return self.tables["runs"]
+
+    def starts(self) -> Tensor:
+        """int32 [sequences + 1]: where every sequence starts and the last one ends, on the device of the ids."""
+        if "starts" not in self.tables:
+            ends = torch.tensor((0, *accumulate(self.lengths)), dtype=torch.int32)
+            self.tables["starts"] = ends.to(self.ids.device)
+        return self.tables["starts"]
 
 
 class Network(Protocol):
@@ -114,16 +122,44 @@ class Block(nn.Module):
         self.ff_norm = RMSNorm(d, size.rms_norm_eps)
         self.ff_proj, self.up_proj = Linear(d, m), Linear(d, m)
         self.ff_out = Linear(m, d)
+        self.fused = False
 
-    def forward(self, h: Tensor, runs: list[tuple[int, int]], rope: tuple[Tensor, Tensor]) -> Tensor:
-        n = self.attn_norm(h)
-        q, k = rotate(self._heads(self.q_proj(n)), rope), rotate(self._heads(self.k_proj(n)), rope)
-        h = h + self.attn_out(attention(q, k, self._heads(self.v_proj(n)), runs))
-        n = self.ff_norm(h)
-        return h + self.ff_out(F.silu(self.ff_proj(n)) * self.up_proj(n))
+    def forward(self, h: Tensor, packed: Packed, rope: tuple[Tensor, Tensor]) -> Tensor:
+        before, after = (compiled(part) for part in (_before, _after)) if self.fused else (_before, _after)
+        return after(self, h, attention(*before(self, h, rope), packed))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.view(len(x), self.n_heads, -1)
+
+def _before(block: Block, h: Tensor, rope: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """A block up to its attention: queries and keys, rotated, and values."""
+    n = block.attn_norm(h)
+    q, k, v = (project(n).view(len(h), block.n_heads, -1) for project in (block.q_proj, block.k_proj, block.v_proj))
+    return rotate(q, rope), rotate(k, rope), v
+
+
+def _after(block: Block, h: Tensor, mixed: Tensor) -> Tensor:
+    """A block from its attention on."""
+    h = h + block.attn_out(mixed)
+    n = block.ff_norm(h)
+    return h + block.ff_out(F.silu(block.ff_proj(n)) * block.up_proj(n))
+
+
+@cache
+def compiled(part: Callable) -> Callable:
+    """`part` as torch.compile makes it: norm, rotary embedding and gating become one kernel each. The number of tokens
+    is left open, since it changes from batch to batch; attention, which goes by lengths, is not part of it."""
+    return torch.compile(part, dynamic=True)
+
+
+@cache
+def varlen(device: str) -> Callable | None:
+    """torch's attention over packed sequences of unequal length; None where this torch or this device has none."""
+    if device != "cuda" or torch.cuda.get_device_capability() < (8, 0):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn  # it imports a compiler, and old torches have none
+    except ImportError:
+        return None
+    return varlen_attn
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
@@ -135,8 +171,14 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat(turned, dim=-1).to(x.dtype)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, runs: list[tuple[int, int]]) -> Tensor:
-    """Full attention within every packed sequence. q, k, v: [T, heads, head_dim] -> [T, heads * head_dim]."""
+def attention(q: Tensor, k: Tensor, v: Tensor, packed: Packed) -> Tensor:
+    """Full attention within every packed sequence. q, k, v: [T, heads, head_dim] -> [T, heads * head_dim].
+
+    Where lengths differ, one kernel does all of them if the device has one for half precision, else one a run."""
+    runs = packed.runs()
+    if len(runs) > 1 and q.dtype in HALF and (all_at_once := varlen(q.device.type)):
+        starts, longest = packed.starts(), max(packed.lengths)
+        return all_at_once(q, k, v, starts, starts, longest, longest).flatten(1)
     outputs, start = [], 0
     for count, length in runs:
         stop = start + count * length
@@ -160,13 +202,19 @@ class Trunk(nn.Module):
 
 class LLaDA(nn.Module):
     """The network. `forward` applies the head only where it is asked to. With `recompute`, a backward pass computes the
-    blocks' activations again, block by block, from their inputs instead of having kept them."""
+    blocks' activations again, block by block, from their inputs instead of having kept them. `fuse` has the blocks
+    compiled, which changes them by no more than rounding."""
 
     def __init__(self, size: Size):
         super().__init__()
         self.size = size
         self.recompute = False
         self.model = nn.ModuleDict({"transformer": Trunk(size)})
+
+    def fuse(self, on: bool) -> None:
+        """Compiles the blocks' own work, or no longer."""
+        for block in self.trunk.blocks:
+            cast(Block, block).fused = on
 
     @property
     def trunk(self) -> Trunk:
@@ -179,18 +227,17 @@ class LLaDA(nn.Module):
         `columns` selects rows of the head: logits of the image codes are `columns=backbone.image_columns`.
         """
         net = self.trunk
-        runs = packed.runs()
         h = net.wte(packed.ids)
         wide = torch.float64 if h.dtype == torch.float64 else torch.float32
         if wide not in packed.tables:
-            packed.tables[wide] = self.rope(runs, h.device, wide)
+            packed.tables[wide] = self.rope(packed.runs(), h.device, wide)
         rope = packed.tables[wide]
         for block in net.blocks:
             if self.recompute and torch.is_grad_enabled():
                 # Only a block in training mode may draw (adapters with dropout), and must then draw the same again.
-                h = checkpoint(block, h, runs, rope, use_reentrant=False, preserve_rng_state=self.training)
+                h = checkpoint(block, h, packed, rope, use_reentrant=False, preserve_rng_state=self.training)
             else:
-                h = block(h, runs, rope)
+                h = block(h, packed, rope)
         h = net.ln_f(h if at is None else h[at])
         return F.linear(h, net.ff_out.weight[columns])
 
@@ -218,4 +265,4 @@ def initialise(net: LLaDA, generator: torch.Generator) -> None:
             std = 1.0 if "wte" in name else weight.shape[1] ** -0.5
             if name.endswith(("attn_out.weight", "ff_out.weight")) and "blocks" in name:
                 std /= (2 * net.size.n_layers) ** 0.5
-            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+            weight.copy_(torch.randn(weight.shape, generator=generator, device=generator.device) * std)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from htgrpo.policies.llada import HALF
 from htgrpo.policies.weights import is_spread, part_of
 
-HALF = (torch.bfloat16, torch.float16)
 MASTER, STEP = "master", "step"
 
 

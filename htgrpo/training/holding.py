@@ -4,14 +4,15 @@
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
 
+from htgrpo.base.errors import UserError
 from htgrpo.parallel import sharding
 from htgrpo.parallel.ranks import InStep, Ranks
-from htgrpo.policies.llada import Network
+from htgrpo.policies.llada import LLaDA, Network
 from htgrpo.policies.weights import is_spread
 from htgrpo.training.adamw import AdamW
 from htgrpo.training.train_config import TrainConfig
@@ -73,7 +74,10 @@ class Sharded(Holding):
         accelerator: "Accelerator",
         settings: "FullyShardedDataParallelPlugin",
     ):
+        if config.compile == "on":
+            raise UserError("compile is 'on', but this launch spreads the network over processes: set compile=off")
         for net in tuning.networks():
+            cast(LLaDA, net).fuse(False)
             sharding.shard(net, settings, accelerator)
         super().__init__(tuning, config, ranks)
         self.net = InStep(self.network, ranks)

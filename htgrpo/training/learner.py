@@ -228,7 +228,7 @@ def draw_prompts(prompts: list[Prompt], count: int, g: torch.Generator) -> list[
     by_category: dict[str, list[Prompt]] = {}
     for prompt in prompts:
         by_category.setdefault(prompt.category, []).append(prompt)
-    shuffled = [[group[i] for i in torch.randperm(len(group), generator=g)] for group in by_category.values()]
+    shuffled = [[group[i] for i in torch.randperm(len(group), generator=g).tolist()] for group in by_category.values()]
     order = torch.randperm(len(shuffled), generator=g).tolist()
     rounds = max(map(len, shuffled))
     drawn = [shuffled[c][r] for r in range(rounds) for c in order if r < len(shuffled[c])]

@@ -108,13 +108,16 @@ class TrainConfig:
     beta: factor of the KL penalty, 0 drops the reference. kl: "k3" is exp(d) - d - 1 with d = log ref - log pi (a
     penalty: codes come from guided sampling, so it is not an unbiased KL), "exact" sums over the codebook. ddof, delta:
     of the advantage. dedup: "all" shares equal contexts within a group, "rollout" only within one image, "none" repeats
-    them at every update too. tokens_per_forward: packed tokens that go through the network together. interleave:
+    them at every update too. tokens_per_forward: packed tokens that go through the network together; rollout_tokens:
+    that many when rollouts are sampled (0: as many on a CPU; on an accelerator what is measured to be fastest when a
+    training starts, and kept). interleave:
     upstream MaskGRPO's slip of advancing the update index per micro-batch: group p of n takes update (k n + p) mod K.
     pads: "attend" keeps upstream's attended pads.  resolution:
     HEIGHTxWIDTH in pixels, or one number; "" is the policy's own. tuning: all weights, or LoRA adapters (lora_rank,
     lora_alpha, lora_dropout) on the trunk's linear layers.  weights_dtype: of the network ("auto": bfloat16 for
     published backbones where the hardware has it).  recompute: blocks' activations are computed again in the backward
-    pass instead of kept.  save_every: iterations between checkpoints.
+    pass instead of kept.  compile: the network's small operations are fused by torch.compile ("auto": on CUDA, where
+    the network is whole in a process).  save_every: iterations between checkpoints.
     """
 
     method: Annotated[str, OneOf(METHODS.names, "method")] = "ht"
@@ -150,7 +153,9 @@ class TrainConfig:
     lora_dropout: Annotated[float, Number(0, 1, open_high=True)] = 0.0
     weights_dtype: Dtype = "auto"
     recompute: bool = False
+    compile: Literal["auto", "on", "off"] = "auto"
     tokens_per_forward: Annotated[int, Whole(1, 10**9)] = 6144
+    rollout_tokens: Annotated[int, Whole(0, 10**9)] = 0
     save_every: Annotated[int, Whole(1, MOST["iterations"])] = 10
 
     def validate(self) -> "TrainConfig":

@@ -36,6 +36,7 @@ class Tuning(ABC):
         self.policy, self.config = policy, config
         policy.net.eval()
         policy.net.recompute = config.recompute
+        policy.net.fuse(config.compile == "on" or (config.compile == "auto" and policy.device.type == "cuda"))
 
     @abstractmethod
     def learning(self) -> list[nn.Parameter]:

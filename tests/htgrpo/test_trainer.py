@@ -21,7 +21,8 @@ from tests.htgrpo.training import CONFIG, PROMPTS, REWARD, run
 
 METHODS = {"ht": CONFIG.method_options, **{name: {"updates_per_rollout": 3} for name in ("mask", "uni", "trace")}}
 KEYS = """iteration forwards forwards_total forwards_rollout forwards_old forwards_ref forwards_train reward_mean reward_std
-    advantage_abs clip_fraction ratio_mean ratio_max kl entropy entropy_by_rank loss grad_norm lr groups groups_without_spread
+    advantage_abs clip_fraction ratio_mean ratio_max clipped_first old_gap kl entropy
+    entropy_by_rank loss grad_norm lr groups groups_without_spread
     images_dropped optimiser_steps rollouts reward_queries forwards_undeduplicated""".split()
 
 
@@ -64,6 +65,7 @@ def test_a_line_of_metrics(tmp_path):
         total += line["forwards"]
         assert line["forwards_total"] == total
         assert len(line["entropy_by_rank"]) == 8 and 0 < line["entropy"] < 1.8
+        assert line["clipped_first"] == 0 and line["old_gap"] < 1e-12  # fp64
         assert 0 <= line["clip_fraction"] <= 1 and line["ratio_max"] >= line["ratio_mean"] > 0
         assert line["kl"] >= -1e-9 and line["grad_norm"] > 0
     timing = read_jsonl(tmp_path / "timing.jsonl")
