@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from htgrpo.training.learner import Iteration, Setup
+    from htgrpo.world.world import World
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,17 @@ class Pretrain(Method):
     rewarded = False
 
     def learner(self, setup: Setup) -> PretrainLearner:
-        from htgrpo.world.codec import PatchCodec
+        from htgrpo.world.world import by_policy
 
+        world = by_policy(setup.policy.backbone.name)
         require(
-            isinstance(setup.policy.codec, PatchCodec),
+            world is not None,
             "method",
             "pretrain",
-            f"its pictures are of the embedded world, and {setup.policy.backbone.name} has other image codes: leave it out",
+            f"its pictures are of the embedded worlds, and {setup.policy.backbone.name} has other image codes: leave it out",
         )
-        return PretrainLearner(self, setup)
+        assert world is not None  # require has seen to it
+        return PretrainLearner(self, setup, world)
 
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
         """None: the control never sees a rollout."""
@@ -46,8 +49,8 @@ class Pretrain(Method):
 class PretrainLearner:
     """Supervised steps on fresh scenes of the training combinations."""
 
-    def __init__(self, method: Pretrain, setup: Setup):
-        self.method, self.setup = method, setup
+    def __init__(self, method: Pretrain, setup: Setup, world: World):
+        self.method, self.setup, self.world = method, setup, world
 
     def iteration(self, number: int, on_phase: Callable[[str], None]) -> Iteration:
         """`updates_per_iteration` optimiser steps; a step costs three forwards per picture, as every training step
@@ -62,7 +65,7 @@ class PretrainLearner:
         with self.setup.tuning.updating(number):
             for step in range(self.method.updates_per_iteration):
                 g = generator(self.setup.config.seed, "pretrain", number, step)
-                losses.append(self._backward(*masked_batch(self.setup.policy, self.method.batch, g)))
+                losses.append(self._backward(*masked_batch(self.setup.policy, self.world, self.method.batch, g)))
                 norms.append(float(self.setup.holding.step()))
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
         steps, forwards = (

@@ -13,9 +13,12 @@ COMMANDS = {
     "generate": "make the pictures that a benchmark judges",
     "score": "judge pictures by the benchmark's own rule",
     "ablate": "the paper's five ablation studies: which parts of HT-GRPO matter here",
-    "paper": "the paper's tables and figure 4 with what your runs have measured beside them",
+    "paper": "the paper's tables and figures with what your runs have measured beside them",
+    "explain": "draw what methods hide and train, from their own updates",
     "report": "tables, figures and one HTML page from a run",
     "check": "recompute a run from its raw records, offline, and name what does not match",
+    "premise": "is what is revealed first structure? measured for a policy, sampler by sampler",
+    "power": "what a run can see, from what differences varied with in a finished one",
     "regress": "two gates for a CI: has anything changed, and has quality fallen?",
     "tune": "try settings of every method on the validation prompts",
     "speed": "measure seconds and forwards of every method",
@@ -47,11 +50,10 @@ def parser() -> Parser:
     listing = "".join(f"  {name:<15}  {line}\n" for name, line in COMMANDS.items())
     p = Parser("", DESCRIPTION + listing, EXAMPLES, prog="python -m bench")
     p.usage = "python -m bench [COMMAND ...] [FLAG ...]"
-    p.add_argument(
-        "--completion",
-        type=OneOf(SHELLS, "shell"),
-        metavar="|".join(SHELLS),
-        help="print what makes that shell complete commands, flags and their values after htgrpo-bench",
+    p.flag(
+        f"--completion {'|'.join(SHELLS)}",
+        OneOf(SHELLS, "shell"),
+        "print what makes that shell complete commands, flags and their values after htgrpo-bench",
     )
     return p
 

@@ -6,10 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.ask import arguments, kinds
+from bench.ask import arguments, kinds, machine
+from bench.ask.budgets import training_budget
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, TRAINING, Parser
+from bench.ask.presets import read
 from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.files import atomic_json, sha256_json
+from htgrpo.base.folders import check_place
+from htgrpo.base.values import Text
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
@@ -48,13 +53,12 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("ablate", DESCRIPTION, EXAMPLES, EXITS)
-    p.add_argument("studies", nargs="*", metavar="STUDY", help="any of A1 A2 A3 A4 A5 (default: all)")
-    p.add_argument(
-        "--seeds",
-        group=TRAINING,
-        type=kinds.seeds,
-        metavar="N|LIST",
-        help="training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+    p.flag("studies STUDY", Text(), "any of A1 A2 A3 A4 A5 (default: all)", nargs="*")
+    p.flag(
+        "--seeds N|LIST",
+        kinds.seeds,
+        "training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+        TRAINING,
     )
     arguments.add_preset(p, "whose settings, benchmarks and generation settings are the defaults of every variant")
     arguments.add_start(p)
@@ -71,8 +75,6 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Ablates; returns the exit code."""
     args = parser().parse_args(argv)
-    from bench.ask import machine
-    from bench.ask.presets import read
     from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
@@ -133,8 +135,6 @@ def make_requests(
     """A hash of the settings, and one request per variant. Raises UserError as bench.ask.asked does, and for a --set
     of an option that the studies change."""
     from bench.ask.asked import from_arguments
-    from bench.ask.budgets import training_budget
-    from htgrpo.base.files import sha256_json
 
     method, taken = data["method"], data["default"]["options"]
     for text in args.set:
@@ -143,7 +143,7 @@ def make_requests(
             raise UserError(
                 f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out"
             )
-    args.methods, args.checkpoint, args.claim = [method], [], None
+    args.methods, args.checkpoint, args.claim, args.margin = [method], [], None, None
     args.seeds = args.seeds or list(range(data["seeds"]))
     parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)
@@ -159,7 +159,6 @@ def make_requests(
 
 def _check_root(root: Path) -> None:
     """Raises UserError when `root` is something else than a folder of ablations, or a new or empty one."""
-    from htgrpo.base.folders import check_place
     from reports.ablations.studies import RECORD
 
     if not (root / RECORD).is_file():
@@ -170,7 +169,6 @@ def _check_root(root: Path) -> None:
 
 def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
     """Writes ablations.json: the studies asked for now or before, in the paper's order."""
-    from htgrpo.base.files import atomic_json
     from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}

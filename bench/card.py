@@ -5,6 +5,8 @@ from pathlib import Path
 from bench.ask import kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.errors import UserError
+from htgrpo.base.files import atomic_write_text
 
 FILE = "README.md"
 MARK = "<!-- written by python -m bench.card; edits are lost when it is written again -->"
@@ -19,15 +21,9 @@ EXAMPLES = (("runs/NAME/train/ht/seed0/checkpoints/step_000040", ""), ("CHECKPOI
 def parser() -> Parser:
     """The command line."""
     p = Parser("card", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "checkpoint", type=kinds.Folder(), metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
-    )
-    p.add_argument(
-        "--run", type=kinds.RUN, metavar="RUN", help="the run that trained or scored it (default: the one it lies in)"
-    )
-    p.add_argument(
-        "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help=f"default: {FILE} in the checkpoint's folder"
-    )
+    p.flag("checkpoint CHECKPOINT", kinds.Folder(), "folder of a checkpoint, as training writes it")
+    p.flag("--run RUN", kinds.RUN, "the run that trained or scored it (default: the one it lies in)")
+    p.flag("--out FILE", kinds.NewFile(), f"default: {FILE} in the checkpoint's folder", OUTPUT)
     p.switch("--overwrite", "also replace a card that this command did not write", OUTPUT)
     return p
 
@@ -36,8 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     """Writes the card; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.record.card import collect
-    from htgrpo.base.errors import UserError
-    from htgrpo.base.files import atomic_write_text
 
     out = args.out or args.checkpoint / FILE
     facts = collect(str(args.checkpoint), args.run)

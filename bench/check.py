@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
+from bench.ask.request import Request
+from htgrpo.base.errors import UserError
+from htgrpo.base.run_config import read_config
 
 if TYPE_CHECKING:
     from bench.checking.findings import Findings
@@ -35,7 +38,7 @@ STEPS = ("trainings", "every byte of all files", "report, made again")
 def parser() -> Parser:
     """The command line."""
     p = Parser("check", DESCRIPTION, EXAMPLES)
-    p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
+    p.flag("run RUN", kinds.RUN, "the run folder")
     arguments.add_json(p)
     return p
 
@@ -67,15 +70,12 @@ def main(argv: list[str] | None = None) -> int:
 def check(root: Path, tell: Callable[[str], None] = lambda text: None) -> "Findings":
     """What there is to say about the run in `root`. Reads only. tell: is told what it comes to: every verdict file and
     STEPS."""
-    from bench.ask.request import Request
     from bench.checking.chain import check_scores, load_benchmarks
     from bench.checking.findings import Findings
     from bench.checking.report import check_report
     from bench.checking.seal import check_complete
     from bench.checking.training import check_trainings
     from bench.record.rundir import CONFIG, GIVEN, RunDir
-    from htgrpo.base.errors import UserError
-    from htgrpo.base.records import read_config
 
     run, findings = RunDir(root), Findings()
     try:

@@ -3,7 +3,7 @@
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, SCORING, TRAINING, Parser
-from htgrpo.base.values import Names
+from htgrpo.base.values import Names, Number, Text
 
 DESCRIPTION = """\
 Which method trains the policy better, on which benchmark, and is the difference real?
@@ -15,6 +15,7 @@ interrupted command goes on where it was, and methods, seeds and benchmarks can 
 """
 EXAMPLES = (
     ("--methods mask,trace,ht", "a few minutes on a laptop"),
+    ("--methods help", "a line on each method"),
     ("--preset full", "the whole study"),
     (
         "--methods ht --set ht.alpha=0.5 --set lr=3e-5 --budget iterations:20",
@@ -30,18 +31,17 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("compare", DESCRIPTION, EXAMPLES, EXITS)
-    p.add_argument(
-        "--methods",
-        type=Names(),
-        metavar="NAMES",
-        help=f"comma-separated methods to train: {arguments.method_names()} (default: the preset's, quick: mask,trace,ht)",
+    p.flag(
+        "--methods NAMES",
+        Names(),
+        f"comma-separated methods to train: {arguments.method_names()}; or all, literature, adaptive; help tells what they "
+        "are (default: the preset's, quick: mask,trace,ht)",
     )
-    p.add_argument(
-        "--seeds",
-        group=TRAINING,
-        type=kinds.seeds,
-        metavar="N|LIST",
-        help="training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
+    p.flag(
+        "--seeds N|LIST",
+        kinds.seeds,
+        "training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
+        TRAINING,
     )
     arguments.add_preset(p)
     arguments.add_start(p)
@@ -49,12 +49,18 @@ def parser() -> Parser:
     arguments.add_training(p)
     arguments.add_overrides(p)
     arguments.add_benchmarks(p)
-    p.add_argument(
-        "--claim",
-        group=SCORING,
-        metavar="BENCHMARK[/VIEW]",
-        help="the one comparison that is named before the run, under the main setting; all others are secondary. VIEW is a part of "
+    p.flag(
+        "--claim BENCHMARK[/VIEW]",
+        Text(),
+        "the one comparison that is named before the run, under the main setting; all others are secondary. VIEW is a part of "
         "--budget, e.g. embedded_dpg/forwards:40000 (default: the first benchmark in the main view)",
+        SCORING,
+    )
+    p.flag(
+        "--margin SHARE",
+        Number(0, 1, open_low=True),
+        "share of a benchmark's scale within which two methods are called equal, named before anything is scored (default 0.02)",
+        SCORING,
     )
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_running(p)

@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from bench.ask.arguments import add_json, add_scorers
 from bench.ask.cli import run_main
@@ -14,6 +13,7 @@ from bench.scorers import registry, servers
 from bench.scorers.base import Scorer
 from htgrpo.base.device import find_device
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
+from htgrpo.base.values import Text
 
 DESCRIPTION = """\
 Lists every registered scorer: where it runs, whether its weights are here, on which device it would run, whether it passes its own
@@ -51,12 +51,9 @@ class Finding:
 def parser() -> Parser:
     """The command line."""
     p = Parser("doctor", DESCRIPTION, EXAMPLES)
-    p.add_argument("scorers", nargs="*", metavar="SCORER", help="registered scorers (default: all)")
-    p.add_argument(
-        "--device",
-        group=RUNNING,
-        type=Device(("cpu", "cuda"), numbered=True),
-        help="cpu, cuda ... (default: a GPU where there is one)",
+    p.flag("scorers SCORER", Text(), "registered scorers (default: all)", nargs="*")
+    p.flag(
+        "--device", Device(("cpu", "cuda"), numbered=True), "cpu, cuda ... (default: a GPU where there is one)", RUNNING
     )
     add_scorers(p)
     p.switch("--quick", "look for weights only, load nothing", RUNNING)
@@ -91,7 +88,8 @@ def examine(name: str, get: Callable[[str], type[Scorer]], device: str, quick: b
         kind = kind if remote else get(name)
     except UserError as error:
         return Finding(name, "cannot be loaded", "", "", NOT_RUN, error.message)
-    environment = "a server" if remote else _environment(kind)
+    script = getattr(kind, "script", None)
+    environment = "a server" if remote else f"its own, by uv ({script})" if script else "this one"
     where, use = ("the server's", f"--reward {name}=1") if remote else (device, f"python -m bench.serve {name}")
     try:
         opening.check(name) if remote else kind.find()
@@ -116,12 +114,6 @@ def examine(name: str, get: Callable[[str], type[Scorer]], device: str, quick: b
         if scorer is not None:
             scorer.close()
     return Finding(name, environment, "found", where, tested, after, seconds)
-
-
-def _environment(kind: Any) -> str:
-    """Where a scorer of that class runs."""
-    script = getattr(kind, "script", None)
-    return f"its own, by uv ({script})" if script else "this one"
 
 
 def _print(findings: list[Finding]) -> None:

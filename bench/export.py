@@ -4,7 +4,9 @@ from bench.ask import kinds
 from bench.ask.arguments import BACKBONE
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.folders import check_place, check_replaceable
 from htgrpo.base.values import OneOf
+from htgrpo.policies.model_files import ADAPTER, EMBEDDED, open_model
 
 MADE_BY = "python -m bench.export"
 DTYPES = ("float32", "bfloat16", "float64")
@@ -23,21 +25,16 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("export", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "checkpoint", type=kinds.place, metavar="CHECKPOINT", help="folder of a checkpoint, as training writes it"
-    )
-    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the new folder")
-    p.add_argument(
-        "--dtype",
-        group=OUTPUT,
-        type=OneOf(DTYPES, "dtype"),
-        metavar="DTYPE",
-        help="of the weights (default: as those that training started from; in bfloat16 a "
+    p.flag("checkpoint CHECKPOINT", kinds.place, "folder of a checkpoint, as training writes it")
+    p.flag("--out", kinds.NewFolder(), "the new folder", OUTPUT, required=True)
+    p.flag(
+        "--dtype DTYPE",
+        OneOf(DTYPES, "dtype"),
+        "of the weights (default: as those that training started from; in bfloat16 a "
         "small change by adapters is partly rounded away, and this command says how much of it)",
+        OUTPUT,
     )
-    p.add_argument(
-        "--backbone", type=BACKBONE, metavar="NAME", help="where the folder does not say it: mmada or lumina-dimoo"
-    )
+    p.flag("--backbone NAME", BACKBONE, "where the folder does not say it: mmada or lumina-dimoo")
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     return p
 
@@ -45,12 +42,8 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Writes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.base.folders import check_place, check_replaceable
-
     check_place(args.out)
     check_replaceable(args.out, MADE_BY, args.overwrite)
-    from htgrpo.policies.model_files import open_model
-
     model = open_model(args.checkpoint)
     from htgrpo.policies import lora
     from htgrpo.policies.storage import load_policy, save_policy
@@ -67,8 +60,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def stored_dtype(model) -> str:
     """What the weights of a ModelFolder are stored in, or those below its adapter, as their configuration says."""
-    from htgrpo.policies.model_files import ADAPTER, EMBEDDED, open_model
-
     if model.kind == ADAPTER:
         return stored_dtype(open_model(model.base["source"], model.base["revision"] or None))
     if model.kind == EMBEDDED:

@@ -34,18 +34,10 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("fetch", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "names", type=OneOf(manifest, "asset"), nargs="*", metavar="NAME", help=f"of {', '.join(manifest())}"
-    )
+    p.flag("names NAME", OneOf(manifest, "asset"), f"of {', '.join(manifest())}", nargs="*")
     p.switch("--all", "every asset")
     p.switch("--list", "show the assets and bring nothing")
-    p.add_argument(
-        "--assets",
-        group=RUNNING,
-        type=kinds.Folder(),
-        metavar="DIR",
-        help=f"a folder that has assets already (default: ${FOLDER})",
-    )
+    p.flag("--assets DIR", kinds.Folder(), f"a folder that has assets already (default: ${FOLDER})", RUNNING)
     return p
 
 

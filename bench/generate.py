@@ -2,7 +2,7 @@
 
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
-from bench.run.stages import stage_parser
+from bench.run.stages import run_stage, stage_parser
 
 DESCRIPTION = """\
 Makes the pictures that a benchmark judges: PNG files with a manifest, in RUN/images. Pictures that are there already, unchanged
@@ -25,7 +25,6 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Generates; returns the exit code."""
     from bench.record.work import GENERATE
-    from bench.run.stages import run_stage
 
     lines = parser()
     return run_stage(lines.parse_args(argv), lines, (GENERATE,))

@@ -1,8 +1,10 @@
 """Makes a policy with random weights in a published backbone's layout."""
 
 from bench.ask import kinds
+from bench.ask.arguments import check_heads
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from htgrpo.base.folders import check_place
 from htgrpo.base.values import SEED, OneOf, Resolution, Whole
 from htgrpo.policies.published_config import NAMES, SIZES, TINY_RESOLUTION
 
@@ -24,23 +26,21 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("make_checkpoint", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--backbone", type=OneOf(NAMES, "backbone"), required=True, metavar="NAME", help=f"one of {', '.join(NAMES)}"
-    )
-    p.add_argument("--out", group=OUTPUT, type=kinds.NewFolder(), required=True, help="the folder to make")
+    p.flag("--backbone NAME", OneOf(NAMES, "backbone"), f"one of {', '.join(NAMES)}", required=True)
+    p.flag("--out", kinds.NewFolder(), "the folder to make", OUTPUT, required=True)
     p.switch("--tiny", "a few megabytes instead of the published sizes")
-    p.add_argument(
+    p.flag(
         "--resolution",
-        type=Resolution(empty=False),
-        help=f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
+        Resolution(empty=False),
+        f"its pictures' size, HEIGHTxWIDTH (default {TINY_RESOLUTION} with --tiny, else published)",
     )
-    p.add_argument("--seed", type=Whole(0, SEED), default=0, help="seed of all weights (default 0)")
+    p.flag("--seed", Whole(0, SEED), "seed of all weights", default=0)
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
     for name, (tiny, published) in SIZES.items():
-        p.add_argument(
+        p.flag(
             f"--{name.replace('_', '-')}",
-            type=Whole(1, 10**6),
-            help=f"of the network (default {tiny} with --tiny, or {published})",
+            Whole(1, 10**6),
+            f"of the network (default {tiny} with --tiny, or {published})",
         )
     return p
 
@@ -48,18 +48,9 @@ def parser() -> Parser:
 def main(argv: list[str] | None = None) -> int:
     """Makes the folder."""
     args = parser().parse_args(argv)
-    from htgrpo.base.options import require
-
     given = {name: getattr(args, name) for name in SIZES}
     sizes = {name: SIZES[name][not args.tiny] if value is None else value for name, value in given.items()}
-    require(
-        sizes["d_model"] % (2 * sizes["n_heads"]) == 0,
-        "--d-model",
-        sizes["d_model"],
-        f"it must be a multiple of twice --n-heads, {2 * sizes['n_heads']}",
-    )
-    from htgrpo.base.folders import check_place
-
+    check_heads(sizes["d_model"], sizes["n_heads"])
     check_place(args.out)
     from htgrpo.policies.random import make
 

@@ -1,4 +1,4 @@
-"""The paper's tables 1, 2, 3 and 5 and its figure 4, with what our runs have measured beside its numbers."""
+"""The paper's tables and figures, with what our runs have measured beside its numbers."""
 
 import argparse
 import json
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
+from bench.ask.presets import read
 from htgrpo.base.errors import EXIT_OK, UserError
+from htgrpo.base.folders import add_files
 from htgrpo.base.values import OneOf
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from reports.paper.tables import Source
     from reports.run.load import Run
 
-TABLES, FIGURES = ("1", "2", "3", "5"), ("4",)
+TABLES, FIGURES = ("1", "2", "3", "4", "5", "7"), ("1", "2", "4", "5", "6", "7")
+OF_PICTURES = ("2", "5", "6", "7")
+"""Figures that show the pictures of a run."""
 BACKBONES = ("mmada", "lumina-dimoo")
 FILES = Path("runs") / "paper"
 SHOWN = kinds.Folder((kinds.CONFIG, kinds.ABLATIONS), "bench.compare or bench.ablate")
@@ -29,8 +33,14 @@ A run on another policy than the paper's gets rows of its own, never the paper's
   --table 1   GenEval
   --table 2   DPG-Bench
   --table 3   preference and quality scores
+  --table 4   the paradigms, from the methods' own updates
   --table 5   annealing schedules (a folder of bench.ablate)
+  --table 7   the schedules' formulas, with a plot
+  --figure 1  what each inner loop hides and trains
+  --figure 2  a generation, early and late tokens coloured (pictures of a run)
   --figure 4  stages, alpha, components (a folder of bench.ablate)
+  --figure 5  counting, --figure 6 whole scenes (DPG-Bench), --figure 7 GenEval: the same prompts by base, MaskGRPO and HT-GRPO,
+              four samples each (pictures of a run)
 """
 EXAMPLES = (
     ("", "everything, with the paper's numbers alone"),
@@ -43,39 +53,25 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("paper", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--table",
-        type=OneOf(TABLES, "table of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help=f"one of {', '.join(TABLES)}; repeatable",
+    p.flag("--table N", OneOf(TABLES, "table of the paper"), f"one of {', '.join(TABLES)}; repeatable", many=True)
+    p.flag(
+        "--figure N",
+        OneOf(FIGURES, "figure of the paper"),
+        f"one of {', '.join(FIGURES)}; without --table and --figure: everything that --run has what is needed for",
+        many=True,
     )
-    p.add_argument(
-        "--figure",
-        type=OneOf(FIGURES, "figure of the paper"),
-        action="append",
-        default=[],
-        metavar="N",
-        help="4; without --table and --figure: everything",
+    p.flag(
+        "--run RUN",
+        SHOWN,
+        "a folder of bench.compare (tables 1 to 3, figures 2 and 5 to 7) or bench.ablate (table 5, figure 4); repeatable",
+        many=True,
     )
-    p.add_argument(
-        "--run",
-        action="append",
-        default=[],
-        type=SHOWN,
-        metavar="RUN",
-        help="a folder of bench.compare (tables 1 to 3) or bench.ablate (table 5, figure 4); repeatable",
+    p.flag(
+        "--backbone NAME",
+        OneOf(BACKBONES, "backbone of the paper"),
+        f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
     )
-    p.add_argument(
-        "--backbone",
-        type=OneOf(BACKBONES, "backbone of the paper"),
-        metavar="NAME",
-        help=f"only the rows of one backbone: {', '.join(BACKBONES)} (default: both)",
-    )
-    p.add_argument(
-        "--out", type=kinds.NewFolder(), default=FILES, metavar="FOLDER", help=f"where the files go (default {FILES})"
-    )
+    p.flag("--out FOLDER", kinds.NewFolder(), "where the files go", default=FILES)
     p.switch("--allow-incomplete", "use runs of which some pictures have no verdict")
     p.switch("--command", "print the command of the full-size experiment and every choice in it")
     arguments.add_json(p)
@@ -93,12 +89,12 @@ def main(argv: list[str] | None = None) -> int:
     if not args.run:
         lines.refuse(args, ("allow_incomplete",), "without --run")
     everything = not args.table and not args.figure
-    wanted = list(TABLES) if everything else args.table
-    return _lay_out(args, wanted, list(FIGURES) if everything else args.figure)
+    if everything:
+        return _lay_out(args, list(TABLES), [key for key in FIGURES if key not in OF_PICTURES])
+    return _lay_out(args, args.table, args.figure)
 
 
 def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) -> int:
-    from htgrpo.base.folders import add_files
     from reports.ablations.studies import RECORD
     from reports.paper.tables import layout, markdown, open_source, to_csv
 
@@ -114,6 +110,10 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
     text: list[str] = []
     shown: dict[Path, str] = {}
     for key in dict.fromkeys(tables):
+        if key in ("4", "7"):
+            files, words = _of_methods(f"table_{key}")
+            contents, text = contents | files, [*text, words]
+            continue
         used = schedules if key == "5" else sources
         laid = layout(key, used, backbones)
         settings = {source.root: _settings(source) for source in used}
@@ -121,10 +121,14 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
         text.append(markdown(laid))
         contents[f"table{key}.md"] = "\n".join([text[-1], *settings.values()]).encode()
         contents[f"table{key}.csv"] = to_csv(laid).encode()
-    if figures:
-        drawn, words = _figure_4(studies, schedules[0].label if schedules else "")
-        contents |= {f"figure4.{kind}": data for kind, data in drawn.items()}
-        text.append(words)
+    for key in dict.fromkeys(figures):
+        if key == "1":
+            files, words = _of_methods("figure_1")
+        elif key == "4":
+            files, words = _figure_4(studies, schedules[0].label if schedules else "")
+        else:
+            files, words = _of_pictures(key, sources)
+        contents, text = contents | files, [*text, words]
     text += shown.values()
     add_files(args.out, "python -m bench.paper", contents)
     written = [str(args.out / name) for name in contents]
@@ -163,7 +167,6 @@ def _settings(source: "Source") -> str:
     """The settings of a run beside the paper's."""
     from bench import compare
     from bench.ask.paper_settings import of_paper, of_run
-    from bench.ask.presets import read
     from reports.paper.settings import compared, settings_markdown
 
     run, backbone = source.run, source.backbone if source.backbone in BACKBONES else BACKBONES[0]
@@ -172,9 +175,26 @@ def _settings(source: "Source") -> str:
     return settings_markdown(f"the run {source.root.name}", found)
 
 
+def _of_methods(part: str) -> tuple[dict[str, bytes], str]:
+    """Files and words of a part that comes from the methods themselves, a function of bench.cost.paper_parts."""
+    from bench.cost import paper_parts
+
+    return getattr(paper_parts, part)()
+
+
+def _of_pictures(key: str, sources: "list[Source]") -> tuple[dict[str, bytes], str]:
+    """Files and words of a figure of pictures, of the first run given. Raises UserError without one."""
+    from reports.figures.style import rendered
+    from reports.paper.pictures import comparison, generation
+
+    if not sources:
+        raise UserError(f"--figure {key} shows pictures of a run: give its folder with --run")
+    drawn = rendered(generation(sources[0]) if key == "2" else comparison(key, sources[0]))
+    return {f"figure{key}.{kind}": data for kind, data in drawn.items()}, f"Figure {key}: {sources[0].label}"
+
+
 def _figure_4(studies: "dict[str, Study]", label: str) -> tuple[dict[str, bytes], str]:
-    """Figure 4 as {"png", "pdf"}, and what it shows in words. label: of the run; empty without one."""
-    from bench.ask.presets import read
+    """Files of figure 4, and what it shows in words. label: of the run; empty without one."""
     from reports.ablations.build import FIGURE_4
     from reports.ablations.figures import figure
     from reports.ablations.studies import NOTHING, unmeasured
@@ -190,14 +210,13 @@ def _figure_4(studies: "dict[str, Study]", label: str) -> tuple[dict[str, bytes]
     words = ["## Figure 4: stages, structure ratio, components", f"({title})"]
     for study in order:
         words += [wrap(f"- {study.key} {finding_text(finding, study)}", hang="  ") for finding in study.findings]
-    return rendered(figure(order, title)), "\n".join(words) + "\n"
+    drawn = rendered(figure(order, title))
+    return {f"figure4.{kind}": data for kind, data in drawn.items()}, "\n".join(words) + "\n"
 
 
 def command(backbone: str) -> list[str]:
     """The command that starts the paper's experiment at full size on `backbone`, from
     bench/ask/presets/paper_*.json."""
-    from bench.ask.presets import read
-
     preset = read(f"paper_{backbone}")
     words = ["accelerate", "launch", "--config_file", f"bench/run/launch/{preset['launch']}", "-m", "bench.compare"]
     return words + ["--preset", "paper", "--backbone", backbone]
@@ -205,8 +224,6 @@ def command(backbone: str) -> list[str]:
 
 def command_text(backbone: str, as_json: bool) -> str:
     """The command, what of it the paper gives, and what is our choice."""
-    from bench.ask.presets import read
-
     preset: dict[str, Any] = read(f"paper_{backbone}")
     words = command(backbone)
     if as_json:

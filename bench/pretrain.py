@@ -1,26 +1,35 @@
-"""Makes the embedded policy."""
+"""Makes the policy of an embedded world."""
 
 import argparse
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import gettempdir
 
 from bench.ask import kinds
+from bench.ask.arguments import check_heads
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, TRAINING, Parser
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
-from htgrpo.base.options import require
-from htgrpo.base.values import SEED, Number, Whole
+from htgrpo.base.files import explained
+from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
+from htgrpo.base.values import SEED, Number, OneOf, Whole
+from htgrpo.world.world import TINY, find, names
 
 MADE_BY = "python -m bench.pretrain"
+SAVE_EVERY = 500
+"""Steps after which an interrupted training goes on."""
+SIZES = ("d-model", "n-layers", "n-heads", "mlp-hidden-size")
 DESCRIPTION = """\
-Makes the embedded policy: masked-token pre-training on the embedded world, from random weights to a checkpoint folder.
+Makes the policy of an embedded world: masked-token pre-training on its pictures, from random weights to a checkpoint
+folder.
 """
 EXAMPLES = (
     ("--out runs/policy", "remakes the shipped policy"),
+    ("--world large --threads 2 --out runs/large", "that of the large world, about two hours"),
     ("--steps 300 --out runs/weak", "a weaker one, in a fraction of the time"),
 )
 
@@ -28,72 +37,73 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("pretrain", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        required=True,
-        help="folder for the policy and its log, pretrain.jsonl",
-    )
-    p.add_argument("--steps", group=TRAINING, type=Whole(1, 10**8), default=9000, help="optimiser steps (default 9000)")
-    p.add_argument("--batch", group=TRAINING, type=Whole(1, 65536), default=32, help="pictures per step (default 32)")
-    p.add_argument(
+    p.flag("--out", kinds.NewFolder(), "folder for the policy and its log, pretrain.jsonl", OUTPUT, required=True)
+    p.flag("--world", OneOf(names, "world"), f"{' or '.join(reversed(names()))}", default=TINY)
+    tiny, large = find("tiny"), find("large")
+    steps = f"optimiser steps (default: the world's, tiny {tiny.steps}, large {large.steps})"
+    p.flag("--steps", Whole(1, 10**8), steps, TRAINING)
+    p.flag("--batch", Whole(1, 65536), "pictures per step", TRAINING, default=32)
+    p.flag(
         "--lr",
-        group=TRAINING,
-        type=Number(0, 10, open_low=True),
-        default=2e-3,
-        help="peak rate of AdamW: warm-up, then cosine (default 2e-3)",
+        Number(0, 10, open_low=True),
+        f"peak rate of AdamW: warm-up, then cosine (default: the world's, tiny {tiny.lr}, large {large.lr})",
+        TRAINING,
     )
-    p.add_argument(
-        "--ema",
-        group=TRAINING,
-        type=Number(0, 1),
-        default=0.998,
-        help="decay of the averaged weights that are kept (default 0.998)",
-    )
-    p.add_argument(
-        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, help="seed of weights and data (default 0)"
-    )
-    p.add_argument(
+    p.flag("--ema", Number(0, 1), "decay of the averaged weights that are kept", TRAINING, default=0.998)
+    p.flag("--seed", Whole(0, SEED), "seed of weights and data", TRAINING, default=0)
+    p.flag(
         "--keep-every",
-        group=OUTPUT,
-        type=Whole(0, 10**8),
+        Whole(0, 10**8),
+        "also keep OUT-stepN every so many steps (default: only the last)",
+        OUTPUT,
         default=0,
-        help="also keep OUT-stepN every so many steps (default: only the last)",
     )
-    p.add_argument(
+    p.flag(
         "--threads",
-        group=RUNNING,
-        type=Whole(1, 4096),
+        Whole(1, 4096),
+        "compute threads (default 1); another number changes the last bits",
+        RUNNING,
         default=1,
-        help="compute threads (default 1); another number changes the last bits",
     )
     p.switch("--overwrite", "replace OUT where this command made it", OUTPUT)
-    for name, value in (("d-model", 64), ("n-layers", 4), ("n-heads", 4), ("mlp-hidden-size", 256)):
-        p.add_argument(f"--{name}", type=Whole(1, 65536), default=value, help=f"size of the network (default {value})")
+    for name, small, big in zip(SIZES, tiny.network, large.network, strict=True):
+        p.flag(f"--{name}", Whole(1, 65536), f"size of the network (default: the world's, tiny {small}, large {big})")
     return p
+
+
+def asked(argv: list[str] | None = None) -> argparse.Namespace:
+    """The flags, what is not said being as the world has it."""
+    args = parser().parse_args(argv)
+    world = find(args.world)
+    for name, value in zip(("steps", "lr", *SIZES), (world.steps, world.lr, *world.network), strict=True):
+        key = name.replace("-", "_")
+        setattr(args, key, value if getattr(args, key) is None else getattr(args, key))
+    return args
 
 
 def main(argv: list[str] | None = None) -> int:
     """Pre-trains and writes the policy."""
-    args = parser().parse_args(argv)
-    require(
-        args.d_model % (2 * args.n_heads) == 0,
-        "--d-model",
-        args.d_model,
-        f"it must be a multiple of twice --n-heads, {2 * args.n_heads}",
-    )
-    from htgrpo.base.folders import atomic_dir, check_place, check_replaceable
-
+    args = asked(argv)
+    check_heads(args.d_model, args.n_heads)
     check_place(args.out)
     kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
     between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
     for out in between.values():
         check_replaceable(out, MADE_BY, args.overwrite)
+    state = _state_of(args.out)
+    check_replaceable(state, MADE_BY, True)
+    if args.overwrite and args.out.exists():
+        shutil.rmtree(state, ignore_errors=True)
     with atomic_dir(args.out, MADE_BY, args.overwrite) as folder:
         loss = _train(args, between, folder)
+    shutil.rmtree(state, ignore_errors=True)
     print(f"policy written to {args.out} (last loss {loss:.4f})")
     return 0
+
+
+def _state_of(out: Path) -> Path:
+    """Where a training that is not done keeps what it goes on from."""
+    return out.with_name(f"{out.name}-unfinished")
 
 
 def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> float:
@@ -107,28 +117,34 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     from rich.progress import track
 
     from htgrpo.base import cpu
-    from htgrpo.base.folders import atomic_dir
     from htgrpo.base.rng import generator
     from htgrpo.policies.storage import write_policy
-    from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
+    from htgrpo.training.pretraining import LOG, TinySize, Unfinished, masked_backward, masked_batch, new_policy
 
     cpu.tune(args.threads)
-    size = TinySize(args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
-    policy = new_policy(size, generator(args.seed, "weights"))
+    world = find(args.world)
+    sizes = (args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
+    size = TinySize(*sizes, rope_theta=world.rope_theta)
+    policy = new_policy(world, size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
     optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
     settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
-    log, started = [settings], time.perf_counter()
+    state = Unfinished(_state_of(args.out), MADE_BY, settings, policy.net, average, optimizer)
+    done, log = state.load()
+    started = time.perf_counter() - log[-1].get("seconds", 0.0)
 
     def write(place: Path) -> None:
         write_policy(policy.with_net(average), place)
-        (place / "pretrain.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+        (place / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
 
-    for step in track(range(1, args.steps + 1), "pre-training", console=Console(stderr=True)):
+    loss = float(log[-1].get("loss", math.nan))
+    for step in track(range(done + 1, args.steps + 1), "pre-training", console=Console(stderr=True)):
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = masked_backward(policy, *masked_batch(policy, args.batch, generator(args.seed, "pretraining", step)))
+        loss = masked_backward(
+            policy, *masked_batch(policy, world, args.batch, generator(args.seed, "pretraining", step))
+        )
         torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -143,6 +159,8 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
         if step in between:
             with atomic_dir(between[step], MADE_BY, args.overwrite) as place:
                 write(place)
+        if step % SAVE_EVERY == 0 and step < args.steps:
+            state.save(step, log)
     _write_or_rescue(write, folder, args.out)
     return loss
 
@@ -150,9 +168,6 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
 def _write_or_rescue(write: Callable[[Path], None], folder: Path, out: Path) -> None:
     """Writes a policy that took hours into `folder`, or, where that is refused, to where there is room. Raises
     UserError then."""
-    from htgrpo.base.files import explained
-    from htgrpo.base.folders import atomic_dir
-
     try:
         with explained(out):
             write(folder)

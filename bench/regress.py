@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
-from htgrpo.base.values import Names
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK, UserError, suggest
+from htgrpo.base.registry import METHODS
+from htgrpo.base.values import Names, Text
+from htgrpo.policies.model_files import EMBEDDED
 
 if TYPE_CHECKING:
     from bench.checking.regression.detector import Changes
@@ -39,48 +42,30 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("regress", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--gate", type=kinds.RUN, metavar="RUN", help="test the quality of this run instead of looking for changes"
-    )
-    p.add_argument(
-        "--baseline",
-        type=kinds.File(there=False),
-        metavar="FILE",
-        help="the stored baseline (default without --gate: the shipped one)",
-    )
+    p.flag("--gate RUN", kinds.RUN, "test the quality of this run instead of looking for changes")
+    p.flag("--baseline FILE", kinds.File(there=False), "the stored baseline (default without --gate: the shipped one)")
     p.switch("--update", "write the baseline instead of comparing with it", OUTPUT)
-    p.add_argument(
-        "--methods",
-        type=Names(),
-        metavar="NAMES",
-        help="comma-separated methods (quality gate: default all of the baseline; change "
+    p.flag(
+        "--methods NAMES",
+        Names(),
+        "comma-separated methods (quality gate: default all of the baseline; change "
         "detector, --update: default all that are registered)",
     )
-    p.add_argument(
-        "--policy",
-        type=kinds.place,
-        metavar="NAME_OR_PATH",
-        help="change detector: the policy to watch (default embedded)",
-    )
-    p.add_argument(
-        "--prompts", type=arguments.COUNT, metavar="N", help="change detector, --update: how many prompts (default 32)"
-    )
-    p.add_argument(
-        "--subset",
-        type=kinds.Drawn(2, bare=True),
-        metavar="NAME:N",
-        help="quality gate: N prompts of a benchmark, drawn evenly over its categories by "
+    p.flag("--policy NAME_OR_PATH", kinds.place, "change detector: the policy to watch (default embedded)")
+    p.flag("--prompts N", arguments.COUNT, "change detector, --update: how many prompts (default 32)")
+    p.flag(
+        "--subset NAME:N",
+        kinds.Drawn(2, bare=True),
+        "quality gate: N prompts of a benchmark, drawn evenly over its categories by "
         "the hash of their ids, or NAME for all; recorded in the baseline, which is then the default",
     )
-    p.add_argument("--setting", metavar="NAME", help="quality gate: the generation setting (default main)")
+    p.flag("--setting NAME", Text(), "quality gate: the generation setting (default main)")
     arguments.add_json(p)
     return p
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one gate; returns the exit code."""
-    from htgrpo.base.errors import UserError
-
     lines = parser()
     args = lines.parse_args(argv)
     if args.gate:
@@ -106,9 +91,6 @@ def main(argv: list[str] | None = None) -> int:
 def _check_policy(args: argparse.Namespace) -> None:
     """Raises UserError for a policy without a baseline, or that is not there, and for an unknown method."""
     from bench.ask.weights import inspect
-    from htgrpo.base.errors import UserError, suggest
-    from htgrpo.base.registry import METHODS
-    from htgrpo.policies.model_files import EMBEDDED
 
     if args.policy not in (None, EMBEDDED) and args.baseline is None:
         raise UserError(f"--policy is {args.policy!r}, whose baseline does not ship: name its file with --baseline")
@@ -119,10 +101,7 @@ def _check_policy(args: argparse.Namespace) -> None:
 
 
 def _detect(args: argparse.Namespace) -> int:
-    from bench.ask.weights import EMBEDDED
     from bench.checking.regression import detector, frozen
-    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK
-    from htgrpo.base.registry import METHODS
 
     started, path, policy = time.perf_counter(), args.baseline or SHIPPED, args.policy or EMBEDDED
     if args.update:
@@ -165,7 +144,6 @@ def _print_changes(changes: "Changes", as_json: bool, what: str, seconds: float)
 
 def _gate(args: argparse.Namespace) -> int:
     from bench.checking.regression import gate
-    from htgrpo.base.errors import EXIT_FAILED, EXIT_OK, UserError
 
     name, count = args.subset or (None, None)
     if args.update:
@@ -196,7 +174,6 @@ def _gate(args: argparse.Namespace) -> int:
 
 def _load(folder: Path) -> "Run":
     """The run in `folder`. Raises UserError, with the exit code for incomplete work where nothing has been scored."""
-    from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
     from reports.run.load import load_run
 
     if (folder / "config.json").is_file() and not any(folder.glob("verdicts/*/*/*.meta.json")):

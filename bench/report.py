@@ -14,7 +14,7 @@ EXAMPLES = (("runs/mine", ""),)
 def parser() -> Parser:
     """The command line."""
     p = Parser("report", DESCRIPTION, EXAMPLES)
-    p.add_argument("run", type=kinds.RUN, metavar="RUN", help="the run folder")
+    p.flag("run RUN", kinds.RUN, "the run folder")
     arguments.add_allow_incomplete(p)
     arguments.add_json(p)
     return p

@@ -7,7 +7,9 @@ from pathlib import Path
 from bench.ask import kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, SCORING, Parser
-from bench.run.stages import stage_parser
+from bench.run.stages import run_stage, stage_parser
+from htgrpo.base.errors import UserError
+from htgrpo.base.records import BASE
 from htgrpo.base.values import OneOf, Text, Whole
 
 LAYOUTS = ("geneval", "dpg", "dpg-single", "dpg-grid", "folders", "flat")
@@ -54,7 +56,6 @@ Scorers judge whatever is given: hpsv3 on GenEval's pictures is called hpsv3@gen
 def main(argv: list[str] | None = None) -> int:
     """Scores; returns the exit code."""
     from bench.record.work import SCORE
-    from bench.run.stages import run_stage
 
     lines = parser()
     args = lines.parse_args(argv)
@@ -65,43 +66,27 @@ def main(argv: list[str] | None = None) -> int:
 def parser() -> Parser:
     """The command line."""
     p = stage_parser("score", DESCRIPTION, EXAMPLES, GIVEN)
-    p.add_argument(
-        "--images",
-        type=kinds.place,
-        action="append",
-        default=[],
-        metavar="LABEL=DIR",
-        help="pictures from any model, by the name that tables call it (default: the folder's name); repeatable",
+    p.flag(
+        "--images LABEL=DIR",
+        kinds.place,
+        "pictures from any model, by the name that tables call it (default: the folder's name); repeatable",
+        many=True,
     )
-    p.add_argument(
-        "--layout",
-        group=SCORING,
-        type=OneOf(("auto", *LAYOUTS), "layout"),
+    p.flag(
+        "--layout LAYOUT",
+        OneOf(("auto", *LAYOUTS), "layout"),
+        "how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
+        SCORING,
         default="auto",
-        metavar="LAYOUT",
-        help="how --images lie there: auto (default), geneval, dpg, dpg-single, dpg-grid, folders or flat",
     )
-    p.add_argument(
-        "--prompts",
-        group=SCORING,
-        type=kinds.File(),
-        metavar="FILE",
-        help="prompts of flat --images or folders, see above",
-    )
-    p.add_argument(
-        "--grid",
-        group=SCORING,
-        type=Whole(1, 65536),
-        metavar="PX",
-        help="side of one picture of a dpg-grid (default: half the file's width)",
-    )
-    p.add_argument(
-        "--note",
-        group=SCORING,
-        type=Text(least=0),
+    p.flag("--prompts FILE", kinds.File(), "prompts of flat --images or folders, see above", SCORING)
+    p.flag("--grid PX", Whole(1, 65536), "side of one picture of a dpg-grid (default: half the file's width)", SCORING)
+    p.flag(
+        "--note TEXT",
+        Text(least=0),
+        "how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
+        SCORING,
         default="",
-        metavar="TEXT",
-        help="how --images were made, e.g. 'FLUX.1-dev, 50 steps'; only recorded",
     )
     p.switch("--allow-incomplete", "with --images: headlines over those that were scored", OUTPUT)
     return p
@@ -112,7 +97,6 @@ def _given(args: argparse.Namespace, lines: Parser):
     from bench.ask.asked import subset
     from bench.record.rundir import RunDir
     from bench.run.given import Given
-    from htgrpo.base.errors import UserError
 
     if not args.images:
         known = Given.of_run(RunDir(args.run)) if args.run is not None else None
@@ -141,8 +125,6 @@ def _given(args: argparse.Namespace, lines: Parser):
 def _folder(text: str, args: argparse.Namespace):
     """One --images."""
     from bench.run.given import Folder
-    from htgrpo.base.errors import UserError
-    from htgrpo.base.records import BASE
 
     label, equals, path = text.partition("=")
     if not equals or "/" in label:

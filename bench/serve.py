@@ -52,57 +52,24 @@ def _check_address(host: str, port: int) -> None:
 def parser() -> Parser:
     """The command line."""
     p = Parser("serve", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "scorer",
-        type=OneOf(lambda: registry.SCORERS.names(), "scorer"),
-        metavar="SCORER",
-        help="a registered scorer; python -m bench.doctor lists them",
+    p.flag(
+        "scorer SCORER",
+        OneOf(lambda: registry.SCORERS.names(), "scorer"),
+        "a registered scorer; python -m bench.doctor lists them",
     )
-    p.add_argument(
+    p.flag(
         "--host",
-        group=RUNNING,
-        type=Text(most=255),
+        Text(most=255),
+        "address to listen on; one that others reach needs a token",
+        RUNNING,
         default="127.0.0.1",
-        help="address to listen on; one that others reach needs a token",
     )
-    p.add_argument(
-        "--port",
-        group=RUNNING,
-        type=Whole(0, 65535),
-        default=18100,
-        help="port to listen on, 0 for any free one (default 18100)",
-    )
-    p.add_argument(
-        "--token",
-        group=RUNNING,
-        type=token,
-        help="what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)",
-    )
+    p.flag("--port", Whole(0, 65535), "port to listen on, 0 for any free one", RUNNING, default=18100)
+    p.flag("--token", token, "what clients must show (default: $HTGRPO_SCORER_TOKEN, unseen by others)", RUNNING)
     arguments.add_one_scorer(p)
-    p.add_argument(
-        "--max-body",
-        group=RUNNING,
-        type=Whole(1, 65536),
-        default=64,
-        metavar="MIB",
-        help="largest request (default 64)",
-    )
-    p.add_argument(
-        "--max-items",
-        group=RUNNING,
-        type=Whole(1, 10**6),
-        default=1024,
-        metavar="N",
-        help="most pictures in a request (default 1024)",
-    )
-    p.add_argument(
-        "--max-pixels",
-        group=RUNNING,
-        type=Whole(1, 1 << 40),
-        default=1 << 25,
-        metavar="N",
-        help="most pixels of a picture (default 33554432)",
-    )
+    p.flag("--max-body MIB", Whole(1, 65536), "largest request", RUNNING, default=64)
+    p.flag("--max-items N", Whole(1, 10**6), "most pictures in a request", RUNNING, default=1024)
+    p.flag("--max-pixels N", Whole(1, 1 << 40), "most pixels of a picture", RUNNING, default=1 << 25)
     return p
 
 

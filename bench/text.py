@@ -9,10 +9,13 @@ from bench.ask import kinds
 from bench.ask.arguments import BACKBONE, COUNT
 from bench.ask.cli import run_main, say
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, Parser
-from bench.benchmarks.text.settings import Decoding, TextSettings
+from bench.ask.machine import launch
+from bench.benchmarks.text.settings import OPTIONS, Decoding, TextSettings, from_options
 from htgrpo.base.device import find_device
+from htgrpo.base.errors import UserError
 from htgrpo.base.options import Field
 from htgrpo.base.values import Names, OneOf, Whole
+from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.train_config import Dtype
 
 if TYPE_CHECKING:
@@ -58,63 +61,39 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("text", DESCRIPTION, EXAMPLES)
     fields = {**get_type_hints(Decoding, include_extras=True), **get_type_hints(TextSettings, include_extras=True)}
-    p.add_argument(
-        "--checkpoint", type=kinds.place, metavar="DIR", help="folder of the weights to ask; the same as --policy DIR"
-    )
-    p.add_argument(
-        "--policy",
-        type=kinds.place,
-        metavar="NAME_OR_PATH",
-        help="the weights to ask: 'embedded' (default), a folder, or a hub id",
-    )
-    p.add_argument(
-        "--backbone", type=BACKBONE, metavar="NAME", help="model family, where the folder does not say it, e.g. mmada"
-    )
-    p.add_argument("--revision", type=kinds.revision, metavar="REV", help="commit, tag or branch of a hub id")
-    p.add_argument(
-        "--dtype",
-        group=RUNNING,
-        type=OneOf(get_args(Dtype), "dtype"),
+    p.flag("--checkpoint DIR", kinds.place, "folder of the weights to ask; the same as --policy DIR")
+    p.flag("--policy NAME_OR_PATH", kinds.place, "the weights to ask: 'embedded' (default), a folder, or a hub id")
+    p.flag("--backbone NAME", BACKBONE, "model family, where the folder does not say it, e.g. mmada")
+    p.flag("--revision REV", kinds.revision, "commit, tag or branch of a hub id")
+    p.flag(
+        "--dtype DTYPE",
+        OneOf(get_args(Dtype), "dtype"),
+        "of the network: auto (default), float32, bfloat16, float64",
+        RUNNING,
         default="auto",
-        metavar="DTYPE",
-        help="of the network: auto (default), float32, bfloat16, float64",
     )
-    p.add_argument(
-        "--device",
-        group=RUNNING,
-        type=kinds.Device(),
+    p.flag(
+        "--device auto|cpu|cuda",
+        kinds.Device(),
+        "where it runs (default auto: cuda if there is one)",
+        RUNNING,
         default="auto",
-        metavar="auto|cpu|cuda",
-        help="where it runs (default auto: cuda if there is one)",
     )
-    p.add_argument(
-        "--tasks",
-        group=SCORING,
-        type=Names(),
-        default=[DEFAULT_TASKS],
-        metavar="NAMES",
-        help=f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
+    p.flag(
+        "--tasks NAMES",
+        Names(),
+        f"comma-separated tasks, groups, tags or patterns of lm-eval, or ours (default {DEFAULT_TASKS}: "
         "embedded_choice and embedded_write, which need no network)",
+        SCORING,
+        default=[DEFAULT_TASKS],
     )
-    p.add_argument("--limit", group=SCORING, type=COUNT, metavar="N", help="only the first N documents of every task")
-    p.add_argument(
-        "--num-fewshot",
-        group=SCORING,
-        type=Whole(0, 1000),
-        metavar="N",
-        help="examples before every question (default: the task's own)",
-    )
+    p.flag("--limit N", COUNT, "only the first N documents of every task", SCORING)
+    p.flag("--num-fewshot N", Whole(0, 1000), "examples before every question (default: the task's own)", SCORING)
     p.switch("--chat", "put every context into MMaDA's chat layout", SCORING)
     for name, group, metavar, told in HOW:
-        p.add_argument(f"--{name.replace('_', '-')}", group=group, type=Field(fields[name]), metavar=metavar, help=told)
+        p.flag(f"--{name.replace('_', '-')} {metavar}", Field(fields[name]), told, group)
     p.switch("--confirm-run-unsafe-code", "allow tasks that run code that the model wrote", RUNNING)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        metavar="DIR",
-        help="folder of the results (default runs/text-IDENTITY)",
-    )
+    p.flag("--out DIR", kinds.NewFolder(), "folder of the results (default runs/text-IDENTITY)", OUTPUT)
     p.switch("--overwrite", "replace results of another setting in --out", OUTPUT)
     p.switch("--json", "print one JSON object on standard output instead of tables", OUTPUT)
     return p
@@ -122,8 +101,6 @@ def parser() -> Parser:
 
 def settings_of(args: argparse.Namespace) -> TextSettings:
     """The settings that the flags name. Raises UserError."""
-    from bench.benchmarks.text.settings import OPTIONS, from_options
-
     given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     return from_options(given, "--")
 
@@ -135,8 +112,6 @@ def main(argv: list[str] | None = None) -> int:
 
     from bench.ask.weights import inspect
     from bench.benchmarks.text.results import RESULTS, identity_of, stored
-    from htgrpo.base.errors import UserError
-    from htgrpo.policies.model_files import EMBEDDED
 
     if args.checkpoint and args.policy:
         raise UserError(
@@ -163,7 +138,6 @@ def _evaluate(
 ) -> dict[str, Any] | None:
     """Results, written to `out`; None in all but the first process of a launch."""
     say("loading")
-    from bench.ask.machine import launch
     from bench.benchmarks.text.evaluation import Tasks, evaluate, write
     from bench.benchmarks.text.model import PolicyLM
     from htgrpo.policies.storage import load_policy

@@ -8,6 +8,9 @@ from bench.ask import arguments
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, RUNNING, TRAINING, Parser
 from bench.ask.machine import is_main_process
+from htgrpo.base.errors import UserError
+from htgrpo.base.records import log_lines
+from htgrpo.base.registry import BACKBONES
 from htgrpo.base.values import SEED, Whole
 from htgrpo.policies.model_files import EMBEDDED
 
@@ -28,12 +31,8 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("train", DESCRIPTION, EXAMPLES, EXITS)
-    p.add_argument(
-        "--method", type=arguments.METHOD, required=True, metavar="NAME", help=f"the method: {arguments.method_names()}"
-    )
-    p.add_argument(
-        "--seed", group=TRAINING, type=Whole(0, SEED), default=0, metavar="N", help="training seed (default 0)"
-    )
+    p.flag("--method NAME", arguments.METHOD, f"the method: {arguments.method_names()}", required=True)
+    p.flag("--seed N", Whole(0, SEED), "training seed", TRAINING, default=0)
     arguments.add_out(p, "runs/PRESET-HASH, where HASH stands for the settings")
     arguments.add_start(p)
     arguments.add_training(p)
@@ -42,7 +41,9 @@ def parser() -> Parser:
     arguments.add_running(p, jobs=False)
     p.switch("--resume", "insist that there is a training to go on with (going on needs no flag)", RUNNING)
     p.switch("--overwrite", "throw this training away and start it again", OUTPUT)
-    p.set_defaults(checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None)
+    p.set_defaults(
+        checkpoint=[], benchmarks=None, limit=None, subset=[], split="heldout", curve=None, claim=None, margin=None
+    )
     return p
 
 
@@ -53,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.options import Options
     from bench.record.work import TRAIN
     from bench.run.loop import execute
-    from htgrpo.base.errors import UserError
 
     if args.resume and args.overwrite:
         raise UserError("--resume goes on with a training, which --overwrite throws away: leave one of them out")
@@ -69,8 +69,6 @@ def main(argv: list[str] | None = None) -> int:
 def ending(request: "Request", root: Path) -> list[str]:
     """What has come of the training, and how it is compared."""
     from bench.record.rundir import RunDir
-    from htgrpo.base.records import log_lines
-    from htgrpo.base.registry import BACKBONES
 
     method = request.methods[0]
     folder = RunDir(root).train(method, request.seeds[0])

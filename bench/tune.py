@@ -2,16 +2,20 @@
 
 import argparse
 
-from bench.ask import arguments, kinds
+from bench.ask import arguments, kinds, machine
+from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, SCORING, TRAINING, Parser
+from bench.ask.methods import expanded, groups
 from bench.ask.presets import preset, read
 from bench.run.tries import Grid, Tuning, next_tries
 from bench.run.tune import refuse_another, run_all, settle
 from bench.run.tune_record import recorded, render
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
-from htgrpo.base.values import Names, Whole
+from htgrpo.base.registry import METHODS
+from htgrpo.base.values import Names, OneOf, Whole
+from htgrpo.policies.model_files import EMBEDDED
 
 DESCRIPTION = """\
 Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
@@ -32,38 +36,23 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("tune", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
-        required=True,
-        help="folder for the tries and tune.json / tune.md",
+    p.flag("--out", kinds.NewFolder(), "folder for the tries and tune.json / tune.md", OUTPUT, required=True)
+    p.flag(
+        "--methods",
+        Names(OneOf(lambda: [*METHODS.names(), *groups()], "method")),
+        "comma-separated methods, or all, literature, adaptive (default: all of the grid)",
     )
-    p.add_argument("--methods", type=Names(arguments.METHOD), help="comma-separated methods (default: all of the grid)")
-    p.add_argument(
-        "--budget",
-        group=TRAINING,
-        type=kinds.views,
-        help="budget of every try (default: the main view of the grid's preset)",
-    )
-    p.add_argument("--policy", type=kinds.place, default="embedded", help="starting weights (default embedded)")
-    p.add_argument(
-        "--seeds",
-        group=TRAINING,
-        type=kinds.seeds,
+    p.flag("--budget", kinds.views, "budget of every try (default: the main view of the grid's preset)", TRAINING)
+    p.flag("--policy", kinds.place, "starting weights", default="embedded")
+    p.flag(
+        "--seeds N|LIST",
+        kinds.seeds,
+        "training seeds of every try, at least two, which the reports do not use",
+        TRAINING,
         default=[1000, 1001],
-        metavar="N|LIST",
-        help="training seeds of every try, at least two, which the reports do not use (default 1000,1001)",
     )
-    p.add_argument(
-        "--samples", group=SCORING, type=Whole(1, 1000), default=4, help="images per validation prompt (default 4)"
-    )
-    p.add_argument(
-        "--jobs",
-        group=RUNNING,
-        type=Whole(1, arguments.JOBS.high),
-        help="tries side by side, one thread each (default: CPU cores)",
-    )
+    p.flag("--samples", Whole(1, 1000), "images per validation prompt", SCORING, default=4)
+    p.flag("--jobs", Whole(1, arguments.JOBS.high), "tries side by side, one thread each (default: CPU cores)", RUNNING)
     p.switch("--dry-run", "list the first tries and stop", RUNNING)
     p.switch(
         "--write",
@@ -75,12 +64,10 @@ def parser() -> Parser:
 
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
-    from bench.ask.budgets import parse_views, training_budget
     from bench.ask.weights import inspect
-    from htgrpo.policies.model_files import EMBEDDED
 
     grid = read("tune")
-    methods = args.methods or grid["methods"]
+    methods = expanded(args.methods or grid["methods"])
     if len(args.seeds) < 2:
         raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     defaults = preset(grid["preset"], EMBEDDED)
@@ -103,7 +90,6 @@ def main(argv: list[str] | None = None) -> int:
         lines.refuse(args, ("write", "jobs"), "with --dry-run")
         print("\n".join(one.name for method in tuning.methods for one in next_tries(tuning.grid, method, {})))
         return 0
-    from bench.ask import machine
     from bench.record.rundir import RunDir
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)

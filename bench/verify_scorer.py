@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import Parser
+from bench.scorers import registry
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
 from htgrpo.base.values import OneOf
 
@@ -35,13 +36,8 @@ RANKS = 0.99
 def parser() -> Parser:
     """The command line."""
     p = Parser("verify_scorer", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "scorer",
-        type=OneOf(OFFICIAL, "scorer with an official package"),
-        metavar="SCORER",
-        help="imagereward, hpsv3 or unipercept",
-    )
-    p.add_argument("--images", type=kinds.Folder(), metavar="FOLDER", help="pictures, each with its prompt in a .txt")
+    p.flag("scorer SCORER", OneOf(OFFICIAL, "scorer with an official package"), "imagereward, hpsv3 or unipercept")
+    p.flag("--images FOLDER", kinds.Folder(), "pictures, each with its prompt in a .txt")
     arguments.add_one_scorer(p)
     return p
 
@@ -50,11 +46,10 @@ def main(argv: list[str] | None = None) -> int:
     """Compares; returns the exit code."""
     args = parser().parse_args(argv)
     from bench.scorers.references import REFERENCES
-    from bench.scorers.registry import SCORERS
     from bench.scorers.weights import locate
 
     images, prompts, names = _from_folder(args.images) if args.images else _drawn()
-    ours = SCORERS.get(args.scorer)
+    ours = registry.SCORERS.get(args.scorer)
     try:
         folders = locate(ours.name, ours.repositories, args.weights)
     except UserError as error:

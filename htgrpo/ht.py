@@ -90,14 +90,22 @@ class HT(Method):
                 rates.append((stage, low + (high - low) * (shape if count > 1 else 1.0)))
         return rates
 
+    def fraction(self, group: RolloutGroup) -> float:
+        """The part of an image's tokens that is structure."""
+        return self.alpha
+
+    def weights(self, group: RolloutGroup, structure: Tensor) -> Tensor:
+        """float64 [G, N]: what a token's advantage is multiplied by, before `credit` changes it."""
+        import torch
+
+        return torch.where(structure, self.lambda_s, self.lambda_r).double()
+
     def structure(self, group: RolloutGroup) -> Tensor:
         """bool [G, N]: the floor(alpha N) tokens revealed first. Raises UserError when that is none of them."""
-        count = math.floor(self.alpha * group.codes.shape[1])
+        part = self.fraction(group)
+        count = math.floor(part * group.codes.shape[1])
         require(
-            count > 0,
-            "ht.alpha",
-            self.alpha,
-            f"no token is structure on {group.codes.shape[1]} slots; use a larger alpha",
+            count > 0, "ht.alpha", part, f"no token is structure on {group.codes.shape[1]} slots; use a larger alpha"
         )
         rank = group.rank
         if self.ties == "raster":
@@ -110,7 +118,7 @@ class HT(Method):
         structure = self.structure(group)
         members = {"global": torch.ones_like(structure), "structure": structure, "refinement": ~structure}
         contexts, row = self._contexts(group, structure)
-        credit = torch.where(structure, self.lambda_s, self.lambda_r).double()
+        credit = self.weights(group, structure)
         updates = []
         for stage, gamma in self.rates():
             support = self._subset(members[stage], gamma, generator)

@@ -36,7 +36,8 @@ class RolloutGroup:
     columns. codes: int64 [G, N], 0..codebook-1.  reveal_step: int64 [G, N], 0-based denoising step at which a slot left
     the mask for good. rank: int64 [G, N], a permutation of 1..N per image, 1 = revealed first.  reward: float [G], NaN
     where it failed. entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it
-    was not recorded. predicted: int64 [G, T, N], the code drawn at every slot that was hidden at a step (the code that
+    was not recorded. other: another prompt's group of the same iteration, or None where there is none or nobody asked.
+    predicted: int64 [G, T, N], the code drawn at every slot that was hidden at a step (the code that
     stayed, from then on; HIDDEN before anything was drawn), or None where nobody asked for it.
     """
 
@@ -48,6 +49,7 @@ class RolloutGroup:
     reward: Tensor
     entropy: Tensor | None = None
     predicted: Tensor | None = None
+    other: RolloutGroup | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -139,17 +141,24 @@ class Method(ABC):
 
     kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts
     (TraceRL). rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what
-    it is called in words.
+    it is called in words. summary: a line on it with its source; default what its module says of itself. groups: names
+    that stand for it and its like wherever methods are named.
     """
 
     kl_ref: str = "ref"
     rewarded: bool = True
     title: ClassVar[str] = ""
+    summary: ClassVar[str] = ""
+    groups: ClassVar[tuple[str, ...]] = ("literature",)
 
     @property
     def needs(self) -> frozenset[str]:
-        """Which optional fields of RolloutGroup the rollouts must record: of "entropy" and "predicted"."""
+        """Which optional fields of RolloutGroup the rollouts must record: of "entropy", "predicted" and "other"."""
         return frozenset()
+
+    def measures(self, group: RolloutGroup) -> dict[str, float]:
+        """Numbers of a group that are worth logging, by name; their means over groups are logged as method/NAME."""
+        return {}
 
     def __post_init__(self):
         check(self, f"{type(self).__name__.lower()}.")

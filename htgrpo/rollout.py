@@ -69,12 +69,14 @@ def generate(
     pads: str = "strip",
     cache: CacheConfig | None = None,
     predict: bool = False,
+    later: tuple[int, list[tuple]] | None = None,
 ) -> Rollouts:
     """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
     are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g unconditional; 0
     samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache,
     for pictures only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at
-    every step; the images are the same. What a prompt's images cost does not depend on what is sampled with them."""
+    every step; the images are the same. later: (step, keys), from which step on image i draws from its key there. What a
+    prompt's images cost does not depend on what is sampled with them."""
     grid = grid or policy.backbone.grid
     if predict and cache:
         raise UserError("the ML-Cache does not predict all hidden slots: sample with cache=None to record predictions")
@@ -82,7 +84,17 @@ def generate(
     parts = []
     for start, stop in _chunks(policy, prompts, grid, guide, tokens_per_forward):
         parts.append(
-            _generate_chunk(policy, prompts[start:stop], keys[start:stop], sampler, guide, grid, cache, predict)
+            _generate_chunk(
+                policy,
+                prompts[start:stop],
+                keys[start:stop],
+                sampler,
+                guide,
+                grid,
+                cache,
+                predict,
+                (later[0], later[1][start:stop]) if later else None,
+            )
         )
         if on_images:
             on_images(stop)
@@ -131,10 +143,13 @@ def _generate_chunk(
     grid: tuple[int, int],
     cache: CacheConfig | None,
     predict: bool,
+    later: tuple[int, list[tuple]] | None = None,
 ) -> Rollouts:
     count, slots = len(prompts), grid[0] * grid[1]
     device = policy.device
     draws = Draws.make([generator(*key) for key in keys], sampler.steps, slots)
+    if later:
+        draws = draws.until(later[0], Draws.make([generator(*key) for key in later[1]], sampler.steps, slots))
     schedule, draws = Schedule(sampler, draws, predict, device), draws.to(device)
     codes = torch.full((count, slots), HIDDEN, device=device)
     reveal_step = torch.full((count, slots), sampler.steps - 1, device=device)

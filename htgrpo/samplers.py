@@ -31,6 +31,14 @@ class Draws:
         uniforms = torch.stack([torch.rand(2 * steps + 1, slots, generator=g, dtype=torch.float64) for g in generators])
         return Draws(uniforms[:, :steps], uniforms[:, steps:-1], uniforms[:, -1])
 
+    def until(self, step: int, later: "Draws") -> "Draws":
+        """These draws before `step`, and those of `later` from it on. Ties are broken as here."""
+        code, order = (
+            torch.cat([own[:, :step], other[:, step:]], 1)
+            for own, other in ((self.code, later.code), (self.order, later.order))
+        )
+        return Draws(code, order, self.tie)
+
     def to(self, device: torch.device) -> "Draws":
         """The same draws on `device`."""
         return Draws(self.code.to(device), self.order.to(device), self.tie.to(device))

@@ -10,6 +10,8 @@ from reports.statistics.stats import Interval
 
 NONE = "–"
 WIDTH = 80
+MARGIN = 0.02
+"""Share of a benchmark's scale within which two policies count as equal, where a run names none."""
 CHECKPOINTS_ONLY = "these checkpoints, not these methods"
 
 

@@ -13,6 +13,19 @@ for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[name] = "1"
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):  # tests start many processes, each of which would compile torch anew
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ.setdefault(
+        "PYTHONPYCACHEPREFIX", str(Path(__file__).parent.parent / ".pytest_cache" / "pyc")
+    )
+
+LONG = ("ranks", "bench", "reports")
+"""Folders whose files take long: they come first, so that workers that take a file at a time end together."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files of LONG first."""
+    items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +37,14 @@ def one_deterministic_thread():
         torch.set_num_threads(1)
         torch.set_deterministic_debug_mode("error")
     yield
+
+
+@pytest.fixture
+def plain_figures(monkeypatch) -> None:
+    """Figures of reports are one pixel: drawing them takes seconds, and tests/reports/test_report.py does it."""
+    from tests import drawing
+
+    monkeypatch.setattr(drawing.style, "rendered", drawing.plainly)
 
 
 @pytest.fixture(scope="session")

@@ -145,7 +145,7 @@ def test_the_readme_is_short_and_every_page_is_in_the_site_and_the_index():
 
 def test_the_method_that_is_shown_is_the_examples():
     (shown,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.S)
-    example = (ROOT / "tests/plugin_example/htgrpo_coupled.py").read_text()
+    example = (ROOT / "tests/plugin_example/htgrpo_halves.py").read_text()
     example = re.sub(r" -> list\[Update\]|: RolloutGroup|: torch\.Generator", "", example)
     assert [line for line in shown.splitlines() if line.strip() and line not in example] == []
 

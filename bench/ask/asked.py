@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.ask import keys
+from bench.ask import keys, methods
 from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
@@ -55,8 +55,8 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     remarks += _random_remarks(args, weights, defaults)
     resolution = args.resolution or weights.resolution or defaults.get("resolution", "")
     defaults = {**defaults, "train": {"resolution": resolution, **defaults["train"]}}
-    methods = _methods(args.methods, defaults["methods"], named)
-    if not methods:
+    chosen = _methods(args.methods, defaults["methods"], named)
+    if not chosen:
         for flag in (flag for flag in OF_TRAINING if getattr(args, flag, None) is not None):
             raise UserError(
                 f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
@@ -71,8 +71,8 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     check_card(args.gpu, args.dry_run, weights.backbone)
     views = parse_views(args.budget if args.budget is not None else defaults["budget"])
     benchmarks = args.benchmarks or defaults["benchmarks"]
-    train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in methods}
-    for method in overrides.methods.keys() - set(methods):  # which may be added later
+    train = {m: resolve(m, training_budget(views), _layers(m, defaults, tunings, overrides)) for m in chosen}
+    for method in overrides.methods.keys() - set(chosen):  # which may be added later
         resolve(method, training_budget(views), _layers(method, defaults, tunings, overrides))
     for rewards in dict.fromkeys(config.rewards for m, config in train.items() if METHODS.get(m).rewarded):
         check_names(rewards)
@@ -84,7 +84,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     }
     request = Request(
         preset=args.preset,
-        methods=methods,
+        methods=chosen,
         seeds=args.seeds or list(range(defaults["seeds"])),
         backbone=weights.backbone,
         policy=weights.source,
@@ -98,10 +98,11 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         settings=settings,
         train={m: {k: v for k, v in asdict(config).items() if k != "seed"} for m, config in train.items()},
         checkpoints={label: _given(sources, weights) for label, sources in named.items()},
-        train_prompts=_train_prompts(args, defaults, methods, remarks),
+        train_prompts=_train_prompts(args, defaults, chosen, remarks),
         curve=defaults["curve"] if args.curve is None else args.curve,
         text=asdict(from_options(overrides.text, "text.")),
         claim=_claim(args.claim, benchmarks, views),
+        margin=args.margin,
     )
     name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
     return Parsed(request, Path("runs") / name, remarks)
@@ -150,11 +151,14 @@ def _weights(args: argparse.Namespace, policy: str) -> Weights:
 
 
 def _methods(asked: list[str] | None, default: list[str], named: dict[str, list[str]]) -> list[str]:
-    """The methods to train. Labels with checkpoints are not trained; `base` always takes part."""
-    names = asked or ([] if named else default)
+    """The methods to train. Labels with checkpoints are not trained; `base` always takes part. `help` prints what there
+    is and leaves, as --help does."""
+    if methods.told(asked or []):
+        raise SystemExit(0)
+    names = methods.expanded(asked or ([] if named else default))
     for name in names:
         if name not in named and name != BASE and name not in METHODS.names():
-            raise suggest(name, [*METHODS.names(), BASE], "method", "--methods")
+            raise suggest(name, [*METHODS.names(), *methods.groups(), BASE, keys.HELP], "method", "--methods")
     return [name for name in names if name != BASE and name not in named]
 
 

@@ -88,6 +88,25 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help", group=HELP, help="show this text and leave")
         self.add_argument("--version", action=Version, group=HELP, help="show the version and leave")
 
+    def flag(
+        self,
+        name: str,
+        kind: Callable[[Any, str], Any],
+        use: str,
+        group: str = WHAT,
+        many: bool = False,
+        **options: Any,
+    ) -> None:
+        """A flag, or a word without "--", that takes a value. name: with what help calls the value, such as "--out
+        RUN". use: what help says of it, followed by the default unless it tells that itself. many: it may be repeated;
+        the value is a list."""
+        name, _, metavar = name.partition(" ")
+        if (default := options.get("default")) not in (None, "") and "default" not in use:
+            use += f" (default {','.join(map(str, default)) if isinstance(default, list) else default})"
+        options |= {"metavar": metavar} if metavar else {}
+        options |= {"action": "append", "default": []} if many else {}
+        self.add_argument(name, group=group, type=kind, help=use, **options)
+
     def add_argument(self, *names: str, group: str = WHAT, **options: Any) -> argparse.Action:
         """As argparse's, with a kind for `type`, which every flag that takes a value has, and one of GROUPS."""
         if options.get("action") in VALUED:

@@ -3,7 +3,6 @@ Imports no torch."""
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +112,8 @@ class _asked:
 
 def _check_writable(folder: Path, value: str, name: str) -> None:
     """Raises UserError where `folder` cannot be written, or made."""
-    there = next(one for one in _around(folder) if one.exists())
+    whole = Path(os.path.abspath(folder))
+    there = next(one for one in (whole, *whole.parents) if one.exists())
     why = ""
     if not there.is_dir():
         why = "a part of the path is a file; choose another folder"
@@ -127,13 +127,6 @@ def _check_writable(folder: Path, value: str, name: str) -> None:
         why = "permission denied; choose a writable folder"
     if why:
         raise UserError(f"cannot write {name} {shown(value)}: {why}")
-
-
-def _around(path: Path) -> Iterator[Path]:
-    """`path` from the root's point of view, and the folders around it, nearest first."""
-    whole = Path(os.path.abspath(path))
-    yield whole
-    yield from whole.parents
 
 
 @dataclass(frozen=True)

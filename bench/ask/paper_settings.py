@@ -33,6 +33,7 @@ APART = {
     "curve": "on pictures that no table shows",
     "text": "the paper has no benchmark of text",
     "claim": "what is said of the numbers, not how they come about",
+    "margin": "likewise",
 }
 """Fields of a Request that are not compared as they are, and why."""
 

@@ -120,15 +120,20 @@ def tuning_record() -> dict[str, Any] | None:
 def write_tuned(record: dict[str, Any]) -> list[Path]:
     """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that
     were not tuned this time keep theirs."""
-    folder = Path(str(resources.files("bench.ask") / "presets"))
     settings, old = read("methods"), tuning_record() or {}
     chosen = {method: one["settings"] for method, one in record["chosen"].items()}
     tries = [one for one in old.get("tries", []) if one["method"] not in chosen]
-    whole = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}
-    written = {"methods": {**settings, "embedded": {**settings["embedded"], **chosen}}, "tuning": whole}
-    for name, value in written.items():
-        atomic_json(folder / f"{name}.json", value)
-    return [folder / f"{name}.json" for name in written]
+    record = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}
+    whole = {"methods": {**settings, "embedded": {**settings["embedded"], **chosen}}, "tuning": record}
+    return [written(name, value) for name, value in whole.items()]
+
+
+def written(name: str, value: dict[str, Any]) -> Path:
+    """Writes bench/ask/presets/NAME.json, and returns it."""
+    path = Path(str(resources.files("bench.ask") / "presets")) / f"{name}.json"
+    atomic_json(path, value)
+    read.cache_clear()
+    return path
 
 
 def gpus() -> dict[str, Any]:

@@ -55,9 +55,10 @@ class Request:
     policy_sha256: of its weights, "" in a plan for weights that are not here. train: resolved TrainConfig by method,
     without the seed. checkpoints: label -> [{"path", "sha256", "seed", "iteration", "forwards"}], scored as they are.
     limit, subset, split: which prompts. budget: the views of the run with commas between, the main one first
-    (budgets.parse_views). claim: the one comparison named beforehand, {"benchmark", "setting", "milestone"}, None while
-    nobody has. train_prompts: training_prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints
-    are scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
+    (budgets.parse_views). claim: the one comparison named beforehand, {"benchmark", "setting", "milestone"}, None
+    while nobody has; margin: the share of a scale within which two policies are called equal, named likewise.
+    train_prompts: training_prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints are
+    scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
     """
 
     preset: str = marked(SAME, names_run=True)
@@ -79,6 +80,7 @@ class Request:
     curve: int = marked(LAST, default=0)
     text: dict[str, Any] = marked(SHARED, default_factory=lambda: asdict(TextSettings()))
     claim: dict[str, str] | None = marked(FIRST, decides=False, default=None)
+    margin: float | None = marked(FIRST, decides=False, default=None)
 
     @property
     def views(self) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import log_lines
-from htgrpo.base.registry import BACKBONES
-from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, NotInCache, open_model
+from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, NotInCache, open_model, source_of
+from htgrpo.world.world import by_policy
 
 STEP = re.compile(r"step_(\d+)")
 SIZES = ("d_model", "n_layers", "n_heads", "mlp_hidden_size", "embedding_size")
@@ -49,10 +49,9 @@ def inspect(source: str, backbone: str | None = None, revision: str | None = Non
     Raises NotHere for a hub id that is not in the cache, and UserError unless it is a whole policy (the weights'
     headers and lengths fit; contents are hashed, except in the hub's cache, where large files are named by their hash).
     """
-    if source == EMBEDDED and backbone not in (None, EMBEDDED):
-        source = BACKBONES.get(backbone).hub
-    if revision and source == EMBEDDED:
-        raise UserError(f"--revision {revision} has no effect on the embedded policy, which is no hub id: leave it out")
+    source = source_of(source, backbone)
+    if revision and by_policy(source):
+        raise UserError(f"--revision {revision} has no effect on an embedded policy, which is no hub id: leave it out")
     try:
         model = open_model(source, revision, download=False)
     except NotInCache as error:

@@ -1,9 +1,10 @@
-"""DPG-Bench in the embedded world: dense prompts, a question graph each, answered from the exact detector's findings.
+"""DPG-Bench in the embedded worlds: dense prompts, a question graph each, answered from the exact detector's findings.
 
 Pictures of any size are judged, as in embedded_geneval.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from PIL import Image
 
@@ -15,7 +16,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts
-from htgrpo.world.vocabulary import shape_of
+from htgrpo.world.world import TINY, find, shape_of
 
 
 def answer(check: dict, found: Sequence[Detection]) -> str:
@@ -52,14 +53,15 @@ class EmbeddedDPG(PictureBenchmark):
     noise = "dpg"
     categories, aggregate, scale = ("dense",), "item_mean", SCALE
     top = 1.0
+    within: ClassVar[str] = TINY
 
     def prompts(self, split: str) -> list[Prompt]:
-        return split_prompts(split, "dense")
+        return split_prompts(find(self.within), split, "dense")
 
     def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
         self.check_batch(pictures, prompts)
         records = []
-        for picture, found, prompt in zip(pictures, found_in(pictures), prompts, strict=True):
+        for picture, found, prompt in zip(pictures, found_in(find(self.within), pictures), prompts, strict=True):
             questions = questions_of(prompt.spec)
             raw = {q["id"]: answer_score(answer(q["check"], found)) for q in prompt.spec["questions"]}
             zeroed = zero_dependents(questions, raw)
@@ -67,9 +69,15 @@ class EmbeddedDPG(PictureBenchmark):
                 {"id": q.id, "category": q.category, "text": q.text, "answer": int(raw[q.id]), "score": zeroed[q.id]}
                 for q in questions
             ]
-            seen = {"questions": evidence, "found": told(found), **resized(picture)}
+            seen = {"questions": evidence, "found": told(found), **resized(find(self.within), picture)}
             records.append({"score": crop_score(questions, raw), "evidence": seen})
         return records
 
     def scorer_identity(self) -> dict:
         return dict(DETECTOR)
+
+
+class EmbeddedLargeDPG(EmbeddedDPG):
+    """The same in the large world."""
+
+    name, title, within = "embedded_large_dpg", "DPG-Bench (large embedded world)", "large"

@@ -10,7 +10,7 @@ from bench.ask import kinds
 from bench.ask.flags import OUTPUT, RUNNING, Parser
 from bench.campaign.cases import Ground, Part, thinned
 from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, UserError
-from htgrpo.base.values import SEED, Number, OneOf, Whole
+from htgrpo.base.values import SEED, Number, OneOf, Text, Whole
 
 NAMES = ("kills", "inputs", "damage", "server", "statistics")
 DESCRIPTION = """\
@@ -37,62 +37,40 @@ EXAMPLES = (
 def parser() -> Parser:
     """The command line."""
     p = Parser("campaign", DESCRIPTION, EXAMPLES)
-    p.add_argument(
-        "parts",
+    p.flag(
+        "parts NAME",
+        OneOf(NAMES, "part of the campaign"),
+        f"parts to run: {', '.join(NAMES)} (default: all)",
         nargs="*",
-        type=OneOf(NAMES, "part of the campaign"),
-        metavar="NAME",
-        help=f"parts to run: {', '.join(NAMES)} (default: all)",
     )
-    p.add_argument(
-        "--out",
-        group=OUTPUT,
-        type=kinds.NewFolder(),
+    p.flag(
+        "--out OUT",
+        kinds.NewFolder(),
+        "folder of the results, PART.jsonl and summary.md",
+        OUTPUT,
         default=Path("runs/campaign"),
-        metavar="OUT",
-        help="folder of the results, PART.jsonl and summary.md (default runs/campaign)",
     )
-    p.add_argument(
-        "--seed",
-        type=Whole(0, SEED),
-        default=0,
-        metavar="N",
-        help="which moments, values and bytes are tried (default 0)",
+    p.flag("--seed N", Whole(0, SEED), "which moments, values and bytes are tried", default=0)
+    p.flag(
+        "--cases N",
+        Whole(0, 10**7),
+        "at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)",
     )
-    p.add_argument(
-        "--cases",
-        type=Whole(0, 10**7),
-        metavar="N",
-        help="at most N cases of each part, spread evenly over all (default: the part's own number; 0: all there are)",
-    )
-    p.add_argument(
-        "--only", metavar="TEXT", help="cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'"
-    )
-    p.add_argument(
-        "--minutes",
-        group=RUNNING,
-        type=Number(0, 10**6),
-        metavar="N",
-        help="start no case after N minutes; the same command goes on",
-    )
-    p.add_argument(
-        "--trials",
-        type=Whole(100, 10**7),
+    p.flag("--only TEXT", Text(), "cases whose name holds this text, e.g. pretrain, config.json, '3 seeds'")
+    p.flag("--minutes N", Number(0, 10**6), "start no case after N minutes; the same command goes on", RUNNING)
+    p.flag(
+        "--trials N",
+        Whole(100, 10**7),
+        "simulated reports of every cell of statistics; single intervals are drawn five times as often",
         default=2000,
-        metavar="N",
-        help="simulated reports of every cell of statistics; single intervals are drawn five times as often "
-        "(default 2000)",
     )
-    p.add_argument(
-        "--jobs", group=RUNNING, type=Whole(1, 4096), metavar="N", help="cases side by side (default: CPU cores)"
-    )
-    p.add_argument(
-        "--copy",
-        group=OUTPUT,
-        type=kinds.File(),
-        metavar="FILE",
-        help="also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "
+    p.flag("--jobs N", Whole(1, 4096), "cases side by side (default: CPU cores)", RUNNING)
+    p.flag(
+        "--copy FILE",
+        kinds.File(),
+        "also write the summary, below what FILE says up to its first line '<!-- figures -->', into FILE, e.g. "
         "docs/reliability.md",
+        OUTPUT,
     )
     return p
 

@@ -11,11 +11,10 @@ mode changed, below FOLDER, in this process (give --jobs 0).
 import argparse
 import os
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.truncate")
@@ -96,33 +95,6 @@ def contents(folder: Path, leave_out: Callable[[str], bool] = lambda name: False
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     return {name: data for name, data in found.items() if not leave_out(name)}
-
-
-def faults(
-    command: list[str],
-    folder: Path,
-    points: Iterable[int],
-    wanted: Contents,
-    leave_out: Callable[[str], bool] = lambda name: False,
-    before: Path | None = None,
-) -> Iterator[str]:
-    """Kills `command`, which writes into `folder`, at each of `points`, runs it again, and says what is not as it
-    should be: a traceback, an exit code, or a file that differs from `wanted`. before: a copy of what lies in `folder`
-    beforehand."""
-    for point in points:
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(before, folder) if before else folder.mkdir(parents=True)
-        killed = run(command, folder, at=point)
-        if killed.returncode != -signal.SIGKILL:
-            yield f"{point}: was not killed but ended with {killed.returncode}: {killed.stderr[-300:]}"
-            continue
-        again = run(command, folder)
-        if again.returncode or "Traceback" in killed.stderr + again.stderr:
-            yield f"{point}: the same command ended with {again.returncode}: {again.stderr[-500:]}"
-            continue
-        there = contents(folder, leave_out)
-        for name in sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name)):
-            yield f"{point}: {name} {'differs' if name in wanted and name in there else 'is gone' if name in wanted else 'is left'}"
 
 
 if __name__ == "__main__":

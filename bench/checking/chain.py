@@ -194,13 +194,8 @@ def _check_examined(
     except UserError as error:
         raise Damaged(error.message) from error
     _check_weights(scored, meta["policy"], sha256, request, look)
-    scored.same(
-        scored.meta,
-        "identity",
-        meta.get("identity"),
-        _identity(meta, evaluation, sha256),
-        "the hash of what it stands for",
-    )
+    whole = _identity(meta, evaluation, sha256)
+    scored.same(scored.meta, "identity", meta.get("identity"), whole, "the hash of what it stands for")
     compare_kept(scored, evaluation, verdicts)
 
 

@@ -31,11 +31,8 @@ def check_report(run: RunDir, config: dict[str, Any], complete: bool, findings: 
         findings.missing.append("report: there is none; make it with python -m bench.report")
         return
     try:
-        _check_seal(
-            folder,
-            read_seal(folder, STAMP, "delete the folder, then make it again with python -m bench.report"),
-            findings,
-        )
+        remedy = "delete the folder, then make it again with python -m bench.report"
+        _check_seal(folder, read_seal(folder, STAMP, remedy), findings)
     except UserError as error:
         findings.mismatches.append(f"report/{STAMP}: {error.message}")
     tries = []

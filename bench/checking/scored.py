@@ -174,17 +174,8 @@ def judge_again(
     if why:
         scored.findings.not_checked(f"verdicts/{scored.benchmark}: scores ({why}); only complete.json pins them")
         return
-    target = Target(
-        scored.policy,
-        "",
-        None,
-        "",
-        "",
-        read_object(scored.folder / META, PictureMeta)["policy_sha256"],
-        False,
-        None,
-        None,
-    )
+    sha256 = read_object(scored.folder / META, PictureMeta)["policy_sha256"]
+    target = Target(scored.policy, "", None, "", "", sha256, False, None, None)
     with TemporaryDirectory(prefix="bench-check-") as folder:
         again = _Elsewhere(scored.run.root, Path(folder))
         score(again, target, [evaluation], {scored.benchmark: benchmark}, lambda part: None)

@@ -46,9 +46,10 @@ def policy_of(size: str, prompts: int, device: str) -> "tuple[Policy, list[tuple
     if size == "embedded":
         from htgrpo.policies.storage import load_policy
         from htgrpo.world.prompts import split_prompts
+        from htgrpo.world.world import find
 
         policy = load_policy(device=device)
-        listed = split_prompts("train")
+        listed = split_prompts(find(), "train")
         return policy, [policy.prompt(listed[i * len(listed) // prompts].text) for i in range(prompts)]
     return random_policy(size, device), [tuple(range(100 + i, 100 + i + TEXT[size])) for i in range(prompts)]
 

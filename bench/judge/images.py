@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from bench.benchmarks.evaluation import Evaluation
 from bench.record.pictures import MANIFEST, PARTS, clear, file_name, identity_of, manifest, whole_pictures, write_meta
 from htgrpo.base.files import append_jsonl, atomic_write_bytes, atomic_write_text, sha256_file
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.records import Picture
+from htgrpo.base.registry import SAMPLERS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,7 +40,6 @@ def generate(
     """
     import torch
 
-    from htgrpo.base.registry import SAMPLERS
     from htgrpo.parallel.ranks import ALONE
     from htgrpo.rollout import generate as sample_images
     from htgrpo.rollout import rollout_net
@@ -88,13 +87,10 @@ def _join(folder: Path, evaluation: Evaluation) -> None:
     """Writes all that was made into one manifest, in the order of the pictures."""
     made = manifest(folder)
     if made:
-        _write_manifest(folder, [made[p.id, sample] for p, sample in evaluation.drawn_items if (p.id, sample) in made])
+        lines = [made[p.id, sample] for p, sample in evaluation.drawn_items if (p.id, sample) in made]
+        atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
     for part in folder.glob(PARTS):
         part.unlink()
-
-
-def _write_manifest(folder: Path, lines: Sequence[Picture]) -> None:
-    atomic_write_text(folder / MANIFEST, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def pack_ranks(rank: "Tensor") -> str:

@@ -11,6 +11,8 @@ from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE, log_lines
 from htgrpo.policies.model_files import ADAPTER, HUB_ID, open_model
+from htgrpo.training.train_config import make_method
+from htgrpo.world.world import by_policy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,10 +63,9 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if root and place else []
     method = place.method if place else ""
-    name = (
-        "-".join(filter(None, [method, weights.backbone, f"step{weights.iteration}" if weights.iteration else ""]))
-        or "policy"
-    )
+    step = f"step{weights.iteration}" if weights.iteration else ""
+    name = "-".join(filter(None, [method, weights.backbone, step])) or "policy"
+    settings = place.request.train.get(method) if place else None
     metadata = {
         "model_name": name,
         "library_name": LIBRARY,
@@ -76,12 +77,12 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "title": name,
         "labels": _labels(weights, place, scored),
         "summary": _summary(weights, place),
-        "load_extra": "" if model.backbone or weights.backbone == "embedded" else f', backbone="{weights.backbone}"',
+        "load_extra": "" if model.backbone or by_policy(weights.backbone) else f', backbone="{weights.backbone}"',
         "method": method,
         "kind": model.kind,
         "training": _training(weights, place),
         "warnings": _warnings(weights, place),
-        "settings": json.dumps(_settings(place), indent=2) if place and _settings(place) else "",
+        "settings": json.dumps(settings, indent=2) if settings else "",
         "rows": [_row(result, name) for name, result in scored],
         "protocols": list(dict.fromkeys(_protocol(result) for _, result in scored)),
         "no_results": f"The run {place.run.root.name!r} holds no verdicts of these weights." if place else NO_RUN,
@@ -152,14 +153,9 @@ def _scored(root: Path, place: Place, weights: Weights) -> "list[tuple[str, Resu
     if not list((root / "verdicts").glob("*/*/*.meta.json")):
         return []
     run = load_run(root)
-    found = []
-    for block in make_blocks(run):
-        chosen = _alone(run, block, place, weights)
-        if chosen is not None:
-            result = analyse(chosen)
-            if place.method in result.scores:
-                found.append((place.method, result))
-    return found
+    alone = [_alone(run, block, place, weights) for block in make_blocks(run)]
+    results = [analyse(block) for block in alone if block is not None]
+    return [(place.method, result) for result in results if place.method in result.scores]
 
 
 def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block | None":
@@ -234,14 +230,14 @@ def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
 def _base_model(model, place: Place | None) -> str:
     """The hub id of the weights that training began from; "" where they are not on the hub."""
     source = model.base["source"] if model.kind == ADAPTER else place.request.policy if place else ""
-    return source if HUB_ID.fullmatch(source) and not Path(source).exists() and source != "embedded" else ""
+    return source if HUB_ID.fullmatch(source) and not Path(source).exists() else ""
 
 
 def _labels(weights: Weights, place: Place | None, scored: "list[tuple[str, Result]]") -> list[str]:
     """What must be read before any number."""
     lines = []
     worlds = str(place.config.get("title", "")) if place else ""
-    if weights.backbone == "embedded" or "embedded world" in worlds:
+    if by_policy(weights.backbone) or "embedded world" in worlds:
         lines.append(
             "Embedded world: a small network that draws 48 x 48 px shapes, made to compare training methods. Its scores "
             "are not scores of the published benchmarks."
@@ -260,33 +256,27 @@ def _summary(weights: Weights, place: Place | None) -> str:
     return f"A text-to-image policy of the backbone {weights.backbone}, {how}."
 
 
-def _settings(place: Place | None) -> dict[str, Any]:
-    """The training's settings; {} where the run did not train this checkpoint."""
-    return dict(place.request.train.get(place.method, {})) if place else {}
-
-
 def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
     """Rows of the table: method, reward, data, seeds, budget, commit."""
     rows = [("weights", f"sha256 `{weights.sha256}`"), ("backbone", weights.backbone)]
-    settings = _settings(place)
     if place is None:
         return rows
     start = place.request.policy
-    start = start if HUB_ID.fullmatch(start) or start == "embedded" else "a local folder"
+    start = start if HUB_ID.fullmatch(start) or by_policy(start) else "a local folder"
     revision = f" at `{place.request.revision}`" if place.request.revision else ""
     rows.append(("starting policy", f"{start}{revision}, sha256 `{place.request.policy_sha256}`"))
+    settings = place.request.train.get(place.method)
     if not settings:
         return [*rows, ("training", "not part of this run")]
-    options = ", ".join(f"{key} {value}" for key, value in _options(place).items()) or "no options"
-    rows += [
-        ("method", f"{place.method} ({options})"),
+    options = vars(make_method(place.request.config(place.method, place.seed or 0)))
+    seeds, done = ", ".join(map(str, place.request.seeds)), (weights.iteration, weights.forwards)
+    return [
+        *rows,
+        ("method", f"{place.method} ({', '.join(f'{key} {value}' for key, value in options.items()) or 'no options'})"),
         ("reward", settings["rewards"]),
         ("training prompts", _prompts(place.request.train_prompts)),
-        (
-            "training seed",
-            f"{place.seed} (of {len(place.request.seeds)} in the run: {', '.join(map(str, place.request.seeds))})",
-        ),
-        ("iterations, forwards", f"{_count(weights.iteration)}, {_count(weights.forwards)}"),
+        ("training seed", f"{place.seed} (of {len(place.request.seeds)} in the run: {seeds})"),
+        ("iterations, forwards", ", ".join("unknown" if n is None else f"{n:,}" for n in done)),
         ("budget", settings["budget"]),
         (
             "rollouts",
@@ -296,23 +286,10 @@ def _training(weights: Weights, place: Place | None) -> list[tuple[str, str]]:
         ("commit", f"`{place.config.get('git_commit') or 'unknown'}`"),
         ("software", ", ".join(f"{k} {v}" for k, v in place.config.get("versions", {}).items())),
     ]
-    return rows
-
-
-def _options(place: Place) -> dict[str, Any]:
-    """Every option of the method with the value it had."""
-    from htgrpo.training.train_config import make_method
-
-    return vars(make_method(place.request.config(place.method, place.seed or 0)))
 
 
 def _prompts(wanted: dict[str, str]) -> str:
     """The prompt set of the training by name and hash; a file's folder is nobody's business."""
-    named = (
-        "the embedded world's split `train`" if wanted["source"] == "embedded" else f"`{Path(wanted['source']).name}`"
-    )
+    world = by_policy(wanted["source"])
+    named = f"the {world.title}'s split `train`" if world else f"`{Path(wanted['source']).name}`"
     return f"{named}, sha256 `{wanted['sha256']}`"
-
-
-def _count(value: int | None) -> str:
-    return "unknown" if value is None else f"{value:,}"

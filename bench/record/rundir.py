@@ -13,7 +13,7 @@ from bench.ask.request import FIRST, SAME, SHARED, Request, mark
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import UNFINISHED, atomic_json, explained, make_folder
 from htgrpo.base.folders import check_place, everything, listed_below, remove, sweep
-from htgrpo.base.records import read_config
+from htgrpo.base.run_config import read_config
 
 CONFIG, LOCK, SEAL, EQUAL_SECONDS = "config.json", ".lock", "complete.json", "equal_seconds.json"
 GIVEN = "images"
@@ -175,10 +175,11 @@ def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets
             _same(root, one.name, theirs[one.name], ours[one.name])
         elif mark(one).joins == FIRST and theirs[one.name] and ours[one.name]:
             _same(root, one.name, theirs[one.name], ours[one.name])
-    if new.claim and not before.claim and RunDir(root).scored:
-        raise UserError(
-            f"{str(root)!r} was scored before anybody named a claim: leave --claim out, or use another --out"
-        )
+    for name in ("claim", "margin"):
+        if getattr(new, name) and not getattr(before, name) and RunDir(root).scored:
+            raise UserError(
+                f"{str(root)!r} was scored before anybody named a {name}: leave --{name} out, or use another --out"
+            )
     scored = set(before.benchmarks) & set(new.benchmarks)
     parts = {one.name: (theirs[one.name], ours[one.name]) for one in fields(Request) if mark(one).joins == SHARED}
     for key, (had, has) in {**parts, "prompt_sets": (old.get("prompt_sets", {}), prompt_sets or {})}.items():

@@ -7,6 +7,8 @@ from bench.ask.request import Request
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import log_lines
+from htgrpo.base.registry import METHODS
+from htgrpo.training.train_config import comparable, milestones, parse_budgets
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,7 @@ class Training:
 def training_of(run: RunDir, request: Request, method: str, seed: int) -> Training:
     """How far the training of (method, seed) has come. Raises UserError when its folder holds a training of other
     settings."""
-    from htgrpo.base.registry import METHODS
     from htgrpo.training.checkpoints import read_state, with_state
-    from htgrpo.training.train_config import comparable, milestones, parse_budgets
 
     folder, config = run.train(method, seed), request.config(method, seed)
     states = with_state(folder)

@@ -10,6 +10,7 @@ from bench.ask.width import fitted
 from bench.cost import estimate
 from bench.record.work import SCORE, Job
 from htgrpo.training.train_config import SECONDS
+from reports.format import MARGIN
 
 if TYPE_CHECKING:
     from bench.run.plan import Context
@@ -34,12 +35,17 @@ def show(planned: Plan, later: bool, root: Path, options: Options) -> None:
     trainings."""
     context = planned.contexts[0]
     costs = _costs(planned, options)
+    power = _power(planned, options)
     remarks = list(dict.fromkeys(remark for one in planned.contexts for remark in one.remarks))
     if options.json:
         several = {"variants": [one.run.root.name for one in planned.contexts]} if len(planned.contexts) > 1 else {}
         jobs = [{"job": job.name, "seconds": round(job.seconds), "work": list(job.notes)} for job in planned.jobs]
         plan = {"run": str(root), **several, "jobs": jobs, "at_once": planned.at_once}
-        more = {"expected_seconds": round(planned.seconds), **({"missing": remarks} if remarks else {})}
+        more = {
+            "expected_seconds": round(planned.seconds),
+            **({"power": power} if power else {}),
+            **({"missing": remarks} if remarks else {}),
+        }
         print(json.dumps({**plan, **more, **({"forecast": costs} if costs else {})}, indent=2))
         return
     lines = [f"Plan for {root} (nothing is written):"]
@@ -55,6 +61,7 @@ def show(planned: Plan, later: bool, root: Path, options: Options) -> None:
         f"{many}{len(planned.jobs)} jobs, {planned.at_once} at a time, {where}",
         f"expected time: about {estimate.in_words(planned.seconds)} (rough: {context.clock.basis()})",
     ]
+    lines += [f"  {line}" for line in power]
     if costs:
         from bench.cost import forecast_table
 
@@ -75,6 +82,17 @@ def _afterwards(planned: Plan, later: bool) -> list[str]:
         ),
         *([f"every saved checkpoint on {curve} prompts (the held-out curve)"] if curve else []),
     ]
+
+
+def _power(planned: Plan, options: Options) -> list[str]:
+    """What the one run will be able to see."""
+    if len(planned.contexts) > 1 or SCORE not in options.stages:
+        return []
+    from bench.cost import power
+
+    context = planned.contexts[0]
+    margin = (context.run.config() or {}).get("margin") or context.request.margin or MARGIN
+    return power.sentences(context.request, context.benchmarks, context.selections, margin)
 
 
 def _costs(planned: Plan, options: Options) -> dict | None:

@@ -12,13 +12,7 @@ OF_A_RUN = ("run", "device", "jobs", "scorer_url", "dry_run", "gpu", "json")
 def stage_parser(command: str, description: str, examples: tuple[tuple[str, str], ...], after: str = "") -> Parser:
     """The command line of a stage."""
     p = Parser(command, description, examples, after)
-    p.add_argument(
-        "run",
-        nargs="?",
-        type=kinds.RUN,
-        metavar="RUN",
-        help="a run folder: its own policies, benchmarks and settings are used",
-    )
+    p.flag("run RUN", kinds.RUN, "a run folder: its own policies, benchmarks and settings are used", nargs="?")
     arguments.add_start(p)
     arguments.add_checkpoints(p)
     arguments.add_benchmarks(p)
@@ -26,7 +20,7 @@ def stage_parser(command: str, description: str, examples: tuple[tuple[str, str]
     arguments.add_preset(p, "whose benchmarks and generation settings are the defaults, where no RUN is named")
     arguments.add_out(p, "RUN")
     arguments.add_running(p)
-    p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, reward=None, train_prompts=None)
+    p.set_defaults(methods=["base"], seeds=None, budget=None, claim=None, margin=None, reward=None, train_prompts=None)
     return p
 
 

@@ -101,6 +101,7 @@ class Tuning:
         from bench.benchmarks.embedded_geneval import EmbeddedGenEval
         from htgrpo.base.prompts import prompt_set_sha256
         from htgrpo.world.prompts import split_prompts
+        from htgrpo.world.world import find
 
         own = {method: self.grid.own_choice.get(method, {}) for method in self.methods}
         return {
@@ -114,8 +115,8 @@ class Tuning:
             "own_choice": own,
             "split": SPLIT,
             "prompts": {
-                "train": prompt_set_sha256(split_prompts("train")),
-                SPLIT: prompt_set_sha256(split_prompts(SPLIT)),
+                "train": prompt_set_sha256(split_prompts(find(), "train")),
+                SPLIT: prompt_set_sha256(split_prompts(find(), SPLIT)),
             },
             "benchmark": f"{EmbeddedGenEval.name} {EmbeddedGenEval.version}",
         }

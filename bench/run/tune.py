@@ -113,6 +113,7 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     from htgrpo.training.train_config import comparable, parse_budgets
     from htgrpo.training.trainer import Diverged, train
     from htgrpo.world.prompts import split_prompts
+    from htgrpo.world.world import find
 
     file = result_file(out, one, seed)
     budget = comparable(parse_budgets(tuning.settings["budget"]), METHODS.get(one.method).rewarded)[0].text
@@ -121,7 +122,7 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     policy = load_policy(tuning.policy)
     result = {"name": one.name, "method": one.method, "lr": one.lr, "options": dict(one.options), "seed": seed}
     try:
-        done = train(policy, config, split_prompts("train"), file.parent).progress
+        done = train(policy, config, split_prompts(find(), "train"), file.parent).progress
         result |= {
             **validate(policy, config, tuning.samples),
             "iterations": done.iteration,

@@ -13,20 +13,15 @@ ASSET = "scorer_prompts"
 
 
 def instruction(key: str) -> Any:
-    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing or lacks
-    it."""
-    path = instructions_file()
+    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing, with the
+    command that brings it, or lacks it."""
+    path = asset(ASSET)
     found = _read(path, path.stat().st_mtime_ns).get(key)
     if not found:
         raise UserError(
             f"{str(path)!r} has no instruction {key!r}: bring the asset again with `python -m bench.fetch {ASSET}`"
         )
     return found
-
-
-def instructions_file() -> Path:
-    """Where the asset lies. Raises UserError, with the command that brings it, where it does not."""
-    return asset(ASSET)
 
 
 @lru_cache(maxsize=4)

@@ -102,10 +102,10 @@ class RemoteScorer(Scorer):
             found.setdefault(item["id"], Judged.failed(why))
 
 
-def connect(text: str, token: str | None = None) -> Scorer:
-    """The scorer of one `--scorer-url NAME=URL`. token: by default $HTGRPO_SCORER_TOKEN. Raises UserError."""
+def connect(text: str) -> Scorer:
+    """The scorer of one `--scorer-url NAME=URL`, with the token of $HTGRPO_SCORER_TOKEN. Raises UserError."""
     name, kind, url = parts(text)
-    token = os.environ.get(TOKEN, "") if token is None else token
+    token = os.environ.get(TOKEN, "")
     if kind == "pickle":
         from bench.scorers.reward_server import RewardServer
 

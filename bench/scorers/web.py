@@ -89,6 +89,6 @@ class Connection:
         return data
 
 
-def _one_line(text: str, longest: int = 300) -> str:
+def _one_line(text: str) -> str:
     """The end of a text, where a traceback has its message, on one line."""
-    return " ".join(text.split())[-longest:]
+    return " ".join(text.split())[-300:]

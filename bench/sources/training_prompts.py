@@ -1,4 +1,4 @@
-"""The prompts that a training draws from: the embedded world's, an asset's, or those of a file. Imports no torch before
+"""The prompts that a training draws from: an embedded world's, an asset's, or those of a file. Imports no torch before
 they are read.
 
 Files are read by bench/sources/manifest.py: a .txt with one prompt a line, a .jsonl, .json, .csv or .tsv of {"prompt"
@@ -10,7 +10,6 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from bench.sources.plain import CATEGORY as KEYS_OF_CATEGORY
 from bench.sources.plain import ID as KEYS_OF_ID
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
+from htgrpo.world.world import World, by_policy, find, policies
 
 EMBEDDED = "embedded"
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,99}")
@@ -29,24 +29,25 @@ CATEGORY = "prompts"
 
 @dataclass(frozen=True)
 class TrainPrompts:
-    """source: "embedded", an asset's name or a file's absolute path. sha256: of the prompt set
+    """source: a world ("embedded", "embedded_large"), an asset's name or a file's absolute path. sha256: of the prompt set
     (htgrpo.base.prompts)."""
 
     source: str
     sha256: str
 
 
-def embedded() -> dict[str, Any]:
-    """The TrainPrompts of the embedded world, as a dictionary."""
-    recorded = json.loads((files("htgrpo.world") / "assets" / "splits.json").read_text(encoding="utf-8"))
-    return asdict(TrainPrompts(EMBEDDED, recorded["splits"]["train"]["sha256"]))
+def embedded(world: World | None = None) -> dict[str, Any]:
+    """The TrainPrompts of an embedded world, by default the tiny one, as a dictionary."""
+    world = world or find()
+    recorded = json.loads((world.assets / "splits.json").read_text(encoding="utf-8"))
+    return asdict(TrainPrompts(world.policy, recorded["splits"]["train"]["sha256"]))
 
 
 def train_prompts(text: str | None) -> dict[str, Any]:
     """What `--train-prompts NAME|FILE` means, as a dictionary of TrainPrompts. Raises UserError where it cannot be
     read."""
-    if text in (None, EMBEDDED):
-        return embedded()
+    if text is None or (world := by_policy(text)):
+        return embedded(None if text is None else world)
     path = Path(text).expanduser().absolute()
     source = text if text in _assets() else str(path)
     if source == str(path) and not path.is_file():
@@ -55,18 +56,18 @@ def train_prompts(text: str | None) -> dict[str, Any]:
                 f"--train-prompts {text!r} is not a file: give a {', '.join(KINDS)} file, or one of {_names()}"
             )
         raise suggest(
-            text, [EMBEDDED, *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})"
+            text, [*policies(), *_assets()], f"prompt set in --train-prompts (a file ends with {', '.join(KINDS)})"
         )
     return asdict(TrainPrompts(source, prompt_set_sha256(_read(source, _stamp(source)))))
 
 
 def load(wanted: dict[str, Any]) -> list[Prompt]:
     """The prompts of a TrainPrompts dictionary. Raises UserError where they have changed since."""
-    if wanted["source"] == EMBEDDED:
+    source = wanted["source"]
+    if world := by_policy(source):
         from htgrpo.world.prompts import split_prompts
 
-        return split_prompts("train")
-    source = wanted["source"]
+        return split_prompts(world, "train")
     prompts = _read(source, _stamp(source))
     if (found := prompt_set_sha256(prompts)) != wanted["sha256"]:
         raise UserError(
@@ -130,4 +131,4 @@ def _assets() -> list[str]:
 
 
 def _names() -> str:
-    return ", ".join([EMBEDDED, *_assets()])
+    return ", ".join([*policies(), *_assets()])

@@ -69,18 +69,7 @@ def read_seal(folder: Path, name: str = FILE, remedy: str = RESTORE) -> Seal:
 def contents(folder: Path) -> list[str]:
     """Paths within `folder` of all its files but for its list, files that are being written, and subfolders with their
     own list."""
-    found = []
-    for where, subfolders, names in os.walk(folder):
-        place = Path(where)
-        subfolders[:] = sorted(
-            name for name in subfolders if not UNFINISHED.fullmatch(name) and not (place / name / FILE).is_file()
-        )
-        links = [name for name in subfolders if (place / name).is_symlink()]  # os.walk does not follow them
-        names = [name for name in [*names, *links] if not UNFINISHED.fullmatch(name)]
-        found += [
-            (place / name).relative_to(folder).as_posix() for name in names if place != Path(folder) or name != FILE
-        ]
-    return sorted(found)
+    return [name for name in everything(folder, own=True) if name != FILE]
 
 
 def seal(folder: Path, made_by: str, about: dict[str, Any] | None = None) -> None:
@@ -110,17 +99,21 @@ def verify(folder: Path, remedy: str = RESTORE, below: str = "") -> Seal:
     return found
 
 
+def _unfit(path: Path, why: str, flag: str = "--out") -> UserError:
+    return UserError(f"{flag} is {str(path)!r}, which {why}")
+
+
 def check_place(path: Path, flag: str = "--out") -> None:
     """Raises UserError where `path` is the current folder, home, the root, a folder around one of these, a link, or a
     file."""
     whole = Path(os.path.abspath(path))
     for what, place in (("the current folder", Path.cwd()), ("your home folder", Path.home())):
         if place.is_relative_to(whole) or place.resolve().is_relative_to(whole.resolve()):
-            raise UserError(f"{flag} is {str(path)!r}, which is {what} or one around it: name a new folder")
+            raise _unfit(path, f"is {what} or one around it: name a new folder", flag)
     if path.is_symlink():
         raise UserError(f"{flag} is {str(path)!r}, a link to {os.readlink(path)!r}: name the folder itself")
     if path.exists() and not path.is_dir():
-        raise UserError(f"{flag} is {str(path)!r}, which is a file: give a folder")
+        raise _unfit(path, "is a file: give a folder", flag)
 
 
 def check_replaceable(path: Path, made_by: str, overwrite: bool, flag: str = "--out") -> None:
@@ -130,23 +123,15 @@ def check_replaceable(path: Path, made_by: str, overwrite: bool, flag: str = "--
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / FILE).is_file():
-        raise UserError(
-            f"{flag} is {str(path)!r}, which holds files that this command did not make (it has no {FILE}): give a new "
-            "folder"
-        )
+        raise _unfit(path, f"holds files that this command did not make (it has no {FILE}): give a new folder", flag)
     old = read_seal(path, remedy="give a new folder, or delete this one yourself")
     if old.made_by != made_by:
-        raise UserError(f"{flag} is {str(path)!r}, which was made by {old.made_by}: give a new folder")
+        raise _unfit(path, f"was made by {old.made_by}: give a new folder", flag)
     if not overwrite:
-        raise UserError(
-            f"{flag} is {str(path)!r}, which exists already: give a new folder, or add --overwrite to make it again"
-        )
+        raise _unfit(path, "exists already: give a new folder, or add --overwrite to make it again", flag)
     for name in everything(path):
         if name not in old.files and name != FILE and not listed_below(path, name):
-            raise UserError(
-                f"{flag} is {str(path)!r}, which holds {name!r} that this command did not write: move that elsewhere "
-                "first"
-            )
+            raise _unfit(path, f"holds {name!r} that this command did not write: move that elsewhere first", flag)
 
 
 def listed_below(folder: Path, name: str) -> bool:
@@ -160,13 +145,19 @@ def listed_below(folder: Path, name: str) -> bool:
     return False
 
 
-def everything(folder: Path) -> list[str]:
-    """Paths within `folder` of all its files, lists included; not of what is being written."""
+def everything(folder: Path, own: bool = False) -> list[str]:
+    """Paths within `folder` of all its files, lists included; not of what is being written. own: nor of subfolders
+    with their own list."""
     found = []
     for where, subfolders, names in os.walk(folder):
-        subfolders[:] = sorted(name for name in subfolders if not UNFINISHED.fullmatch(name))
-        links = [name for name in subfolders if (Path(where) / name).is_symlink()]
-        whole = [Path(where) / name for name in [*names, *links] if not UNFINISHED.fullmatch(name)]
+        place = Path(where)
+        subfolders[:] = sorted(
+            name
+            for name in subfolders
+            if not UNFINISHED.fullmatch(name) and not (own and (place / name / FILE).is_file())
+        )
+        links = [name for name in subfolders if (place / name).is_symlink()]  # os.walk does not follow them
+        whole = [place / name for name in [*names, *links] if not UNFINISHED.fullmatch(name)]
         found += [path.relative_to(folder).as_posix() for path in whole]
     return sorted(found)
 
@@ -225,7 +216,7 @@ def atomic_dir(
             if away.exists():
                 remove(away, everything(away))
     except BaseException:
-        _remove_tree(temporary)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
     finally:
         if held is not None:
@@ -243,28 +234,24 @@ def _finish(folder: Path) -> None:
                 os.fsync(stream.fileno())
 
 
-def check_file(path: Path, keys: Iterable[str], flag: str = "--out") -> None:
+def check_file(path: Path, keys: Iterable[str]) -> None:
     """Raises UserError where `path` is a folder, or a file that is not a JSON object with these keys, as our own one
     is."""
     if path.is_dir():
-        raise UserError(f"{flag} is {str(path)!r}, which is a folder: give a file")
+        raise _unfit(path, "is a folder: give a file")
     with contextlib.suppress(UserError):
         if not path.exists() or {*keys} <= read_object(path).keys():
             return
-    raise UserError(
-        f"{flag} is {str(path)!r}, which holds something that this command did not write: give another file"
-    )
+    raise _unfit(path, "holds something that this command did not write: give another file")
 
 
-def add_files(folder: Path, made_by: str, written: dict[str, bytes], flag: str = "--out") -> None:
+def add_files(folder: Path, made_by: str, written: dict[str, bytes]) -> None:
     """Writes files into a folder that may hold others, and lists them. Raises UserError, and writes nothing, where a
     file of the same name is not in the list already."""
     old = read_seal(folder, remedy="give another folder") if (folder / FILE).is_file() else Seal(made_by, {})
     for name in [*written, *([FILE] if old.made_by != made_by else [])]:
         if (folder / name).exists() and name not in old.files:
-            raise UserError(
-                f"{flag} is {str(folder)!r}, which holds {name!r} that this command did not write: give another folder"
-            )
+            raise _unfit(folder, f"holds {name!r} that this command did not write: give another folder")
     for name, data in written.items():
         atomic_write_bytes(folder / name, data)
     files = {**old.files, **{name: content_sha256(folder / name) for name in written}}
@@ -307,11 +294,6 @@ def sweep(left: Path) -> bool:
         return True
     if handle is None:
         return False
-    _remove_tree(left)
+    shutil.rmtree(left, ignore_errors=True)
     os.close(handle)
     return True
-
-
-def _remove_tree(folder: Path) -> None:
-    """Removes a folder of ours that was never finished."""
-    shutil.rmtree(folder, ignore_errors=True)

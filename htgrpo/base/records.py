@@ -21,8 +21,6 @@ AGAIN = "restore it, or delete it and run the stage that makes it again"
 NOT_AS_WRITTEN = (
     "is not as it was written (its meta file has another hash): delete it, and the same command judges again"
 )
-
-
 BASE = "base"
 """The name of a run's starting policy, which has no training and no seed."""
 FINAL, MILESTONE, CURVE = "final", "milestone", "curve"
@@ -140,93 +138,6 @@ class TrainerState(TypedDict):
     policy: dict[str, str]
 
 
-class Checkpoint(TypedDict):
-    """A checkpoint that was named on the command line."""
-
-    path: str
-    sha256: str
-    seed: int
-    iteration: int | None
-    forwards: int | None
-
-
-class GivenFolder(TypedDict):
-    """A folder of pictures that nobody here made."""
-
-    label: str
-    path: str
-    layout: str
-    prompts: str | None
-    grid: int | None
-    note: str
-
-
-class Claim(TypedDict):
-    """The one comparison that was named beforehand."""
-
-    benchmark: str
-    setting: str
-    milestone: str
-
-
-class Tuning(TypedDict):
-    """How all methods were tuned."""
-
-    seeds: list[int]
-    split: str
-    samples: int
-    lr: Finite
-    start: list[Finite]
-    ladder: Annotated[list[Finite], msgspec.Meta(min_length=1)]
-    budget: str
-
-
-class Tuned(TypedDict):
-    """What was chosen for one method."""
-
-    settings: dict[str, Any]
-    tries: int
-    score: Finite
-    interior: bool
-    as_tuned: bool
-
-
-class Choices(TypedDict):
-    """How the settings of a run were chosen (bench.ask.choices)."""
-
-    world: str
-    tuning: Tuning | None
-    methods: dict[str, Tuned]
-
-
-class Config(TypedDict, total=False):
-    """What config.json of a run may hold besides and of what bench.ask.request requires."""
-
-    methods: list[str]
-    seeds: list[int]
-    benchmarks: list[str]
-    settings: dict[str, dict[str, Any]]
-    train: dict[str, dict[str, Any]]
-    subset: dict[str, int]
-    limit: int | None
-    prompt_sets: dict[str, str]
-    selections: dict[str, list[str]]
-    versions: dict[str, str]
-    machine: dict[str, Any]
-    title: str
-    created: str
-    git_commit: str | None
-    kind: str
-    asked: list[str]
-    checkpoints: dict[str, list[Checkpoint]]
-    folders: list[GivenFolder]
-    titles: dict[str, str]
-    choices: Choices
-    earlier_versions: list[dict[str, str]]
-    claim: Claim | None
-    budget: str
-
-
 Number = Finite | None | list[Finite | None]
 LOGS: dict[str, Any] = {"metrics.jsonl": MetricsLine, "timing.jsonl": TimingLine}
 
@@ -272,11 +183,6 @@ def _endless(value: Any, name: str = "") -> str:
         return "" if math.isfinite(value) else f"{name} is {value}"
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return next(filter(None, (_endless(one, f"{name}.{key}" if name else str(key)) for key, one in inner)), "")
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """The configuration of a run, see Config. Raises UserError for a damaged one."""
-    return cast(dict[str, Any], read(path, Config, "restore it, or start again with --overwrite"))
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

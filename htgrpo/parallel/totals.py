@@ -80,5 +80,6 @@ class Totals:
         }
         if "log_prob" in s:  # of a method that has no ratio
             means = {name: value for name, value in means.items() if name not in RATIOS}
+        means.update({name: value for name, value in s.items() if name.startswith("method/")})
         means.update({name: s[name] / tokens for name in ("kl", "kl_k3", "kl_exact", "log_prob") if name in s})
         return means

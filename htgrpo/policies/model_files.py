@@ -13,7 +13,6 @@ Three formats, each with a `config.json` of its own kind:
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from htgrpo.base.files import content_sha256, read_object, sha256_json
 from htgrpo.base.folders import FILE as SEALED
 from htgrpo.base.folders import verify
 from htgrpo.base.registry import BACKBONES
+from htgrpo.world.world import by_policy
 
 EMBEDDED, PUBLISHED, ADAPTER = "embedded", "published", "adapter"
 CONFIG, SIDECAR, ADAPTER_CONFIG = "config.json", "htgrpo.json", "adapter_config.json"
@@ -46,7 +46,7 @@ class NotInCache(UserError):
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A policy's folder. name: what opens it again: "embedded", an absolute path or a hub id. revision: the commit of a
+    """A policy's folder. name: what opens it again: a world's policy, an absolute path or a hub id. revision: the commit of a
     hub snapshot, "" elsewhere. config: the format's own configuration; sidecar: htgrpo.json, empty where there is
     none."""
 
@@ -139,11 +139,24 @@ class Shards:
     index: dict[str, Path] | None = None
 
 
+def source_of(name: str, backbone: str | None) -> str:
+    """What is opened for `name`: with "embedded" a backbone means that backbone's own policy."""
+    if name != EMBEDDED or backbone is None or backbone == EMBEDDED:
+        return name
+    return backbone if by_policy(backbone) else BACKBONES.get(backbone).hub
+
+
 def open_model(name: str, revision: str | None = None, download: bool = True) -> ModelFolder:
-    """The folder of `name`: "embedded", a folder, or a hub id at `revision` (from the hub's cache, and with `download`
-    from the hub itself where it can be reached). Raises UserError for anything that is none of the three formats."""
-    if name == EMBEDDED:
-        return _read(name, "", Path(str(files("htgrpo") / "world" / "assets" / "policy")))
+    """The folder of `name`: a world's shipped policy ("embedded"), a folder, or a hub id at `revision` (from the
+    hub's cache, and with `download` from the hub itself where it can be reached). Raises UserError for anything that
+    is none of the three formats."""
+    if world := by_policy(name):
+        if not world.shipped.is_dir():
+            raise UserError(
+                f"no policy of the {world.title} ships with this version: make one with python -m bench.pretrain --world "
+                f"{world.name} --out FOLDER and give --policy FOLDER"
+            )
+        return _read(name, "", Path(str(world.shipped)))
     folder = Path(name)
     if folder.is_dir() or not HUB_ID.fullmatch(name):
         if revision:

@@ -129,11 +129,11 @@ def write_tokenizer(record: Published, folder: Path, further: dict[str, int]) ->
 def random_codec(backbone: str, tiny: bool, generator: torch.Generator) -> ImageCodec:
     """The backbone's image codec with random weights."""
     if backbone == "mmada":
-        from htgrpo.policies import magvit
+        from htgrpo.policies import magvit, magvit_net
 
         if tiny:
             return magvit.tiny_magvit(generator)
-        codec: ImageCodec = magvit.MagvitCodec(magvit.Magvit(magvit.PUBLISHED))
+        codec: ImageCodec = magvit.MagvitCodec(magvit_net.Magvit(magvit_net.PUBLISHED))
     else:
         from htgrpo.policies import vqmodel
 

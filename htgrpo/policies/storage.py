@@ -11,7 +11,7 @@ from htgrpo.base.folders import atomic_dir
 from htgrpo.base.registry import BACKBONES
 from htgrpo.policies import embedded, published
 from htgrpo.policies.lora import apply_adapter
-from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, open_model
+from htgrpo.policies.model_files import ADAPTER, EMBEDDED, ModelFolder, open_model, source_of
 from htgrpo.policies.policy import Policy, Source
 
 DTYPES = ("auto", "float32", "bfloat16", "float64")
@@ -35,9 +35,7 @@ def load_policy(
     """
     if dtype not in DTYPES:
         raise suggest(dtype, DTYPES, "dtype of the weights")
-    if name == EMBEDDED and backbone not in (None, EMBEDDED):
-        name = BACKBONES.get(backbone).hub
-    return _load(open_model(name, revision), backbone, device, dtype)
+    return _load(open_model(source_of(name, backbone), revision), backbone, device, dtype)
 
 
 def _load(model: ModelFolder, backbone: str | None, device: str, dtype: str) -> Policy:

@@ -74,6 +74,9 @@ class Engine:
         drawn = [method.updates(group, g) for group, g in zip(groups, generators, strict=True)]
         if drawn:
             check(drawn)
+        for group in groups:
+            measured = method.measures(group)
+            totals.add(**{f"method/{name}": value / (total_groups or len(groups)) for name, value in measured.items()})
         if self.config.interleave:
             n, own = total_groups or len(drawn), places or list(range(len(drawn)))
             drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(own, drawn, strict=True)]

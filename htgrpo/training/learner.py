@@ -5,7 +5,6 @@ ranks from the records of all images, in the order of the prompts, so that it do
 are.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,19 +18,21 @@ from htgrpo.base.options import require
 from htgrpo.base.prompts import Prompt
 from htgrpo.base.registry import SAMPLERS
 from htgrpo.base.rng import generator
-from htgrpo.interface import Method, RolloutGroup, advantages
+from htgrpo.interface import Method, RolloutGroup
 from htgrpo.parallel.ranks import ALONE, InStep, Ranks
 from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
 from htgrpo.rollout import Rollouts, generate, refuse_training
 from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
-from htgrpo.training.rewards import RewardBatch, WeightedReward
+from htgrpo.training.images import Images
+from htgrpo.training.others import with_others
+from htgrpo.training.rewards import WeightedReward
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import Tuning
 
 RANK_BINS = 8
-RECORDED = frozenset({"entropy", "predicted"})
+RECORDED = frozenset({"entropy", "predicted", "other"})
 """What a method may need of its rollouts."""
 PATIENCE = 20
 """Iterations in a row without any spread of rewards after which training stops: nothing is being learnt."""
@@ -40,7 +41,8 @@ PATIENCE = 20
 @dataclass
 class Setup:
     """What a learner works with. policy.net is called as LLaDA is, by all ranks in step where it is sharded.
-    flat_iterations: iterations without any spread of rewards that ended the run so far."""
+    flat_iterations: iterations without any spread of rewards that ended the run so far. rollout_tokens: packed tokens to
+    sample together (0: config.tokens_per_forward)."""
 
     policy: Policy
     tuning: Tuning
@@ -50,6 +52,7 @@ class Setup:
     holding: Holding
     ranks: Ranks = ALONE
     flat_iterations: int = 0
+    rollout_tokens: int = 0
 
     def in_step(self, net: Network) -> Network:
         """A network of the tuning, as all ranks may call it."""
@@ -90,7 +93,7 @@ class GroupLearner:
         rollouts, sampled = self._sample([drawn[i] for i in mine], number)
         clock.lap("rollout")
         on_phase("reward")
-        images = _Images(
+        images = Images(
             setup.ranks.together(self._records([drawn[i] for i in mine], rollouts)), config.group_size, setup.reward
         )
         clock.lap("reward")
@@ -112,15 +115,13 @@ class GroupLearner:
             if i in kept
         ]
         if images.groups:
+            places = [images.groups.index(i) for i in kept]
+            if "other" in self.method.needs:
+                groups = with_others(groups, places, setup.ranks, generator(config.seed, "other", number))
             generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
                 totals = self.engine.run(
-                    groups,
-                    self.method,
-                    generators,
-                    setup.holding.step,
-                    len(images.groups),
-                    [images.groups.index(i) for i in kept],
+                    groups, self.method, generators, setup.holding.step, len(images.groups), places
                 )
             clock.seconds.update(totals.seconds)
             forwards.update(totals.forwards)
@@ -144,7 +145,7 @@ class GroupLearner:
                 [(config.seed, "rollout", number, prompt.id, i) for prompt in prompts for i in range(size)],
                 self.sampler,
                 config.guidance,
-                tokens_per_forward=config.tokens_per_forward,
+                tokens_per_forward=self.setup.rollout_tokens or config.tokens_per_forward,
                 pads=config.pads,
                 predict="predicted" in self.method.needs,
             )
@@ -184,7 +185,7 @@ class GroupLearner:
             rollout.predicted,
         ).kept()
 
-    def _insist_on_rewards(self, images: "_Images", number: int) -> None:
+    def _insist_on_rewards(self, images: "Images", number: int) -> None:
         """Raises UserError, with the exit code of work that can be done later, where rewards failed and no picture has
         one."""
         if any(images.failed.values()) and not bool(torch.isfinite(images.rewards.total).any()):
@@ -196,7 +197,7 @@ class GroupLearner:
                 EXIT_INCOMPLETE,
             )
 
-    def _insist_on_spread(self, images: "_Images") -> None:
+    def _insist_on_spread(self, images: "Images") -> None:
         """Counts iterations in which no group had two different rewards; raises UserError after PATIENCE of them."""
         spread = any(images.spread(i) > 0.0 for i in images.groups)
         self.flat_iterations = 0 if spread else self.flat_iterations + 1
@@ -208,70 +209,6 @@ class GroupLearner:
                 f"the last {PATIENCE} iterations gave {seen} with rewards={self.setup.config.rewards!r}: images of one "
                 "prompt must differ in reward for anything to be learnt; use a denser reward or a larger group"
             )
-
-
-class _Images:
-    """The images of an iteration, of all ranks, as their records tell of them. groups: numbers of the prompts that make
-    a group, with at least two images that have a finite reward."""
-
-    def __init__(self, records: list[dict], size: int, reward: WeightedReward):
-        self.records, self.size = records, size
-        names = records[0]["answers"]
-        answers = {name: [value for record in records for value in record["answers"][name]] for name in names}
-        self.rewards: RewardBatch = reward.combine(answers)
-        self.failed = {
-            name: sum(value is not None and not math.isfinite(value) for value in values)
-            for name, values in answers.items()
-        }
-        self.groups = [i for i in range(len(records)) if len(self.finite(i)) >= 2]
-
-    def reward(self, prompt: int) -> Tensor:
-        """float64 [G]: rewards of one prompt's images, NaN where they failed."""
-        return self.rewards.total[prompt * self.size : (prompt + 1) * self.size]
-
-    def finite(self, prompt: int) -> Tensor:
-        """The rewards of one prompt's images that are finite."""
-        reward = self.reward(prompt)
-        return reward[torch.isfinite(reward)]
-
-    def spread(self, prompt: int) -> float:
-        """The deviation of one group's rewards; exactly 0 where all are equal."""
-        reward = self.finite(prompt)
-        return float(reward.std()) if float(reward.max()) > float(reward.min()) else 0.0
-
-    def why(self) -> str:
-        """The first reward that failed and its reason, where it gives one."""
-        return next(
-            (
-                f"{name}: {record['reasons'][name]}"
-                for record in self.records
-                for name, count in self.failed.items()
-                if count and name in record["reasons"]
-            ),
-            "",
-        )
-
-    def metrics(self, config: TrainConfig) -> dict[str, Any]:
-        """What is logged of them."""
-        total, spreads = self.rewards.total, [self.spread(i) for i in self.groups]
-        sizes = [advantages(self.finite(i), config.ddof, config.delta).abs() for i in self.groups]
-        by_rank = torch.tensor([record["entropy_by_rank"] for record in self.records], dtype=torch.float64)
-        metrics: dict[str, Any] = {
-            "reward_mean": _mean(total[torch.isfinite(total)]),
-            "reward_std": _mean(torch.tensor(spreads, dtype=torch.float64)),
-            "advantage_abs": _mean(torch.cat(sizes) if sizes else torch.zeros(0)),
-            "entropy": _mean(torch.tensor([record["entropy"] for record in self.records], dtype=torch.float64)),
-            "entropy_by_rank": by_rank.mean(0).tolist(),
-            "groups": len(self.groups),
-            "groups_without_spread": sum(spread == 0.0 for spread in spreads),
-            "images_dropped": int((~torch.isfinite(total)).sum()),
-        }
-        for name, values in self.rewards.parts.items():
-            metrics[f"reward/{name}"] = _mean(values[torch.isfinite(values)])
-        metrics |= {f"failed/{name}": count for name, count in self.failed.items() if count}
-        if why := self.why():
-            metrics["failure"] = why
-        return metrics
 
 
 class _Clock:
@@ -298,11 +235,6 @@ def draw_prompts(prompts: list[Prompt], count: int, g: torch.Generator) -> list[
     rounds = max(map(len, shuffled))
     drawn = [shuffled[c][r] for r in range(rounds) for c in order if r < len(shuffled[c])]
     return drawn[:count]
-
-
-def _mean(values: Tensor) -> float | None:
-    """The mean as a float; None (JSON null) of nothing."""
-    return float(values.double().mean()) if len(values) else None
 
 
 def _entropy_by_rank(rollouts: Rollouts) -> list[float]:

@@ -51,7 +51,8 @@ def loss(
         _count_ratios(totals, pooled.detach().exp(), support, inside != pooled, unmoved)
     else:
         ratio = pooled.exp()
-        clipped = ratio.clamp(*_bounds(work, batch, device, dtype))
+        low, high = _bounds(work, batch, device, dtype)
+        clipped = ratio.clamp(low, high)
         loss = -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
         _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage, unmoved)
     if config.beta == 0.0:
@@ -90,7 +91,7 @@ def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: t
     return low, high
 
 
-def _log(bound: float | Tensor) -> float | Tensor:
+def _log(bound: Any) -> Any:
     if isinstance(bound, Tensor):
         return bound.log()
     return math.log(bound) if bound > 0.0 else -math.inf

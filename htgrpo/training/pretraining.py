@@ -1,24 +1,30 @@
 """Masked-token pre-training on the embedded world: cross-entropy of the hidden codes, as MMaDA's text-to-image stage
 does it."""
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from htgrpo.base.errors import UserError
+from htgrpo.base.folders import atomic_dir, verify
 from htgrpo.interface import HIDDEN
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Size, initialise
 from htgrpo.policies.policy import Policy, pack
 from htgrpo.policies.tokenizer import WordTokenizer
 from htgrpo.world.codec import PatchCodec, encode_scene
-from htgrpo.world.noise import RATE
 from htgrpo.world.prompts import words
 from htgrpo.world.scenes import training_scenes
-from htgrpo.world.vocabulary import GRID, LATTICE
+from htgrpo.world.world import World
 
+STATE, LOG = "state.safetensors", "pretrain.jsonl"
 PROMPT_DROP = 0.1
 """Share of pictures trained without their prompt, so that guidance has an unconditional policy (MMaDA's rate)."""
 ROWS = 32
@@ -35,12 +41,13 @@ class TinySize:
     n_heads: int = 4
     mlp_hidden_size: int = 256
     max_text: int = 64
+    rope_theta: float = Size.rope_theta
 
 
-def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
-    """A policy of the embedded world with random weights, but for the code rows of embedding and head, which start at
+def new_policy(world: World, size: TinySize, generator: torch.Generator) -> Policy:
+    """A policy of an embedded world with random weights, but for the code rows of embedding and head, which start at
     the principal axes of the patches they stand for (codes that look alike start alike)."""
-    codec, tokenizer = PatchCodec.build(), WordTokenizer.of(words())
+    codec, tokenizer = PatchCodec.build(world), WordTokenizer.of(words(world))
     ids = {
         name: tokenizer.vocabulary[name]
         for name in ("<|startoftext|>", "<|endoftext|>", "[iPAD]", "<|t2i|>", "<|soi|>", "<|eoi|>", "<|mdm_mask|>")
@@ -48,7 +55,7 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
     bos, eos, pad, task, start, end, mask = ids.values()
     offset = len(tokenizer.vocabulary)
     backbone = Backbone(
-        "embedded",
+        world.policy,
         (task, bos),
         (eos,),
         (start,),
@@ -58,12 +65,12 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
         offset,
         len(codec),
         size.max_text,
-        LATTICE,
-        (GRID, GRID),
+        world.patch,
+        (world.grid, world.grid),
         pad,
     )
     rows = math.ceil((offset + len(codec)) / 8) * 8
-    net = LLaDA(Size(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, rows))
+    net = LLaDA(Size(size.d_model, size.n_layers, size.n_heads, size.mlp_hidden_size, rows, size.rope_theta))
     initialise(net, generator)
     axes = codec.pca(size.d_model)
     axes = axes / axes.std()
@@ -74,15 +81,15 @@ def new_policy(size: TinySize, generator: torch.Generator) -> Policy:
 
 
 def masked_batch(
-    policy: Policy, count: int, generator: torch.Generator
+    policy: Policy, world: World, count: int, generator: torch.Generator
 ) -> tuple[list[tuple[int, ...]], Tensor, Tensor]:
     """Prompts, codes int64 [count, N] and mask bool [count, N] of fresh scenes, sorted by prompt length."""
-    wanted, scenes = training_scenes(count, generator, noise=RATE)
+    wanted, scenes = training_scenes(world, count, generator, noisy=True)
     drop = torch.rand(count, generator=generator) < PROMPT_DROP
     none = policy.backbone.unconditional
     prompts = [policy.prompt(none if dropped else prompt.text) for prompt, dropped in zip(wanted, drop, strict=True)]
     order = sorted(range(count), key=lambda i: len(prompts[i]))
-    codes = torch.stack([torch.as_tensor(encode_scene(scenes[i])) for i in order])
+    codes = torch.stack([torch.as_tensor(encode_scene(world, scenes[i])) for i in order])
     rate = torch.cos(torch.rand(count, generator=generator) * math.pi / 2)
     rate[torch.rand(count, generator=generator) < FULLY_MASKED] = 1.0
     draw = torch.rand(codes.shape, generator=generator)
@@ -106,3 +113,57 @@ def masked_backward(
         (scale * loss).backward()
         total += float(loss.detach())
     return total
+
+
+class Unfinished:
+    """What an interrupted pre-training goes on from, in a folder beside its output: weights, their average, the
+    optimiser's moments, and the log. settings: those of the command, which must be the same."""
+
+    def __init__(
+        self,
+        folder: Path,
+        made_by: str,
+        settings: dict[str, Any],
+        net: LLaDA,
+        average: LLaDA,
+        optimizer: torch.optim.Optimizer,
+    ):
+        self.folder, self.made_by, self.settings = folder, made_by, settings
+        self.net, self.average, self.optimizer = net, average, optimizer
+
+    def save(self, step: int, log: list[dict[str, Any]]) -> None:
+        """Writes the state after `step`, in place of the one before."""
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        with atomic_dir(self.folder, self.made_by, True, {"step": step, "settings": self.settings}) as place:
+            save_file(tensors, place / STATE)
+            (place / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
+
+    def load(self) -> tuple[int, list[dict[str, Any]]]:
+        """The step that was reached, 0 without a state, and the log until then. Raises UserError where
+        the state is of other settings, or damaged."""
+        if not self.folder.is_dir():
+            return 0, [self.settings]
+        remedy = "delete the folder to start again"
+        about = verify(self.folder, remedy).about
+        if about["settings"] != self.settings:
+            other = next(k for k in self.settings if about["settings"].get(k) != self.settings[k])
+            raise UserError(
+                f"{str(self.folder)!r} is of an unfinished training with {other} {about['settings'].get(other)!r} and not "
+                f"{self.settings[other]!r}: give its settings to go on with it, or {remedy}"
+            )
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, value in load_file(self.folder / STATE).items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = value
+        self.net.load_state_dict(parts["net"])
+        self.average.load_state_dict(parts["average"])
+        moments: dict[int, dict[str, Any]] = {}
+        for name, value in parts["optimizer"].items():
+            index, _, key = name.partition(".")
+            moments.setdefault(int(index), {})[key] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        log = [json.loads(line) for line in (self.folder / LOG).read_text().splitlines()]
+        return int(about["step"]), log

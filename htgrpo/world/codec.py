@@ -1,4 +1,4 @@
-"""The embedded world's image codec: a dictionary of all 8 x 8 patches any picture of the world can contain.
+"""The embedded worlds' image codec: a dictionary of all patches that any picture of a world can contain.
 
 Code 0 is plain background. Encoding a rendered scene and decoding it again is exact.
 """
@@ -11,61 +11,59 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htgrpo.base.errors import UserError
-from htgrpo.world.scenes import Scene, sprites
-from htgrpo.world.vocabulary import CLASS_INDEX, COLOUR_INDEX, GRID, LATTICE, OBJECT, palette
+from htgrpo.world.scenes import Scene, ground_patches, sprites
+from htgrpo.world.world import World
 
 FILE_NAME = "codebook.safetensors"
 
 
 @cache
-def _dictionary() -> tuple[np.ndarray, np.ndarray]:
-    """(patches uint8 [K, 8, 8, 3], codes int64 [classes, colours, 2, 2]): all distinct patches, and where each object
-    uses them.
-    """
-    half = OBJECT // LATTICE
-    pictures = sprites()
-    classes, colours = pictures.shape[:2]
-    tiles = pictures.reshape(classes, colours, half, LATTICE, half, LATTICE, 3).transpose(0, 1, 2, 4, 3, 5, 6)
-    background = np.empty((LATTICE, LATTICE, 3), np.uint8)
-    background[:] = palette()[0]
-    number = {background.tobytes(): 0}
-    patches = [background]
-    codes = np.empty((classes, colours, half, half), np.int64)
+def _dictionary(world: World) -> tuple[np.ndarray, np.ndarray]:
+    """(patches uint8 [K, patch, patch, 3], codes int64 [classes, colours, looks, n, n]): all distinct patches, those of
+    the background first, and where each object of n x n patches uses them."""
+    side, patch = world.object // world.patch, world.patch
+    pictures = sprites(world)
+    tiles = pictures.reshape(*pictures.shape[:3], side, patch, side, patch, 3).swapaxes(4, 5)
+    patches = list(ground_patches(world))
+    number = {one.tobytes(): index for index, one in enumerate(patches)}
+    codes = np.empty((*pictures.shape[:3], side, side), np.int64)
     for place in np.ndindex(codes.shape):
-        patch = tiles[place]
-        codes[place] = number.setdefault(patch.tobytes(), len(patches))
+        tile = tiles[place]
+        codes[place] = number.setdefault(tile.tobytes(), len(patches))
         if codes[place] == len(patches):
-            patches.append(patch)
+            patches.append(tile)
     return np.stack(patches), codes
 
 
-def encode_scene(scene: Scene) -> np.ndarray:
-    """The codes of a scene, int64 [36] in raster order, by table: equal to encoding its rendered picture, and much
+def encode_scene(world: World, scene: Scene) -> np.ndarray:
+    """The codes of a scene, int64 [N] in raster order, by table: equal to encoding its rendered picture, and much
     faster.
     """
-    codes = np.zeros((GRID, GRID), np.int64)
-    table = _dictionary()[1]
+    codes = np.array(scene.ground or [0] * world.grid**2, np.int64).reshape(world.grid, world.grid)
+    table, step = _dictionary(world)[1], world.lattice // world.patch
     for item in scene.objects:
-        codes[item.y : item.y + 2, item.x : item.x + 2] = table[CLASS_INDEX[item.cls], COLOUR_INDEX[item.colour]]
+        own = table[world.class_index[item.cls], world.colour_index[item.colour], item.look]
+        y, x = item.y * step, item.x * step
+        codes[y : y + len(own), x : x + len(own)] = own
     return codes.reshape(-1)
 
 
 class PatchCodec:
-    """Pictures as grids of dictionary patches. `codebook` is float32 [K, 8, 8, 3] in 0..1; code k stands for patch
-    k."""
+    """Pictures as grids of dictionary patches. `codebook` is float32 [K, patch, patch, 3] in 0..1; code k stands for
+    patch k."""
 
     def __init__(self, codebook: torch.Tensor):
-        if codebook.dim() != 4 or codebook.shape[1:] != (LATTICE, LATTICE, 3):
+        if codebook.dim() != 4 or codebook.shape[1] != codebook.shape[2] or codebook.shape[3] != 3:
             raise UserError(
                 f"a patch codebook of shape {tuple(codebook.shape)} cannot be used: "
-                f"it must be [K, {LATTICE}, {LATTICE}, 3]; take the one that belongs to the policy"
+                "it must be [K, patch, patch, 3]; take the one that belongs to the policy"
             )
         self.codebook = codebook.to(torch.float32)
 
     @classmethod
-    def build(cls) -> "PatchCodec":
-        """The exact dictionary of the embedded world."""
-        return cls(torch.from_numpy(_dictionary()[0].astype(np.float32) / 255))
+    def build(cls, world: World) -> "PatchCodec":
+        """The exact dictionary of a world."""
+        return cls(torch.from_numpy(_dictionary(world)[0].astype(np.float32) / 255))
 
     @classmethod
     def load(cls, path: Path) -> "PatchCodec":
@@ -83,23 +81,27 @@ class PatchCodec:
         save_file({"codebook": self.codebook.contiguous()}, path)
         return path
 
+    @property
+    def patch(self) -> int:
+        """Pixels along a side of a patch."""
+        return self.codebook.shape[1]
+
     def __len__(self) -> int:
         return len(self.codebook)
 
     def encode(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """uint8 [B, H, W, 3] (H, W multiples of 8) -> int64 [B, H/8 * W/8], the nearest patch of each place in squared
-        distance.
-        """
+        """uint8 [B, H, W, 3] (H, W multiples of the patch) -> int64 [B, N] in raster order, the nearest patch of each
+        place in squared distance."""
         pixels = torch.as_tensor(images).to(torch.float32) / 255
         batch, height, width, _ = pixels.shape
-        rows, columns = height // LATTICE, width // LATTICE
-        tiles = pixels.reshape(batch, rows, LATTICE, columns, LATTICE, 3).permute(0, 1, 3, 2, 4, 5)
+        rows, columns = height // self.patch, width // self.patch
+        tiles = pixels.reshape(batch, rows, self.patch, columns, self.patch, 3).permute(0, 1, 3, 2, 4, 5)
         flat, book = tiles.reshape(batch * rows * columns, -1), self.codebook.reshape(len(self), -1)
         distance = book.square().sum(1) - 2 * flat @ book.T
         return distance.argmin(1).reshape(batch, rows * columns)
 
-    def decode(self, codes: torch.Tensor, grid: tuple[int, int] = (GRID, GRID)) -> torch.Tensor:
-        """int64 [B, N] with N = h * w of `grid`, values 0..K-1 -> float32 [B, 3, 8h, 8w] in 0..1.
+    def decode(self, codes: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+        """int64 [B, N] with N = h * w of `grid`, values 0..K-1 -> float32 [B, 3, patch h, patch w] in 0..1.
 
         Raises UserError for a code outside the dictionary.
         """
@@ -109,8 +111,8 @@ class PatchCodec:
                 f"this codec has 0..{len(self) - 1}; use the codec that belongs to the policy"
             )
         rows, columns = grid
-        tiles = self.codebook.to(codes.device)[codes].reshape(-1, rows, columns, LATTICE, LATTICE, 3)
-        return tiles.permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, rows * LATTICE, columns * LATTICE)
+        tiles = self.codebook.to(codes.device)[codes].reshape(-1, rows, columns, self.patch, self.patch, 3)
+        return tiles.permute(0, 5, 1, 3, 2, 4).reshape(-1, 3, rows * self.patch, columns * self.patch)
 
     def pca(self, dimension: int) -> torch.Tensor:
         """float32 [K, dimension]: the patches on their first principal axes, centred; columns by falling variance.

@@ -8,10 +8,9 @@ from typing import Any
 
 from htgrpo.base.errors import suggest
 from htgrpo.world.draws import Draws
-from htgrpo.world.vocabulary import CLASSES, COLOUR_NAMES, FILLS, RELATIONS, SHAPES, plural, shape_of
+from htgrpo.world.world import NUMBERS, RELATIONS, TINY, World, plural, shape_of
 
 CATEGORIES = ("single_object", "two_object", "counting", "colors", "position", "color_attr", "dense")
-NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 @dataclass(frozen=True)
@@ -71,34 +70,34 @@ def facts(combination: Combination) -> set[tuple]:
     return found
 
 
-def draw_combination(category: str, draws: Draws) -> Combination:
+def draw_combination(world: World, category: str, draws: Draws) -> Combination:
     """A random combination of `category`, uniform over its objects, colours and relations. Raises UserError for another
     name.
     """
     if category == "single_object":
-        return Combination(category, ((draws.choice(CLASSES), None),))
+        return Combination(category, ((draws.choice(world.classes), None),))
     if category == "counting":
-        return Combination(category, ((draws.choice(CLASSES), None),), count=2 + draws.integer(3))
+        return Combination(category, ((draws.choice(world.classes), None),), count=draws.choice(world.counts))
     if category == "colors":
-        return Combination(category, ((draws.choice(CLASSES), draws.choice(COLOUR_NAMES)),))
+        return Combination(category, ((draws.choice(world.classes), draws.choice(world.colour_names)),))
     if category == "two_object":
-        return Combination(category, tuple((cls, None) for cls in draws.some(CLASSES, 2)))
+        return Combination(category, tuple((cls, None) for cls in draws.some(world.classes, 2)))
     if category == "position":
-        objects = tuple((cls, None) for cls in draws.some(CLASSES, 2))
+        objects = tuple((cls, None) for cls in draws.some(world.classes, 2))
         return Combination(category, objects, relations=((1, draws.choice(RELATIONS), 0),))
     if category == "color_attr":
-        pairs = zip(draws.some(CLASSES, 2), draws.some(COLOUR_NAMES, 2), strict=True)
+        pairs = zip(draws.some(world.classes, 2), draws.some(world.colour_names, 2), strict=True)
         return Combination(category, tuple(pairs))
     if category == "dense":
-        return _draw_dense(draws)
+        return _draw_dense(world, draws)
     raise suggest(category, CATEGORIES, "category")
 
 
-def _draw_dense(draws: Draws) -> Combination:
-    """Three or four objects of different shapes, all coloured, and two or three relations."""
-    links = draws.choice((((0, 1), (0, 2)), ((0, 1), (2, 3)), ((0, 1), (0, 2), (0, 3))))
-    shapes = draws.some(SHAPES, 1 + max(target for _, target in links))
-    objects = tuple((f"{draws.choice(FILLS)} {shape}", draws.choice(COLOUR_NAMES)) for shape in shapes)
+def _draw_dense(world: World, draws: Draws) -> Combination:
+    """Three objects or more of different shapes, all coloured, and two relations or more."""
+    links = draws.choice(world.links)
+    shapes = draws.some(world.shapes, 1 + max(target for _, target in links))
+    objects = tuple((f"{draws.choice(world.fills)} {shape}", draws.choice(world.colour_names)) for shape in shapes)
     relations = tuple((subject, draws.choice(RELATIONS), target) for subject, target in links)
     return Combination("dense", objects, relations=relations)
 
@@ -124,10 +123,9 @@ def text_of(combination: Combination) -> str:
     return "a photo of " + ", and ".join(sentences)
 
 
-def spec_of(combination: Combination) -> dict:
-    """GenEval's metadata shape; `dense` adds "relations" ([subject, relation, target], indices into include) and
-    "questions".
-    """
+def spec_of(world: World, combination: Combination) -> dict:
+    """GenEval's metadata shape, with the "world" where it is not the tiny one; `dense` adds "relations" ([subject,
+    relation, target], indices into include) and "questions"."""
     include: list[dict[str, Any]] = []
     for cls, colour in combination.objects:
         include.append({"class": cls, "count": combination.count} | ({"color": colour} if colour else {}))
@@ -140,6 +138,8 @@ def spec_of(combination: Combination) -> dict:
     if combination.category == "dense":
         spec["relations"] = [list(relation) for relation in combination.relations]
         spec["questions"] = _questions(combination)
+    if world.name != TINY:
+        spec["world"] = world.name
     return spec
 
 

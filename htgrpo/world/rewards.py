@@ -1,4 +1,4 @@
-"""Dense rewards of the embedded world: how nearly a picture shows what was asked for, from 0 to 1.
+"""Dense rewards of the embedded worlds: how nearly a picture shows what was asked for, from 0 to 1.
 
 They grade where the benchmarks decide: no threshold of GenEval's or DPG-Bench's rules occurs here. All four rest on one
 matching of the requested objects to windows of the picture. Each is called as TRL calls rewards:
@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htgrpo.base.errors import UserError, suggest
+from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 from htgrpo.world.detector import Detection, Fits, measure, pick_objects, place_overlaps
 from htgrpo.world.scenes import relations_of
-from htgrpo.world.vocabulary import CELLS, CLASS_INDEX, CLASSES, COLOUR_INDEX, templates
+from htgrpo.world.world import World, world_of
 
 _AXES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
 
 
 @dataclass(frozen=True)
 class Match:
-    """A requested object and the window that shows it best: place 0..24 and IoU in 0..1."""
+    """A requested object and the window that shows it best: its place and IoU in 0..1."""
 
     cls: int
     place: int
@@ -42,11 +42,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Picture:
-    """What was found on one picture.
-    iou: float32 [colours, 25, classes];
-    area: float32 [colours, 25] (see Fits); foreground px.
+    """What was found on one picture of `world`. iou: float32 [colours, places, classes]; area: float32 [colours, places]
+    (see Fits); foreground px.
     """
 
+    world: World
     iou: np.ndarray
     area: np.ndarray
     foreground: float
@@ -54,9 +54,9 @@ class Picture:
 
     def shared(self, match: "Match") -> np.ndarray:
         """float32 [colours]: the pixels each colour shares with the template of a match, from IoU = s / (area +
-        template - s).
+        template - s); fewer, where some are in the wrong tone.
         """
-        iou, template = self.iou[:, match.place, match.cls], templates()[match.cls].sum()
+        iou, template = self.iou[:, match.place, match.cls], self.world.templates[match.cls].sum()
         return np.rint(iou / (1 + iou) * (self.area[:, match.place] + template))
 
 
@@ -65,27 +65,28 @@ class _LastBatch:
 
     def __init__(self) -> None:
         self._images: Tensor | None = None
+        self._world: World | None = None
         self._pictures: list[Picture | None] = []
 
-    def __call__(self, images: Tensor) -> list[Picture | None]:
+    def __call__(self, world: World, images: Tensor) -> list[Picture | None]:
         """One Picture per image, None where the image is not finite. Equal content counts as the same batch."""
         known = self._images
         images = images.detach().cpu()
-        if known is None or known.dtype != images.dtype or not torch.equal(known, images):
-            self._pictures = _look(images)
-            self._images = images.clone()
+        if world is not self._world or known is None or known.dtype != images.dtype or not torch.equal(known, images):
+            self._pictures = _look(world, images)
+            self._world, self._images = world, images.clone()
         return self._pictures
 
 
-def _look(images: Tensor) -> list[Picture | None]:
+def _look(world: World, images: Tensor) -> list[Picture | None]:
     sound = torch.isfinite(images).reshape(len(images), -1).all(1).tolist()
-    fits = measure(torch.nan_to_num(images))
-    return [picture if fine else None for picture, fine in zip(_pictures(fits), sound, strict=True)]
+    fits = measure(world, torch.nan_to_num(images))
+    return [picture if fine else None for picture, fine in zip(_pictures(world, fits), sound, strict=True)]
 
 
-def _pictures(fits: Fits) -> list[Picture]:
-    columns = (fits.iou.numpy(), fits.area.numpy(), fits.foreground.tolist(), pick_objects(fits))
-    return [Picture(*values) for values in zip(*columns, strict=True)]
+def _pictures(world: World, fits: Fits) -> list[Picture]:
+    columns = (fits.iou.numpy(), fits.area.numpy(), fits.foreground.tolist(), pick_objects(world, fits))
+    return [Picture(world, *values) for values in zip(*columns, strict=True)]
 
 
 _last_batch = _LastBatch()
@@ -95,10 +96,10 @@ def match_requests(picture: Picture, spec: dict) -> list[list[Match]]:
     """For each clause of `include` the windows that show it best, greedily and without overlap; fewer than asked where
     the picture has no room or no trace left.
     """
-    classes = [_class_index(clause["class"]) for clause in spec["include"]]
+    classes = [picture.world.class_index[picture.world.clause_of(clause["class"])] for clause in spec["include"]]
     missing = [clause["count"] for clause in spec["include"]]
-    fit = picture.iou.max(0)[:, classes].T.copy()  # [clauses, 25]
-    overlaps = place_overlaps()
+    fit = picture.iou.max(0)[:, classes].T.copy()  # [clauses, places]
+    overlaps = place_overlaps(picture.world)
     matches: list[list[Match]] = [[] for _ in classes]
     while any(missing):
         clause, place = divmod(int(fit.argmax()), fit.shape[1])
@@ -111,12 +112,6 @@ def match_requests(picture: Picture, spec: dict) -> list[list[Match]]:
         if not missing[clause]:
             fit[clause] = 0
     return matches
-
-
-def _class_index(name: str) -> int:
-    if name not in CLASS_INDEX:
-        raise suggest(name, CLASSES, "class of the embedded world")
-    return CLASS_INDEX[name]
 
 
 def _objects(picture: Picture, spec: dict, matches: list[list[Match]]) -> float:
@@ -139,7 +134,7 @@ def _attributes(picture: Picture, spec: dict, matches: list[list[Match]]) -> flo
     for clause, found in coloured:
         for match in found:
             pixels = picture.shared(match)
-            total += match.presence * float(pixels[COLOUR_INDEX[clause["color"]]] / pixels.sum())
+            total += match.presence * float(pixels[picture.world.colour_index[clause["color"]]] / pixels.sum())
     return total / sum(clause["count"] for clause, _ in coloured)
 
 
@@ -152,12 +147,16 @@ def _relations(picture: Picture, spec: dict, matches: list[list[Match]]) -> floa
     total = 0.0
     for subject, name, target in relations:
         pairs = [(one, other) for one in matches[subject] for other in matches[target]]
-        total += sum(_related(one, name, other) for one, other in pairs) / max(len(pairs), 1)
+        total += sum(_related(picture.world, one, name, other) for one, other in pairs) / max(len(pairs), 1)
     return total / len(relations)
 
 
-def _related(one: Match, name: str, other: Match) -> float:
-    (y1, x1), (y2, x2), (along_x, along_y) = divmod(one.place, CELLS), divmod(other.place, CELLS), _AXES[name]
+def _related(world: World, one: Match, name: str, other: Match) -> float:
+    (y1, x1), (y2, x2), (along_x, along_y) = (
+        divmod(one.place, world.cells),
+        divmod(other.place, world.cells),
+        _AXES[name],
+    )
     cosine = ((x1 - x2) * along_x + (y1 - y2) * along_y) / math.hypot(x1 - x2, y1 - y2)
     return min(one.presence, other.presence) * (1 + cosine) / 2
 
@@ -184,7 +183,10 @@ def _reward(grade: Callable[[Picture, dict, list[list[Match]]], float | None]) -
                 "pass one of each per image"
             )
         values: list[float | None] = []
-        for picture, spec in zip(_last_batch(completions) if len(specs) else [], specs, strict=True):
+        if len(worlds := set(map(world_of, specs))) > 1:
+            raise UserError("a reward got prompts of two embedded worlds at once: train on prompts of one of them")
+        pictures = _last_batch(worlds.pop(), completions) if worlds else []
+        for picture, spec in zip(pictures, specs, strict=True):
             values.append(math.nan if picture is None else grade(picture, spec, match_requests(picture, spec)))
         return values
 
@@ -198,10 +200,10 @@ def _check(prompts: list[Prompt]) -> None:
     for prompt in prompts:
         clauses = prompt.spec.get("include")
         if not isinstance(clauses, list) or not all(
-            isinstance(one, dict) and one.get("class") in CLASS_INDEX for one in clauses
+            isinstance(one, dict) and one.get("class") in world_of(prompt.spec).class_index for one in clauses
         ):
             raise UserError(
-                f"objects, attributes, relations and tidiness judge pictures of the embedded world only, but the training prompt "
+                f"objects, attributes, relations and tidiness judge pictures of the embedded worlds only, but the training prompt "
                 f"{prompt.id!r} is {prompt.text[:80]!r}: give another --reward, or leave --train-prompts out"
             )
 

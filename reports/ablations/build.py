@@ -3,7 +3,7 @@ torch."""
 
 from pathlib import Path
 
-from reports.ablations.studies import RECORD, VARIANTS, load_variants, read_record
+from reports.ablations.studies import RECORD, VARIANTS, load_variants, read_record, studies
 from reports.pages.folder import TERMINAL, Report, make
 
 INPUTS = (
@@ -29,7 +29,6 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
     from reports.ablations import figures as ablation_figures
     from reports.ablations import text as ablation_text
-    from reports.ablations.studies import studies
     from reports.figures.style import rendered
 
     run = load_variants(root, record)

@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.ablations.studies import Row, Study
+from reports.ablations.studies import Study
 from reports.figures.style import COLOURS, FAINT, GREY, INK, style
 from reports.format import CHECKPOINTS_ONLY, number
 from reports.paper import published as paper
@@ -87,7 +87,15 @@ def _scores(ax: Axes, study: Study, top: float) -> None:
             ax.text(0, y, f" {row.why}", va="center", fontsize=7.5, color=GREY)
             continue
         cell = row.score.headline
-        ax.barh(y, cell.estimate, 0.68, color=_bar_colour(row), alpha=0.75, linewidth=0, zorder=2)
+        ax.barh(
+            y,
+            cell.estimate,
+            0.68,
+            color=COLOURS[0] if row.gap is None else "#9DBAD3",
+            alpha=0.75,
+            linewidth=0,
+            zorder=2,
+        )
         if cell.known:
             ax.hlines(y, cell.low, cell.high, color=INK, linewidth=1.1, zorder=3)
         if len(row.score.per_seed) > 1:
@@ -97,10 +105,6 @@ def _scores(ax: Axes, study: Study, top: float) -> None:
     ax.set_yticks(range(len(study.rows)), [row.label for row in study.rows])
     for label, row in zip(ax.get_yticklabels(), study.rows, strict=True):
         label.set(fontsize=8.5, color=INK, fontweight="bold" if row.gap is None and row.score else "normal")
-
-
-def _bar_colour(row: Row) -> str:
-    return COLOURS[0] if row.gap is None else "#9DBAD3"
 
 
 def _differences(ax: Axes, study: Study, limits: tuple[float, float]) -> None:

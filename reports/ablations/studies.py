@@ -22,7 +22,8 @@ from reports.run.load import Run, check_comparable, joined, load_run
 
 RECORD, VARIANTS = "ablations.json", "variants"
 NOTHING = "nothing measured here"
-HOLDS, FAILS, UNRESOLVED, UNMEASURED, NO_CLAIM = "holds", "fails", "unresolved", "not measured", "no claim"
+HOLDS, FAILS, EQUAL, UNRESOLVED = "holds", "fails", "equal within the margin", "unresolved"
+UNMEASURED, NO_CLAIM = "not measured", "no claim"
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,9 @@ def _row(name: str, data: dict, record: dict, result: Result, gap: Pair | None) 
 
 
 def _finding(data: dict, gaps: dict[tuple[str, str], Pair]) -> Finding:
-    """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it. No
-    claim: a difference has no interval, as with too few prompts."""
+    """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it; equal
+    within the margin, when no difference is resolved and all are told to be as small as that. No claim: a difference has
+    no interval, as with too few prompts."""
     found = [gaps[a, b] for a, b in data["pairs"] if (a, b) in gaps]
     words = {gap.verdict() for gap in found}
     if "worse" in words:
@@ -224,7 +226,7 @@ def _finding(data: dict, gaps: dict[tuple[str, str], Pair]) -> Finding:
     elif NO_CLAIM in words:
         status = NO_CLAIM
     else:
-        status = HOLDS if words == {"better"} else UNRESOLVED
+        status = HOLDS if words == {"better"} else EQUAL if words == {"equal"} else UNRESOLVED
     weakest = min(found, key=lambda gap: (gap.verdict() != "worse", gap.sign * gap.interval().estimate), default=None)
     return Finding(data["claim"], data["source"], status, found, weakest)
 

@@ -140,7 +140,11 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
         return ["not scored" if row.score is None else NONE, "", NONE]
     gap = row.gap
     value = str(cell(gap.interval(), scale, True))
-    return [value, {"unresolved": "≈", "no claim": "?"}.get(gap.verdict(), gap.verdict()), number(gap.sees(), scale)]
+    return [
+        value,
+        {"unresolved": "≈", "equal": "=", "no claim": "?"}.get(gap.verdict(), gap.verdict()),
+        number(gap.sees(), scale),
+    ]
 
 
 def _full_table(study: Study) -> str:

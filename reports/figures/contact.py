@@ -29,7 +29,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
     notes = {method.name: method.weights for method in block.methods}
     tables = {method.name: first_images(frame[frame["policy"] == method.policies[0]]) for method in block.methods}
     prompts, ends = choose_prompts(block), span(block, frame["score"].to_numpy())
-    pictures = {(n, p): _picture(run, block, tables[n].get(p)) for n in names for p in prompts}
+    pictures = {(n, p): picture_of(run, block, tables[n].get(p)) for n in names for p in prompts}
     if not any(picture is not None for picture in pictures.values()):
         return None
     texts = frame.drop_duplicates("prompt_id").set_index("prompt_id")[["prompt", "category"]]
@@ -49,7 +49,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
             ax.text(-0.1, 1.22 * i + 0.66, notes[name], ha="right", va="center", fontsize=6.5, color=GREY)
             for j, prompt in enumerate(prompts):
                 score = float(tables[name][prompt]["score"]) if prompt in tables[name] else float("nan")
-                _tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], score, block, ends)
+                tile(ax, 1.12 * j, 1.22 * i, pictures[name, prompt], score, block, ends)
         for j, text in enumerate(captions):
             ax.text(
                 1.12 * j + 0.5, -0.07, text, ha="center", va="bottom", fontsize=6.8, color="#444444", linespacing=1.15
@@ -67,13 +67,13 @@ def _caption(prompt: str) -> str:
     return "\n".join(lines[:6]) + (" …" if len(lines) > 6 else "")
 
 
-def _picture(run: Run, block: Block, record: pd.Series | None) -> np.ndarray | None:
+def picture_of(run: Run, block: Block, record: pd.Series | None) -> np.ndarray | None:
     """The image of a record as an array, or None when the record or the file is not there."""
     picture = None if record is None else opened(run, block, record)
     return None if picture is None else np.asarray(picture)
 
 
-def _tile(
+def tile(
     ax: Axes, x: float, y: float, picture: np.ndarray | None, score: float, block: Block, ends: tuple[float, float]
 ) -> None:
     """One picture in the unit square at (x, y), framed by its verdict, with a mark under it so that colour is not the

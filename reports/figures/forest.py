@@ -88,6 +88,8 @@ def forest(results: list[Result], methods: list[str]) -> Figure | None:
         legend.append(
             plt.Line2D([], [], color=INK, marker="o", markerfacecolor="white", linewidth=0, label="unresolved")
         )
+        if any(p.verdict() == "equal" for r in mains for p in r.pairs):
+            legend.append(plt.Line2D([], [], color=GREY, marker="s", linewidth=0, label="equal within the margin"))
         figure.legend(handles=legend, ncols=len(legend), frameon=False, loc="outside lower left", fontsize=8)
     return figure
 
@@ -115,10 +117,10 @@ def _forest_panel(ax: Axes, result: Result, palette: dict[str, str]) -> None:
         ax.plot(
             interval.estimate,
             y,
-            "o",
+            "s" if pair.verdict() == "equal" else "o",
             color=colour,
             markersize=6,
-            markerfacecolor=colour if resolved else "white",
+            markerfacecolor="white" if pair.verdict() == "unresolved" else colour,
             zorder=5,
         )
         text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"

@@ -6,6 +6,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -37,8 +38,8 @@ class Pair:
     """The paired difference `a` minus `b` in displayed units, once per kind of claim.
 
     seeds: training seeds that both have; per_seed: the difference of each. sign: +1 where higher is better, else -1.
-    comparisons: how many pairs Holm's adjustment is over. Where a level ("methods" or "checkpoints") is not named, the
-    stronger one that this pair supports is meant.
+    margin: within which two count as equal, NaN where there is none. comparisons: how many pairs Holm's adjustment is
+    over. Where a level ("methods" or "checkpoints") is not named, the stronger one that this pair supports is meant.
     """
 
     a: str
@@ -49,9 +50,12 @@ class Pair:
     columns: dict[str, Interval]
     sign: int
     per_seed: list[float]
+    margin: float = float("nan")
     comparisons: int = 1
     checkpoints_holm: float = float("nan")
     methods_holm: float = float("nan")
+    checkpoints_equal: float = float("nan")
+    methods_equal: float = float("nan")
 
     @property
     def level(self) -> str:
@@ -74,13 +78,18 @@ class Pair:
         """The smallest true difference that this comparison would have told from zero; NaN without an interval."""
         return detectable(self.interval(level), self.comparisons)
 
+    def equal(self, level: str = "") -> bool:
+        """Whether the difference is told to lie within the margin, after Holm's adjustment of its own."""
+        return bool((self.methods_equal if (level or self.level) == "methods" else self.checkpoints_equal) < ALPHA)
+
     def verdict(self, level: str = "") -> str:
-        """ "better", "worse", "unresolved" or "no claim" of `a` at a level."""
+        """ "better", "worse", "equal" (within the margin), "unresolved" or "no claim" of `a` at a level. A difference that
+        is told from zero is one, however small."""
         interval = self.interval(level)
         if math.isnan(interval.p) or (level == "methods" and self.seeds < stats.MIN_SEEDS):
             return "no claim"
         if not self.resolved(level):
-            return "unresolved"
+            return "equal" if self.equal(level) else "unresolved"
         return "better" if self.sign * interval.estimate > 0 else "worse"
 
     def flipped(self) -> "Pair":
@@ -97,12 +106,16 @@ class Pair:
 
 
 def adjusted(pairs: list[Pair]) -> list[Pair]:
-    """`pairs` with Holm's adjustment over all of them, each kind of claim being its own family."""
-    levels = (stats.holm([p.checkpoints.p for p in pairs]), stats.holm([p.methods.p for p in pairs]))
-    return [
-        replace(pair, checkpoints_holm=one, methods_holm=two, comparisons=len(pairs))
-        for pair, one, two in zip(pairs, *levels, strict=True)
-    ]
+    """`pairs` with Holm's adjustment over all of them: differences and equalities of each level are families of their own."""
+    found = {
+        "checkpoints_holm": [p.checkpoints.p for p in pairs],
+        "methods_holm": [p.methods.p for p in pairs],
+        "checkpoints_equal": [stats.equality(p.checkpoints, p.margin) for p in pairs],
+        "methods_equal": [stats.equality(p.methods, p.margin) for p in pairs],
+    }
+    families = [dict(zip(found, row, strict=True)) for row in zip(*map(stats.holm, found.values()), strict=True)]
+    told: list[dict[str, Any]] = families
+    return [replace(pair, comparisons=len(pairs), **own) for pair, own in zip(pairs, told, strict=True)]
 
 
 @dataclass
@@ -169,7 +182,6 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     result.prompts_used = int(keep.sum())
     if not keep.any():
         return result
-    generators = _Generators(block.key)
     category, aggregate, top = block.category[keep], block.meta["aggregate"], block.top
     pairs = [(b, a) for a, b in combinations(methods, 2) if _common_seeds(a, b)[0]]
     sides = [_common_seeds(a, b) for a, b in pairs]
@@ -179,7 +191,7 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
     rows = np.array([m.scores[:, keep].mean(0) for m in methods])
     matrices = [(a.scores[i] - b.scores[j])[:, keep] for (a, b), (i, j) in zip(pairs, sides, strict=True)]
     gaps = np.array([matrix.mean(0) for matrix in matrices]).reshape(len(pairs), rows.shape[1])
-    columns = _category_cells(block, rows, gaps, category, generators)
+    columns = _category_cells(block, rows, gaps, category)
     columns |= _question_cells(block, methods, pairs, keep)
     headline = stats.score_intervals(rows, category, aggregate, top)
     for index, method in enumerate(methods):
@@ -188,14 +200,16 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         per_seed = [float(value) for value in matrix @ stats.headline_weights(category, aggregate)]
         cells = {name: values[index] for name, values in columns.items()}
         result.scores[method.name] = Score(method.name, headline[index], cells, level, per_seed)
-    found = stats.difference_intervals(gaps, category, aggregate, top, generators.make("headline"))
+    found = stats.difference_intervals(gaps, category, aggregate, top, _generator(block, "headline"))
     for index, ((a, b), matrix) in enumerate(zip(pairs, matrices, strict=True)):
         seeds = 0 if None in a.seeds and None in b.seeds else len(matrix)
-        level = stats.method_difference(matrix, category, aggregate, top, generators.make("pair", a.name, b.name))
+        level = stats.method_difference(matrix, category, aggregate, top, _generator(block, "pair", a.name, b.name))
         cells = {name: values[len(methods) + index] for name, values in columns.items()}
         scores = result.scores[a.name].per_seed, result.scores[b.name].per_seed
         per_seed = [scores[0][i] - scores[1][j] for i, j in zip(*sides[index], strict=True)]
-        result.pairs.append(Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed))
+        result.pairs.append(
+            Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed, block.margin)
+        )
     result.pairs = adjusted(result.pairs)
     return result
 
@@ -219,15 +233,10 @@ def _same_seeds(methods: list[MethodScores]) -> tuple[list[MethodScores], dict[s
     return kept, told
 
 
-class _Generators:
-    """Makes a generator for each use from the block's name alone, so that no number depends on the order of work."""
-
-    def __init__(self, key: str):
-        self.key = key
-
-    def make(self, *parts: str) -> np.random.Generator:
-        digest = hashlib.sha256("/".join((self.key, *parts)).encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+def _generator(block: Block, *use: str) -> np.random.Generator:
+    """A generator for a use, from the block's name alone, so that no number depends on the order of work."""
+    digest = hashlib.sha256("/".join((block.key, *use)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def _column_names(block: Block) -> list[str]:
@@ -247,7 +256,7 @@ def _common_seeds(a: MethodScores, b: MethodScores) -> tuple[list[int], list[int
 
 
 def _category_cells(
-    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray, generators: _Generators
+    block: Block, rows: np.ndarray, gaps: np.ndarray, category: np.ndarray
 ) -> dict[str, list[Interval]]:
     """Category name -> one interval per method (rows [M, P]), then one per pair (gaps [N, P])."""
     cells: dict[str, list[Interval]] = {}
@@ -260,7 +269,7 @@ def _category_cells(
             continue
         zeros = np.zeros(int(own.sum()), dtype=int)
         differences = stats.difference_intervals(
-            gaps[:, own], zeros, "item_mean", block.top, generators.make("category", name)
+            gaps[:, own], zeros, "item_mean", block.top, _generator(block, "category", name)
         )
         cells[name] = [*stats.score_intervals(rows[:, own], zeros, "item_mean", block.top), *differences]
     return cells

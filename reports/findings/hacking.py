@@ -22,7 +22,13 @@ REWARD_NOTE = (
     "score, or the diversity, resolved for the worse; and where the diversity fell, resolved, below 80 % of the starting policy's."
 )
 COLLAPSE = 0.8
-RESOLVED = {"better": "up, resolved", "worse": "down, resolved", "unresolved": "unresolved", "no claim": "no claim"}
+RESOLVED = {
+    "better": "up, resolved",
+    "worse": "down, resolved",
+    "equal": "equal",
+    "unresolved": "unresolved",
+    "no claim": "no claim",
+}
 
 
 @dataclass(frozen=True)

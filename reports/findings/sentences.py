@@ -6,14 +6,16 @@ from reports.run.blocks import MAIN_CLAIM
 
 
 def order(result: Result) -> str:
-    """The methods from best to worst; ">" is a resolved step between neighbours, "≈" an unresolved one."""
+    """The methods from best to worst; ">" is a resolved step between neighbours, "=" one within the margin, "≈" an
+    unresolved one."""
     scale = result.block.scale
     names = sorted(result.scores, key=lambda n: -result.sign * result.scores[n].headline.estimate)
     parts = []
     for i, name in enumerate(names):
         if i:
             pair = result.pair(names[i - 1], name)
-            parts.append(">" if pair and pair.resolved(result.level) else "≈")
+            word = pair.verdict(result.level) if pair else ""
+            parts.append({"better": ">", "worse": ">", "equal": "="}.get(word, "≈"))
         parts.append(f"{name} {number(result.scores[name].headline.estimate, scale)}")
     return " ".join(parts)
 
@@ -45,6 +47,9 @@ def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
     subject = f"{main.block.title}: {pair.a}"
     if word == "better":
         found = f"{subject} is better than {pair.b} {main.block.when} ({numbers})"
+    elif word == "equal":
+        within = number(pair.margin, scale)
+        found = f"{subject} and {pair.b} are equal within {within} {main.block.when} ({numbers})"
     elif word == "unresolved":
         found = f"{subject} and {pair.b} are not told apart {main.block.when} ({numbers})"
     else:
@@ -70,20 +75,24 @@ def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
     if now == "no claim":
         return f"{where}: no claim ({value})."
     if word != "better":
-        return f"{where}: {'still unresolved' if now == 'unresolved' else f'{pair.a} is {now}'} ({value}, p {p})."
+        told = {"unresolved": "still unresolved", "equal": f"equal within {number(twin.margin, other.block.scale)}"}
+        return f"{where}: {told.get(now, f'{pair.a} is {now}')} ({value}, p {p})."
     same = other.sign * difference > 0
-    if now == "unresolved":
-        return f"{where}: unresolved, {'same' if same else 'opposite'} sign ({value}, p {p})."
+    if now in ("unresolved", "equal"):
+        return f"{where}: {now}, {'same' if same else 'opposite'} sign ({value}, p {p})."
     return f"{where}: the order {'survives' if same else 'is reversed'} ({value}, p {p})."
 
 
 def resolution(result: Result) -> str:
-    """How many differences of a block are resolved, and which."""
-    won = []
+    """How many differences of a block are resolved, and which; how many are equal within the margin."""
+    won, equal = [], []
     for pair in result.pairs:
         word = pair.verdict()
         if word in ("better", "worse"):
             won.append(f"{pair.a} over {pair.b}" if word == "better" else f"{pair.b} over {pair.a}")
-    rest = len(result.pairs) - len(won)
+        if word == "equal":
+            equal.append(f"{pair.a} and {pair.b}")
+    rest = len(result.pairs) - len(won) - len(equal)
     named = f": {', '.join(won)}" if won else ""
-    return f"{len(won)} of {len(result.pairs)} differences resolved{named}; {rest} unresolved"
+    same = f"; equal within {number(result.block.margin, result.block.scale)}: {', '.join(equal)}" if equal else ""
+    return f"{len(won)} of {len(result.pairs)} differences resolved{named}{same}; {rest} unresolved"

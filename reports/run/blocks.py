@@ -9,6 +9,7 @@ import pandas as pd
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE, CURVE, FINAL
 from htgrpo.training.train_config import SECONDS
+from reports.format import MARGIN
 from reports.run.load import Run, titled
 from reports.run.questions import asked_questions, mode_of
 from reports.run.scores import MethodScores, method_scores
@@ -34,7 +35,7 @@ class Block:
     only other views show; limit: of equal seconds. prompts: ids [P]; category: int [P] into `categories`; binary: every
     score is 0 or `scale`; axis: key of the evidence whose values are the scores, where the benchmark has several axes;
     pictures: whether any record has one; given: see Run.given; mode: how answers count in question_categories, see
-    questions.counted.
+    questions.counted; share: of the scale, within which two policies count as equal.
     """
 
     benchmark: str
@@ -56,6 +57,7 @@ class Block:
     pictures: bool = False
     given: bool = False
     mode: str = ""
+    share: float = MARGIN
 
     @property
     def name(self) -> str:
@@ -87,6 +89,11 @@ class Block:
         """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise
         None."""
         return self.scale if self.binary or self.question_categories else None
+
+    @property
+    def margin(self) -> float:
+        """Within which two policies count as equal, in displayed units; NaN where scores have no scale to share."""
+        return self.share * self.top if self.top is not None else math.nan
 
     @property
     def title(self) -> str:
@@ -218,6 +225,7 @@ def _make_block(run: Run, chosen: pd.DataFrame, milestone: str, axis: str) -> Bl
         axis=axis,
         pictures=bool((records["image"] != "").any()),
         given=run.given,
+        share=run.config.get("margin") or MARGIN,
         mode=mode_of(next((e for e in records["evidence"] if asked_questions(e)), None)),
     )
     for method in run.methods:

@@ -11,18 +11,8 @@ import pandas as pd
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import content_sha256
-from htgrpo.base.records import (
-    BASE,
-    FINAL,
-    NOT_AS_WRITTEN,
-    Picture,
-    Record,
-    VerdictMeta,
-    log_lines,
-    read,
-    read_config,
-    records,
-)
+from htgrpo.base.records import BASE, FINAL, NOT_AS_WRITTEN, Picture, Record, VerdictMeta, log_lines, read, records
+from htgrpo.base.run_config import read_config
 from htgrpo.training.train_config import comparable, parse_budgets
 from reports.run.views import Shown, find_views, has_rollouts, read_chosen, trainings
 

@@ -1,4 +1,4 @@
-"""How small a difference a comparison could have seen."""
+"""How small a difference a comparison can see, and how close to equal it can call two methods."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
+from reports.statistics.components import Planned
 from reports.statistics.stats import LEVEL, Interval
 
 POWER = 0.8
@@ -14,8 +15,8 @@ _POINTS = (np.arange(4000) + 0.5) / 4000
 freedom)."""
 
 
-def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -> float:
-    """The smallest true difference that is told from zero with probability `power`; NaN where there is no interval.
+def detectable(interval: Interval, comparisons: int = 1) -> float:
+    """The smallest true difference that is told from zero with probability POWER; NaN where there is no interval.
 
     The standard error is the interval's own, else read off it (half of it over Student's t, normal where it states no
     degrees of freedom), and the test is two-sided at 5 % over `comparisons`: the strictest step of Holm's adjustment,
@@ -32,8 +33,31 @@ def detectable(interval: Interval, comparisons: int = 1, power: float = POWER) -
     critical = float(stats.t.isf(level / 2, df))
     limit = critical * (np.sqrt(stats.chi2.ppf(_POINTS, df) / df) if math.isfinite(df) else np.ones(1))
 
+    return error * _reaching(limit)
+
+
+def sees(planned: Planned, comparisons: int = 1) -> float:
+    """The smallest true difference that a planned run tells from zero with probability POWER; as `detectable`."""
+    return planned.error * _reaching(planned.limits((1 - LEVEL) / comparisons))
+
+
+def _reaching(limit: np.ndarray) -> float:
+    """The true difference, in standard errors, that passes the equally likely `limit`s with probability POWER."""
+
     def shortfall(shift: float) -> float:
         """Power at a true difference of `shift` standard errors, minus what is wanted."""
-        return float((stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean()) - power
+        return float((stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean()) - POWER
 
-    return error * brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)
+    return brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)
+
+
+def establishes(planned: Planned, comparisons: int = 1) -> float:
+    """The smallest margin within which a planned run calls two methods without any difference equal with probability
+    POWER, by two one-sided tests at 5 % over `comparisons`."""
+    limit = planned.limits(2 * (1 - LEVEL) / comparisons)  # one side is tested at half the level
+
+    def shortfall(margin: float) -> float:
+        """Power at a margin of so many standard errors, minus what is wanted."""
+        return float((2 * stats.norm.cdf(margin - limit) - 1).clip(0.0).mean()) - POWER
+
+    return planned.error * brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)

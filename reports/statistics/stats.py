@@ -48,8 +48,8 @@ MIN_SEEDS = 3  # fewer training seeds support no claim about a method
 @dataclass(frozen=True)
 class Interval:
     """An estimate with its 95 % interval. `low`, `high` and `p` are NaN where none can be given; `note` then says why.
-    df: degrees of freedom of the interval; df_at: those of a test at another level, where they depend on it; error:
-    standard error of a difference."""
+    df: degrees of freedom of the interval; df_at: those of a test at another level, where they depend on it; error, skew:
+    standard error of a difference, and skewness of the mean."""
 
     estimate: float
     low: float = float("nan")
@@ -59,6 +59,7 @@ class Interval:
     note: str = ""
     df_at: Callable[[float], float] | None = field(default=None, compare=False, repr=False)
     error: float = field(default=float("nan"), compare=False, repr=False)
+    skew: float = field(default=0.0, compare=False, repr=False)
 
     @property
     def known(self) -> bool:
@@ -67,7 +68,8 @@ class Interval:
 
     def negated(self) -> "Interval":
         """The interval of the opposite difference."""
-        return replace(self, estimate=0.0 - self.estimate, low=-self.high, high=-self.low)  # of 0 it is 0, not -0
+        # 0.0 - x: of 0 it is 0, not -0
+        return replace(self, estimate=0.0 - self.estimate, low=-self.high, high=-self.low, skew=-self.skew)
 
 
 def headline_weights(categories: np.ndarray, aggregate: str) -> np.ndarray:
@@ -208,7 +210,25 @@ def _difference(
     t = estimate / float(one.variance) ** 0.5
     statistic = min(abs(t), abs(float(transformed(t, float(one.skew)))))
     p = max(tail(statistic, df_at), float(by_signs))
-    return Interval(estimate, low, high, p, df, df_at=df_at, error=float(one.variance) ** 0.5)
+    return Interval(estimate, low, high, p, df, df_at=df_at, error=float(one.variance) ** 0.5, skew=float(one.skew))
+
+
+def equality(interval: Interval, margin: float) -> float:
+    """p of "the difference lies beyond `margin` on one side or the other": two one-sided tests, of which the larger p
+    counts (Schuirmann 1987), each by t and by Hall's t. NaN where there is no interval or no margin.
+
+    Where no variance is left the interval decides: within the margin it is worth its own two-sided 2.5 %.
+    """
+    if not (interval.known and margin > 0):
+        return float("nan")
+    if not interval.error > 0 or interval.df_at is None:
+        return (1 - LEVEL) / 2 if -margin < interval.low and interval.high < margin else 1.0
+    sides = (
+        ((interval.estimate + margin) / interval.error, interval.skew),
+        ((margin - interval.estimate) / interval.error, -interval.skew),
+    )
+    statistic = min(min(t, float(transformed(t, skew))) for t, skew in sides)
+    return tail(statistic, interval.df_at) / 2 if statistic > 0 else 1.0
 
 
 def _even(value: float, prompts: float, span: float | None) -> tuple[float, float]:

@@ -14,6 +14,7 @@ from htgrpo.interface import HIDDEN
 from htgrpo.training.checkpoints import saved
 from htgrpo.training.pretraining import ROWS, TinySize, masked_backward, masked_batch, new_policy
 from htgrpo.training.trainer import train
+from htgrpo.world.world import find
 from tests.htgrpo.oracle import log_table
 from tests.htgrpo.tiny import LONG, SHORT, flat_gradient, moved, tiny_policy
 from tests.htgrpo.training import CONFIG, PROMPTS
@@ -23,7 +24,7 @@ SMALL = TinySize(d_model=16, n_layers=1, n_heads=2, mlp_hidden_size=24)
 
 @pytest.fixture(scope="module")
 def world():
-    return new_policy(SMALL, generator("world"))
+    return new_policy(find(), SMALL, generator("world"))
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_codes():
@@ -47,14 +48,14 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_codes():
 
 def test_a_batch_of_the_world(world):
     """Prompts fit their pictures' grid, some are dropped, every picture hides something and some hide all."""
-    prompts, codes, mask = masked_batch(world, 300, generator("batch"))
+    prompts, codes, mask = masked_batch(world, find(), 300, generator("batch"))
     rows, columns = world.backbone.grid
     assert codes.shape == mask.shape == (300, rows * columns) and mask.any(1).all()
     assert 0 <= int(codes.min()) and int(codes.max()) < world.backbone.codebook_size
     assert [len(p) for p in prompts] == sorted(len(p) for p in prompts)
     dropped = sum(p == world.prompt("") for p in prompts)
     assert 10 < dropped < 60 and 8 < int(mask.all(1).sum()) < 150
-    again = masked_batch(world, 300, generator("batch"))
+    again = masked_batch(world, find(), 300, generator("batch"))
     assert prompts == again[0] and torch.equal(codes, again[1]) and torch.equal(mask, again[2])
 
 
@@ -63,7 +64,7 @@ def test_a_new_policy_of_the_world(world):
     b = world.backbone
     assert b.image_columns.stop <= world.net.size.embedding_size and b.codebook_size == len(world.codec)
     assert max(*b.text_open, *b.text_close, *b.image_open, *b.image_close, b.pad, b.mask) < b.image_offset
-    other = new_policy(SMALL, generator("world"))
+    other = new_policy(find(), SMALL, generator("world"))
     assert all(torch.equal(a, c) for a, c in zip(world.net.parameters(), other.net.parameters(), strict=True))
     rows = world.net.trunk.wte.weight[b.image_columns].detach()
     assert float(torch.corrcoef(torch.stack([rows.flatten(), world.codec.pca(16).flatten()]))[0, 1]) > 0.8
@@ -79,7 +80,7 @@ def test_it_trains_counts_and_resumes(tmp_path):
             if (event["iteration"], event["phase"]) == stop:
                 raise KeyboardInterrupt
 
-        train(new_policy(SMALL, generator("world")), config, PROMPTS, out, on_progress=on_progress)
+        train(new_policy(find(), SMALL, generator("world")), config, PROMPTS, out, on_progress=on_progress)
 
     go(tmp_path / "whole")
     lines = read_jsonl(tmp_path / "whole" / "metrics.jsonl")

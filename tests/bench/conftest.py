@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import drawing
 from tests.bench.tiny_runs import run_compare, save_policy
 from tests.scorers.conftest import brightness_server  # noqa: F401 (a fixture)
 
@@ -22,6 +23,7 @@ def finished(policy, once, tmp_path_factory) -> Path:
     def build(out: Path) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("bench.ask.machine.cores", lambda: 1)
+            patch.setattr(drawing.style, "rendered", drawing.plainly)
             run_compare(policy, out, "--methods", "ht,pretrain", jobs=2)
 
     return Path(shutil.copytree(once("finished", build), tmp_path_factory.mktemp("runs") / "finished"))
@@ -31,6 +33,11 @@ def finished(policy, once, tmp_path_factory) -> Path:
 def no_report(monkeypatch):
     """Leaves out the report, which takes seconds to draw and has tests of its own."""
     monkeypatch.setattr("bench.run.ending.print_report", lambda run, options: {})
+
+
+@pytest.fixture(autouse=True)
+def quick_reports(plain_figures):
+    """Nothing here is about figures."""
 
 
 @pytest.fixture(autouse=True)

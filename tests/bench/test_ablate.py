@@ -17,6 +17,7 @@ from htgrpo.ht import HT
 from reports.ablations.build import build as build_report
 from reports.ablations.studies import load_variants, read_record, studies
 from reports.statistics.power import detectable
+from tests import drawing
 from tests.bench.tiny_runs import SMALL, leave, records, tree
 from tests.reports.ablation_runs import write_ablations
 
@@ -222,7 +223,8 @@ def test_what_becomes_of_a_finding(tmp_path, gains, status):
     assert study.findings[0].status == status and study.level == "checkpoints"
 
 
-def test_the_report_repeats_itself_and_its_csv_holds_the_numbers(folder):
+def test_the_report_repeats_itself_and_its_csv_holds_the_numbers(folder, monkeypatch):
+    monkeypatch.setattr(drawing.style, "rendered", drawing.REAL)
     first = build_report(folder)
     before = tree(folder / "report")
     assert build_report(folder).rows == first.rows and tree(folder / "report") == before, (

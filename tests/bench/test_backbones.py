@@ -15,6 +15,10 @@ from bench import compare, generate, score, train
 from htgrpo.base.errors import EXIT_OK
 from htgrpo.policies import random
 from htgrpo.training.compressibility import jpeg
+from reports.findings.analysis import analyse
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from reports.tables.notes import protocol
 from tests.bench.tiny_runs import leave, print_quickly, records, tree
 
 METHODS = ["mask", "trace", "ht", "uni"]
@@ -171,11 +175,6 @@ def test_pictures_with_attended_pads_are_others_and_say_so(policies, runs, tmp_p
 
 def protocol_of(run: Path) -> str:
     """What the report says of how the pictures were made."""
-    from reports.findings.analysis import analyse
-    from reports.run.blocks import make_blocks
-    from reports.run.load import load_run
-    from reports.tables.notes import protocol
-
     return protocol(analyse(make_blocks(load_run(run))[-1]))
 
 

@@ -10,6 +10,7 @@ from bench import check
 from bench.benchmarks.registry import make
 from bench.checking import report
 from bench.checking.findings import Findings
+from bench.checking.seal import check_complete
 from bench.record.complete import FILE
 from bench.record.rundir import RunDir
 from htgrpo.base.files import sha256_json
@@ -189,8 +190,6 @@ def test_each_tampering_is_named_even_when_the_seal_was_forged(run, raw, name, c
 
 @pytest.mark.parametrize("name", ["an edited score", "a truncated training log", "a changed rule"])
 def test_the_seal_alone_names_a_file_that_was_touched(run, name):
-    from bench.checking.seal import check_complete
-
     honest = Findings()
     check_complete(RunDir(run), honest)
     assert honest.status == "ok" and honest.counts["sealed files"] == 88

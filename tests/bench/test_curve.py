@@ -2,8 +2,10 @@
 
 import json
 
+from bench import compare
 from bench.check import check
 from htgrpo.base.files import sha256_file
+from reports.figures.order import orders
 from reports.findings.heldout import held_out
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
@@ -53,8 +55,6 @@ def test_a_curve_may_be_added_and_is_not_made_twice(policy, tmp_path, no_report)
 
 
 def test_a_negative_count_is_refused(policy, tmp_path, capsys):
-    from bench import compare
-
     assert leave(compare.main, ["--policy", str(policy), "--out", str(tmp_path / "run"), "--curve", "-1"]) == 2
     assert "--curve is '-1'" in capsys.readouterr().err
 
@@ -63,8 +63,6 @@ def test_the_order_of_unmasking_is_in_the_manifest(finished):
     for path in finished.glob("images/*/*/main/manifest.jsonl"):
         for record in records(path):
             assert ("rank" in record) == ("grid" in record) == (record["sample"] == 0)
-    from reports.figures.order import orders
-
     run = load_run(finished)
     found = orders(run, "base", make_blocks(run)[0])
     assert found and all(sorted(rank.ravel()) == list(range(1, rank.size + 1)) for rank in found.values())

@@ -12,14 +12,15 @@ from htgrpo.base.rng import generator
 from htgrpo.world.combinations import CATEGORIES
 from htgrpo.world.detector import Detection
 from htgrpo.world.prompts import split_prompts
-from htgrpo.world.scenes import Scene, sample_scene
-from tests.world.pictures import clean, pictures
+from htgrpo.world.scenes import Scene
+from htgrpo.world.world import find
+from tests.world.pictures import clean, pictures, sample_scene
 
 
 @pytest.mark.parametrize("category", CATEGORIES)
 @pytest.mark.parametrize("split", ["validation", "heldout"])
 def test_clean_pictures_are_all_correct(category, split):
-    prompts = split_prompts(split, category)
+    prompts = split_prompts(find(), split, category)
     benchmark = EmbeddedDPG() if category == "dense" else EmbeddedGenEval()
     for seed in range(3):
         assert [record["score"] for record in benchmark.judge(as_pictures(clean(prompts, seed)), prompts)] == [
@@ -29,7 +30,7 @@ def test_clean_pictures_are_all_correct(category, split):
 
 def test_wrong_pictures_fail_with_a_reason():
     for category in ("single_object", "two_object", "counting", "colors", "position", "color_attr"):
-        prompts = split_prompts("heldout", category)
+        prompts = split_prompts(find(), "heldout", category)
         shifted = clean(prompts).roll(1, 0)
         records = EmbeddedGenEval().judge(as_pictures(shifted), prompts)
         assert sum(record["score"] for record in records) <= 0.1 * len(records)
@@ -38,8 +39,8 @@ def test_wrong_pictures_fail_with_a_reason():
 
 
 def test_missing_object_zeroes_its_dependents():
-    prompt = split_prompts("heldout", "dense")[0]
-    scene = sample_scene(prompt.spec, generator(3))
+    prompt = split_prompts(find(), "heldout", "dense")[0]
+    scene = sample_scene(find(), prompt.spec, generator(3))
     (record,) = EmbeddedDPG().judge(as_pictures(pictures([Scene(scene.objects[1:])])), [prompt])
     rows = record["evidence"]["questions"]
     assert [row["id"] for row in rows] == [question["id"] for question in prompt.spec["questions"]]

@@ -19,10 +19,13 @@ from bench.given.names import natural, unordered
 from bench.given.pairing import assigned, items, own_prompts
 from bench.given.prompts import benchmarks_for
 from bench.record.rundir import RunDir
+from bench.scorers import opening
+from bench.scorers.base import Judged
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
-from htgrpo.world.scenes import training_batch
+from htgrpo.world.scenes import render, training_scenes
+from htgrpo.world.world import find
 from tests.bench.test_given import save
 from tests.bench.test_judging import Grey
 from tests.bench.tiny_runs import leave
@@ -396,9 +399,8 @@ def test_grids_with_lines_between_their_pictures_are_refused(tmp_path, gutter):
 
 def test_small_drawings_on_a_plain_ground_are_no_grids(tmp_path):
     """A few of them have edges at the middle by chance, and most tell nothing."""
-    _, pictures = training_batch(48, torch.Generator().manual_seed(0))
-    for number, picture in enumerate(pictures):
-        Image.fromarray(picture).save(tmp_path / f"{number // 16}_{number}.png")
+    for number, scene in enumerate(training_scenes(find(), 48, torch.Generator().manual_seed(0))[1]):
+        Image.fromarray(render(find(), scene)).save(tmp_path / f"{number // 16}_{number}.png")
         (tmp_path / f"{number // 16}_{number}.txt").write_text("a cat")
     assert read(tmp_path, "auto", None, None).notes == []
 
@@ -513,9 +515,6 @@ def test_two_folders_under_one_prompt_must_show_it(tmp_path, brightness_given, c
 @pytest.fixture
 def brightness_given(monkeypatch):
     """hpsv3 as a scorer that answers with the grey value; the prompts that it was asked."""
-    from bench.scorers import opening
-    from bench.scorers.base import Judged
-
     asked = []
 
     class Stand:

@@ -11,6 +11,9 @@ from functools import partial
 
 import pytest
 
+from bench import score, verify_scorer
+from bench.given.layouts import LAYOUTS
+from bench.scorers.references import REFERENCES
 from tests.bench.bad_values import NOT_TEXT, bad_for_type, bad_values
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "transformers", "lm_eval", "accelerate")
@@ -87,10 +90,6 @@ def test_a_terminal_without_the_letters_gets_their_numbers():
 
 
 def test_names_that_commands_say_themselves_are_those_of_the_modules_they_stand_for():
-    from bench import score, verify_scorer
-    from bench.given.layouts import LAYOUTS
-    from bench.scorers.references import REFERENCES
-
     assert set(verify_scorer.OFFICIAL) == set(REFERENCES)
     assert set(score.LAYOUTS) == set(LAYOUTS)
 

@@ -10,6 +10,7 @@ from bench.ask.selection import select_all
 from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.evaluation import Evaluation
 from bench.benchmarks.registry import make
+from bench.judge import judging
 from bench.judge.judging import score
 from bench.record.pictures import MANIFEST, write_meta
 from bench.record.rundir import RunDir
@@ -88,8 +89,6 @@ def verdicts(run, name="grey"):
 
 
 def test_benchmarks_share_pictures_that_are_read_once(run, monkeypatch):
-    from bench.judge import judging
-
     reads, whole = [], judging.opened
     monkeypatch.setattr(judging, "opened", lambda *args: reads.append(1) or whole(*args))
     one, two = Grey(), Grey("other", without=("p3",))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,13 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from bench import card, export, make_checkpoint, paper, pretrain, score, speed, tune
-from bench.campaign.killing import contents, faults
+from bench import card, compare, export, make_checkpoint, paper, pretrain, score, speed, train, tune
+from bench.campaign import killing
+from bench.campaign.killing import contents
+from bench.checking.findings import Findings
+from bench.checking.seal import check_complete
 from bench.record.rundir import RunDir
+from bench.scorers.serving import ScoringServer
 from htgrpo.base.folders import FILE, read_seal, verify
 from htgrpo.policies import random, storage
 from htgrpo.policies.policy import Policy
 from tests.bench.tiny_runs import arguments, leave
+from tests.scorers.brightness import Brightness
 from tests.sealing import flip
 
 TINY = [
@@ -121,10 +127,6 @@ def test_files_that_commands_write_replace_no_others(finished, tmp_path, capsys)
     "name", ["model.safetensors", "tokenizer.json", "config.json", "vq/codebook.safetensors", FILE]
 )
 def test_damaged_policies_are_refused_by_whoever_reads_them(name, finished, tmp_path, capsys):
-    import shutil
-
-    from bench import compare, train
-
     policy = Path(shutil.copytree(finished / "train/ht/seed0/checkpoints/step_000002", tmp_path / "step_000002"))
     flip(policy / name)
     out = str(tmp_path / "out")
@@ -142,11 +144,6 @@ def test_damaged_policies_are_refused_by_whoever_reads_them(name, finished, tmp_
 
 
 def test_a_card_belongs_to_its_checkpoint(finished, tmp_path):
-    import shutil
-
-    from bench.checking.findings import Findings
-    from bench.checking.seal import check_complete
-
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     checkpoint = run / "train/ht/seed0/checkpoints/step_000002"
     assert leave(card.main, [str(checkpoint)]) == 0 and verify(checkpoint)
@@ -199,9 +196,6 @@ def test_a_worker_ends_without_a_word_when_its_parent_is_killed(policy, tmp_path
 
 
 def test_fifty_clients_may_knock_at_once():
-    from bench.scorers.serving import ScoringServer
-    from tests.scorers.brightness import Brightness
-
     server = ScoringServer(Brightness())
     try:  # nobody accepts: all of them have to wait in the queue
         knocking = [socket.create_connection(("127.0.0.1", server.server_port), timeout=2) for _ in range(60)]
@@ -214,6 +208,9 @@ def test_fifty_clients_may_knock_at_once():
 def test_a_killed_export_is_finished_by_the_same_command(policy, tmp_path):
     """One kill late, between the last two changes; the campaign has all of them."""
     out = tmp_path / "place"
+    out.mkdir()
     command = ["bench.make_checkpoint", "--backbone", "mmada", "--tiny", "--out", str(out / "made")]
     random.make("mmada", tmp_path / "whole" / "made")
-    assert list(faults(command, out, [6], contents(tmp_path / "whole"))) == []
+    killed, again = (killing.run(command, out, at=point) for point in (6, 0))
+    assert killed.returncode == -signal.SIGKILL and again.returncode == 0, again.stderr
+    assert "Traceback" not in killed.stderr + again.stderr and contents(out) == contents(tmp_path / "whole")

@@ -12,6 +12,7 @@ from bench.ask.weights import inspect
 from bench.checking.regression import detector, frozen
 from htgrpo.base.registry import METHODS
 from htgrpo.world import detector as eyes
+from htgrpo.world import rewards
 from tests.bench.tiny_runs import leave
 
 COUNT = 8
@@ -91,8 +92,8 @@ def last_bit(tensor: torch.Tensor) -> torch.Tensor:
 def test_the_last_bit_of_a_scorer_is_found_everywhere(changes, monkeypatch):
     measure = eyes.measure
 
-    def planted(images):
-        fits = measure(images)
+    def planted(world, images):
+        fits = measure(world, images)
         last_bit(fits.iou)
         return fits
 
@@ -102,8 +103,6 @@ def test_the_last_bit_of_a_scorer_is_found_everywhere(changes, monkeypatch):
 
 
 def test_the_last_bit_of_a_reward_is_found(changes, monkeypatch):
-    from htgrpo.world import rewards
-
     objects = rewards.objects
 
     def planted(**given):

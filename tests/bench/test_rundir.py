@@ -23,6 +23,8 @@ from bench.record.rundir import RunDir, refuse_difference, write_config
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.registry import BENCHMARKS, METHODS
+from htgrpo.policies.storage import load_policy
+from htgrpo.training.train_config import make_method
 from tests.bench.tiny_runs import arguments, records
 
 PROMPTS = [
@@ -35,8 +37,6 @@ def parsed(policy: Path, *flags: str):
 
 
 def test_presets_are_valid_and_methods_tuned_by_name(policy):
-    from htgrpo.training.train_config import make_method
-
     with pytest.raises(UserError, match="give --backbone lumina-dimoo or mmada"):
         preset("paper", "embedded")
     for name in set(PRESETS) - {"paper"}:
@@ -173,8 +173,6 @@ def test_another_version_of_a_library_is_other_work_and_both_stay_on_record(poli
 
 def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path):
     """Pictures of an interrupted folder equal those of an uninterrupted one, torn manifest or not."""
-    from htgrpo.policies.storage import load_policy
-
     prompts = tuple(BENCHMARKS.get("embedded_dpg")().prompts("heldout")[:5])
     values = {
         "sampler": "random", "steps": 2, "guidance": 1.0, "dtype": "float32", "seed": 0, "samples": BATCH // 4,

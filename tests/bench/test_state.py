@@ -263,9 +263,9 @@ def test_equal_commands_at_once_all_end_well(run, policy):
     """Nothing to do for any of them; each wants the report."""
     shutil.rmtree(run / "report")
     argv = [sys.executable, "-m", "bench.compare", *arguments(policy, run, "--methods", "ht,pretrain")]
-    started = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    started = [subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     told = [process.communicate(timeout=600)[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0], told
+    assert [process.returncode for process in started] == [0, 0], told
     assert (run / "report/index.html").is_file() and PATIENCE > 60
 
 

@@ -25,6 +25,7 @@ from htgrpo.base.files import read_jsonl
 from htgrpo.policies.storage import load_policy
 from tests.bench.tampering import drop_line, edit, edit_line, reseal
 from tests.bench.tiny_runs import arguments, leave, records, run_compare, save_policy, tree
+from tests.text.toys import use_one_task_of_the_library
 
 ASK = ["--set", "text.gen_length=8", "--set", "text.samples=15"]
 POLICIES = ("base", "pretrain-seed0")
@@ -247,20 +248,7 @@ def test_pictures_and_text_share_a_policy(policy, tmp_path, no_report):
     ids=lambda value: " ".join(value[1:]) if value[0].startswith("--") else "",
 )
 def test_bad_input_is_one_sentence_before_anything_is_done(policy, tmp_path, capsys, monkeypatch, flags, parts):
-    """Without lm-eval's own index, which takes a quarter of a minute to read: one folder of it stands for all."""
-    from lm_eval.tasks import TaskManager
-
-    original = TaskManager.__init__
-
-    def quick(self, *args, include_path=None, include_defaults=True, **options):
-        import lm_eval.tasks as tasks
-
-        folder = f"{tasks.__path__[0]}/gsm8k"
-        original(
-            self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False
-        )
-
-    monkeypatch.setattr(TaskManager, "__init__", quick)
+    use_one_task_of_the_library(monkeypatch)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert leave(compare.main, arguments(policy, tmp_path / "run", "--methods", "ht", *flags)) == 2
     told = capsys.readouterr().err.strip().splitlines()

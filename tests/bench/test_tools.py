@@ -17,6 +17,8 @@ from htgrpo.policies.model_files import open_model
 from htgrpo.policies.policy import pack
 from htgrpo.policies.storage import load_policy
 from htgrpo.training.pretraining import TinySize, masked_backward, masked_batch, new_policy
+from htgrpo.world.world import find
+from tests.bench.tiny_runs import leave
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
 
@@ -33,7 +35,7 @@ def test_pretraining_is_repeatable_and_its_policy_loads(tmp_path):
 def test_the_shipped_policy_names_the_command_that_made_it():
     folder = open_model("embedded").path
     header = json.loads((folder / "pretrain.jsonl").read_text().splitlines()[0])
-    args = pretrain.parser().parse_args(["--out", "x"])
+    args = pretrain.asked(["--out", "x"])
     shipped = {name: header[name] for name in ("steps", "batch", "lr", "ema", "seed", "threads", "d_model", "n_layers")}
     assert shipped == {name: getattr(args, name) for name in shipped}, (
         "bench.pretrain's defaults must remake the shipped policy"
@@ -42,8 +44,8 @@ def test_the_shipped_policy_names_the_command_that_made_it():
 
 
 def test_parts_of_a_batch_add_up_to_the_mean_cross_entropy(monkeypatch):
-    policy = new_policy(TinySize(16, 1, 2, 16), generator("tools"))
-    batch = masked_batch(policy, 6, generator("tools", "batch"))
+    policy = new_policy(find(), TinySize(16, 1, 2, 16), generator("tools"))
+    batch = masked_batch(policy, find(), 6, generator("tools", "batch"))
     monkeypatch.setattr("htgrpo.training.pretraining.ROWS", 4)
     loss = masked_backward(policy, *batch)
     prompts, codes, mask = batch
@@ -134,3 +136,33 @@ def test_kernels_have_classes():
 def test_speed_explains_bad_input(option, value):
     with pytest.raises(UserError, match=value):
         speed.main([option, value])
+
+
+def test_an_interrupted_pretraining_goes_on_bit_for_bit(tmp_path, monkeypatch, capsys):
+    from htgrpo.training import pretraining
+
+    small = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "24", "--batch", "2"]
+    started, batch = [], pretraining.masked_batch
+
+    def until_the_fifth(*given):
+        started.append(given)
+        if len(started) == 5:
+            raise KeyboardInterrupt
+        return batch(*given)
+
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
+    whole = ["--steps", "7", "--out", str(tmp_path / "whole")]
+    pretrain.main([*small, *whole])
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+    monkeypatch.setattr(pretraining, "masked_batch", until_the_fifth)
+    out = tmp_path / "broken"
+    with pytest.raises(KeyboardInterrupt):
+        pretrain.main([*small, "--steps", "7", "--out", str(out)])
+    assert not out.exists() and (tmp_path / "broken-unfinished").is_dir()
+    assert leave(pretrain.main, [*small, "--steps", "8", "--out", str(out)]) == 2
+    assert "steps 7 and not 8" in capsys.readouterr().err
+    started.clear()
+    pretrain.main([*small, "--steps", "7", "--out", str(out)])
+    assert len(started) == 3  # steps 5 to 7: the state after step 4 was there
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "whole"]

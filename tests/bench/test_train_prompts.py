@@ -15,6 +15,7 @@ from htgrpo.base.errors import EXIT_USAGE, UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.world.prompts import split_prompts
+from htgrpo.world.world import find
 from tests.bench.tampering import edit
 from tests.bench.tiny_runs import SMALL, arguments, leave, records
 from tests.htgrpo.test_plugin import install
@@ -54,8 +55,8 @@ def test_records(tmp_path):
 def test_the_default_is_the_embedded_world():
     for text in (None, "embedded"):
         found = training_prompts.train_prompts(text)
-        assert found == {"source": "embedded", "sha256": prompt_set_sha256(split_prompts("train"))}
-    assert training_prompts.load(found) == split_prompts("train")
+        assert found == {"source": "embedded", "sha256": prompt_set_sha256(split_prompts(find(), "train"))}
+    assert training_prompts.load(found) == split_prompts(find(), "train")
 
 
 def test_an_asset(tmp_path, monkeypatch):
@@ -125,7 +126,7 @@ def test_a_run_trains_on_them_and_says_so(policy, tmp_path, capsys):
             ],
         )  # fmt: skip
 
-    assert command() == EXIT_USAGE and "embedded world only" in capsys.readouterr().err
+    assert command() == EXIT_USAGE and "embedded worlds only" in capsys.readouterr().err
     assert not (tmp_path / "run" / "train").exists()
     assert command(*reward) == 0
     recorded = json.loads((tmp_path / "run" / "config.json").read_text())["train_prompts"]
@@ -170,7 +171,7 @@ def test_the_servers_of_a_command_are_those_of_its_workers(policy, tmp_path, mon
         "cpu",
         1,
         config=config,
-        prompts=tuple(split_prompts("train")[:4]),
+        prompts=tuple(split_prompts(find(), "train")[:4]),
     )
     texts = []
     (ended,) = run_jobs([job], 1, lambda job, event: texts.append(event.get("text", "")))

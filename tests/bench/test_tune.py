@@ -2,6 +2,8 @@
 
 import json
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +12,12 @@ from bench.ask import presets
 from bench.ask.presets import read
 from bench.run import tune as tuning_runs
 from bench.run.tries import Grid, Try, best, interior, next_tries
-from bench.run.tune_record import mean_scores, read_results, recorded, render, result_file
+from bench.run.tune_record import mean_scores, missing_runs, read_results, recorded, render, result_file
 from htgrpo.base.registry import METHODS
 from htgrpo.base.rng import generator
 from htgrpo.policies.storage import save_policy
 from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.world.world import find
 from tests.bench.tiny_runs import leave
 
 LADDER = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
@@ -83,23 +86,36 @@ def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tune") / "policy"
-    save_policy(new_policy(TinySize(16, 1, 2, 16), generator("tools")), folder)
+    save_policy(new_policy(find(), TinySize(16, 1, 2, 16), generator("tools")), folder)
     return folder
 
 
-@pytest.fixture
-def small(monkeypatch):
+@pytest.fixture(scope="module")
+def small():
     """Settings that take a second a try."""
     whole = tune.preset("quick", "embedded")
     little = {**whole, "train": {"group_size": 2, "prompts_per_iteration": 2, "steps": 2}}
-    monkeypatch.setattr(tune, "preset", lambda name, backbone: little)
-    monkeypatch.setattr(tune, "run_all", run_here)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "preset", lambda name, backbone: little)
+        patch.setattr(tune, "run_all", run_here)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tuned(policy, small, tmp_path_factory):
+    """A folder of tries of ht. Copy it before changing it."""
+    out = tmp_path_factory.mktemp("tuned") / "out"
+    assert tune.main(command(policy, out)) == 0
+    return out
+
+
+@pytest.fixture
+def out(tuned, tmp_path):
+    return Path(shutil.copytree(tuned, tmp_path / "out"))
 
 
 def run_here(tuning, out, jobs):
     """What run_all does, in this process and without a pool."""
-    from bench.run.tune_record import missing_runs
-
     for method in tuning.methods:
         while runs := missing_runs(tuning, method, out):
             for one, seed in runs:
@@ -112,25 +128,22 @@ def command(policy, out, *more):
     return ["--policy", str(policy), "--out", str(out), *small, *more]
 
 
-def test_tries_are_kept_and_told(policy, small, tmp_path, capsys):
-    assert tune.main(command(policy, tmp_path)) == 0
-    record = json.loads((tmp_path / "tune.json").read_text())
+def test_tries_are_kept_and_told(policy, out, capsys):
+    record = json.loads((out / "tune.json").read_text())
     assert record["split"] == "validation" and record["seeds"] == [1000, 1001] and list(record["chosen"]) == ["ht"]
     assert all(len(one["geneval"]) == 2 for one in record["tries"])
     best_score = max(one["score"] for one in record["tries"])
     assert record["chosen"]["ht"]["score"] == best_score and record["chosen"]["ht"]["tries"] == len(record["tries"])
-    table = (tmp_path / "tune.md").read_text()
-    assert table in capsys.readouterr().out + "\n" and table.count("taken") >= 1
-    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("result.json")}
+    table = (out / "tune.md").read_text()
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("result.json")}
     one = next(iter(stamps))
     one.unlink()
-    assert tune.main(command(policy, tmp_path)) == 0
+    assert tune.main(command(policy, out)) == 0
+    assert table in capsys.readouterr().out + "\n" and table.count("taken") >= 1
     assert {path: path.stat().st_mtime_ns for path in stamps if path != one} == {
         p: t for p, t in stamps.items() if p != one
     }
-    assert json.loads((tmp_path / "tune.json").read_text())["chosen"] == record["chosen"], (
-        "a try made again is the same try"
-    )
+    assert json.loads((out / "tune.json").read_text())["chosen"] == record["chosen"], "a try made again is the same try"
 
 
 @pytest.mark.parametrize(
@@ -142,28 +155,26 @@ def test_tries_are_kept_and_told(policy, small, tmp_path, capsys):
         (("--policy", "embedded"), "policy_sha256"),
     ],
 )
-def test_a_folder_of_other_tries_is_refused(flags, named, policy, small, tmp_path, capsys):
-    assert tune.main(command(policy, tmp_path)) == 0
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
-    assert leave(tune.main, [*command(policy, tmp_path), *flags]) == 2
+def test_a_folder_of_other_tries_is_refused(flags, named, policy, out, capsys):
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != ".lock"}
+    assert leave(tune.main, [*command(policy, out), *flags]) == 2
     told = capsys.readouterr().err
     assert f"holds tries with {named} = " in told and "use another --out" in told and told.count("\n") == 1
-    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != ".lock"}
+    assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != ".lock"}
 
 
-def test_another_grid_is_refused_and_another_method_is_not(policy, small, tmp_path, monkeypatch, capsys):
-    assert tune.main(command(policy, tmp_path)) == 0
+def test_another_grid_is_refused_and_another_method_is_not(policy, out, monkeypatch, capsys):
     whole = read("tune")
     for changed, named in (
         ({"ladder": [0.3, 1, 3]}, "ladder"),
         ({"own_choice": {"ht": {"alpha": 0.4}}}, "own_choice.ht.alpha"),
     ):
         monkeypatch.setattr(tune, "read", lambda name, changed=changed: {**whole, **changed})
-        assert leave(tune.main, command(policy, tmp_path)) == 2
+        assert leave(tune.main, command(policy, out)) == 2
         assert f"holds tries with {named} = " in capsys.readouterr().err
     monkeypatch.setattr(tune, "read", lambda name: whole)
-    assert tune.main([*command(policy, tmp_path), "--methods", "pretrain", "--budget", "iterations:1"]) == 0
-    assert set(json.loads((tmp_path / tuning_runs.CONFIG).read_text())["own_choice"]) == {"ht", "pretrain"}
+    assert tune.main([*command(policy, out), "--methods", "pretrain", "--budget", "iterations:1"]) == 0
+    assert set(json.loads((out / tuning_runs.CONFIG).read_text())["own_choice"]) == {"ht", "pretrain"}
 
 
 @pytest.mark.parametrize(
@@ -191,7 +202,7 @@ def test_a_try_that_diverges_is_a_result(policy, small, tmp_path):
     assert mean_scores({one: [result, {"geneval": 0.5}]}) == {one: float("-inf")}
 
 
-def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
+def test_the_result_becomes_the_presets(policy, out, tmp_path, monkeypatch):
     """--write changes the tuned methods alone, and keeps the record of the others."""
     folder = tmp_path / "bench.ask" / "presets"
     folder.mkdir(parents=True)
@@ -200,9 +211,8 @@ def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(presets.resources, "files", lambda package: tmp_path / package)
     monkeypatch.setattr(presets, "read", presets.read.__wrapped__)
-    tuning = tune.asked(tune.parser().parse_args(command(policy, tmp_path / "out")))
-    base = run_here(tuning, tmp_path / "out", 1)
-    record = recorded(tuning, tmp_path / "out", base)
+    tuning = tune.asked(tune.parser().parse_args(command(policy, out)))
+    record = recorded(tuning, out, run_here(tuning, out, 1))
     presets.write_tuned(record)
     written = json.loads((folder / "methods.json").read_text())
     assert written == {
@@ -212,8 +222,4 @@ def test_the_result_becomes_the_presets(policy, small, tmp_path, monkeypatch):
     presets.write_tuned({**record, "chosen": {"mask": record["chosen"]["ht"]}, "tries": []})
     kept = json.loads((folder / "tuning.json").read_text())
     assert set(kept["chosen"]) == {"ht", "mask"} and kept["tries"] == record["tries"]
-    assert (
-        render(record).count("| ht |")
-        == len(read_results(tuning, "ht", tmp_path / "out"))
-        == record["chosen"]["ht"]["tries"]
-    )
+    assert render(record).count("| ht |") == len(read_results(tuning, "ht", out)) == record["chosen"]["ht"]["tries"]

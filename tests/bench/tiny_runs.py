@@ -9,6 +9,12 @@ from htgrpo.base.errors import EXIT_OK
 from htgrpo.base.rng import generator
 from htgrpo.policies import storage
 from htgrpo.training.pretraining import TinySize, new_policy
+from htgrpo.world.world import find
+from reports.findings import costs
+from reports.findings.analysis import analyse
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from reports.tables import text as tables
 
 SMALL = (
     "--set group_size=2 --set prompts_per_iteration=2 --set steps=2 --set pretrain.updates_per_iteration=1 "
@@ -19,7 +25,7 @@ SMALL = (
 def save_policy(folder: Path, d_model: int = 16) -> Path:
     """A random policy of the embedded world."""
     size = TinySize(d_model=d_model, n_layers=1, n_heads=2, mlp_hidden_size=32)
-    storage.save_policy(new_policy(size, generator("tiny policy", d_model)), folder)
+    storage.save_policy(new_policy(find(), size, generator("tiny policy", d_model)), folder)
     return folder
 
 
@@ -54,12 +60,6 @@ def tree(root: Path) -> dict[str, tuple[int, int]]:
 
 def print_quickly(run, options) -> dict:
     """The report's text without its figures, which take seconds to draw."""
-    from reports.findings import costs
-    from reports.findings.analysis import analyse
-    from reports.run.blocks import make_blocks
-    from reports.run.load import load_run
-    from reports.tables import text as tables
-
     found = load_run(run.root)
     results = [analyse(block) for block in make_blocks(found)]
     print(tables.terminal(found.title, results, costs.costs(found), ""))

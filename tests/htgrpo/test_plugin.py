@@ -41,24 +41,24 @@ def site(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def coupled(site, monkeypatch):
+def halves(site, monkeypatch):
     """The example package, installed as its pyproject says."""
     project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     monkeypatch.syspath_prepend(EXAMPLE)
     install(site, project["name"], project["entry-points"])
-    return METHODS.get("coupled")
+    return METHODS.get("halves")
 
 
-def test_it_is_one_of_the_methods(coupled):
-    assert {"coupled", "ht", "mask", "trace", "uni"} <= set(METHODS.names())
-    assert build(coupled, {"updates_per_rollout": "3", "rate": "0.3"}, "coupled") == coupled(3, 0.3)
-    with pytest.raises(UserError, match="did you mean 'coupled'"):
-        METHODS.check("couple")
+def test_it_is_one_of_the_methods(halves):
+    assert {"halves", "ht", "mask", "trace", "uni"} <= set(METHODS.names())
+    assert build(halves, {"updates_per_rollout": "3", "rate": "0.3"}, "halves") == halves(3, 0.3)
+    with pytest.raises(UserError, match="did you mean 'halves'"):
+        METHODS.check("halve")
 
 
-def test_every_token_is_judged_once_under_the_other_half(coupled):
+def test_every_token_is_judged_once_under_the_other_half(halves):
     group = make_group(tiny_policy())
-    for update in coupled(2).updates(group, method_generator(group)):
+    for update in halves(2).updates(group, method_generator(group)):
         shown = update.contexts[update.row]
         for g in range(3):
             for slot in range(6):
@@ -67,15 +67,15 @@ def test_every_token_is_judged_once_under_the_other_half(coupled):
         assert float(update.share.sum()) == pytest.approx(1.0)
 
 
-def test_its_gradient_is_right(coupled):
+def test_its_gradient_is_right(halves):
     compare(
-        tiny_policy(1), two_groups(tiny_policy(1), failed=(1,)), coupled(3), scripted_terms, lr=0.2, beta=0.1, clip=0.02
+        tiny_policy(1), two_groups(tiny_policy(1), failed=(1,)), halves(3), scripted_terms, lr=0.2, beta=0.1, clip=0.02
     )
 
 
-def test_it_trains(coupled, tmp_path):
+def test_it_trains(halves, tmp_path):
     line = run(
-        tmp_path, method="coupled", method_options={"updates_per_rollout": "2"}, budget="iterations:1", group_size=3
+        tmp_path, method="halves", method_options={"updates_per_rollout": "2"}, budget="iterations:1", group_size=3
     )[0]
     assert line["groups"] == 2 and line["grad_norm"] > 0
     assert line["forwards_train"] <= 3 * 2 * 2 * 3 * 2
@@ -84,7 +84,7 @@ def test_it_trains(coupled, tmp_path):
 
 def test_it_is_as_short_as_the_docs_say():
     """The body of the class, without imports and documentation: about twenty lines."""
-    source = (EXAMPLE / "htgrpo_coupled.py").read_text()
+    source = (EXAMPLE / "htgrpo_halves.py").read_text()
     body = source[source.index("@dataclass") :].splitlines()
     assert len([line for line in body if line.strip() and '"""' not in line]) <= 20
 

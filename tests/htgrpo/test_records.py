@@ -5,7 +5,8 @@ import json
 import pytest
 
 from htgrpo.base.errors import UserError
-from htgrpo.base.records import PictureMeta, Record, VerdictMeta, fault, read_config, records
+from htgrpo.base.records import PictureMeta, Record, VerdictMeta, fault, records
+from htgrpo.base.run_config import read_config
 
 RECORD = {"prompt_id": "p", "sample": 0, "category": "c", "status": "ok", "score": 1}
 

@@ -20,6 +20,7 @@ from htgrpo.training.engine import Engine, Totals
 from htgrpo.training.pretraining import TinySize, new_policy
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS, Full, LoRA
+from htgrpo.world.world import find
 from tests.htgrpo.test_lora import PACKED, shake
 from tests.htgrpo.test_resume import Killed, killer
 from tests.htgrpo.tiny import Scripted, method_generator, tiny_policy, two_groups
@@ -259,7 +260,7 @@ def test_training_in_bf16(tuning, tmp_path):
 
 
 def test_the_control_trains_adapters_too(tmp_path):
-    policy = new_policy(TinySize(d_model=16, n_layers=1, n_heads=2, mlp_hidden_size=24), generator("world"))
+    policy = new_policy(find(), TinySize(d_model=16, n_layers=1, n_heads=2, mlp_hidden_size=24), generator("world"))
     before = copy.deepcopy(policy.net.state_dict())
     lines = run(
         tmp_path,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from htgrpo.base.rng import generator
-from htgrpo.policies import magvit
+from htgrpo.policies import magvit_net
 from htgrpo.policies.magvit import Magvit, MagvitCodec, tiny_magvit
 from htgrpo.policies.vqmodel import VQModelCodec, tiny_vqmodel
 from tests.policies.codecs import MAKERS, draw, gap, refusal
@@ -90,7 +90,7 @@ def test_the_default_batch_fits_the_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=24 << 30))
     assert tiny_magvit(generator("memory"), bits=4).pixels_per_batch == (24 << 30) // 16 // (6 * 64 * 4)
     with torch.device("meta"):
-        published = MagvitCodec(Magvit(magvit.PUBLISHED))
+        published = MagvitCodec(Magvit(magvit_net.PUBLISHED))
     assert published.pixels_per_batch // 512**2 == 2
 
 
@@ -126,7 +126,7 @@ def test_the_global_generator_is_left_alone(tmp_path):
         codec.save(tmp_path)
         codec = type(codec).load(tmp_path)
         codec.encode(codec.decode(draw(codec, 1, (1, 1)), (1, 1)))
-    Magvit(magvit.TINY)
+    Magvit(magvit_net.TINY)
     assert torch.equal(before, torch.get_rng_state())
 
 

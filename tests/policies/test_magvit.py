@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htgrpo.base.rng import generator
-from htgrpo.policies import magvit
-from htgrpo.policies.magvit import Magvit, MagvitCodec, SignBits, read_size, tiny_magvit
+from htgrpo.policies import magvit_net
+from htgrpo.policies.magvit import WEIGHTS, Magvit, MagvitCodec, SignBits, read_size, tiny_magvit
 from tests.policies.codecs import draw, gap, refusal
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "codecs"
@@ -43,7 +43,7 @@ def test_controls_that_must_differ(upstream, recorded, monkeypatch, wrong):
     codes, images = recorded["codes"], recorded["images"]
     if wrong == "padding":
         monkeypatch.setattr(
-            magvit.Halve, "forward", lambda self, x: self.conv(torch.nn.functional.pad(x, (1, 0, 1, 0)))
+            magvit_net.Halve, "forward", lambda self, x: self.conv(torch.nn.functional.pad(x, (1, 0, 1, 0)))
         )
         assert (upstream.encode(images) != recorded["indices"]).any()
     elif wrong == "grid":
@@ -80,12 +80,12 @@ def test_sign_bits(recorded):
 def test_published_sizes():
     """Parameters, tensors and key names of the published codec, without memory."""
     with torch.device("meta"):
-        net = Magvit(magvit.PUBLISHED)
+        net = Magvit(magvit_net.PUBLISHED)
     state = net.state_dict()
     count = {name: sum(w.numel() for w in part.parameters()) for name, part in net.named_children()}
     assert count == {"encoder": 55_439_171, "decoder": 39_947_833, "quantize": 0} and sum(count.values()) == 95_387_004
     assert len(state) == 382 and len(list(net.parameters())) == 380
-    assert read_size(state, Path("x")) == magvit.PUBLISHED
+    assert read_size(state, Path("x")) == magvit_net.PUBLISHED
     for key in (
         "down.0.downsample.conv.bias",
         "down.1.block.0.nin_shortcut.weight",
@@ -108,7 +108,7 @@ def test_magvit_file_names(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == {"_class_name": "MAGVITv2"}
     state, expected = load_file(first), codec.decode(codes, (1, 2))
     assert state.keys() == codec.net.state_dict().keys()
-    for name in magvit.WEIGHTS:
+    for name in WEIGHTS:
         for old in tmp_path.iterdir():
             old.unlink()
         path = tmp_path / name

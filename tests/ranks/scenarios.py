@@ -16,6 +16,7 @@ from htgrpo.base.prompts import Prompt
 from htgrpo.base.rng import generator
 from htgrpo.training.pretraining import TinySize, new_policy
 from htgrpo.training.trainer import train
+from htgrpo.world.world import find
 from tests.htgrpo.tiny import tiny_policy
 from tests.htgrpo.training import CONFIG
 
@@ -49,6 +50,7 @@ SCENARIOS = {
     "refuses": {"rewards": f"{HERE}refuses"},
     "breaks": {"rewards": f"{HERE}breaks"},
     "dies": {"rewards": f"{HERE}dies"},
+    "node_dies": {"rewards": f"{HERE}node_dies_once", "save_every": 1},
 }  # fmt: skip
 
 
@@ -65,7 +67,7 @@ def go(name: str, out: Path, stop: tuple[int, str] | None = None) -> None:
             raise Killed
 
     pretrain = name.startswith("pretrain")
-    policy = new_policy(TinySize(16, 1, 2, 24), generator("world")) if pretrain else tiny_policy(8, layers=2)
+    policy = new_policy(find(), TinySize(16, 1, 2, 24), generator("world")) if pretrain else tiny_policy(8, layers=2)
     policy.net.to(torch.float64)
     try:
         train(policy, replace(BASE, **SCENARIOS[name]), PROMPTS, out, on_progress=on_progress)

@@ -3,6 +3,7 @@ with axes, a benchmark of texts; and writes runs of given pictures."""
 
 import base64
 import json
+import shutil
 import zlib
 from pathlib import Path
 
@@ -77,8 +78,6 @@ def add_benchmark(root: Path, name: str, change_record, **meta) -> None:
 
 def as_given(root: Path) -> None:
     """Turns a run into one of given pictures: no starting policy, no training, no costs."""
-    import shutil
-
     config = json.loads((root / "config.json").read_text())
     kept = {
         key: config[key]

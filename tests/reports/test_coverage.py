@@ -7,6 +7,7 @@ from scipy import stats as scipy_stats
 
 from bench.campaign.statistics import EVEN, cells
 from htgrpo.world.prompts import split_prompts
+from htgrpo.world.world import find
 from reports.statistics import crossed, stats
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -14,7 +15,7 @@ CELLS = {f"{cell.kind}, {cell.group}, {cell.name}": cell for cell in cells()}
 
 
 def test_the_simulated_categories_are_those_of_the_shipped_split():
-    names = [prompt.category for prompt in split_prompts("heldout") if prompt.category != "dense"]
+    names = [prompt.category for prompt in split_prompts(find(), "heldout") if prompt.category != "dense"]
     assert np.bincount(np.unique(names, return_inverse=True)[1]).tolist() == np.bincount(EVEN).tolist()
 
 

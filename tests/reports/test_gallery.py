@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.judge.images import pack_ranks
 from htgrpo.base.errors import UserError
 from reports.figures.order import heat_map, orders, outline, structure, structure_share
 from reports.findings.analysis import analyse
@@ -18,6 +19,7 @@ from reports.pages.evidence import read_evidence
 from reports.pages.gallery import make_gallery
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from tests import drawing
 from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
 
@@ -29,7 +31,9 @@ def built(tmp_path_factory) -> Path:
     root = write_run(tmp_path_factory.mktemp("gallery") / "run", seeds=1, prompts=20, samples=2, dense=20, iterations=4)
     add_boxes(root)
     add_orders(root)
-    build(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing.style, "rendered", drawing.plainly)
+        build(root)
     return root
 
 
@@ -91,8 +95,6 @@ def test_pictures_stay_within_their_bytes(built, monkeypatch):
 
 def test_orders_are_read_as_generation_wrote_them(tmp_path):
     import torch
-
-    from bench.judge.images import pack_ranks
 
     root = write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, samples=2, iterations=2)
     written = add_orders(root)

@@ -20,6 +20,8 @@ from tests.reports.enriched import add_benchmark, as_given, rewrite
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash
 
+pytestmark = pytest.mark.usefixtures("plain_figures")
+
 
 def results_of(root):
     run = load_run(root)

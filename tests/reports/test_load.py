@@ -7,7 +7,7 @@ import pytest
 
 from htgrpo.base.errors import UserError
 from reports.pages.build import build
-from reports.run.load import load_run
+from reports.run.load import _difference, load_run
 from tests.reports.synthetic import write_run
 from tests.sealing import rehash
 
@@ -80,7 +80,5 @@ def test_a_folder_that_is_not_there():
 
 def test_a_key_that_only_one_has_is_a_difference():
     """Even where its value is null, as after a flipped bit of its name."""
-    from reports.run.load import _difference
-
     assert _difference("scorer", {"a": 1, "b": None}, {"a": 1, "c": None}) == ("scorer.b", "null", "none")
     assert _difference("scorer", {"a": {"b": 1}}, {"a": {"b": 2}}) == ("scorer.a.b", "1", "2")

@@ -197,7 +197,7 @@ def test_another_policy_never_fills_the_papers_rows(tmp_path):
     assert paper_tables.to_csv(laid).count("embedded world, run small") == 2
 
 
-def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys):
+def test_table_5_and_figure_4_take_a_folder_of_ablations(tmp_path, capsys, plain_figures):
     gains = {"default": 0.3, "gamma_up": 0.2, "gamma_full": 0.0, "alpha_narrow": 0.1}
     root = write_ablations(tmp_path / "ab", gains, studies=("A3", "A4"), seeds=2)
     out = tmp_path / "out"

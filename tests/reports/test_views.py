@@ -13,6 +13,7 @@ from reports.run.blocks import MAIN_CLAIM, SECONDARY, make_blocks
 from reports.run.load import load_run
 from tests.reports.synthetic import write_run
 
+pytestmark = pytest.mark.usefixtures("plain_figures")
 LINE = {
     "forwards_rollout": 30, "forwards_old": 4, "forwards_ref": 4, "forwards_train": 12, "optimiser_steps": 2,
     "rollouts": 6, "reward_queries": 6, "forwards_undeduplicated": 90,

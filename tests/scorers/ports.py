@@ -47,7 +47,7 @@ def gap(found, wanted):
 def use_stand_ins(monkeypatch, folder):
     """Makes the stand-in texts the instructions."""
     tiny.write_json(folder / "stand_in.json", STAND_IN)
-    monkeypatch.setattr(instructions, "instructions_file", lambda: folder / "stand_in.json")
+    monkeypatch.setattr(instructions, "asset", lambda name: folder / "stand_in.json")
 
 
 def broken():

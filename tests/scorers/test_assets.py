@@ -12,21 +12,12 @@ import pytest
 
 from bench import fetch
 from bench.sources import assets, extract
+from bench.sources import assets as module
 from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, git_blob, put, serving, sha256, source, use
 
+pytestmark = pytest.mark.usefixtures("place")
 TEXT = "first line\nzweite Zeile ä\n".encode()
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch) -> Path:
-    """An empty cache, no folder of assets, no proxies, no waiting between attempts."""
-    monkeypatch.setenv(assets.CACHE, str(tmp_path / "cache"))
-    monkeypatch.delenv(assets.FOLDER, raising=False)
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(fetch, "RETRIES", 0)
-    return tmp_path / "cache" / "assets"
 
 
 # --- the manifest ---
@@ -116,8 +107,6 @@ def test_content_is_known_by_sha256_its_start_or_gits_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["geneval_metadata", "geneval_classes", "dpg_prompts", "scorer_prompts"])
 def test_the_official_files_are_the_pinned_ones(assets, name, monkeypatch):
-    from bench.sources import assets as module
-
     monkeypatch.setenv(module.FOLDER, str(assets))
     path = module.asset(name)
     assert path == assets / module.named(name).file

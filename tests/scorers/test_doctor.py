@@ -1,6 +1,7 @@
 """bench.doctor and bench.verify_scorer, with everything there and with nothing there."""
 
 import json
+import tomllib
 
 import pytest
 from PIL import Image
@@ -241,8 +242,6 @@ def test_verify_on_a_folder(toy, tmp_path, capsys):
 def test_every_worker_pins_what_it_needs(script):
     """Each is one script with dependencies of exact versions in its head, and no code of the hub's repositories is
     trusted."""
-    import tomllib
-
     text = (SCRIPTS / script).read_text()
     head = text.partition("# /// script\n")[2].partition("# ///\n")[0]
     settings = tomllib.loads("".join(line[1:].removeprefix(" ") for line in head.splitlines(keepends=True)))

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -11,18 +10,8 @@ from bench.sources import assets
 from htgrpo.base.errors import UserError
 from tests.scorers.made_assets import entry, git_blob, put, serving, sha256, source, use
 
+pytestmark = pytest.mark.usefixtures("place")
 TEXT = "first line\nzweite Zeile ä\n".encode()
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path, monkeypatch) -> Path:
-    """An empty cache, no folder of assets, no proxies, no waiting between attempts."""
-    monkeypatch.setenv(assets.CACHE, str(tmp_path / "cache"))
-    monkeypatch.delenv(assets.FOLDER, raising=False)
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(fetch, "RETRIES", 0)
-    return tmp_path / "cache" / "assets"
 
 
 @pytest.mark.parametrize("digest", [sha256, git_blob])

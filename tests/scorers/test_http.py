@@ -10,6 +10,7 @@ import zlib
 import pytest
 from PIL import Image, PngImagePlugin
 
+from bench.scorers import serving
 from bench.scorers.remote import TOKEN, connect
 from bench.scorers.serving import Limits, ScoringServer
 from htgrpo.base.errors import UserError
@@ -243,8 +244,6 @@ def test_the_token(monkeypatch):
 
 def test_a_request_is_decoded_while_the_model_is_at_another(brightness_server, monkeypatch):
     """Two batches are on their way: the second one's pictures are read before the first one has been judged."""
-    from bench.scorers import serving
-
     read, asked = threading.Event(), []
     decoded = serving.decoded
 

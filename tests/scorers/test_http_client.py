@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.scorers import servers
+from bench import serve as command
+from bench.scorers import registry, servers
 from bench.scorers.remote import TOKEN, RemoteScorer, connect
 from bench.scorers.serving import ScoringServer
 from bench.scorers.web import Connection, check_url
@@ -181,9 +182,6 @@ def test_the_command_serves_until_it_is_ended(end):
 
 
 def test_the_command_does_not_serve_what_fails_its_test(monkeypatch, capsys):
-    from bench import serve as command
-    from bench.scorers import registry
-
     known = SimpleNamespace(names=lambda: ["brightness"], get={"brightness": Brightness}.get)
     monkeypatch.setattr(registry, "SCORERS", known)
     monkeypatch.setenv("BRIGHTNESS_FAILS", "1")

@@ -26,6 +26,7 @@ from bench.scorers.unipercept import UniPercept
 from bench.scorers.worker import LOGS, SCRIPTS, uv_command
 from htgrpo.base.errors import UserError
 from tests.scorers import tiny_hpsv3, tiny_unipercept
+from tests.scorers.test_doctor import Names
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("HTGRPO_SLOW"), reason="HTGRPO_SLOW is not set: environments of gigabytes"
@@ -126,8 +127,6 @@ def test_mplug_answers_as_its_official_class(tmp_path):
 
 def registered(monkeypatch, kind):
     """Makes a port findable whether or not this package's entry points are installed."""
-    from tests.scorers.test_doctor import Names
-
     monkeypatch.setattr(registry, "SCORERS", Names({kind.name: kind}))
 
 

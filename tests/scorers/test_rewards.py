@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 
+from baselines.pretrain import Pretrain
+from bench.judge.images import _save
 from bench.scorers import rewards, servers
 from bench.scorers.base import Judged
 from bench.scorers.registry import SCORERS
@@ -142,7 +144,7 @@ def test_checking_loads_nothing_and_names_what_is_missing(monkeypatch):
     monkeypatch.delenv("MADE_WEIGHTS")
     with pytest.raises(UserError, match="run `hf download made/made`"):
         WeightedReward("made").check(PROMPTS)
-    with pytest.raises(UserError, match="embedded world only, but the training prompt 'a'"):
+    with pytest.raises(UserError, match="embedded worlds only, but the training prompt 'a'"):
         WeightedReward("objects").check(PROMPTS)
 
 
@@ -223,8 +225,6 @@ def test_a_scorer_that_only_fails_stops_the_training_with_its_reason(tmp_path, m
 
 
 def test_a_method_without_rewards_loads_none(tmp_path, monkeypatch):
-    from baselines.pretrain import Pretrain
-
     class Learner:
         def iteration(self, number, on_phase):
             raise RuntimeError("got this far")
@@ -238,8 +238,6 @@ def test_a_method_without_rewards_loads_none(tmp_path, monkeypatch):
 def test_pictures_are_what_is_saved(tmp_path, monkeypatch, started):
     """The scorer sees the pixels of the PNG file that generation would write of the same image."""
     from PIL import Image
-
-    from bench.judge.images import _save
 
     image = torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(0))
     _save(tmp_path, PROMPTS[0], 0, image, tmp_path / "notes", {})

@@ -1,5 +1,7 @@
 """A random HPSv3 checkpoint with the published layout, small, and the folder of its base model."""
 
+import json
+
 from safetensors.torch import save_file
 
 from tests.scorers.tiny import draw, linear, norm, qwen2, write_byte_tokenizer, write_json
@@ -90,8 +92,6 @@ def tiny_checkpoint(folder, generator):
 
 def write_fast_tokenizer(base):
     """tokenizer.json of the same tokenizer."""
-    import json
-
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     tokenizer = Tokenizer(models.BPE(json.loads((base / "vocab.json").read_text("utf-8")), []))

@@ -2,15 +2,18 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 
 import pytest
 
+from bench.benchmarks.text.evaluation import Tasks
 from bench.text import main
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.policies.random import make
+from tests.text.toys import use_one_task_of_the_library
 
 SMALL = ["--gen-length", "8", "--samples", "8", "--limit", "3", "--device", "cpu"]
 
@@ -70,8 +73,6 @@ def test_a_chat_with_a_made_checkpoint(tmp_path, capsys):
 
 
 def test_global_generators_are_left_alone(tmp_path):
-    import random
-
     import torch
 
     before = random.getstate(), torch.get_rng_state()
@@ -101,22 +102,7 @@ def test_what_a_user_can_mend(tmp_path):
 
 
 def test_tasks_that_cannot_be_had(monkeypatch):
-    """Without lm-eval's own index, which takes a quarter of a minute to read: one file of it stands for all."""
-    from lm_eval.tasks import TaskManager
-
-    from bench.benchmarks.text.evaluation import Tasks
-
-    original = TaskManager.__init__
-
-    def quick(self, *args, include_path=None, include_defaults=True, **options):
-        import lm_eval.tasks as tasks
-
-        folder = f"{tasks.__path__[0]}/gsm8k"
-        original(
-            self, include_path=[include_path, folder] if include_defaults else include_path, include_defaults=False
-        )
-
-    monkeypatch.setattr(TaskManager, "__init__", quick)
+    use_one_task_of_the_library(monkeypatch)
     with pytest.raises(UserError, match="did you mean 'gsm8k'"):
         Tasks(["gsm8kk"])
     with pytest.raises(UserError, match="the data of gsm8k, embedded_text cannot be loaded"):

@@ -12,9 +12,13 @@ from htgrpo.world import rewards
 from htgrpo.world.codec import PatchCodec, encode_scene
 from htgrpo.world.detector import detect, measure, world_sized
 from htgrpo.world.prompts import split_prompts
-from htgrpo.world.scenes import Object, Scene, sample_scene, training_scenes
-from htgrpo.world.vocabulary import BACKGROUND, GRID, IMAGE
-from tests.world.pictures import clean, pictures
+from htgrpo.world.scenes import Object, Scene, training_scenes
+from htgrpo.world.world import find
+from tests.world.pictures import clean, pictures, sample_scene
+
+TINY, LARGE = find("tiny"), find("large")
+GRID, IMAGE = (TINY.grid, TINY.grid), TINY.image
+both = pytest.mark.parametrize("world", [TINY, LARGE], ids=lambda world: world.name)
 
 REWARDS = (rewards.objects, rewards.attributes, rewards.relations, rewards.tidiness)
 
@@ -23,64 +27,70 @@ def reward_of(fn, prompt, picture):
     return fn(prompts=[prompt.text], completions=picture[None], specs=[prompt.spec])[0]
 
 
-def test_detector_finds_every_object_and_nothing_else():
-    _, scenes = training_scenes(400, generator("detector"))
-    for scene, found in zip(scenes, detect(pictures(scenes)), strict=True):
+@both
+def test_detector_finds_every_object_and_nothing_else(world):
+    _, scenes = training_scenes(world, 400, generator("detector"))
+    for scene, found in zip(scenes, detect(world, pictures(scenes, world)), strict=True):
         drawn = {(o.cls, o.colour, (8 * o.x, 8 * o.y, 8 * o.x + 16, 8 * o.y + 16)) for o in scene.objects}
         assert {(item.cls, item.colour, item.box) for item in found} == drawn
         assert all(item.score == 1.0 for item in found)
 
 
 def test_verdicts_and_rewards_do_not_depend_on_the_batch():
-    codec, prompts = PatchCodec.build(), split_prompts("heldout", "color_attr")
+    codec, prompts = PatchCodec.build(TINY), split_prompts(TINY, "heldout", "color_attr")
     images = clean(prompts)
     codes = codec.encode((images * 255).round().byte().permute(0, 2, 3, 1).contiguous())
     spoilt = torch.rand(codes.shape, generator=generator("spoil")) < 0.05
-    images = codec.decode(torch.where(spoilt, torch.randint(len(codec), codes.shape, generator=generator("r")), codes))
-    together = measure(images)
+    images = codec.decode(
+        torch.where(spoilt, torch.randint(len(codec), codes.shape, generator=generator("r")), codes), GRID
+    )
+    together = measure(TINY, images)
     for i in (0, 7, 20, len(images) - 1):
-        alone = measure(images[i : i + 1])
+        alone = measure(TINY, images[i : i + 1])
         assert torch.equal(alone.iou[0], together.iou[i])
-        assert detect(images[i : i + 1])[0] == detect(images)[i]
+        assert detect(TINY, images[i : i + 1])[0] == detect(TINY, images)[i]
     for fn in REWARDS:
         batch = fn([p.text for p in prompts], images, [p.spec for p in prompts])
         assert batch == [reward_of(fn, prompt, image) for prompt, image in zip(prompts, images, strict=True)]
 
 
 def test_empty_and_wrong_batches():
-    assert detect(torch.zeros(0, 3, IMAGE, IMAGE)) == []
+    assert detect(TINY, torch.zeros(0, 3, IMAGE, IMAGE)) == []
     for bad in (torch.zeros(1, 4, IMAGE, IMAGE), torch.zeros(3, IMAGE, IMAGE), torch.zeros(1, 3, 0, IMAGE)):
         with pytest.raises(UserError, match="must be"):
-            detect(bad)
+            detect(TINY, bad)
     with pytest.raises(UserError, match="NaN"):
-        detect(torch.full((1, 3, IMAGE, IMAGE), float("nan")))
+        detect(TINY, torch.full((1, 3, IMAGE, IMAGE), float("nan")))
 
 
 def test_pictures_of_another_size_are_judged_by_their_areas():
-    images = clean(split_prompts("heldout", "two_object")[:4])
+    images = clean(split_prompts(TINY, "heldout", "two_object")[:4])
     twice = images.repeat_interleave(2, 2).repeat_interleave(4, 3)
-    assert detect(twice) == detect(images)
-    assert torch.equal(measure(twice).iou, measure(images).iou)
-    assert torch.allclose(world_sized(twice), images, atol=1e-6)
-    assert world_sized(twice[:, :, :33, :40]).shape == images.shape and torch.equal(world_sized(images), images)
+    assert detect(TINY, twice) == detect(TINY, images)
+    assert torch.equal(measure(TINY, twice).iou, measure(TINY, images).iou)
+    assert torch.allclose(world_sized(TINY, twice), images, atol=1e-6)
+    assert world_sized(TINY, twice[:, :, :33, :40]).shape == images.shape and torch.equal(
+        world_sized(TINY, images), images
+    )
 
 
 def test_a_damaged_object_scores_less_and_a_ruined_one_vanishes():
     scene = Scene((Object("solid square", "red", 2, 2),))
     whole = pictures([scene])
     damaged = whole.clone()
-    damaged[:, :, 16:24, 16:24] = (torch.tensor(BACKGROUND) / 255)[:, None, None]  # a quarter is missing
-    assert [item.score for item in detect(damaged)[0]] == [0.75]
-    damaged[:, :, 24:32, 16:24] = (torch.tensor(BACKGROUND) / 255)[:, None, None]
-    assert detect(damaged)[0] == []
+    damaged[:, :, 16:24, 16:24] = (torch.tensor(TINY.background) / 255)[:, None, None]  # a quarter is missing
+    assert [item.score for item in detect(TINY, damaged)[0]] == [0.75]
+    damaged[:, :, 24:32, 16:24] = (torch.tensor(TINY.background) / 255)[:, None, None]
+    assert detect(TINY, damaged)[0] == []
 
 
 # --- rewards ---
 
 
-def test_rewards_of_clean_pictures_are_full_and_apply_where_they_should():
-    prompts = split_prompts("validation")
-    images = clean(prompts)
+@both
+def test_rewards_of_clean_pictures_are_full_and_apply_where_they_should(world):
+    prompts = split_prompts(world, "validation")
+    images = clean(prompts, world=world)
     values = {fn.__name__: fn([p.text for p in prompts], images, [p.spec for p in prompts]) for fn in REWARDS}
     assert set(values) == {"objects", "attributes", "relations", "tidiness"}
     assert set(values["objects"]) == {1.0} == set(values["tidiness"])
@@ -91,9 +101,9 @@ def test_rewards_of_clean_pictures_are_full_and_apply_where_they_should():
 
 
 def test_rewards_stay_in_range_on_noise_and_empty_pictures():
-    codec, prompts = PatchCodec.build(), split_prompts("validation")
-    noise = codec.decode(torch.randint(len(codec), (len(prompts), GRID * GRID), generator=generator("noise")))
-    empty = codec.decode(torch.zeros(len(prompts), GRID * GRID, dtype=torch.int64))
+    codec, prompts = PatchCodec.build(TINY), split_prompts(TINY, "validation")
+    noise = codec.decode(torch.randint(len(codec), (len(prompts), 36), generator=generator("noise")), GRID)
+    empty = codec.decode(torch.zeros(len(prompts), 36, dtype=torch.int64), GRID)
     for fn in REWARDS:
         for images in (noise, empty, torch.rand(noise.shape, generator=generator("pixels"))):
             values = fn([p.text for p in prompts], images, [p.spec for p in prompts])
@@ -103,16 +113,16 @@ def test_rewards_stay_in_range_on_noise_and_empty_pictures():
 
 
 def test_rewards_rise_as_a_picture_is_completed():
-    codec, rising = PatchCodec.build(), {fn.__name__: 0 for fn in REWARDS}
-    for prompt in split_prompts("validation", "dense"):
-        goal = torch.from_numpy(encode_scene(sample_scene(prompt.spec, generator("rise", prompt.id))))
+    codec, rising = PatchCodec.build(TINY), {fn.__name__: 0 for fn in REWARDS}
+    for prompt in split_prompts(TINY, "validation", "dense"):
+        goal = torch.from_numpy(encode_scene(TINY, sample_scene(TINY, prompt.spec, generator("rise", prompt.id))))
         drawn = goal.nonzero()[:, 0]
         order = drawn[torch.randperm(len(drawn), generator=generator("order", prompt.id))]
         steps = [torch.zeros_like(goal)]
         for place in order:
             steps.append(steps[-1].clone())
             steps[-1][place] = goal[place]
-        images = codec.decode(torch.stack(steps))
+        images = codec.decode(torch.stack(steps), GRID)
         for fn in REWARDS:
             values = fn([prompt.text] * len(steps), images, [prompt.spec] * len(steps))
             assert values[0] == 0 and values[-1] == max(values) > 0.9
@@ -155,9 +165,9 @@ def test_attribute_reward_grades_the_colour_and_differs_from_the_verdict():
 
 
 def test_rewards_are_not_the_verdict():
-    prompts, codec = split_prompts("validation", "two_object"), PatchCodec.build()
+    prompts, codec = split_prompts(TINY, "validation", "two_object"), PatchCodec.build(TINY)
     images = clean(prompts)
-    images[..., : IMAGE // 2] = codec.decode(torch.zeros(1, GRID * GRID, dtype=torch.int64))[..., : IMAGE // 2]
+    images[..., : IMAGE // 2] = codec.decode(torch.zeros(1, 36, dtype=torch.int64), GRID)[..., : IMAGE // 2]
     values = rewards.objects([p.text for p in prompts], images, [p.spec for p in prompts])
     verdicts = [record["score"] for record in EmbeddedGenEval().judge(as_pictures(images), prompts)]
     assert set(verdicts) <= {0.0, 1.0} and len(set(values) - {0.0, 1.0}) >= 3
@@ -165,8 +175,8 @@ def test_rewards_are_not_the_verdict():
 
 def test_pictures_are_measured_once_for_all_rewards(monkeypatch):
     calls = []
-    monkeypatch.setattr(rewards, "measure", lambda images: calls.append(len(images)) or measure(images))
-    prompts = split_prompts("validation", "color_attr")
+    monkeypatch.setattr(rewards, "measure", lambda world, images: calls.append(len(images)) or measure(world, images))
+    prompts = split_prompts(TINY, "validation", "color_attr")
     images = clean(prompts, "once")
     for fn in REWARDS:
         fn([p.text for p in prompts], images, [p.spec for p in prompts])
@@ -177,7 +187,7 @@ def test_pictures_are_measured_once_for_all_rewards(monkeypatch):
 
 
 def test_a_picture_with_nan_fails_alone():
-    prompts = split_prompts("validation", "colors")
+    prompts = split_prompts(TINY, "validation", "colors")
     images = clean(prompts)
     images[2, 0, 5, 5] = float("nan")
     values = rewards.objects([p.text for p in prompts], images, [p.spec for p in prompts])
@@ -185,9 +195,11 @@ def test_a_picture_with_nan_fails_alone():
 
 
 def test_reward_refuses_mismatched_batches_and_unknown_classes():
-    images = clean(split_prompts("validation", "colors")[:1])
+    images = clean(split_prompts(TINY, "validation", "colors")[:1])
     with pytest.raises(UserError, match="2 prompts"):
         rewards.objects(["a", "b"], images, [{}])
     with pytest.raises(UserError, match="solid heart"):
         rewards.objects(["a"], images, [{"include": [{"class": "solid hart", "count": 1}]}])
     assert rewards.objects([], images[:0], []) == []
+    with pytest.raises(UserError, match="two embedded worlds"):
+        rewards.objects(["a", "b"], images.repeat(2, 1, 1, 1), [{}, {"world": "large"}])

@@ -34,6 +34,7 @@ from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.trainer import METRICS, train
 from htgrpo.world import detector
 from htgrpo.world.prompts import split_prompts
+from htgrpo.world.world import find
 
 WORLD = {one.name: one() for one in (EmbeddedGenEval, EmbeddedDPG)}
 """The benchmarks whose scorer needs nothing but this package."""
@@ -193,7 +194,7 @@ def _trained(source: str, method: str) -> tuple[Policy, list[dict[str, Any]]]:
     """The policy after one tiny iteration of `method`, and what LOGGED says of it."""
     policy = load_policy(source, dtype="float64")
     config = TrainConfig(method=method, method_options=OPTIONS.get(method, {}), **TINY)
-    prompts = select("training", split_prompts("train"), None, FEW)
+    prompts = select("training", split_prompts(find(), "train"), None, FEW)
     with TemporaryDirectory(prefix="bench-regress-") as folder:
         train(policy, config, prompts, Path(folder))
         return policy, [{key: record.get(key) for key in LOGGED} for record in read_jsonl(Path(folder) / METRICS)]
@@ -202,8 +203,8 @@ def _trained(source: str, method: str) -> tuple[Policy, list[dict[str, Any]]]:
 def _scores(owned: list[tuple[str, Prompt]], pictures: Tensor) -> dict[str, str]:
     """Hashes of the pictures, of the detector's numbers at full precision, and of every benchmark's verdicts."""
     images = pictures.float() / 255
-    fits = detector.measure(images)
-    found = [[asdict(one) for one in objects] for objects in detector.detect(images)]
+    fits = detector.measure(find(), images)
+    found = [[asdict(one) for one in objects] for objects in detector.detect(find(), images)]
     scores = {
         "pictures": _hash(pictures),
         "detector": _hash(fits.iou, fits.area, fits.foreground),

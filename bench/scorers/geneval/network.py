@@ -98,12 +98,9 @@ def official_config() -> "Mask2FormerConfig":
 
 
 def load_network(
-    place: Path,
-    device: str | torch.device,
-    dtype: torch.dtype = torch.float32,
-    config: "Mask2FormerConfig | None" = None,
+    place: Path, device: str | torch.device, config: "Mask2FormerConfig | None" = None
 ) -> "Mask2FormerForUniversalSegmentation":
-    """The network at `place`, as locate_detector returns it.
+    """The network at `place`, as locate_detector returns it, in float32.
 
     config: of a .pth file, default official_config(). Raises UserError where the file is not this network's to the last
     key.
@@ -112,10 +109,12 @@ def load_network(
         from transformers import Mask2FormerConfig
 
         net = make_network(Mask2FormerConfig.from_dict(read_json(place / "config.json")))
-        fill(net, TensorFiles(open_shards(place, HUB)), published_name, device, lambda key: dtype, ignore=UNREAD)
+        fill(
+            net, TensorFiles(open_shards(place, HUB)), published_name, device, lambda key: torch.float32, ignore=UNREAD
+        )
     else:
         net = make_network(config or official_config())
-        fill_from(net, convert(read_checkpoint(place), repr(str(place))), repr(str(place)), device, dtype)
+        fill_from(net, convert(read_checkpoint(place), repr(str(place))), repr(str(place)), device, torch.float32)
     return net
 
 

@@ -1,4 +1,4 @@
-"""Coupled-GRPO (DiffuCoder, arXiv 2506.20639) on image tokens: two complementary random masks per image, so that every
+"""The halves of coupled-GRPO (DiffuCoder, arXiv 2506.20639): two complementary random masks per image, so that every
 token is judged exactly once per update, under the codes that the other mask hides."""
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update, rollout_mean,
 
 
 @dataclass(frozen=True)
-class Coupled(Method):
-    """Options of Coupled-GRPO. rate: share of the slots that the first mask hides; the second hides the rest."""
+class Halves(Method):
+    """Options of halves. rate: share of the slots that the first mask hides; the second hides the rest."""
 
     updates_per_rollout: int = 8
     rate: float = 0.5

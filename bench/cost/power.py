@@ -1,0 +1,94 @@
+"""What a planned run will be able to see and to call equal, from variances measured once (bench/ask/presets/variance.json)."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.ask.presets import read, written
+from reports.statistics.components import Components
+from reports.statistics.power import establishes, sees
+from reports.statistics.stats import MIN_SEEDS, headline_weights
+
+if TYPE_CHECKING:
+    from bench.ask.request import Request
+    from bench.ask.selection import Selection
+    from bench.benchmarks.base import Benchmark
+    from reports.run.load import Run
+
+VARIANCE = "variance"
+MOST_SEEDS = 64
+EXAMPLE = {"prompts": (216, 1000), "seeds": (4, 8), "pictures": (2, 4)}
+"""What the table of bench.power plans for, one comparison each."""
+
+
+def record(run: "Run", found: dict[str, Components]) -> dict[str, Any]:
+    """What was measured, with what it was measured on."""
+    config = run.config
+    kept = {key: config.get(key) for key in ("policy_sha256", "methods", "seeds", "budget", "git_commit")}
+    return {
+        "about": "Written by python -m bench.power RUN --write: variances of paired differences, in shares of the scale.",
+        "run": {"name": run.root.name, **kept},
+        "benchmarks": {name: asdict(one) for name, one in found.items()},
+    }
+
+
+def write(measured: dict[str, Any]) -> Path:
+    """Makes them those that plans are made with; benchmarks that were not measured this time keep theirs."""
+    old = read(VARIANCE)
+    return written(VARIANCE, {**measured, "benchmarks": {**old["benchmarks"], **measured["benchmarks"]}})
+
+
+def table(found: dict[str, Components]) -> list[str]:
+    """The variances, and what they let a run see."""
+    lines = []
+    for name, one in found.items():
+        shares = ", ".join(f"{part} {value**0.5:.4f}" for part, value in asdict(one).items())
+        lines += [f"{name}: standard deviations in shares of the scale: {shares}"]
+        for prompts in EXAMPLE["prompts"]:
+            for seeds in EXAMPLE["seeds"]:
+                for pictures in EXAMPLE["pictures"]:
+                    planned = one.planned(np.full(prompts, 1 / prompts), seeds, pictures)
+                    lines.append(
+                        f"  {prompts} prompts x {pictures} pictures x {seeds} seeds: sees {sees(planned):.3f}, "
+                        f"calls equal within {establishes(planned):.3f}"
+                    )
+    return lines
+
+
+def sentences(
+    request: "Request", benchmarks: "dict[str, Benchmark]", selections: "dict[str, Selection]", margin: float
+) -> list[str]:
+    """A sentence for each benchmark of the plan whose variances are known: the smallest difference between two methods
+    that it sees, the smallest margin within which it can call two equal, four times in five, over all pairs; and how
+    many seeds would be needed for the margin. margin: share of the scale."""
+    known, lines = read(VARIANCE)["benchmarks"], []
+    count = len(request.methods) + 1
+    pairs = count * (count - 1) // 2
+    for name, chosen in selections.items():
+        if name not in known or not request.methods:
+            continue
+        benchmark, measured = benchmarks[name], Components(**known[name])
+        names = [prompt.category for prompt in chosen.prompts]
+        weights = headline_weights(np.unique(names, return_inverse=True)[1], benchmark.aggregate)
+        samples = next(iter(benchmark.settings(request).values()))["samples"]
+        now = measured.planned(weights, len(request.seeds), samples)
+        least, equal = sees(now, pairs), establishes(now, pairs)
+        what = f"{len(weights)} prompts x {samples} pictures x {len(request.seeds)} seeds, {pairs} comparisons"
+        about = "" if len(request.seeds) >= MIN_SEEDS else " of these checkpoints (a claim about methods needs 3 seeds)"
+        scale = benchmark.scale
+        more = _more(measured, weights, samples, pairs, margin, scale) if equal > margin or about else ""
+        lines.append(
+            f"{name}: {what}: sees differences{about} from {least * scale:.3g} on and can call two equal within "
+            f"{equal * scale:.3g}, four times in five{more}"
+        )
+    return lines
+
+
+def _more(measured: Components, weights: np.ndarray, samples: int, pairs: int, margin: float, scale: float) -> str:
+    """How many seeds are needed to call two methods equal within the margin."""
+    for seeds in range(MIN_SEEDS, MOST_SEEDS + 1):
+        if establishes(measured.planned(weights, seeds, samples), pairs) <= margin:
+            return f"; equal within {margin * scale:.3g} needs {seeds} seeds"
+    return f"; equal within {margin * scale:.3g} is out of reach of {MOST_SEEDS} seeds on these prompts"
