@@ -41,7 +41,8 @@ PATIENCE = 20
 @dataclass
 class Setup:
     """What a learner works with. policy.net is called as LLaDA is, by all ranks in step where it is sharded.
-    flat_iterations: iterations without any spread of rewards that ended the run so far."""
+    flat_iterations: iterations without any spread of rewards that ended the run so far. rollout_tokens: packed tokens to
+    sample together (0: config.tokens_per_forward)."""
 
     policy: Policy
     tuning: Tuning
@@ -51,6 +52,7 @@ class Setup:
     holding: Holding
     ranks: Ranks = ALONE
     flat_iterations: int = 0
+    rollout_tokens: int = 0
 
     def in_step(self, net: Network) -> Network:
         """A network of the tuning, as all ranks may call it."""
@@ -143,7 +145,7 @@ class GroupLearner:
                 [(config.seed, "rollout", number, prompt.id, i) for prompt in prompts for i in range(size)],
                 self.sampler,
                 config.guidance,
-                tokens_per_forward=config.tokens_per_forward,
+                tokens_per_forward=self.setup.rollout_tokens or config.tokens_per_forward,
                 pads=config.pads,
                 predict="predicted" in self.method.needs,
             )

@@ -28,6 +28,7 @@ from htgrpo.parallel import sharding
 from htgrpo.parallel.ranks import Ranks
 from htgrpo.policies.policy import Policy
 from htgrpo.training import checkpoints
+from htgrpo.training.batching import rollout_tokens
 from htgrpo.training.checkpoints import Progress
 from htgrpo.training.holding import Holding, Sharded
 from htgrpo.training.learner import GroupLearner, Setup
@@ -120,7 +121,8 @@ def _start(
     if ranks.is_main:
         _rewind(out, progress.iteration)
     ranks.wait()  # from here on all may read what was rewound
-    setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out))
+    together = rollout_tokens(config, policy, tuning.sampling, ranks, out) if method.rewarded else 0
+    setup = Setup(policy, tuning, config, prompts, reward, holding, ranks, _flat_iterations(out), together)
     budgets = comparable(parse_budgets(config.budget), method.rewarded)
     reached = milestones(budgets, _log(out, progress.iteration))
     return _Run(

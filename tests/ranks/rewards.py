@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from pathlib import Path
 
 from htgrpo.base.errors import UserError
 from tests.htgrpo.reward_functions import brightness
@@ -47,4 +48,17 @@ def dies(prompts, completions, specs, **kwargs):
     """The end of the last process, at once."""
     if os.environ.get("RANK", "0") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
+    return brightness(prompts, completions, specs)
+
+
+def node_dies_once(prompts, completions, specs, **kwargs):
+    """The end of the last process with its node's launcher, at the second question, where that has not happened before
+    (DIED is a file)."""
+    died, asked = Path(os.environ["DIED"]), Path(os.environ["DIED"] + ".asked")
+    if os.environ.get("RANK", "0") == "1" and not died.exists():
+        if asked.exists():
+            died.touch()
+            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        asked.touch()
     return brightness(prompts, completions, specs)

@@ -50,6 +50,7 @@ SCENARIOS = {
     "refuses": {"rewards": f"{HERE}refuses"},
     "breaks": {"rewards": f"{HERE}breaks"},
     "dies": {"rewards": f"{HERE}dies"},
+    "node_dies": {"rewards": f"{HERE}node_dies_once", "save_every": 1},
 }  # fmt: skip
 
 
