@@ -8,7 +8,6 @@ from bench.ask import machine
 from bench.ask.choices import choices
 from bench.ask.request import PUBLISHED, Request
 from bench.benchmarks.base import MAIN
-from bench.cost.specimen import explained
 from bench.record.rundir import write_config
 from bench.record.work import SCORE
 from htgrpo.base.errors import UserError
@@ -64,6 +63,8 @@ def titles(request: Request) -> dict[str, str]:
 def levels(request: Request) -> dict[str, str]:
     """At which level each method has its ratios, read off its updates; without those that a made-up group does not
     suit."""
+    from bench.cost.specimen import explained  # loads torch, which a refusal need not wait for
+
     found = {}
     for name in request.methods:
         if METHODS.get(name).rewarded:
