@@ -48,7 +48,7 @@ class EGSPO(Method):
     which is wider above. advantage: "own" is reward - mean.
     """
 
-    title = "EGSPO, mean"
+    title = "EGSPO"
     summary = (
         "EGSPO (arXiv 2603.12554), without rewards of steps: one step an image and update, those of highest entropy"
     )
@@ -101,7 +101,7 @@ class Xing(Method):
     once; level "mean" does not. The clip is its own, 0.9 to 1.2.
     """
 
-    title = "Mask-GRPO (Xing et al.), product"
+    title = "Mask-GRPO (Xing et al.)"
     summary = "Mask-GRPO of Xing et al. (arXiv 2510.13418; `mask` is another one): one step an image and update"
     updates_per_rollout: Updates = 8
     steps: Literal["first", "uniform"] = "first"

@@ -9,6 +9,7 @@ from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, SCORING, TRAINING, Parser
 from bench.ask.width import fitted
 from htgrpo.base.values import SEED, Whole
+from htgrpo.policies.model_files import EMBEDDED
 
 DESCRIPTION = """\
 HT-GRPO rests on the premise that tokens revealed first are structure, which decides what a picture is, and later ones detail.
@@ -28,7 +29,7 @@ WAYS = (("random", 0.0), ("random", 1.0), ("maskgit", 0.0), ("maskgit", 1.0))
 def parser() -> Parser:
     """The command line."""
     p = Parser("premise", DESCRIPTION, EXAMPLES)
-    arguments.add_start(p)
+    p.flag("--policy NAME_OR_PATH", kinds.place, "a policy of an embedded world (default embedded)", default=EMBEDDED)
     p.flag("--reward SPEC", kinds.reward, "name=weight,… (default: that of the preset)", TRAINING)
     p.flag("--steps N", Whole(2, 1000), "denoising steps (default 12)", SCORING, default=12)
     p.flag(
@@ -56,14 +57,13 @@ def main(argv: list[str] | None = None) -> int:
     from htgrpo.base import cpu
     from htgrpo.base.errors import UserError
     from htgrpo.base.registry import SAMPLERS
-    from htgrpo.policies.model_files import EMBEDDED
     from htgrpo.policies.storage import load_policy
     from htgrpo.training.rewards import check_names
     from htgrpo.training.train_config import TrainConfig
     from htgrpo.world.prompts import split_prompts
     from htgrpo.world.world import by_policy
 
-    weights = inspect(args.policy or EMBEDDED, args.backbone, args.revision)
+    weights = inspect(args.policy)
     world = by_policy(weights.backbone)
     if world is None:
         raise UserError(

@@ -86,14 +86,15 @@ def main(argv: list[str] | None = None) -> int:
     args = asked(argv)
     check_heads(args.d_model, args.n_heads)
     check_place(args.out)
-    kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
-    between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
-    for out in between.values():
-        check_replaceable(out, MADE_BY, args.overwrite)
     state = _state_of(args.out)
     check_replaceable(state, MADE_BY, True)
     if args.overwrite and args.out.exists():
         shutil.rmtree(state, ignore_errors=True)
+    going_on = args.overwrite or state.is_dir()
+    kept = range(args.keep_every, args.steps, args.keep_every) if args.keep_every > 0 else ()
+    between = {step: args.out.with_name(f"{args.out.name}-step{step}") for step in kept}
+    for out in between.values():
+        check_replaceable(out, MADE_BY, going_on)
     with atomic_dir(args.out, MADE_BY, args.overwrite) as folder:
         loss = _train(args, between, folder)
     shutil.rmtree(state, ignore_errors=True)
@@ -137,6 +138,12 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
         write_policy(policy.with_net(average), place)
         (place / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
 
+    def keep(step: int) -> None:
+        if step in between:
+            with atomic_dir(between[step], MADE_BY, True) as place:  # main has seen to it that it may be replaced
+                write(place)
+
+    keep(done)  # which may have been all that was left to do of it
     loss = float(log[-1].get("loss", math.nan))
     for step in track(range(done + 1, args.steps + 1), "pre-training", console=Console(stderr=True)):
         rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
@@ -156,11 +163,9 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
             log.append(
                 {"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)}
             )
-        if step in between:
-            with atomic_dir(between[step], MADE_BY, args.overwrite) as place:
-                write(place)
-        if step % SAVE_EVERY == 0 and step < args.steps:
+        if (step % SAVE_EVERY == 0 or step in between) and step < args.steps:
             state.save(step, log)
+        keep(step)
     _write_or_rescue(write, folder, args.out)
     return loss
 

@@ -47,6 +47,7 @@ class HT(Method):
     """
 
     title = "HT-GRPO"
+    draws = "ht"
     alpha: Annotated[float, Number(0, 1, open_low=True, open_high=True)] = 0.3
     stages: tuple[Count, Count, Count] = (2, 4, 2)
     order: tuple[Stage, Stage, Stage] = STAGES

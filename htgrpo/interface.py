@@ -38,7 +38,8 @@ class RolloutGroup:
     where it failed. entropy: float [G, N] in nats, of the guided distribution a code was drawn from, or None where it
     was not recorded. other: another prompt's group of the same iteration, or None where there is none or nobody asked.
     predicted: int64 [G, T, N], the code drawn at every slot that was hidden at a step (the code that
-    stayed, from then on; HIDDEN before anything was drawn), or None where nobody asked for it.
+    stayed, from then on; HIDDEN before anything was drawn), or None where nobody asked for it. ddof, delta: how
+    advantages are normalised (see `advantages`).
     """
 
     prompt: tuple[int, ...]
@@ -50,6 +51,8 @@ class RolloutGroup:
     entropy: Tensor | None = None
     predicted: Tensor | None = None
     other: RolloutGroup | None = None
+    ddof: int = 1
+    delta: float = 1e-5
 
     @property
     def valid(self) -> Tensor:
@@ -64,9 +67,9 @@ class RolloutGroup:
         known = {name: getattr(self, name) for name in of_images}
         return replace(self, **{name: value[keep] for name, value in known.items() if value is not None})
 
-    def advantage(self, ddof: int = 1, delta: float = 1e-5) -> Tensor:
+    def advantage(self) -> Tensor:
         """float64 [G]: see `advantages`."""
-        return advantages(self.reward, ddof, delta)
+        return advantages(self.reward, self.ddof, self.delta)
 
 
 def advantages(reward: Tensor, ddof: int = 1, delta: float = 1e-5) -> Tensor:
@@ -142,7 +145,8 @@ class Method(ABC):
     kl_ref: "ref" penalises the distance to the policy training started from, "old" to the policy of the rollouts
     (TraceRL). rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what
     it is called in words. summary: a line on it with its source; default what its module says of itself. groups: names
-    that stand for it and its like wherever methods are named.
+    that stand for it and its like wherever methods are named. draws: methods of the same name here draw the same random
+    numbers; default a method's own.
     """
 
     kl_ref: str = "ref"
@@ -150,6 +154,7 @@ class Method(ABC):
     title: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     groups: ClassVar[tuple[str, ...]] = ("literature",)
+    draws: ClassVar[str] = ""
 
     @property
     def needs(self) -> frozenset[str]:

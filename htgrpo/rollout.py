@@ -70,23 +70,28 @@ def generate(
     cache: CacheConfig | None = None,
     predict: bool = False,
     later: tuple[int, list[tuple]] | None = None,
+    owners: list[int] | None = None,
 ) -> Rollouts:
-    """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how images
-    are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g unconditional; 0
-    samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache: Lumina-DiMOO's ML-Cache,
-    for pictures only. predict: records what is drawn at every hidden slot, for which the head runs on all of them at
-    every step; the images are the same. later: (step, keys), from which step on image i draws from its key there. What a
-    prompt's images cost does not depend on what is sampled with them."""
+    """One image per prompt (ids before the image block). Image i draws from `generator(*keys[i])` alone, so how
+    images are batched changes them by no more than rounding. guidance g: logits = (1 + g) conditional - g
+    unconditional; 0 samples without guidance. pads: as in Backbone.prompt, for the unconditional prompt. cache:
+    Lumina-DiMOO's ML-Cache, for pictures only. predict: records what is drawn at every hidden slot, for which the
+    head runs on all of them at every step; the images are the same. later: (step, keys), from which step on image i
+    draws from its key there. owners: the number of the prompt of each image, by default equal neighbours are of one.
+    What a prompt's images cost does not depend on what is sampled with them."""
     grid = grid or policy.backbone.grid
     if predict and cache:
         raise UserError("the ML-Cache does not predict all hidden slots: sample with cache=None to record predictions")
     guide = Guide(guidance, policy.unconditional(pads)) if guidance else None
     parts = []
-    for start, stop in _chunks(policy, prompts, grid, guide, tokens_per_forward):
+    if owners is None:
+        owners = [number for number, (_, images) in enumerate(groupby(prompts)) for _ in images]
+    for start, stop in _chunks(policy, prompts, owners, grid, guide, tokens_per_forward):
         parts.append(
             _generate_chunk(
                 policy,
                 prompts[start:stop],
+                owners[start:stop],
                 keys[start:stop],
                 sampler,
                 guide,
@@ -115,15 +120,21 @@ def generate(
 
 
 def _chunks(
-    policy: Policy, prompts: list[tuple[int, ...]], grid: tuple[int, int], guide: Guide | None, limit: int
+    policy: Policy,
+    prompts: list[tuple[int, ...]],
+    owners: list[int],
+    grid: tuple[int, int],
+    guide: Guide | None,
+    limit: int,
 ) -> Iterator[tuple[int, int]]:
     """(start, stop) of batches of at most `limit` packed tokens. A prompt's images (in a row) stay together where they
     fit, and are else cut from their first one on, whatever stands before them."""
     block = len(policy.backbone.image_block(grid))
     other = block + len(guide.prompt) if guide else 0
     start = stop = used = 0
-    for prompt, images in groupby(prompts):
-        tokens, count = len(prompt) + block + other, len(list(images))
+    for _, images in groupby(zip(owners, prompts, strict=True)):
+        own = [prompt for _, prompt in images]
+        tokens, count = len(own[0]) + block + other, len(own)
         most = max(1, limit // tokens)
         for piece in [min(most, count - first) for first in range(0, count, most)]:
             if stop > start and used + piece * tokens > limit:
@@ -137,6 +148,7 @@ def _chunks(
 def _generate_chunk(
     policy: Policy,
     prompts: list[tuple[int, ...]],
+    owners: list[int],
     keys: list[tuple],
     sampler: Sampler,
     guide: Guide | None,
@@ -159,7 +171,7 @@ def _generate_chunk(
     if cache:
         look = _Cached(CachedLogits(policy, prompts, guide, grid, cache, sampler.steps), sampler, draws)
     else:
-        look = _Sequences(policy, prompts, guide, grid, schedule)
+        look = _Sequences(policy, prompts, owners, guide, grid, schedule)
     latest, seen = codes.clone(), []
     for step in range(sampler.steps):
         found = look(step, codes)
@@ -212,11 +224,19 @@ class _Sequences:
         self,
         policy: Policy,
         prompts: list[tuple[int, ...]],
+        owners: list[int],
         guide: Guide | None,
         grid: tuple[int, int],
         schedule: Schedule,
     ):
-        self.policy, self.prompts, self.guide, self.grid, self.schedule = policy, prompts, guide, grid, schedule
+        self.policy, self.prompts, self.owners, self.guide, self.grid, self.schedule = (
+            policy,
+            prompts,
+            owners,
+            guide,
+            grid,
+            schedule,
+        )
         self.rows = [*prompts, *([guide.prompt] * len(prompts) if guide else [])]
         hidden = torch.full((len(self.rows), grid[0] * grid[1]), HIDDEN)
         self.packed, slots = pack(policy, self.rows, hidden, grid)
@@ -234,7 +254,7 @@ class _Sequences:
     def _begin(self, at: Tensor) -> tuple[Tensor, int, int]:
         """Logits before anything is revealed: equal sequences of one prompt (of all its images, and all unconditional
         ones) are run once. at: on the host."""
-        owned = list(zip(self.rows, self.prompts * (2 if self.guide else 1), strict=True))
+        owned = list(zip(self.rows, self.owners * (2 if self.guide else 1), strict=True))
         distinct = {one: number for number, one in enumerate(dict.fromkeys(owned))}
         slots = self.grid[0] * self.grid[1]
         row = torch.tensor([distinct[one] for one in owned])

@@ -62,7 +62,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
                 f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
             )
     kind = getattr(args, "hyperparameters", None) or SHARED_BY_ALL
-    tunings = {m: tuned(m, weights.backbone) | (published(m) if kind == PUBLISHED else {}) for m in METHODS.names()}
+    tunings = {m: _own(m, weights.backbone, kind == PUBLISHED) for m in METHODS.names()}
     if keys.HELP in args.set:
         print(keys.listing(args.preset, defaults, tunings, trained=args.methods != [BASE]))
         raise SystemExit(0)
@@ -108,6 +108,15 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
     )
     name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
     return Parsed(request, Path("runs") / name, remarks)
+
+
+def _own(method: str, backbone: str, as_published: bool) -> dict[str, Any]:
+    """What a method is trained with beside what all share: what tuning chose; or its published hyperparameters, where it
+    has any, with nothing of the tuning but the learning rate."""
+    chosen = tuned(method, backbone)
+    if not as_published or not published(method):
+        return chosen
+    return {name: value for name, value in chosen.items() if name == "lr"} | published(method)
 
 
 def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> dict[str, str] | None:

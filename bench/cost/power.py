@@ -64,7 +64,7 @@ def sentences(
     that it sees, the smallest margin within which it can call two equal, four times in five, over all pairs; and how
     many seeds would be needed for the margin. margin: share of the scale."""
     known, lines = read(VARIANCE)["benchmarks"], []
-    count = len(request.methods) + 1
+    count = len(request.methods) + len(request.checkpoints) + 1
     pairs = count * (count - 1) // 2
     for name, chosen in selections.items():
         if name not in known or not request.methods:
@@ -78,10 +78,10 @@ def sentences(
         what = f"{len(weights)} prompts x {samples} pictures x {len(request.seeds)} seeds, {pairs} comparisons"
         about = "" if len(request.seeds) >= MIN_SEEDS else " of these checkpoints (a claim about methods needs 3 seeds)"
         scale = benchmark.scale
-        more = _more(measured, weights, samples, pairs, margin, scale) if equal > margin or about else ""
+        calls = f" and can call two equal within {equal * scale:.3g}" if benchmark.top is not None else ""
+        more = _more(measured, weights, samples, pairs, margin, scale) if calls and (equal > margin or about) else ""
         lines.append(
-            f"{name}: {what}: sees differences{about} from {least * scale:.3g} on and can call two equal within "
-            f"{equal * scale:.3g}, four times in five{more}"
+            f"{name}: {what}: sees differences{about} from {least * scale:.3g} on{calls}, four times in five{more}"
         )
     return lines
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.choices import choices
+from bench.ask.presets import published
 from bench.ask.request import PUBLISHED, Request
 from bench.benchmarks.base import MAIN
 from bench.record.rundir import write_config
@@ -23,13 +24,13 @@ def record(context: "Context", at_once: int) -> Request:
     worlds = " and ".join(
         f"{world} world" for world in sorted({benchmark.world for benchmark in context.benchmarks.values()})
     )
-    published = context.request.backbone in BACKBONES.names()
+    from_hub = context.request.backbone in BACKBONES.names()
     return write_config(
         context.run,
         named(context),
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
+            "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if from_hub else worlds,
             "titles": titles(context.request),
             "levels": levels(context.request),
             "choices": choices(context.request),
@@ -54,10 +55,17 @@ def record(context: "Context", at_once: int) -> Request:
 
 
 def titles(request: Request) -> dict[str, str]:
-    """What the methods are called outside of tables, where they say so, and whether with hyperparameters of their own."""
-    found = {name: METHODS.get(name).title for name in request.methods}
-    own = ", published hyperparameters" if request.hyperparameters == PUBLISHED else ""
-    return {name: title + own for name, title in found.items() if title}
+    """What the methods are called outside of tables, where they say so: with the level of their ratios where that is an
+    option, and whether with hyperparameters of their own."""
+    found = {}
+    for name in request.methods:
+        options = make_method(request.config(name, 0))
+        title, level = options.title, getattr(options, "level", "")
+        own = request.hyperparameters == PUBLISHED and published(name)
+        told = [title, level, "published hyperparameters" if own else ""]
+        if title:
+            found[name] = ", ".join(filter(None, told))
+    return found
 
 
 def levels(request: Request) -> dict[str, str]:

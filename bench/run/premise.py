@@ -1,9 +1,10 @@
 """Does "first means structure" hold for a policy and a sampler? What the order of unmasking decides of the reward.
 
-For every prompt the draws of the early steps and those of the late ones are crossed: EARLY x LATE pictures, each early part
-with each late part. The two-way analysis of variance of their rewards says what share of the variance within a prompt, which
-is what advantages are made of, the early draws decide alone, the late draws alone, and both together (Sobol's indices of
-first order and of interaction). Early ends with the first step at which a share ALPHA of the slots is revealed.
+For every prompt the draws of the early steps and those of the late ones are crossed: EARLY x LATE pictures, each
+early part with each late part. The two-way analysis of variance of their rewards says what share of the variance
+within a prompt, which is what advantages are made of, the early draws decide alone, the late draws alone, and both
+together (Sobol's indices of first order and of interaction). Under the random sampler the order of all slots is drawn
+at once, and so early. Early ends with the first step at which a share ALPHA of the slots is revealed.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from htgrpo.adaptive import entropy_by_rank, explained
+from htgrpo.base.options import require
 from htgrpo.base.prompts import Prompt
 from htgrpo.interface import RolloutGroup
 from htgrpo.policies.policy import Policy
@@ -96,7 +98,9 @@ def _crossed(policy: Policy, prompt: Prompt, way: Way, step: int, seed: int) -> 
 
 def _early_steps(sampler: Sampler, grid: tuple[int, int]) -> int:
     """The first step count after which a share ALPHA of the slots is revealed."""
-    return next(step for step in range(1, sampler.steps + 1) if _revealed(sampler, grid, step) >= ALPHA)
+    early = next(step for step in range(1, sampler.steps + 1) if _revealed(sampler, grid, step) >= ALPHA)
+    require(early < sampler.steps, "--steps", sampler.steps, "with so few nothing is late; use more")
+    return early
 
 
 def _revealed(sampler: Sampler, grid: tuple[int, int], step: int) -> float:

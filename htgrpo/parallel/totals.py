@@ -17,7 +17,8 @@ RATIOS = ("clip_fraction", "ratio_mean", "ratio_max", "clipped_first", "old_gap"
 @dataclass
 class Totals:
     """What an iteration reports: forwards, head rows (slots the head ran on) and seconds by phase, and sums over
-    entries. Among these clipped_first, how many a clip holds at the first update, and old_gap, how far in nats a
+    entries. Among these clipped_first, how many would be outside the clip at the first update had the old ones not been taken
+    from its own batch, and old_gap, how far in nats a
     log-probability in the first update's batch is from the one evaluated before it, at the most. Sums of tensors stay
     where those lie until they are asked for, so that nobody waits for a device."""
 

@@ -7,6 +7,7 @@ group.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -71,6 +72,7 @@ class Engine:
     ) -> list[list[Step]]:
         """The steps of every update, old and reference evaluated at the weights as they are now; none without
         groups."""
+        groups = [replace(group, ddof=self.config.ddof, delta=self.config.delta) for group in groups]
         drawn = [method.updates(group, g) for group, g in zip(groups, generators, strict=True)]
         if drawn:
             check(drawn)

@@ -118,7 +118,7 @@ class GroupLearner:
             places = [images.groups.index(i) for i in kept]
             if "other" in self.method.needs:
                 groups = with_others(groups, places, setup.ranks, generator(config.seed, "other", number))
-            generators = [generator(config.seed, config.method, number, drawn[i].id) for i in kept]
+            generators = [generator(config.seed, self.method.draws or config.method, number, drawn[i].id) for i in kept]
             with setup.tuning.updating(number):
                 totals = self.engine.run(
                     groups, self.method, generators, setup.holding.step, len(images.groups), places
@@ -148,6 +148,7 @@ class GroupLearner:
                 tokens_per_forward=self.setup.rollout_tokens or config.tokens_per_forward,
                 pads=config.pads,
                 predict="predicted" in self.method.needs,
+                owners=[i for i in range(len(prompts)) for _ in range(size)],
             )
             refuse_training(found)
         return [found.part(slice(i * size, (i + 1) * size)) for i in range(len(prompts))], found.forwards

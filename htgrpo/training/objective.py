@@ -17,6 +17,10 @@ from htgrpo.training.planning import Step
 from htgrpo.training.tokens import LogProbs, Piece
 from htgrpo.training.train_config import TrainConfig
 
+LARGE = 80.0
+"""Log-ratio in nats from which on a ratio no longer grows: its exponential still fits single precision, where an infinite
+one, though clipped, would make gradients NaN."""
+
 
 def loss(
     judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainConfig, totals: Totals, unmoved: bool = False
@@ -38,6 +42,7 @@ def loss(
     if unmoved and old is not None:
         now = judged.log_prob.detach()
         totals.raise_to(old_gap=((now - old).abs() * support).max())
+        totals.add(clipped_first=_beyond(_pooled(now, old, share, work, batch), support, work, batch))
         old = now
     pooled = _pooled(judged.log_prob, old, share, work, batch)
     totals.add(tokens=support.sum())
@@ -48,13 +53,13 @@ def loss(
         low, high = _bounds(work, batch, device, dtype)
         inside = pooled.clamp(_log(low), _log(high))
         loss = (share * (inside - advantage) ** 2).sum()
-        _count_ratios(totals, pooled.detach().exp(), support, inside != pooled, unmoved)
+        _count_ratios(totals, pooled.detach().exp(), support, inside != pooled)
     else:
-        ratio = pooled.exp()
+        ratio = pooled.clamp(-LARGE, LARGE).exp()
         low, high = _bounds(work, batch, device, dtype)
         clipped = ratio.clamp(low, high)
         loss = -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
-        _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage, unmoved)
+        _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage)
     if config.beta == 0.0:
         return loss
     gap = gather("ref") - judged.log_prob
@@ -71,11 +76,16 @@ def _over(support: Tensor, values: Tensor) -> Tensor:
     return torch.where(support, values.detach(), 0.0).sum()
 
 
-def _count_ratios(totals: Totals, ratio: Tensor, support: Tensor, binds: Tensor, unmoved: bool) -> None:
-    """Adds how many entries a clip holds, how many of them before the weights have moved, and their ratios."""
-    held = (support & binds).sum()
-    totals.add(clipped=held, ratio=_over(support, ratio), clipped_first=held if unmoved else 0.0)
+def _count_ratios(totals: Totals, ratio: Tensor, support: Tensor, binds: Tensor) -> None:
+    """Adds how many entries a clip holds, and their ratios."""
+    totals.add(clipped=(support & binds).sum(), ratio=_over(support, ratio))
     totals.raise_to(ratio_max=ratio.max())
+
+
+def _beyond(gap: Tensor, support: Tensor, work: list[Step], batch: list[Piece]) -> Tensor:
+    """How many entries have a log-ratio outside the clip."""
+    low, high = map(_log, _bounds(work, batch, gap.device, gap.dtype))
+    return (support & ((gap < low) | (gap > high))).sum()
 
 
 def _bounds(work: list[Step], batch: list[Piece], device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -59,7 +59,7 @@ class Step:
 
 def plan_group(group: RolloutGroup, updates: list[Update], config: TrainConfig) -> tuple[Tokens, list[Step]]:
     """The union of a group's contexts with all entries, and the step of every update, without log-probabilities."""
-    advantage = group.advantage(config.ddof, config.delta)[:, None]
+    advantage = group.advantage()[:, None]
     steps, keys = [], []
     for k, update in enumerate(updates):
         at = judged(update)

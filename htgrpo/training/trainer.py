@@ -53,9 +53,15 @@ class Diverged(UserError):
     """A loss or gradient that is no number any more."""
 
 
+LATER = {"compile": "auto", "rollout_tokens": 0}
+"""Settings that trainings made before them lack, with their defaults."""
+
+
 def train_identity(config: TrainConfig, policy_sha256: str, prompts_sha256: str) -> str:
-    """Hex identity of a training run: settings, starting weights, prompt set."""
-    return sha256_json([asdict(config), policy_sha256, prompts_sha256])
+    """Hex identity of a training run: settings, starting weights, prompt set. Settings that came later do not count while
+    they have their defaults, so that trainings made before go on."""
+    settings = {key: value for key, value in asdict(config).items() if LATER.get(key, ...) != value}
+    return sha256_json([settings, policy_sha256, prompts_sha256])
 
 
 def train(

@@ -75,7 +75,10 @@ def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
     if now == "no claim":
         return f"{where}: no claim ({value})."
     if word != "better":
-        told = {"unresolved": "still unresolved", "equal": f"equal within {number(twin.margin, other.block.scale)}"}
+        told = {
+            "unresolved": "still unresolved" if word == "unresolved" else "unresolved",
+            "equal": f"equal within {number(twin.margin, other.block.scale)}",
+        }
         return f"{where}: {told.get(now, f'{pair.a} is {now}')} ({value}, p {p})."
     same = other.sign * difference > 0
     if now in ("unresolved", "equal"):

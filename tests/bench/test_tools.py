@@ -151,9 +151,9 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(tmp_path, monkeypatch, c
         return batch(*given)
 
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
-    whole = ["--steps", "7", "--out", str(tmp_path / "whole")]
-    pretrain.main([*small, *whole])
-    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+    small += ["--keep-every", "3"]
+    pretrain.main([*small, "--steps", "7", "--out", str(tmp_path / "whole")])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["whole", "whole-step3", "whole-step6"]
     monkeypatch.setattr(pretraining, "masked_batch", until_the_fifth)
     out = tmp_path / "broken"
     with pytest.raises(KeyboardInterrupt):
@@ -165,4 +165,7 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(tmp_path, monkeypatch, c
     pretrain.main([*small, "--steps", "7", "--out", str(out)])
     assert len(started) == 3  # steps 5 to 7: the state after step 4 was there
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "whole"]
+    for step in (3, 6):
+        one, other = (tmp_path / f"{name}-step{step}" / "model.safetensors" for name in ("broken", "whole"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not list(tmp_path.glob("*unfinished*"))

@@ -221,3 +221,14 @@ def test_a_rollout_copy_is_frozen_and_separate():
         log_table(policy, same, prompt, [HIDDEN] * 6, (2, 3)),
         log_table(policy, policy.net, prompt, [HIDDEN] * 6, (2, 3)),
     )
+
+
+def test_what_a_prompt_costs_does_not_depend_on_a_neighbour_of_equal_words():
+    """Two prompts that read alike are two: each pays for its own first step, together as apart."""
+    policy, sampler = tiny_policy(4), RandomOrder(3)
+    keys = [("equal", i) for i in range(4)]
+    together = generate(policy, [(1, 2)] * 4, keys, sampler, 1.0, owners=[0, 0, 1, 1])
+    apart = [generate(policy, [(1, 2)] * 2, keys[i : i + 2], sampler, 1.0) for i in (0, 2)]
+    assert torch.equal(together.codes, torch.cat([one.codes for one in apart]))
+    assert together.forwards == sum(one.forwards for one in apart)
+    assert generate(policy, [(1, 2)] * 4, keys, sampler, 1.0).forwards < together.forwards
