@@ -3,7 +3,8 @@
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import EXITS, OUTPUT, SCORING, TRAINING, Parser
-from htgrpo.base.values import Names, Number, Text
+from bench.ask.request import PUBLISHED, SHARED_BY_ALL
+from htgrpo.base.values import Names, Number, OneOf, Text
 
 DESCRIPTION = """\
 Which method trains the policy better, on which benchmark, and is the difference real?
@@ -41,6 +42,13 @@ def parser() -> Parser:
         "--seeds N|LIST",
         kinds.seeds,
         "training seeds: a count such as 4, or a list such as 0,1,2 (default: the preset's)",
+        TRAINING,
+    )
+    p.flag(
+        f"--hyperparameters {SHARED_BY_ALL}|{PUBLISHED}",
+        OneOf((SHARED_BY_ALL, PUBLISHED), "kind of hyperparameters"),
+        "those that all methods share, with tuned learning rates (default), or K, clip, penalty, advantage and options of each "
+        "method's published code; a run has one kind",
         TRAINING,
     )
     arguments.add_preset(p)

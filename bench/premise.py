@@ -8,7 +8,7 @@ from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, SCORING, TRAINING, Parser
 from bench.ask.width import fitted
-from htgrpo.base.values import SEED, Text, Whole
+from htgrpo.base.values import SEED, Whole
 
 DESCRIPTION = """\
 HT-GRPO rests on the premise that tokens revealed first are structure, which decides what a picture is, and later ones detail.
@@ -29,7 +29,7 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("premise", DESCRIPTION, EXAMPLES)
     arguments.add_start(p)
-    p.flag("--reward SPEC", Text(), "name=weight,… (default: that of the preset)", TRAINING)
+    p.flag("--reward SPEC", kinds.reward, "name=weight,… (default: that of the preset)", TRAINING)
     p.flag("--steps N", Whole(2, 1000), "denoising steps (default 12)", SCORING, default=12)
     p.flag(
         "--prompts N",

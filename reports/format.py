@@ -5,8 +5,10 @@ import io
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from reports.statistics.stats import Interval
+if TYPE_CHECKING:
+    from reports.statistics.stats import Interval
 
 NONE = "–"
 WIDTH = 80
@@ -28,14 +30,14 @@ def decimals(scale: float) -> int:
     return 3 if scale <= 1 else 1
 
 
-def bounds(interval: Interval, scale: float, signed: bool = False) -> str:
+def bounds(interval: "Interval", scale: float, signed: bool = False) -> str:
     """ "[low, high]", or a dash."""
     if not interval.known:
         return NONE
     return f"[{number(interval.low, scale, signed)}, {number(interval.high, scale, signed)}]"
 
 
-def half_width(interval: Interval, scale: float) -> str:
+def half_width(interval: "Interval", scale: float) -> str:
     """ "±0.031" (half the interval's length), or nothing."""
     return f"±{(interval.high - interval.low) / 2:.{decimals(scale)}f}" if interval.known else ""
 

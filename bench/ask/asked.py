@@ -10,8 +10,8 @@ from bench.ask import keys, methods
 from bench.ask.budgets import parse_views, training_budget
 from bench.ask.cli import say
 from bench.ask.overrides import Overrides, parse_overrides, resolve
-from bench.ask.presets import Setting, preset, tuned
-from bench.ask.request import Request, mark
+from bench.ask.presets import Setting, preset, published, tuned
+from bench.ask.request import PUBLISHED, SHARED_BY_ALL, Request, mark
 from bench.ask.weights import NotHere, Weights, check_same_shape, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.text.settings import from_options
@@ -61,7 +61,8 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
             raise UserError(
                 f"--{flag.replace('_', '-')} has no effect where nothing is trained: leave it out, or name --methods"
             )
-    tunings = {m: tuned(m, weights.backbone) for m in METHODS.names()}
+    kind = getattr(args, "hyperparameters", None) or SHARED_BY_ALL
+    tunings = {m: tuned(m, weights.backbone) | (published(m) if kind == PUBLISHED else {}) for m in METHODS.names()}
     if keys.HELP in args.set:
         print(keys.listing(args.preset, defaults, tunings, trained=args.methods != [BASE]))
         raise SystemExit(0)
@@ -103,6 +104,7 @@ def from_arguments(args: argparse.Namespace) -> Parsed:
         text=asdict(from_options(overrides.text, "text.")),
         claim=_claim(args.claim, benchmarks, views),
         margin=args.margin,
+        hyperparameters=kind,
     )
     name = f"{args.preset}-{_identity(request, defaults, tunings, overrides)[:8]}"
     return Parsed(request, Path("runs") / name, remarks)

@@ -32,6 +32,7 @@ APART = {
     "budget": "compared for every method",
     "curve": "on pictures that no table shows",
     "text": "the paper has no benchmark of text",
+    "hyperparameters": "a name for settings of methods, which are compared",
     "claim": "what is said of the numbers, not how they come about",
     "margin": "likewise",
 }

@@ -111,6 +111,11 @@ def tuned(method: str, backbone: str) -> dict[str, Any]:
     return read("methods").get(backbone, {}).get(method, {})
 
 
+def published(method: str) -> dict[str, Any]:
+    """What the published code of `method` uses beside what all methods share; empty where that is nothing."""
+    return read("published")["methods"].get(method, {})
+
+
 def tuning_record() -> dict[str, Any] | None:
     """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever
     written."""
@@ -132,7 +137,6 @@ def written(name: str, value: dict[str, Any]) -> Path:
     """Writes bench/ask/presets/NAME.json, and returns it."""
     path = Path(str(resources.files("bench.ask") / "presets")) / f"{name}.json"
     atomic_json(path, value)
-    read.cache_clear()
     return path
 
 

@@ -12,6 +12,8 @@ from htgrpo.base.records import fault
 from htgrpo.training.train_config import TrainConfig
 
 SPLITS = ("heldout", "validation")
+SHARED_BY_ALL, PUBLISHED = "shared", "published"
+"""Hyperparameters of a run's methods: those that all share, with tuned learning rates, or each one's published ones."""
 SAME, SHARED, MORE, FIRST, LAST, ANY = "same", "shared", "more", "first", "last", "any"
 """What a field of a command may be beside that of the run it works on: the same; a mapping that has the same under the
 keys of both and may have others; a list, to which it adds; the same, or unsaid by one of them; anything, where it is
@@ -59,6 +61,7 @@ class Request:
     while nobody has; margin: the share of a scale within which two policies are called equal, named likewise.
     train_prompts: training_prompts.TrainPrompts. curve: prompts of the first benchmark on which saved checkpoints are
     scored, 0 for none. text: how policies are asked for text, as text.settings.TextSettings.
+    hyperparameters: SHARED_BY_ALL or PUBLISHED, never both in a run.
     """
 
     preset: str = marked(SAME, names_run=True)
@@ -80,6 +83,7 @@ class Request:
     curve: int = marked(LAST, default=0)
     text: dict[str, Any] = marked(SHARED, default_factory=lambda: asdict(TextSettings()))
     claim: dict[str, str] | None = marked(FIRST, decides=False, default=None)
+    hyperparameters: str = marked(SAME, default=SHARED_BY_ALL)
     margin: float | None = marked(FIRST, decides=False, default=None)
 
     @property

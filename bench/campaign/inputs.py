@@ -85,7 +85,7 @@ class Line:
         if error:
             outcome.add("traceback", f"{line}: {error}")
         elif not self.names:
-            if code == EXIT_USAGE and "weights not found" not in told:
+            if code == EXIT_USAGE and not any(lacking in told for lacking in nonsense.LACKING):
                 outcome.add("broken", f"{line} is right, but refused: {told[-300:]}")
             return outcome
         elif code in (None, 0):

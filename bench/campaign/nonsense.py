@@ -88,7 +88,8 @@ FLAGS = {
     "--max-body": "whole", "--max-items": "whole", "--max-pixels": "whole", "--lr": "rate", "--ema": "share",
     "--keep-every": "whole0", "--d-model": "whole", "--n-layers": "whole", "--n-heads": "whole",
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
-    "--copy": "file", "run": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
+    "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
+    "run": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip
 """What flags, and words without one, take."""
@@ -97,7 +98,7 @@ OWN = {
     ("score", "--set"): "picture setting", ("verify_scorer", "--images"): "folder", ("speed", "--out"): "new file",
     ("card", "--out"): "new file", ("regress", "--baseline"): "new file", ("regress", "--setting"): "free",
     ("regress", "--subset"): "free", ("tune", "--jobs"): "whole", ("campaign", "--jobs"): "whole",
-    ("paper", "--out"): "new or kept",
+    ("paper", "--out"): "new or kept", ("explain", "--out"): "new or kept",
 }  # fmt: skip
 """Where a command's flag takes something else than the same flag elsewhere."""
 COMMANDS: dict[str, list[str]] = {
@@ -113,6 +114,9 @@ COMMANDS: dict[str, list[str]] = {
     "report": ["RUN"],
     "check": ["RUN"],
     "regress": ["--update", "--baseline", "OUT", "--policy", "POLICY", "--prompts", "2"],
+    "power": ["RUN"],
+    "premise": ["--policy", "POLICY", "--steps", "2", "--prompts", "7", "--out", "OUT"],
+    "explain": ["--methods", "ht", "--out", "OUT"],
     "tune": ["--policy", "POLICY", "--out", "OUT", "--dry-run"],
     "speed": ["--size", "embedded", "--methods", "ht", "--prompts", "1", "--repeats", "1"],
     "text": ["--policy", "POLICY", "--limit", "1"],
@@ -130,7 +134,9 @@ COMMANDS: dict[str, list[str]] = {
 }  # fmt: skip
 """A right command line of every command, to which nonsense is added. POLICY, RUN, TRAINED: made before; OUT: a new
 folder."""
-REPLACED = {"report", "check", "export", "card", "verify_scorer", "serve", "ablate"}
+LACKING = ("weights not found", "two trained methods have two training seeds in common")
+"""What a right command line may be refused for here."""
+REPLACED = {"report", "check", "power", "export", "card", "verify_scorer", "serve", "ablate"}
 """Commands whose first word is replaced by nonsense rather than followed by it."""
 EXTRA = {
     ("score", "--layout"): ["--images", "WORK"], ("score", "--grid"): ["--images", "WORK"],

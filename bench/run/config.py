@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.choices import choices
-from bench.ask.request import Request
+from bench.ask.request import PUBLISHED, Request
 from bench.benchmarks.base import MAIN
 from bench.record.rundir import write_config
 from bench.record.work import SCORE
+from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES, METHODS
+from htgrpo.training.train_config import make_method
 
 if TYPE_CHECKING:
     from bench.run.plan import Context
@@ -28,7 +30,8 @@ def record(context: "Context", at_once: int) -> Request:
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if published else worlds,
-            "titles": titles(context.request.methods),
+            "titles": titles(context.request),
+            "levels": levels(context.request),
             "choices": choices(context.request),
             "versions": machine.versions(),
             "git_commit": machine.git_commit(),
@@ -50,10 +53,26 @@ def record(context: "Context", at_once: int) -> Request:
     )
 
 
-def titles(methods: list[str]) -> dict[str, str]:
-    """What the methods are called outside of tables, where they say so."""
-    found = {name: METHODS.get(name).title for name in methods}
-    return {name: title for name, title in found.items() if title}
+def titles(request: Request) -> dict[str, str]:
+    """What the methods are called outside of tables, where they say so, and whether with hyperparameters of their own."""
+    found = {name: METHODS.get(name).title for name in request.methods}
+    own = ", published hyperparameters" if request.hyperparameters == PUBLISHED else ""
+    return {name: title + own for name, title in found.items() if title}
+
+
+def levels(request: Request) -> dict[str, str]:
+    """At which level each method has its ratios, read off its updates; without those that a made-up group does not
+    suit."""
+    from bench.cost.specimen import explained  # loads torch, which a refusal need not wait for
+
+    found = {}
+    for name in request.methods:
+        if METHODS.get(name).rewarded:
+            try:
+                found[name] = explained(name, make_method(request.config(name, 0))).level
+            except UserError:
+                continue
+    return found
 
 
 def named(context: "Context") -> Request:

@@ -20,7 +20,8 @@ class Cost:
     steps: optimiser steps. rollouts: pictures sampled; queries: pictures put to the rewards. forwards:
     forward-equivalents, of which rollout, old, ref and train are the phases; undeduplicated: what they would be had no
     context been shared. seconds: of training; memory: peak MB; reward, kl, clip: means over the last tenth of the
-    iterations (at least one). weights: see load.weights_note; when: the view in words.
+    iterations (at least one). weights: see load.weights_note; when: the view in words; level: what shares a
+    ratio, as the run recorded it.
     """
 
     view: str
@@ -43,6 +44,12 @@ class Cost:
     kl: float
     clip: float
     weights: str = ""
+    level: str = ""
+
+    @property
+    def updates(self) -> float:
+        """K: optimiser steps an iteration."""
+        return self.steps / self.iterations if self.iterations else float("nan")
 
     @property
     def label(self) -> str:
@@ -70,7 +77,9 @@ def costs(run: Run) -> list[Cost]:
                 }
                 random = run.metas.loc[run.metas["method"] == method, "random_weights"]
                 note = weights_note(bool(random.any()), trained=True)
-                out.append(Cost(view, view_title(view, run.seconds), method, len(ends), weights=note, **means))
+                level = str(run.config.get("levels", {}).get(method, ""))
+                when = view_title(view, run.seconds)
+                out.append(Cost(view, when, method, len(ends), weights=note, level=level, **means))
     return out
 
 

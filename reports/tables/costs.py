@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from reports.findings.costs import Cost, by_view
-from reports.format import amount, split_columns, table
+from reports.format import NONE, amount, split_columns, table
 from reports.format import short as cut
 
 SHORT_COST_NOTE = (
@@ -11,7 +11,8 @@ SHORT_COST_NOTE = (
     "(dedup=none). Optimiser steps, forwards by phase, memory, reward and KL are in table.md."
 )
 COST_NOTE = (
-    "Means over training seeds, up to where each view looks. Rollouts: pictures sampled; reward queries: pictures put to the "
+    "Means over training seeds, up to where each view looks. Level: what shares a ratio; K: optimiser steps an iteration. "
+    "Rollouts: pictures sampled; reward queries: pictures put to the "
     "rewards. Forwards: forward-equivalents, a training step counting three, and their phases. Unshared: what they would be had no "
     "context been evaluated once for several images or updates (dedup=none), which the paper does not do. Reward, KL and "
     "clip fraction are means over the last tenth of the iterations; a dash "
@@ -47,6 +48,9 @@ def cost_tables(costs: list[Cost], short: bool) -> list[str]:
             parts += split_columns(["method", *SHORT_COSTS.values()], rows)
         else:
             parts.append(
-                table(["method", "seeds", *COSTS.values()], [[c.label, str(c.seeds), *cost_cells(c)] for c in own])
+                table(
+                    ["method", "seeds", "level", "K", *COSTS.values()],
+                    [[c.label, str(c.seeds), c.level or NONE, amount(c.updates, 0), *cost_cells(c)] for c in own],
+                )
             )
     return parts

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from htgrpo.base.errors import UserError
+from htgrpo.base.registry import METHODS
 from htgrpo.base.rng import generator
 from htgrpo.ht import HT
 from htgrpo.interface import HIDDEN, Method
@@ -94,3 +95,15 @@ def test_others_do_not_depend_on_the_ranks():
     places = [next(i for i, g in enumerate(groups) if torch.equal(g.codes, one.other.codes)) for one in whole]
     assert sorted(places) == list(range(5)) and all(i != place for i, place in enumerate(places))
     assert with_others(groups[:1], [0], ALONE, generator("others"))[0].other is None
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS.names() if METHODS.get(name).rewarded])
+def test_every_method_trains(name, tmp_path):
+    """Two iterations of a policy of six slots: a gradient, and what it measures in the log."""
+    lines = run(
+        tmp_path, budget="iterations:2", method=name, method_options={"alpha": 0.5} if name[:2] == "ht" else {}, steps=4
+    )
+    assert all(line["grad_norm"] > 0 for line in lines)
+    assert ("clip_fraction" in lines[0]) == ("log_prob" not in lines[0]) == (name not in ("wd1", "spg"))
+    measured = {"egspo": "first_step", "focus": "step", "ht_alpha": "alpha", "ht_agreement": "lean"}
+    assert name not in measured or f"method/{measured[name]}" in lines[1]

@@ -8,6 +8,7 @@ import pytest
 import bench.judge.images
 from bench import compare
 from htgrpo.base.files import read_jsonl
+from htgrpo.base.records import BASE
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
@@ -81,9 +82,16 @@ def test_pictures_and_verdicts_equal_those_of_one_process(alone, launched):
 
 def test_what_policies_answer_equals_what_they_answer_to_one_process(alone, launched):
     for name in POLICIES:
-        verdicts = f"verdicts/text/main/{name}.jsonl"
-        assert (launched[0] / verdicts).read_bytes() == (alone / verdicts).read_bytes()
-        assert len(read_jsonl(alone / verdicts)) == 14
+        given, wanted = (read_jsonl(run / f"verdicts/text/main/{name}.jsonl") for run in (launched[0], alone))
+        assert len(wanted) == 14
+        if name == BASE:
+            assert given == wanted
+        for one, other in zip(given, wanted, strict=True):
+            # trained by other processes, weights differ by rounding, and so may the last digit of a likelihood
+            if one["evidence"]["metric"] == "acc":
+                ours, theirs = (list(map(float, line["evidence"].pop("answers"))) for line in (one, other))
+                assert ours == pytest.approx(theirs, abs=2e-4)
+            assert one == other
         kept = [
             json.loads((run / f"results/text/main/{name}/results.json").read_text()) for run in (launched[0], alone)
         ]

@@ -218,7 +218,7 @@ def test_the_command_line(tmp_path, capsys):
     assert paper.main(["--table", "2", "--backbone", "mmada", "--out", str(tmp_path), "--json"]) == EXIT_OK
     assert {Path(name).name for name in json.loads(capsys.readouterr().out)["files"]} == {"table2.md", "table2.csv"}
     assert "82.62" not in (tmp_path / "table2.md").read_text() and "81.09" in (tmp_path / "table2.md").read_text()
-    for argv in (["--table", "4"], ["--figure", "3"], ["--backbone", "llada"]):
+    for argv in (["--table", "6"], ["--figure", "3"], ["--backbone", "llada"]):
         with pytest.raises(UserError, match="accepted"):
             paper.main([*argv, "--out", str(tmp_path)])
 

@@ -289,7 +289,7 @@ def test_pictures_hold_no_dates(two_seeds):
         assert not re.search(rb"CreationDate|ModDate|tIME", path.read_bytes())
 
 
-def test_run_without_training_or_pictures(tmp_path):
+def test_run_without_training_or_pictures(tmp_path, plain_figures):
     """Given checkpoints: no training files, no training seeds, no images."""
     root = write_run(tmp_path, {"a": 0.3}, seeds=1, prompts=20, images=False)
     for path in (root / "train").rglob("*.jsonl"):
