@@ -180,13 +180,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, packed: Packed) -> Tensor:
     if len(runs) > 1 and q.dtype in HALF and (all_at_once := varlen(q.device.type)):
         starts, longest = packed.starts(), max(packed.lengths)
         return all_at_once(q, k, v, starts, starts, longest, longest).flatten(1)
-    outputs, start = [], 0
-    for count, length in runs:
-        stop = start + count * length
-        part = [x[start:stop].unflatten(0, (count, length)).transpose(1, 2) for x in (q, k, v)]
-        mixed = F.scaled_dot_product_attention(*part)
+    sizes, outputs = [count * length for count, length in runs], []
+    for (count, length), *part in zip(runs, *(x.split(sizes) for x in (q, k, v)), strict=True):
+        mixed = F.scaled_dot_product_attention(*(x.unflatten(0, (count, length)).transpose(1, 2) for x in part))
         outputs.append(mixed.transpose(1, 2).reshape(count * length, -1))
-        start = stop
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
 
@@ -239,7 +236,7 @@ class LLaDA(nn.Module):
                 h = checkpoint(block, h, packed, rope, use_reentrant=False, preserve_rng_state=self.training)
             else:
                 h = block(h, packed, rope)
-        h = net.ln_f(h if at is None else h[at])
+        h = net.ln_f(h if at is None else h.index_select(0, at))
         return F.linear(h, net.ff_out.weight[columns])
 
     def rope(self, runs: list[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -109,10 +110,21 @@ def _distinct(contexts: Tensor, row: Tensor, image: Tensor, config: TrainConfig)
     used, row = torch.unique(row, return_inverse=True)
     contexts = contexts[used]
     if config.dedup == "all":
-        contexts, back = torch.unique(contexts, dim=0, return_inverse=True)
+        contexts, back = _distinct_rows(contexts)
         return contexts, back[row]
-    pairs, row = torch.unique(torch.stack([row, image], 1), dim=0, return_inverse=True)
+    pairs, row = _distinct_rows(torch.stack([row, image], 1))
     return contexts[pairs[:, 0]], row
+
+
+def _distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows of int64 [R, C] in ascending order, and the place of every given row among them: torch.unique's
+    answer, for which it compares all rows one by one."""
+    seen: dict[bytes, int] = {}
+    given = rows.contiguous().numpy()
+    back = np.array([seen.setdefault(row.tobytes(), len(seen)) for row in given], dtype=np.int64)
+    first = np.unique(back, return_index=True)[1]
+    order = np.lexsort(given[first].T[::-1]) if rows.shape[1] else np.arange(len(first))
+    return rows[torch.from_numpy(first[order])], torch.from_numpy(order.argsort()[back])
 
 
 def _union(keys: list[tuple[Tensor, Tensor, Tensor, int]], config: TrainConfig) -> tuple[Tensor, Tensor]:
@@ -127,7 +139,7 @@ def _union(keys: list[tuple[Tensor, Tensor, Tensor, int]], config: TrainConfig) 
         marked.append(torch.cat([owner, contexts], dim=1))
         rows.append(row + used)
         used += len(contexts)
-    distinct, back = torch.unique(torch.cat(marked), dim=0, return_inverse=True)
+    distinct, back = _distinct_rows(torch.cat(marked))
     return distinct[:, 2:].contiguous(), back[torch.cat(rows)]
 
 
@@ -137,9 +149,9 @@ def unshared(updates: list[Update]) -> tuple[int, int]:
     once = trained = 0
     for update in updates:
         at = judged(update)
-        pairs = torch.unique(torch.stack([at[-2], update.row[at]], 1), dim=0)
+        pairs, _ = _distinct_rows(torch.stack([at[-2], update.row[at]], 1))
         trained += len(pairs)
-        once += len(torch.unique(torch.cat([pairs[:, :1], update.contexts[pairs[:, 1]]], dim=1), dim=0))
+        once += len(_distinct_rows(torch.cat([pairs[:, :1], update.contexts[pairs[:, 1]]], dim=1))[0])
     return once, trained
 
 

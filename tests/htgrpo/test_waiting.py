@@ -12,6 +12,7 @@ from htgrpo.rollout import generate
 from htgrpo.samplers import Emerge, Lumina, MaskGIT, RandomOrder
 from htgrpo.training.engine import Engine
 from htgrpo.training.holding import Holding
+from htgrpo.training.planning import _distinct_rows
 from htgrpo.training.train_config import TrainConfig
 from htgrpo.training.tuning import TUNINGS
 from tests.htgrpo.tiny import LONG, SHORT, Scripted, method_generator, tiny_policy, two_groups
@@ -106,3 +107,10 @@ def test_the_counter_sees_what_waits():
         values[:, None].float() @ values[None]
     assert counting.waits == {"_local_scalar_dense": 1, "nonzero": 1, "_unique2": 1}
     assert counting.dtypes == {torch.float32: 1}
+
+
+@pytest.mark.parametrize("shape", [(40, 3), (1, 5), (0, 4), (9, 1)])
+def test_distinct_rows_are_those_of_torch(shape):
+    rows = torch.randint(-1, 2, shape, generator=generator("rows", shape))
+    for ours, theirs in zip(_distinct_rows(rows), torch.unique(rows, dim=0, return_inverse=True), strict=True):
+        assert torch.equal(ours, theirs)
