@@ -149,7 +149,6 @@ class HPSv2(ClipH):
     repositories = (Repository("xswu/HPSv2", weights=("HPS_v2.1_compressed.safetensors", "HPS_v2.1_compressed.pt")),)
     libraries = (*NETWORK, "open_clip_torch", "ftfy")
     antialias: ClassVar[bool] = True
-    pad_id = 0
 
     @classmethod
     def load(
@@ -182,6 +181,10 @@ class HPSv2(ClipH):
         below, right = (self.size - side for side in size)
         seen = pad(seen, (right // 2, right - right // 2, below // 2, below - below // 2))
         return normalize(seen, list(CLIP_MEAN), list(CLIP_STD))
+
+    @property
+    def pad_id(self) -> int:
+        return 0
 
     def read(self, prompt: str) -> list[int]:
         return [KNOWN_IDS[0], *self.tokenizer.encode(prompt), END]

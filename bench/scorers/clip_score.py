@@ -7,7 +7,7 @@ functions return.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -31,13 +31,12 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
 
     name, title, version = "clip", "CLIP score", "1"
     needs_prompt, published_range = True, "-1..1 (about 0.15..0.35)"
-    repositories = (
+    repositories: ClassVar[tuple[Repository, ...]] = (
         Repository(
             "openai/clip-vit-large-patch14", ("config.json", "vocab.json", "merges.txt"), ("model.safetensors",)
         ),
     )
     official_dtype = torch.float32
-    scale = 1.0  # what a cosine is multiplied by
 
     def __init__(
         self, net: "CLIPModel", tokenizer: "CLIPTokenizer", folders: list[Path], device: str, dtype: torch.dtype
@@ -70,6 +69,11 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
         ids = self.read(prompt)
         cut = len(ids) > self.tokens
         return self.pixels(image.convert("RGB")), ids[: self.tokens - 1] + ids[-1:] if cut else ids, cut
+
+    @property
+    def scale(self) -> float:
+        """What a cosine is multiplied by."""
+        return 1.0
 
     @property
     def pad_id(self) -> int:

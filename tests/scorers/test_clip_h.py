@@ -74,9 +74,9 @@ def test_without_a_file_of_sizes_they_are_open_clips():
     assert type(theirs.transformer.resblocks[0].mlp.gelu) is torch.nn.GELU and theirs.context_length == 77
 
 
-def test_pickscore_is_a_scaled_cosine_of_clips_picture(pickscore):
+def test_pickscore_is_a_scaled_cosine_of_clips_picture(pickscore, hpsv2):
     image = tiny.picture(1, 97, 64)
-    assert pickscore.scale == pytest.approx(np.exp(4.59375)) and ClipScore.scale == HPSv2.scale == 1
+    assert pickscore.scale == pytest.approx(np.exp(4.59375)) and hpsv2.scale == 1
     assert torch.equal(pickscore.pixels(image), ClipScore.pixels(pickscore, image))
     assert pickscore.pixels(image).shape == (3, SIDE, SIDE) and pickscore.reward_scale == 1 / 26
     changed = image.copy()
