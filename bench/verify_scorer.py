@@ -26,7 +26,7 @@ EXAMPLES = (
     ("imagereward", ""),
     ("hpsv3 --device cuda --images FOLDER", "FOLDER/a.png with its prompt in FOLDER/a.txt"),
 )
-OFFICIAL = ("imagereward", "hpsv3", "unipercept")
+OFFICIAL = ("imagereward", "hpsv3", "unipercept", "pickscore", "hpsv2")
 """Names of bench.scorers.references."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 """Greatest difference that counts as agreement, as a part of the spread of the official scores (but at least of 1)."""
@@ -36,7 +36,7 @@ RANKS = 0.99
 def parser() -> Parser:
     """The command line."""
     p = Parser("verify_scorer", DESCRIPTION, EXAMPLES)
-    p.flag("scorer SCORER", OneOf(OFFICIAL, "scorer with an official package"), "imagereward, hpsv3 or unipercept")
+    p.flag("scorer SCORER", OneOf(OFFICIAL, "scorer with an official package"), ", ".join(OFFICIAL))
     p.flag("--images FOLDER", kinds.Folder(), "pictures, each with its prompt in a .txt")
     arguments.add_one_scorer(p)
     return p

@@ -158,3 +158,27 @@ class UnifiedRewardScore(ModelScore):
     note = (
         "the mean of UnifiedReward's alignment, coherence and style, which is ours: its authors name no single number"
     )
+
+
+class PickScoreBenchmark(ModelScore):
+    """PickScore."""
+
+    name = scorer = "pickscore"
+    note = "PickScore reads the first 77 tokens of a prompt only; papers print it as it is, or divided by 26"
+
+
+class HPSv2Score(ModelScore):
+    """HPSv2.1."""
+
+    name = scorer = "hpsv2"
+    note = (
+        "HPSv2.1, not v2.0, which has another scale; papers print it times 100; it was made to compare pictures of one "
+        "prompt, of which it reads the first 77 tokens; pictures are made smaller with antialias"
+    )
+
+
+class HPSv2AliasedScore(ModelScore):
+    """HPSv2.1 without antialias."""
+
+    name = scorer = "hpsv2_aliased"
+    note = HPSv2Score.note.removesuffix("with antialias") + "without antialias, as torchvision did it before 0.17"

@@ -7,7 +7,7 @@ functions return.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from PIL import Image
@@ -31,7 +31,7 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
 
     name, title, version = "clip", "CLIP score", "1"
     needs_prompt, published_range = True, "-1..1 (about 0.15..0.35)"
-    repositories = (
+    repositories: ClassVar[tuple[Repository, ...]] = (
         Repository(
             "openai/clip-vit-large-patch14", ("config.json", "vocab.json", "merges.txt"), ("model.safetensors",)
         ),
@@ -62,24 +62,41 @@ class ClipScore(Native[tuple[Tensor, list[int], bool]]):
             lambda key: dtype,
             ignore=r"(text|vision)_model\.embeddings\.position_ids",
         )
-        return cls(net, CLIPTokenizer.from_pretrained(folders[0]), folders, device, dtype)
+        return cls(net, CLIPTokenizer.from_pretrained(folders[-1]), folders, device, dtype)
 
     def prepare(self, image: Image.Image, prompt: str) -> tuple[Tensor, list[int], bool]:
         """Pixels float32 [3, H, W], token ids, whether some were cut off."""
-        picture = centre(shorter_side(image.convert("RGB"), self.size), self.size)
-        ids = self.tokenizer(prompt, verbose=False)["input_ids"]
+        ids = self.read(prompt)
         cut = len(ids) > self.tokens
-        return normalised(picture, CLIP_MEAN, CLIP_STD), ids[: self.tokens - 1] + ids[-1:] if cut else ids, cut
+        return self.pixels(image.convert("RGB")), ids[: self.tokens - 1] + ids[-1:] if cut else ids, cut
+
+    @property
+    def scale(self) -> float:
+        """What a cosine is multiplied by."""
+        return 1.0
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills shorter rows up."""
+        return self.tokenizer.pad_token_id
+
+    def pixels(self, image: Image.Image) -> Tensor:
+        """Float32 [3, H, W] of an RGB picture: its central square."""
+        return normalised(centre(shorter_side(image, self.size), self.size), CLIP_MEAN, CLIP_STD)
+
+    def read(self, prompt: str) -> list[int]:
+        """All token ids of a prompt, from start to end."""
+        return self.tokenizer(prompt, verbose=False)["input_ids"]
 
     def judge(self, items: list[tuple[Tensor, list[int], bool]]) -> list[Judged]:
         pixels, ids, cut = zip(*items)
         pictures = unit(
             features(self.net.get_image_features(pixel_values=torch.stack(pixels).to(self.device, self.dtype)))
         )
-        text, mask = padded(ids, self.tokenizer.pad_token_id, self.device)
+        text, mask = padded(ids, self.pad_id, self.device)
         prompts = unit(features(self.net.get_text_features(input_ids=text, attention_mask=mask)))
-        cosines = (pictures * prompts).sum(-1).tolist()
-        return [Judged.of(cosine, {"prompt_cut": was_cut}) for cosine, was_cut in zip(cosines, cut)]
+        scores = ((pictures * prompts).sum(-1) * self.scale).tolist()
+        return [Judged.of(score, {"prompt_cut": was_cut}) for score, was_cut in zip(scores, cut)]
 
     def expectations(self) -> list[Expectation]:
         return matching()

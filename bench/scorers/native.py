@@ -29,7 +29,7 @@ class Native(Scorer, Generic[Item]):
     judged."""
 
     official_dtype: ClassVar[torch.dtype]
-    libraries = NETWORK
+    libraries: ClassVar[tuple[str, ...]] = NETWORK
     batch_size: int = 16  # pictures pushed through the network at once
 
     def __init__(self, folders: Sequence[Path], device: str | torch.device, dtype: torch.dtype):

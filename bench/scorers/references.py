@@ -40,9 +40,29 @@ class UniPerceptReference(WorkerScorer):
     batch_size = 8
 
 
+class PickScoreReference(WorkerScorer):
+    """PickScore's README."""
+
+    name, title, version = "pickscore-reference", "PickScore's README", "1"
+    needs_prompt, published_range, script = True, "as pickscore", "reference_pickscore.py"
+
+    @classmethod
+    def arguments(cls, folders: list[Path]) -> dict[str, str]:
+        return {"processor": str(folders[1])}
+
+
+class HPSv2Reference(WorkerScorer):
+    """hpsv2 1.2.0."""
+
+    name, title, version = "hpsv2-reference", "hpsv2 1.2.0", "1"
+    needs_prompt, published_range, script = True, "as hpsv2", "reference_hpsv2.py"
+
+
 REFERENCES: dict[str, type[WorkerScorer]] = {
     "imagereward": ImageRewardReference,
     "hpsv3": HPSv3Reference,
     "unipercept": UniPerceptReference,
+    "pickscore": PickScoreReference,
+    "hpsv2": HPSv2Reference,
 }
 """By the name of the port."""

@@ -95,6 +95,8 @@ def _open(file: Path) -> Any:
         if not legacy:
             return safe_open(file, framework="pt")
         state = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):  # a training's checkpoint
+            state = state["state_dict"]
     except Exception as error:  # both formats raise untyped errors for damaged files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

@@ -85,7 +85,7 @@ def rewrite(file, change):
     """Changes the state in a weights file."""
     if file.suffix == ".pt":
         state = torch.load(file, weights_only=True)
-        change(state)
+        change(state.get("state_dict", state))
         torch.save(state, file)
     else:
         state = load_file(file)

@@ -9,6 +9,7 @@ from PIL import Image
 from bench import doctor, verify_scorer
 from bench.scorers import opening, references, registry, servers, web
 from bench.scorers.base import Judged, Scorer
+from bench.scorers.clip_h import HPSv2, HPSv2Aliased, PickScore
 from bench.scorers.clip_score import ClipScore
 from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
@@ -22,7 +23,10 @@ from bench.scorers.weights import FOLDERS, Repository
 from bench.scorers.worker import SCRIPTS
 from htgrpo.base.errors import UserError, suggest
 
-OURS = {kind.name: kind for kind in (ClipScore, DeQA, HPSv3, ImageReward, MplugVQA, UnifiedReward, UniPercept)}
+KINDS = (
+    ClipScore, DeQA, HPSv2, HPSv2Aliased, HPSv3, ImageReward, MplugVQA, PickScore, UnifiedReward, UniPercept,
+)  # fmt: skip
+OURS = {kind.name: kind for kind in KINDS}
 
 
 class Names(dict):
@@ -111,6 +115,8 @@ def test_with_nothing_here_every_scorer_says_what_to_run(capsys):
         assert row["weights"] == "not found"
         assert "\n" not in row["next"]
     assert "hf download THUDM/ImageReward" in found["imagereward"]["next"]
+    assert "hf download yuvalkirstain/PickScore_v1 config.json model.safetensors" in found["pickscore"]["next"]
+    assert "hf download xswu/HPSv2 HPS_v2.1_compressed.pt" in found["hpsv2"]["next"]
     assert "uvx modelscope download --model damo/" in found["mplug_vqa"]["next"]
     assert "hf download zhiyuanyou/DeQA-Score-Mix3" in found["deqa"]["next"]
     assert "hf download CodeGoat24/UnifiedReward-2.0" in found["unifiedreward"]["next"]
@@ -176,7 +182,7 @@ def test_verify_with_nothing_here(capsys):
     for name in REFERENCES:
         assert verify_scorer.main([name]) == 3
         assert "not verified: weights not found: run `hf download" in capsys.readouterr().err
-    with pytest.raises(UserError, match="accepted: hpsv3, imagereward, unipercept"):
+    with pytest.raises(UserError, match="accepted: hpsv2, hpsv3, imagereward, pickscore, unipercept"):
         verify_scorer.main(["clip"])
 
 

@@ -19,13 +19,14 @@ from safetensors.torch import save_file
 
 from bench import verify_scorer
 from bench.scorers import registry
+from bench.scorers.clip_h import HPSv2, PickScore
 from bench.scorers.deqa import DeQA
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.mplug import MplugVQA
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.worker import LOGS, SCRIPTS, uv_command
 from htgrpo.base.errors import UserError
-from tests.scorers import tiny_hpsv3, tiny_unipercept
+from tests.scorers import tiny_clip_h, tiny_hpsv3, tiny_unipercept
 from tests.scorers.test_doctor import Names
 
 pytestmark = pytest.mark.skipif(
@@ -144,4 +145,23 @@ def test_hpsv3s_package_agrees_with_our_port(tmp_path, assets, monkeypatch, caps
     # the package reads the base's weights before it replaces them all
     save_file({"model.norm.weight": state["model.norm.weight"]}, base / "model.safetensors", {"format": "pt"})
     assert verify_scorer.main(["hpsv3", "--weights", str(folder), "--dtype", "float32"]) == 0
+    assert "64 pictures" in capsys.readouterr().out
+
+
+def test_pickscores_readme_agrees_with_our_port(tmp_path, monkeypatch, capsys):
+    registered(monkeypatch, PickScore)
+    tiny_clip_h.tiny_pickscore(tmp_path / "weights", torch.Generator().manual_seed(0))
+    assert verify_scorer.main(["pickscore", "--weights", str(tmp_path / "weights")]) == 0
+    assert "64 pictures" in capsys.readouterr().out
+
+
+def test_hpsv2s_package_agrees_with_our_port(tmp_path, monkeypatch, capsys):
+    class Small(HPSv2):
+        @classmethod
+        def load(cls, *args):
+            return super().load(*args, sizes=tiny_clip_h.SIZES)
+
+    registered(monkeypatch, Small)
+    tiny_clip_h.tiny_hpsv2(tmp_path / "weights", torch.Generator().manual_seed(0))
+    assert verify_scorer.main(["hpsv2", "--weights", str(tmp_path / "weights")]) == 0
     assert "64 pictures" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from bench.scorers.clip_h import HPSv2, HPSv2Aliased, PickScore
 from bench.scorers.clip_score import ClipScore
 from bench.scorers.hpsv3 import HPSv3
 from bench.scorers.imagereward import ImageReward
@@ -15,7 +16,15 @@ from bench.scorers.registry import SCORERS
 from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS
-from tests.scorers import tiny, tiny_clip, tiny_hpsv3, tiny_imagereward, tiny_unifiedreward, tiny_unipercept
+from tests.scorers import (
+    tiny,
+    tiny_clip,
+    tiny_clip_h,
+    tiny_hpsv3,
+    tiny_imagereward,
+    tiny_unifiedreward,
+    tiny_unipercept,
+)
 from tests.scorers.ports import check_batches, check_keys, check_modes, seeded, use_stand_ins
 
 
@@ -45,6 +54,13 @@ PORTS = {
     for port in (
         Port(ClipScore, tiny_clip.tiny_checkpoint, "model.safetensors",
              ("text_model.encoder.layers.1.self_attn.k_proj.weight",)),
+        Port(PickScore, tiny_clip_h.tiny_pickscore, "model.safetensors",
+             ("vision_model.encoder.layers.1.self_attn.k_proj.weight",), ("laion/CLIP-ViT-H-14-laion2B-s32B-b79K",),
+             close=1e-4),
+        *(Port(kind, tiny_clip_h.tiny_hpsv2, "HPS_v2.1_compressed.pt",
+               ("transformer.resblocks.1.attn.in_proj_weight", "visual.conv1.weight"),
+               options={"sizes": tiny_clip_h.SIZES})
+          for kind in (HPSv2, HPSv2Aliased)),
         Port(ImageReward, tiny_imagereward.tiny_checkpoint, "ImageReward.pt",
              ("blip.text_encoder.encoder.layer.1.crossattention.self.key.weight",), ("google-bert/bert-base-uncased",),
              options={"vision": tiny_imagereward.VISION}),

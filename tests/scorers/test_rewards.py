@@ -68,7 +68,7 @@ def started():
 def test_every_scorer_is_a_reward_and_needs_no_second_registration():
     assert {
         "hpsv3", "clip", "unifiedreward", "imagereward", "deqa", "unipercept", "geneval", "geneval_strict", "made",
-        "objects",
+        "objects", "pickscore", "hpsv2", "hpsv2_aliased",
     } <= set(reward_names())  # fmt: skip
     with pytest.raises(UserError, match="unknown reward 'mad': did you mean 'made'"):
         find_reward("mad")
@@ -85,7 +85,7 @@ def test_the_reward_is_the_score_times_its_scale(started):
     ("name", "scale"),
     [
         ("hpsv3", 0.2), ("unifiedreward", 0.2), ("deqa", 0.2), ("clip", 1.0), ("geneval", 1.0), ("imagereward", 1.0),
-        ("unipercept", 0.01),
+        ("unipercept", 0.01), ("pickscore", 1 / 26), ("hpsv2", 1.0), ("hpsv2_aliased", 1.0),
     ],
 )  # fmt: skip
 def test_scales_are_those_trainers_were_given(name, scale):

@@ -61,8 +61,8 @@ def filter_boxes(detections: Iterable[One], tag: str) -> dict[str, list[One]]:
     return {cls: items[:MAX_OBJECTS] for cls, items in by_class.items()}
 
 
-def relative_position(box: Box, target: Box) -> set[str]:
-    """The relations in which `box` stands to `target`; none, one, or two (both axes may hold)."""
+def shares(box: Box, target: Box) -> tuple[float, float]:
+    """How much of the offset of `box` from `target`, less the slack, is along x and along y, each signed: in -1..1."""
     offset, sides = [], []
     for axis in (0, 1):
         offset.append((box[axis] + box[axis + 2]) / 2 - (target[axis] + target[axis + 2]) / 2)
@@ -72,8 +72,14 @@ def relative_position(box: Box, target: Box) -> set[str]:
         for along, side in zip(offset, sides, strict=True)
     ]
     if all(abs(along) < 1e-3 for along in revised):
-        return set()
+        return 0.0, 0.0
     dx, dy = (along / math.hypot(*offset) for along in revised)
+    return dx, dy
+
+
+def relative_position(box: Box, target: Box) -> set[str]:
+    """The relations in which `box` stands to `target`; none, one, or two (both axes may hold)."""
+    dx, dy = shares(box, target)
     holds = {
         "left of": dx < -POSITION_SHARE,
         "right of": dx > POSITION_SHARE,

@@ -1,9 +1,11 @@
 """Measures what official packages compute on tiny random checkpoints, in an environment that holds one of them:
 
-    PYTHONPATH=. python tests/golden/scorers/make.py imagereward|clip|hpsv3|unipercept
+    PYTHONPATH=. python tests/golden/scorers/make.py imagereward|clip|hpsv3|unipercept|pickscore|hpsv2
 
 imagereward, clip: image-reward 1.5, clip-score 0.2.1, clip-anytorch 2.6.0, transformers 4.55.4, setuptools < 81;
-hpsv3: hpsv3 1.0.0, transformers 4.45.2, trl 0.12.2; unipercept: unipercept-reward 1.0.3, transformers 4.49.0, peft.
+hpsv3: hpsv3 1.0.0, transformers 4.45.2, trl 0.12.2; unipercept: unipercept-reward 1.0.3, transformers 4.49.0, peft;
+pickscore, hpsv2: the heads of bench/scorers/workers/reference_{pickscore,hpsv2}.py, and open_clip_torch for its
+copy of CLIP's vocabulary.
 """
 
 import json
@@ -193,9 +195,34 @@ def unipercept(folder):
     return out
 
 
+def by_worker(name, package, recipe, write):
+    """What the worker of an official package computes on a checkpoint that `write` makes."""
+    from argparse import Namespace
+    from importlib import import_module
+
+    def measured(folder):
+        write(folder, seeded())
+        sys.path.insert(0, str(HERE.parents[2] / "bench" / "scorers" / "workers"))
+        worker = import_module(f"reference_{name}")
+        _, score = worker.load(Namespace(weights=str(folder), processor=str(folder), device="cpu", dtype=""))
+        scores = [score([image], [prompt])[0][0] for image, prompt in zip(*tiny.pairs())]
+        return {"origin": origin(package, recipe), "scores": scores}
+
+    return measured
+
+
 if __name__ == "__main__":
+    from tests.scorers.tiny_clip_h import tiny_hpsv2, tiny_pickscore
+
     name = sys.argv[1]
     with tempfile.TemporaryDirectory() as folder:
         torch.set_num_threads(1)
-        found = {"imagereward": imagereward, "clip": clip, "hpsv3": hpsv3, "unipercept": unipercept}[name](Path(folder))
+        pickscore = by_worker(
+            "pickscore", "transformers", "the README's code on tiny_clip_h.py, seed 0", tiny_pickscore
+        )
+        hpsv2 = by_worker("hpsv2", "hpsv2", "its network and transform on tiny_clip_h.py, seed 0", tiny_hpsv2)
+        found = {
+            "imagereward": imagereward, "clip": clip, "hpsv3": hpsv3, "unipercept": unipercept, "pickscore": pickscore,
+            "hpsv2": hpsv2,
+        }[name](Path(folder))  # fmt: skip
     (HERE / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")

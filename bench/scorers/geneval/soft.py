@@ -1,0 +1,106 @@
+"""GenEval's decision rule read as margins: how clearly each clause of a specification holds, in 0..1, above one half
+exactly when the hard rule (rule.py) lets it pass, ties aside.
+
+A diagnostic beside the verdict, never in its place: a policy that was trained on the detector may raise its confidence
+without making more pictures right.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.scorers.geneval.rule import (
+    COLOURS,
+    COUNTING_THRESHOLD,
+    MAX_OBJECTS,
+    POSITION_SHARE,
+    THRESHOLD,
+    Box,
+    Detected,
+    shares,
+    target_of,
+)
+
+FLOOR, CAP = 0.02, 0.98  # detections are read from FLOOR on; one that is absent counts as FLOOR
+TEMPERATURE, COLOUR_TEMPERATURE, WIDTH = 1.0, 1.0, 0.1  # of presence (in logits), of colour (in logits), of position
+ALONG = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+"""The axis and the sign of each relation."""
+
+One = TypeVar("One", bound=Detected)
+
+
+@dataclass(frozen=True)
+class Margins:
+    """clauses: the value of every clause, in 0..1. score: the least of them, above one half exactly when the picture is
+    correct. gm: their geometric mean, which moves with every clause and has no such link."""
+
+    score: float
+    gm: float
+    clauses: tuple[float, ...]
+
+
+def margins(detections: Iterable[One], spec: dict, colour_logits: Callable[[One], Sequence[float] | None]) -> Margins:
+    """One picture's margins under a GenEval specification (rule.judge). detections: with those below the threshold,
+    from FLOOR on. colour_logits: of a detection, in the order of COLOURS, None where it has no pixel. Raises UserError
+    for a relation to a later clause."""
+    threshold = COUNTING_THRESHOLD if spec["tag"] == "counting" else THRESHOLD
+    ranked = by_class(detections)
+    values: list[float] = []
+    groups: list[list[One] | None] = []
+    for clause in spec.get("include", []):
+        items = ranked.get(clause["class"], [])
+        best = items[: clause["count"]]
+        values.append(present(items, clause["count"], threshold))
+        if "color" in clause:
+            values += [coloured(colour_logits(item), clause["color"]) for item in best]
+        if "position" in clause:
+            targets = target_of(clause, groups) or []
+            relation = clause["position"][0]
+            values += [related(relation, item.box, other.box) for item in best for other in targets]
+        groups.append(best)
+    for clause in spec.get("exclude", []):
+        values.append(1 - present(ranked.get(clause["class"], []), clause["count"], threshold))
+    if not values:
+        return Margins(1.0, 1.0, ())
+    gm = math.exp(sum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
+    return Margins(min(values), gm, tuple(values))
+
+
+def by_class(detections: Iterable[One]) -> dict[str, list[One]]:
+    """The detections of each class, best first, as many as the rule reads, in its order (rule.filter_boxes)."""
+    ranked: dict[str, list[One]] = {}
+    for item in reversed(sorted(detections, key=lambda item: item.score)):
+        ranked.setdefault(item.cls, []).append(item)
+    return {cls: items[:MAX_OBJECTS] for cls, items in ranked.items()}
+
+
+def present(items: Sequence[Detected], count: int, threshold: float) -> float:
+    """Whether at least `count` of the ranked detections of a class are there."""
+    score = items[count - 1].score if count <= len(items) else FLOOR
+    return logistic((logit(min(max(score, FLOOR), CAP)) - logit(threshold)) / TEMPERATURE)
+
+
+def coloured(logits: Sequence[float] | None, colour: str) -> float:
+    """Whether a detection has this colour rather than any other."""
+    if logits is None:
+        return 0.0
+    wanted = COLOURS.index(colour)
+    others = max(value for place, value in enumerate(logits) if place != wanted)
+    return logistic((logits[wanted] - others) / COLOUR_TEMPERATURE)
+
+
+def related(relation: str, box: Box, target: Box) -> float:
+    """Whether `box` stands in this relation to `target`."""
+    axis, sign = ALONG[relation]
+    return logistic((sign * shares(box, target)[axis] - POSITION_SHARE) / WIDTH)
+
+
+def logit(share: float) -> float:
+    """The log odds of a share strictly between 0 and 1."""
+    return math.log(share) - math.log1p(-share)
+
+
+def logistic(value: float) -> float:
+    """The share of which `value` is the log odds; for a value far below zero 0."""
+    return 1 / (1 + math.exp(-value)) if value > -700 else 0.0
