@@ -23,8 +23,8 @@ def test_advantage_is_the_z_score_with_delta_on_the_deviation():
     mean, sample, population = statistics.fmean(rewards), statistics.stdev(rewards), statistics.pstdev(rewards)
     for ddof, spread in ((1, sample), (0, population)):
         wanted = [(r - mean) / (spread + 1e-5) for r in rewards]
-        assert group_with(rewards).advantage(ddof).tolist() == pytest.approx(wanted, abs=1e-12)
-    assert group_with(rewards).advantage(delta=10.0).tolist() == pytest.approx(
+        assert replace(group_with(rewards), ddof=ddof).advantage().tolist() == pytest.approx(wanted, abs=1e-12)
+    assert replace(group_with(rewards), delta=10.0).advantage().tolist() == pytest.approx(
         [(r - mean) / (sample + 10) for r in rewards]
     )
 
