@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask.request import Request
 from bench.ask.weights import Weights, inspect
+from bench.record.complete import begin
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE, log_lines
@@ -60,6 +61,8 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
     model = open_model(checkpoint, download=False)
     weights = inspect(checkpoint, model.backbone or None)
     root = root or run_around(Path(checkpoint).resolve())
+    if root:
+        begin(RunDir(root))
     place, weights = _place(RunDir(root), Path(checkpoint), weights) if root else (None, weights)
     scored = _scored(root, place, weights) if root and place else []
     method = place.method if place else ""

@@ -17,6 +17,7 @@ from bench.ask.machine import versions
 from bench.ask.request import Request, mark
 from bench.record.pictures import manifest
 from bench.record.rundir import CARD, SEAL, RunDir
+from bench.record.work import GENERATE, REPORT, SCORE
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_write_text, content_sha256, sha256_file, sha256_json
 from htgrpo.base.folders import FILE as LIST
@@ -82,25 +83,30 @@ def is_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> bool:
         return False
 
 
-def begin(run: RunDir, mends_pictures: bool = True) -> None:
-    """Before any work: nothing may be built on a file that is not what a command has written. What is gone is made
-    again, and pictures that were changed are where a command `mends_pictures`; scoring tells of them itself. Raises
-    UserError naming the first other one."""
+def begin(run: RunDir, stages: tuple[str, ...] = ()) -> None:
+    """Before any work of `stages`: nothing may be built on a file that is not what a command has written. Pictures are
+    made again by a command that generates, and those that are gone are told of by one that scores or reports; so are
+    verdicts that are gone. Raises UserError naming the first other one."""
     seal = sealed(run)
     if seal is None:
         return
     for name in sorted(seal.files):
         if CARD.fullmatch(name) or not _changed(run, name, seal):
             continue
-        if PICTURE.fullmatch(name) and (mends_pictures or not (run.root / name).exists()):
+        gone = not (run.root / name).exists()
+        if PICTURE.fullmatch(name) and (GENERATE in stages or gone):
             continue
         unit, word, remedy = _remedy(name)
-        if (run.root / name).exists():
+        if not gone:
             raise UserError(
                 f"{str(run.root / name)!r} is damaged or was edited (it is not what {FILE} lists): {remedy}"
             )
         if unit and (run.root / unit).is_dir():
             raise UserError(f"{str(run.root / name)!r} is gone from its {word}: {remedy}")
+        if name.startswith("verdicts/") and not {SCORE, REPORT} & set(stages):
+            raise UserError(
+                f"{str(run.root / name)!r} is gone: restore it, or python -m bench.score {run.root} makes it again"
+            )
 
 
 def _remedy(name: str) -> tuple[str, str, str]:
@@ -119,7 +125,7 @@ def _remedy(name: str) -> tuple[str, str, str]:
         return "", "", f"restore it, or delete the folder {Path(name).parent}: then the same command makes it again"
     if name.startswith(("verdicts/", "logs/")):
         return "", "", "restore it, or delete it: then the same command makes it again"
-    return "", "", "restore it, or start again with --overwrite"
+    return ".", "run", "restore it, or start again with --overwrite"
 
 
 @contextlib.contextmanager

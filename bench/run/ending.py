@@ -77,7 +77,7 @@ def execute_report(root: Path, options: Options) -> int:
         return EXIT_OK
     with run.locked():
         with steps("are the pictures as they were scored?", quiet=options.json):
-            begin(run, mends_pictures=False)
+            begin(run, (REPORT,))
             strange = changed(run)
         if strange:
             more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""

@@ -20,7 +20,7 @@ from bench.given.pairing import Assigned, assigned, shown
 from bench.record.complete import mark_complete, working
 from bench.record.pictures import MANIFEST, clear, identity_of, write_meta
 from bench.record.rundir import GIVEN, RunDir, earlier_versions
-from bench.record.work import SCORE, Job, Target
+from bench.record.work import REPORT, SCORE, Job, Target
 from bench.run.ending import LEFT, finish
 from bench.run.jobs import Ended, run_here
 from bench.run.loop import opened
@@ -120,7 +120,7 @@ def execute(given: Given, root: Path, options: "Options") -> int:
     def do(job: Job, emit: Emit, ranks: "Ranks | None") -> list[str]:
         return _judge(run, by_label[job.name], lambda part: emit({"done": part, "text": f"score {job.name}"}), ranks)
 
-    with opened([run], device) as (ranks, held):
+    with opened([run], device, (SCORE, REPORT)) as (ranks, held):
         if ranks.is_main:
             held.enter_context(working(run))
             _write(run, given, work)

@@ -72,7 +72,7 @@ def run_all(runs: Runs, root: Path, options: Options, close: Callable[[list[Ende
     def clear(run: RunDir) -> None:
         run.clear_trainings(runs[run]) if options.in_process else run.clear()
 
-    with opened(runs, device, clear if options.overwrite else None) as (ranks, held):
+    with opened(runs, device, options.stages, clear if options.overwrite else None) as (ranks, held):
         ended = _work(runs, root, options, device, ranks, held)
         return max(ranks.gather(close(ended) if ranks.is_main else EXIT_OK))
 
@@ -97,7 +97,7 @@ def check_servers(urls: Iterable[str], requests: Iterable[Request], stages: tupl
 
 @contextlib.contextmanager
 def opened(
-    runs: Iterable[RunDir], device: str, clear: Callable[[RunDir], None] | None = None
+    runs: Iterable[RunDir], device: str, stages: tuple[str, ...], clear: Callable[[RunDir], None] | None = None
 ) -> "Iterator[tuple[Ranks, contextlib.ExitStack]]":
     """The processes of this launch, and what ends with the block: all runs are locked. What a killed command has left is
     swept. clear: throws away what is to be made anew."""
@@ -107,7 +107,7 @@ def opened(
                 held.enter_context(run.locked())
                 if clear:
                     clear(run)
-                begin(run)
+                begin(run, stages)
                 verdicts.sweep(run)
         ranks.wait()
         yield ranks, held

@@ -96,7 +96,7 @@ class VerdictMeta(TypedDict):
     scale: Finite
     higher_is_better: bool
     categories: list[str]
-    setting: dict[str, Any]
+    setting: dict[str, str | int | float | bool | list[Any] | None]
     scorer: dict[str, Any]
     prompt_set_sha256: str
     expected_images: int

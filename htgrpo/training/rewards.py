@@ -77,10 +77,12 @@ def reward_names() -> list[str]:
 
 
 def check_names(spec: str) -> None:
-    """Raises UserError where `parse_weights` does, and for a name that nobody knows. Imports no torch."""
+    """Raises UserError where `parse_weights` does, and for a name that nobody knows. Imports no torch, but what an import
+    path names."""
     for name in parse_weights(spec):
         if ":" in name:
             _module_of(name)
+            find_reward(name)
         elif name not in REWARDS.names() and not any(
             REWARD_SOURCES.get(source).find(name) for source in REWARD_SOURCES.names()
         ):
