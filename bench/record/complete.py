@@ -85,8 +85,8 @@ def is_complete(run: RunDir, request: Request, stages: tuple[str, ...]) -> bool:
 
 def begin(run: RunDir, stages: tuple[str, ...] = ()) -> None:
     """Before any work of `stages`: nothing may be built on a file that is not what a command has written. Pictures are
-    made again by a command that generates, and those that are gone are told of by one that scores or reports; so are
-    verdicts that are gone. Raises UserError naming the first other one."""
+    made again by a command that generates, and told of by one that scores; verdicts that are gone are made again by one
+    that scores, and told of by a report. Raises UserError naming the first other one."""
     seal = sealed(run)
     if seal is None:
         return
@@ -94,7 +94,7 @@ def begin(run: RunDir, stages: tuple[str, ...] = ()) -> None:
         if CARD.fullmatch(name) or not _changed(run, name, seal):
             continue
         gone = not (run.root / name).exists()
-        if PICTURE.fullmatch(name) and (GENERATE in stages or gone):
+        if PICTURE.fullmatch(name) and (gone or {GENERATE, SCORE} & set(stages)):
             continue
         unit, word, remedy = _remedy(name)
         if not gone:

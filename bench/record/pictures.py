@@ -79,12 +79,12 @@ def clear(folder: Path) -> None:
 
 
 def changed(run: RunDir) -> list[Path]:
-    """Given pictures of a run that are gone or no longer those that were scored; none in a run of policies."""
-    if (run.config() or {}).get("kind") != GIVEN:
-        return []
+    """Pictures of a run that are no longer those that were scored; in a run of given pictures also those that are
+    gone, which nobody can make again."""
+    given = (run.config() or {}).get("kind") == GIVEN
     recorded = {
         folder / record["file"]: record["sha256"]
         for folder in sorted(run.root.glob("images/*/*/*"))
         for record in manifest(folder).values()
     }
-    return [path for path, sha256 in recorded.items() if not path.is_file() or content_sha256(path) != sha256]
+    return [path for path, sha256 in recorded.items() if (content_sha256(path) != sha256 if path.is_file() else given)]

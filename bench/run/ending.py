@@ -9,8 +9,9 @@ from bench.ask.cli import say
 from bench.ask.machine import is_main_process
 from bench.ask.options import Options
 from bench.record.complete import begin
+from bench.record.pictures import changed
 from bench.record.rundir import RunDir
-from bench.record.work import REPORT
+from bench.record.work import GENERATE, REPORT, SCORE
 from bench.run.jobs import Ended
 from bench.run.progress import steps
 from htgrpo.base.errors import EXIT_INCOMPLETE, EXIT_OK, UserError
@@ -20,8 +21,21 @@ LEFT = "the same command does what is left"
 
 def finish(run: RunDir, options: Options, ended: list[Ended], remedy: str = LEFT) -> int:
     """Prints the report of a run and what went wrong, with the remedy; returns the exit code."""
+    if SCORE in options.stages and GENERATE not in options.stages:
+        warn_of_pictures(run, options)
     wanted = REPORT in options.stages
     return tell(run.root, options, ended, (lambda: print_report(run, options)) if wanted else None, remedy)
+
+
+def warn_of_pictures(run: RunDir, options: Options) -> None:
+    """Says which pictures are no longer those that were scored."""
+    with steps("are the pictures as they were scored?", quiet=options.json):
+        strange = changed(run)
+    if strange:
+        more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
+        say(
+            f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
+        )
 
 
 def tell(
@@ -69,21 +83,13 @@ def print_report(run: RunDir, options: Options) -> dict[str, Any]:
 
 def execute_report(root: Path, options: Options) -> int:
     """Only the report of the run in `root`."""
-    from bench.record.pictures import changed
-
     run = RunDir(root)
     run.request()
     if not is_main_process():
         return EXIT_OK
     with run.locked():
-        with steps("are the pictures as they were scored?", quiet=options.json):
-            begin(run, (REPORT,))
-            strange = changed(run)
-        if strange:
-            more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
-            say(
-                f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
-            )
+        begin(run, (REPORT,))
+        warn_of_pictures(run, options)
         result = print_report(run, options)
     if options.json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))

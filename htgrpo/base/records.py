@@ -85,6 +85,18 @@ class Judged(TypedDict):
     random_weights: NotRequired[bool]
 
 
+class Made(TypedDict, total=False):
+    """How pictures were made, as far as all of them say so; texts have settings of their own beside."""
+
+    sampler: str
+    steps: int
+    guidance: Finite
+    resolution: str
+    dtype: str
+    seed: int
+    samples: int
+
+
 class VerdictMeta(TypedDict):
     """The meta file beside a verdict file: the identity of its scores, and how tables show them. verdicts_sha256: of the
     verdict file."""
@@ -96,7 +108,7 @@ class VerdictMeta(TypedDict):
     scale: Finite
     higher_is_better: bool
     categories: list[str]
-    setting: dict[str, str | int | float | bool | list[Any] | None]
+    setting: Made
     scorer: dict[str, Any]
     prompt_set_sha256: str
     expected_images: int
