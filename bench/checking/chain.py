@@ -125,7 +125,7 @@ def _check_scored(
         return
     pictures = read_object(scored.folder / META, PictureMeta, scored.belonging(scored.folder / META))
     scored.same(scored.origin, "pictures", pictures["pictures"], scored.pictures, "its folder")
-    scored.same(scored.origin, "setting", pictures["setting"], meta["setting"], "the meta file of the verdicts")
+    scored.same(scored.origin, "setting", pictures["setting"], dict(meta["setting"]), "the meta file of the verdicts")
     _check_settings(scored, meta, request, config, here)
     if scored.given:
         check_given(scored, meta["policy"], pictures["policy_sha256"], request)
@@ -141,7 +141,7 @@ def _check_scored(
         )
     prompts = selection.prompts if selection else ()
     evaluation = Evaluation(
-        scored.benchmark, scored.setting, meta["setting"], prompts, meta["prompt_set_sha256"], drawn
+        scored.benchmark, scored.setting, dict(meta["setting"]), prompts, meta["prompt_set_sha256"], drawn
     )
     chained = _check_identity(scored, meta, pictures, evaluation)
     if scored.folder not in broken:  # benchmarks may share pictures
@@ -186,7 +186,7 @@ def _check_examined(
         scored.same(scored.meta, f"setting.{key}", meta["setting"].get(key), asked.get(key), "config.json")
     scored.same(scored.meta, "prompt_set_sha256", meta["prompt_set_sha256"], recorded, "config.json")
     evaluation = Evaluation(
-        scored.benchmark, scored.setting, meta["setting"], one.prompts, one.sha256, one.drawn, of_policy=True
+        scored.benchmark, scored.setting, dict(meta["setting"]), one.prompts, one.sha256, one.drawn, of_policy=True
     )
     check_records(scored, evaluation, meta["expected_images"])
     try:
