@@ -21,21 +21,13 @@ LEFT = "the same command does what is left"
 
 def finish(run: RunDir, options: Options, ended: list[Ended], remedy: str = LEFT) -> int:
     """Prints the report of a run and what went wrong, with the remedy; returns the exit code."""
-    if SCORE in options.stages and GENERATE not in options.stages:
-        warn_of_pictures(run, options)
+    if SCORE in options.stages and GENERATE not in options.stages and not ended and (strange := changed(run)):
+        raise UserError(
+            f"{str(strange[0])!r} is no longer the picture that was scored: run the command of this run, or python -m "
+            "bench.generate on it, which makes the picture again"
+        )
     wanted = REPORT in options.stages
     return tell(run.root, options, ended, (lambda: print_report(run, options)) if wanted else None, remedy)
-
-
-def warn_of_pictures(run: RunDir, options: Options) -> None:
-    """Says which pictures are no longer those that were scored."""
-    with steps("are the pictures as they were scored?", quiet=options.json):
-        strange = changed(run)
-    if strange:
-        more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
-        say(
-            f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
-        )
 
 
 def tell(
@@ -88,8 +80,14 @@ def execute_report(root: Path, options: Options) -> int:
     if not is_main_process():
         return EXIT_OK
     with run.locked():
-        begin(run, (REPORT,))
-        warn_of_pictures(run, options)
+        with steps("are the pictures as they were scored?", quiet=options.json):
+            begin(run, (REPORT,))
+            strange = changed(run)
+        if strange:
+            more = f", the first of {len(strange)} such pictures" if len(strange) > 1 else ""
+            say(
+                f"warning: {str(strange[0])!r} is gone or no longer the picture that was scored{more}: scores are those of before"
+            )
         result = print_report(run, options)
     if options.json:
         print(json.dumps({"run": str(root), **result}, indent=2, ensure_ascii=False))
