@@ -30,7 +30,7 @@ class EmbeddedGenEvalSoft(EmbeddedGenEval):
     name, title, version = "embedded_geneval_soft", "GenEval, soft (embedded world)", "1"
     pictures = EmbeddedGenEval.name
     diagnostic = True
-    axes: ClassVar[dict[str, str]] = {"soft": "least clause", "gm": "mean of clauses"}
+    axes: ClassVar[dict[str, str]] = {"soft": "least clause", "gm": "geometric mean of clauses"}
     note = "how clearly pictures are right: a policy trained on the detector may raise it with no more of them right"
 
     def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
