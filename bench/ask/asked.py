@@ -21,7 +21,7 @@ from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import sha256_json
 from htgrpo.base.options import build
 from htgrpo.base.records import BASE
-from htgrpo.base.registry import BACKBONES, METHODS
+from htgrpo.base.registry import BACKBONES, BENCHMARKS, METHODS
 from htgrpo.policies.model_files import EMBEDDED
 from htgrpo.training.rewards import check_names
 
@@ -126,6 +126,11 @@ def _claim(text: str | None, benchmarks: list[str], views: tuple[str, ...]) -> d
     benchmark, slash, view = text.partition("/")
     if benchmark not in benchmarks:
         raise suggest(benchmark, benchmarks, "benchmark of this run in --claim")
+    if BENCHMARKS.get(benchmark.partition("@")[0]).diagnostic:
+        raise UserError(
+            f"--claim {text}: {benchmark} is a read-out beside a headline, and no main claim is made of it: name the "
+            "benchmark whose pictures it reads"
+        )
     if slash and view not in views:
         raise suggest(view, views, "view of --budget in --claim")
     return {"benchmark": benchmark, "setting": MAIN, "milestone": view or views[0]}

@@ -36,6 +36,7 @@ class Benchmark(ABC):
     scale: ClassVar[float] = 1.0  # the headline's factor: 1 or 100
     top: ClassVar[float | None] = None  # scores lie in 0..top by the rule; None where nothing bounds them
     of_policy: ClassVar[bool] = False  # asks the policy itself
+    diagnostic: ClassVar[bool] = False  # a read-out beside a headline, of which no main claim is made
     noise: str = ""
     published: int = 0  # prompts, for plans made before they are on this machine
     published_samples: int = 0  # pictures per prompt in the published protocol; 0 where it says nothing

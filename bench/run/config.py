@@ -84,10 +84,11 @@ def levels(request: Request) -> dict[str, str]:
 
 
 def named(context: "Context") -> Request:
-    """The request with its claim: where nobody has named one before anything is scored, the first benchmark in the main
-    view. What was scored without one stays so."""
+    """The request with its claim: where nobody has named one before anything is scored, the first benchmark that is no
+    diagnostic, in the main view. What was scored without one stays so."""
     request = context.request
-    if request.claim or SCORE not in context.stages or not request.benchmarks or context.run.scored:
+    headlines = [name for name in request.benchmarks if not context.benchmarks[name].diagnostic]
+    if request.claim or SCORE not in context.stages or not headlines or context.run.scored:
         return request
-    claim = {"benchmark": request.benchmarks[0], "setting": MAIN, "milestone": request.views[0]}
+    claim = {"benchmark": headlines[0], "setting": MAIN, "milestone": request.views[0]}
     return replace(request, claim=claim if context.run.config() is None or not context.run.request().claim else None)

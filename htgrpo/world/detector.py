@@ -158,6 +158,11 @@ def place_box(world: World, place: int) -> tuple[float, float, float, float]:
     return (float(x), float(y), float(x + world.object), float(y + world.object))
 
 
+def place_at(world: World, box: tuple[float, float, float, float]) -> int:
+    """The place whose window is `box` (`place_box`)."""
+    return int(box[1]) // world.lattice * world.cells + int(box[0]) // world.lattice
+
+
 def pick_objects(world: World, fits: Fits, floor: float = FLOOR) -> list[list[Detection]]:
     """The objects of each image, best first: the best fit of all, then the best whose window is still free, down to
     `floor`.

@@ -49,7 +49,7 @@ def page(
         config=run.config,
         facts=_facts(run),
         blocks=[_block(r, colours(run.methods)) for r in mains],
-        others=[_block(r, colours(run.methods)) for r in results if r not in mains],
+        others=[_block(r, colours(run.methods)) for r in results if not r.block.is_main],
         sentences=sentences.pair_sentences(results),
         orders=[line for result in results for line in notes.order_lines(result)],
         costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},

@@ -30,7 +30,7 @@ def terminal(
             parts += [*_short_scores(result), wrap(score_note(result))]
         if result.pairs:
             parts += [_short_pairs(result), wrap(_claim_note(result))]
-    rest = [r for r in results if r not in mains]
+    rest = [r for r in results if not r.block.is_main]
     if rest:
         parts.append("## Does the order survive?")
         lines = [line for result in [*mains, *rest] for line in order_lines(result)]

@@ -183,6 +183,22 @@ def test_the_views_of_a_run_come_from_the_same_trainings(policy, tmp_path, no_re
     assert json.loads((run / "equal_seconds.json").read_text()) == chosen
 
 
+def test_a_read_out_is_never_the_main_claim(policy, tmp_path, no_report, capsys):
+    """And it reads the pictures of the benchmark that it stands beside, which are made once."""
+    run, benchmarks = tmp_path / "run", ["--benchmarks", "embedded_geneval_soft,embedded_geneval"]
+    asked = arguments(policy, run, "--methods", "ht", *benchmarks, "--claim", "embedded_geneval_soft")
+    assert leave(compare.main, asked) == 2
+    assert "read-out beside a headline" in capsys.readouterr().err and not run.exists()
+    run_compare(policy, run, "--methods", "ht", *benchmarks)
+    assert json.loads((run / "config.json").read_text())["claim"]["benchmark"] == "embedded_geneval"
+    assert {folder.name for folder in run.glob("images/*/*")} == {"embedded_geneval"}
+    judged = sorted((run / "verdicts/embedded_geneval/main").glob("*.jsonl"))
+    assert len(judged) == 2
+    for hard in judged:
+        soft = run / "verdicts/embedded_geneval_soft/main" / hard.name
+        assert [one["score"] > 0.5 for one in records(soft)] == [one["score"] == 1.0 for one in records(hard)]
+
+
 def test_a_claim_is_named_before_the_run_and_stays(policy, tmp_path, no_report, capsys):
     more = ["--methods", "ht", "--benchmarks", "embedded_geneval,embedded_dpg"]
     run, budget = tmp_path / "run", "iterations:1,forwards:90"

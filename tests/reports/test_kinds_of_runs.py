@@ -45,6 +45,8 @@ def test_axes_are_blocks_of_their_own(tmp_path):
     found = make_gallery(run, results)
     assert len(found.benchmarks) == 1  # the same pictures stand in one row
     assert set(found.cases[0].tiles[0].others) == {"Looks: IAA", "Looks: IQA"}
+    terminal = build(root).terminal
+    assert "## Looks: IAA" in terminal and "## Looks: IQA" in terminal
     rewrite(root / "verdicts" / "looks" / "main" / "base.jsonl", lambda r: {**r, "evidence": {"iqa": 1.0}})
     with pytest.raises(UserError, match="lack a number for the axis 'iaa'"):
         results_of(root)

@@ -54,7 +54,7 @@ def test_above_one_half_exactly_when_the_hard_rule_passes():
         found = [detection(draw) for _ in range(draw.randint(1, 8))]
         spec = specification(draw, found)
         hard = judge(found, spec, lambda one: COLOURS[one.logits.index(max(one.logits))])
-        soft = margins(found, spec, lambda one: one.logits)
+        soft = margins(found, spec, lambda one: dict(zip(COLOURS, one.logits)))
         assert (soft.score > 0.5) is hard.correct, (spec, found, soft, hard)
         assert 0 <= soft.score <= soft.gm + 1e-12 and soft.gm <= 1
         seen, passed, pictures = seen + len(found), passed + hard.correct, pictures + 1
@@ -64,7 +64,7 @@ def test_above_one_half_exactly_when_the_hard_rule_passes():
 def test_a_clause_is_worth_more_the_clearer_it_holds():
     def presence(score, tag="single_object"):
         spec = {"tag": tag, "include": [{"class": "cat", "count": 1}]}
-        return margins([Found("cat", score, (0, 0, 9, 9))], spec, lambda one: one.logits).score
+        return margins([Found("cat", score, (0, 0, 9, 9))], spec, lambda one: dict(zip(COLOURS, one.logits))).score
 
     assert presence(0.1) < presence(0.29) < 0.5 < presence(0.31) < presence(0.9)
     assert presence(0.7, "counting") < 0.5 < presence(0.95, "counting")
@@ -73,11 +73,11 @@ def test_a_clause_is_worth_more_the_clearer_it_holds():
 
 def test_a_detection_without_a_pixel_has_no_colour():
     spec = {"tag": "colors", "include": [{"class": "cat", "count": 1, "color": "red"}]}
-    soft = margins([Found("cat", 0.9, (0, 0, 9, 9))], spec, lambda one: None)
+    soft = margins([Found("cat", 0.9, (0, 0, 9, 9))], spec, lambda one: {})
     assert soft.score == soft.gm == 0.0 and len(soft.clauses) == 2
 
 
 def test_a_relation_to_a_later_clause_is_refused():
     spec = {"tag": "position", "include": [{"class": "cat", "count": 1, "position": ("above", 0)}]}
     with pytest.raises(UserError, match="put the target first"):
-        margins([], spec, lambda one: one.logits)
+        margins([], spec, lambda one: dict(zip(COLOURS, one.logits)))

@@ -6,12 +6,11 @@ without making more pictures right.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bench.scorers.geneval.rule import (
-    COLOURS,
     COUNTING_THRESHOLD,
     MAX_OBJECTS,
     POSITION_SHARE,
@@ -40,11 +39,13 @@ class Margins:
     clauses: tuple[float, ...]
 
 
-def margins(detections: Iterable[One], spec: dict, colour_logits: Callable[[One], Sequence[float] | None]) -> Margins:
+def margins(
+    detections: Iterable[One], spec: dict, colours: Callable[[One], Mapping[str, float]], reported: float = THRESHOLD
+) -> Margins:
     """One picture's margins under a GenEval specification (rule.judge). detections: with those below the threshold,
-    from FLOOR on. colour_logits: of a detection, in the order of COLOURS, None where it has no pixel. Raises UserError
-    for a relation to a later clause."""
-    threshold = COUNTING_THRESHOLD if spec["tag"] == "counting" else THRESHOLD
+    from FLOOR on. colours: of a detection, a logit for every colour, none where it has no pixel. reported: the score
+    from which on the hard rule is given detections at all. Raises UserError for a relation to a later clause."""
+    threshold = max(COUNTING_THRESHOLD if spec["tag"] == "counting" else THRESHOLD, reported)
     ranked = by_class(detections)
     values: list[float] = []
     groups: list[list[One] | None] = []
@@ -53,7 +54,7 @@ def margins(detections: Iterable[One], spec: dict, colour_logits: Callable[[One]
         best = items[: clause["count"]]
         values.append(present(items, clause["count"], threshold))
         if "color" in clause:
-            values += [coloured(colour_logits(item), clause["color"]) for item in best]
+            values += [coloured(colours(item), clause["color"]) for item in best]
         if "position" in clause:
             targets = target_of(clause, groups) or []
             relation = clause["position"][0]
@@ -81,13 +82,12 @@ def present(items: Sequence[Detected], count: int, threshold: float) -> float:
     return logistic((logit(min(max(score, FLOOR), CAP)) - logit(threshold)) / TEMPERATURE)
 
 
-def coloured(logits: Sequence[float] | None, colour: str) -> float:
+def coloured(logits: Mapping[str, float], colour: str) -> float:
     """Whether a detection has this colour rather than any other."""
-    if logits is None:
+    if not logits:
         return 0.0
-    wanted = COLOURS.index(colour)
-    others = max(value for place, value in enumerate(logits) if place != wanted)
-    return logistic((logits[wanted] - others) / COLOUR_TEMPERATURE)
+    others = max(value for name, value in logits.items() if name != colour)
+    return logistic((logits[colour] - others) / COLOUR_TEMPERATURE)
 
 
 def related(relation: str, box: Box, target: Box) -> float:
