@@ -9,11 +9,12 @@ from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
 from bench.ask.machine import cpu_name
 from bench.ask.width import fitted
+from bench.cost import speed_gate
 from bench.cost.sizes import SIZES
 from bench.cost.speed import measure
 from bench.cost.speed_table import render
 from htgrpo.base.device import find_device
-from htgrpo.base.errors import EXIT_INCOMPLETE
+from htgrpo.base.errors import EXIT_FAILED, EXIT_INCOMPLETE, EXIT_OK
 from htgrpo.base.values import Names, OneOf, Whole
 
 DESCRIPTION = """\
@@ -26,6 +27,10 @@ weights learn.
 At mid the embedding and the head are frozen, as in the published recipes, which adapt the trunk's linear layers only; at
 tiny and 8b adapters learn. At 8b the weights are random, and the settings those of the published backbones' presets.
 Ratios within one run are what to quote: seconds change from machine to machine and from hour to hour.
+
+With --gate: has anything become slower? Ratios of CPU time on one thread (the rollout against matrix products, the cycle
+of mask against them, that of ht against that of mask) beside the stored ones; takes some seconds. Exit code 1 where one
+has grown by more than the tolerance.
 """
 EXAMPLES = (
     ("", "the embedded policy"),
@@ -33,6 +38,7 @@ EXAMPLES = (
     ("--size mid --methods mask --dedup none", ""),
     ("--device cuda --size 8b --limit-seconds 240", "one GPU: rollouts, updates, memory, a profile"),
     ("--compile", "does torch.compile pay for rollouts here?"),
+    ("--gate", "for a CI: has anything become slower?"),
 )
 
 
@@ -95,6 +101,8 @@ def parser() -> Parser:
     p.switch(
         "--compile", "also sample with the compiled network, and say what compiling it cost (needs a C++ compiler)"
     )
+    p.switch("--gate", "compare ratios with the stored ones instead of measuring every phase")
+    p.switch("--update", "with --gate: store the ratios of this machine", OUTPUT)
     p.switch("--json", "print one JSON object instead of the table", OUTPUT)
     p.add_argument(
         "--out", group=OUTPUT, type=kinds.NewFile(), metavar="FILE", help="also write the JSON object to this file"
@@ -104,7 +112,12 @@ def parser() -> Parser:
 
 def main(argv: list[str] | None = None) -> int:
     """Measures and prints."""
-    args = parser().parse_args(argv)
+    lines = parser()
+    args = lines.parse_args(argv)
+    if args.gate:
+        lines.refuse_all_but(args, {"gate", "update", "json"}, "with --gate")
+        return gate(args.update, args.json)
+    lines.refuse(args, {"update"}, "without --gate")
     from htgrpo.base import cpu
 
     if args.out:
@@ -133,6 +146,32 @@ def main(argv: list[str] | None = None) -> int:
     print(json.dumps(result) if args.json else fitted(render(result).split("\n")))
     # nobody else is at work on a GPU: more than its peak is a miscount
     return EXIT_INCOMPLETE if device == "cuda" and any(row["share"] is None for row in rows) else 0
+
+
+def gate(update: bool, as_json: bool) -> int:
+    """Compares this machine's ratios with the stored ones, or stores them; returns the exit code."""
+    from htgrpo.base import cpu
+
+    cpu.tune(1)
+    if update:
+        import torch
+
+        ratios = speed_gate.write(speed_gate.BASELINE, {"cpu": cpu_name(), "torch": torch.__version__})
+        print(json.dumps(ratios) if as_json else f"stored in {speed_gate.BASELINE}: {ratios}")
+        return EXIT_OK
+    found = speed_gate.compare(speed_gate.BASELINE)
+    slower = [one.name for one in found if one.slower]
+    if as_json:
+        print(json.dumps({"status": "slower" if slower else "ok", "ratios": [asdict(one) for one in found]}))
+        return EXIT_FAILED if slower else EXIT_OK
+    for one in found:
+        print(f"{'slower' if one.slower else 'ok'}: {one.name} {one.now:.3g}, was {one.then:.3g}")
+    if slower:
+        print(
+            f"slower: {', '.join(slower)}. Find the change that costs this; where it is wanted, or the machine is of "
+            "another kind, store the new ratios with python -m bench.speed --gate --update."
+        )
+    return EXIT_FAILED if slower else EXIT_OK
 
 
 def device_name(device: str) -> str:
