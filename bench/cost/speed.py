@@ -96,8 +96,8 @@ class Speed:
     def rollout(self, sampler: str) -> list[Row]:
         """One rollout of all groups."""
         policy = self.policy.with_net(self.tuning.sampling())
-        rollouts, seconds, peak, memory = self._fastest(partial(self._sample, policy, sampler), self.sampled)
-        self.groups = self.groups or self._groups(rollouts)
+        rollouts, seconds, peak, memory = self._fastest(partial(self.sample, policy, sampler), self.sampled)
+        self.groups = self.groups or self.grouped(rollouts)
         row = self._row(sampler, "rollout", rollouts.forwards, rollouts.heads, seconds, self.rollout_length, 1, peak)
         pictures = len(rollouts.codes) / seconds if seconds else 0.0
         return [replace(row, memory_mb=memory, pictures=round(pictures, 2))]
@@ -108,7 +108,7 @@ class Speed:
         net.fuse(True)
         started = time.perf_counter()
         for _ in range(2):  # the second meets shapes that the first made dynamic
-            self._sample(self.policy.with_net(net), self.setup.samplers[0])
+            self.sample(self.policy.with_net(net), self.setup.samplers[0])
         compiling = time.perf_counter() - started
         (row,) = self.rollout(self.setup.samplers[0])
         net.fuse(self.device == "cuda")
@@ -130,11 +130,11 @@ class Speed:
         """Where the time of a rollout (of two steps) and of an update cycle goes."""
         policy = self.policy.with_net(self.tuning.sampling())
         return {
-            "rollout": profiled(partial(self._sample, policy, self.setup.samplers[0], 2), self.device),
-            f"cycle of {method}": profiled(partial(self._run, method, "all"), self.device),
+            "rollout": profiled(partial(self.sample, policy, self.setup.samplers[0], 2), self.device),
+            f"cycle of {method}": profiled(partial(self.learn, method, "all"), self.device),
         }
 
-    def _groups(self, rollouts: "Rollouts") -> "list[RolloutGroup]":
+    def grouped(self, rollouts: "Rollouts") -> "list[RolloutGroup]":
         import torch
 
         from htgrpo.base.rng import generator
@@ -148,7 +148,7 @@ class Speed:
             found.append(RolloutGroup(text, grid, part.codes, part.reveal_step, part.rank, reward, part.entropy))
         return found
 
-    def _run(self, method: str, sharing: Sharing) -> Any:
+    def learn(self, method: str, sharing: Sharing) -> Any:
         from htgrpo.base.registry import METHODS
         from htgrpo.base.rng import generator
         from htgrpo.training.engine import Engine
@@ -158,7 +158,7 @@ class Speed:
         return engine.run(self.groups, METHODS.get(method)(), streams, self.holding.step)
 
     def _cycle(self, method: str, sharing: Sharing) -> list[Row]:
-        totals, _, peak, memory = self._fastest(partial(self._run, method, sharing), self.learnt, 1)
+        totals, _, peak, memory = self._fastest(partial(self.learn, method, sharing), self.learnt, 1)
         name, found = f"{method} ({sharing})", []
         times = 2 if self.setup.tuning == "lora" else 3
         metrics = totals.metrics()
@@ -170,7 +170,7 @@ class Speed:
         clips = {"clipped_first": metrics.get("clipped_first"), "old_gap": metrics.get("old_gap")}
         return [*found[:-1], replace(found[-1], **clips)]
 
-    def _sample(self, policy: "Policy", sampler: str, steps: int | None = None) -> "Rollouts":
+    def sample(self, policy: "Policy", sampler: str, steps: int | None = None) -> "Rollouts":
         from htgrpo.base.registry import SAMPLERS
         from htgrpo.rollout import generate
 

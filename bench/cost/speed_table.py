@@ -1,4 +1,4 @@
-"""The table of bench.speed that a person reads."""
+"""The tables of bench.speed that a person reads."""
 
 from typing import Any
 
@@ -37,6 +37,20 @@ def render(result: dict[str, Any]) -> str:
         lines.append(f"{name}: " + ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items()))
     if result["left_out"]:
         lines.append(f"left out after {result['limit_seconds']} s: {', '.join(result['left_out'])}")
+    return "\n".join(lines)
+
+
+def beside(found: dict[str, Any]) -> str:
+    """The table of a published loop beside ours."""
+    lines = [
+        f"{found['pictures']} pictures, {found['steps']} steps: generation of {found['upstream']} beside our sampler "
+        f"{found['sampler']}, in turn; logits are {found['logits_apart']:.1e} apart, of the largest one",
+        f"{'round':>5} {'ours':>9} {'theirs':>9}   CPU: {'ours':>9} {'theirs':>9}",
+    ]
+    for number, one in enumerate(found["rounds"], 1):
+        (ours, own), (theirs, other) = (one[side].values() for side in ("ours", "theirs"))
+        lines.append(f"{number:5} {ours:9.3f} {theirs:9.3f}        {own:9.3f} {other:9.3f}")
+    lines.append(f"theirs takes {found['ratio']} times ours ({found['clock']}); their training loop is not run")
     return "\n".join(lines)
 
 
