@@ -89,6 +89,7 @@ FLAGS = {
     "--keep-every": "whole0", "--d-model": "whole", "--n-layers": "whole", "--n-heads": "whole",
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
+    "--upstream": "folder",
     "run": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip
