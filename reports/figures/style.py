@@ -46,6 +46,15 @@ def markers(methods: list[str]) -> dict[str, str]:
     return {BASE: "o"} | {name: MARKERS[(i + i // len(COLOURS)) % len(MARKERS)] for i, name in enumerate(trained)}
 
 
+def bare(ax: Axes) -> None:
+    """Takes ticks, grid and frame off an axis that holds pictures."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
 def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
     """{"png": bytes, "pdf": bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
     out = {}

@@ -6,11 +6,10 @@ import io
 import numpy as np
 from matplotlib import image as mpimg
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from reports.figures.order import COLOURS, heat_map, orders, structure_share
-from reports.figures.style import style
+from reports.figures.style import bare, style
 from reports.findings.analysis import Result
 from reports.format import short
 from reports.run.blocks import Block
@@ -82,7 +81,7 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
         label = f"{setting}\n({values.get('sampler', '?')},\n{values.get('steps', '?')} steps)"
         row[0].text(-0.12, 0.5, label, ha="right", va="center", fontsize=8, transform=row[0].transAxes)
         for ax, name in zip(row, names, strict=True):
-            _bare(ax)
+            bare(ax)
             if (setting, name) in means:
                 mean = means[setting, name]
                 ax.imshow(mean, cmap=COLOURS, norm=scale, interpolation="nearest")
@@ -126,7 +125,7 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
     _place(part, LOWER_HEAD, bottom=0.02)
     for row, prompt in zip(axes, prompts, strict=True):
         for ax in row:
-            _bare(ax)
+            bare(ax)
         for i, name in enumerate(names):
             record = records[name][prompt]
             picture = opened(run, block, record)
@@ -159,11 +158,3 @@ def _wrapped(text: str) -> str:
 
     lines = textwrap.wrap(text, 20)
     return "\n".join(lines[:5]) + (" …" if len(lines) > 5 else "")
-
-
-def _bare(ax: Axes) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)

@@ -15,7 +15,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE
 from reports.figures.contact import picture_of, tile
 from reports.figures.order import COLOURS, orders, structure_share
-from reports.figures.style import INK, style
+from reports.figures.style import INK, bare, style
 from reports.figures.tones import legend, span
 from reports.findings.analysis import Result
 from reports.paper.tables import Source
@@ -75,7 +75,7 @@ def generation(source: Source) -> Figure:
             text = textwrap.fill(str(records[prompt]["prompt"]).removeprefix("a photo of "), 18)
             row[0].text(-0.1, 0.5, text, ha="right", va="center", fontsize=7, transform=row[0].transAxes)
         for ax in axes.flat:
-            _bare(ax)
+            bare(ax)
         for ax, name in zip(axes[0], [*(f"{100 * part:g} %" for part in PARTS), "output"]):
             ax.set_title(name, loc="center", fontsize=8.5)
         note = (
@@ -157,11 +157,3 @@ def _samples(
     for number, (_, record) in enumerate(records.sort_values("sample").head(SAMPLES).iterrows()):
         x, y = at[0] + 1.12 * (number % 2), at[1] + 1.12 * (number // 2)
         tile(ax, x, y, picture_of(source.run, block, record), float(record["score"]), block, ends)
-
-
-def _bare(ax: Axes) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
