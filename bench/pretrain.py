@@ -22,6 +22,7 @@ from htgrpo.world.world import TINY, find, names
 MADE_BY = "python -m bench.pretrain"
 SAVE_EVERY = 500
 """Steps after which an interrupted training goes on."""
+PRODUCTS = ("float32", "bfloat16")
 SIZES = ("d-model", "n-layers", "n-heads", "mlp-hidden-size")
 DESCRIPTION = """\
 Makes the policy of an embedded world: masked-token pre-training on its pictures, from random weights to a checkpoint
@@ -47,6 +48,19 @@ def parser() -> Parser:
         "--lr",
         Number(0, 10, open_low=True),
         f"peak rate of AdamW: warm-up, then cosine (default: the world's, tiny {tiny.lr}, large {large.lr})",
+        TRAINING,
+    )
+    p.flag(
+        "--muon",
+        Number(0, 10),
+        "peak rate of Muon for the blocks' matrices, 0: AdamW's for these too (default: the world's, "
+        f"tiny {tiny.muon}, large {large.muon})",
+        TRAINING,
+    )
+    p.flag(
+        "--products",
+        OneOf(PRODUCTS, "dtype"),
+        f"dtype in which linear maps multiply (default: the world's, tiny {tiny.products}, large {large.products})",
         TRAINING,
     )
     p.flag("--ema", Number(0, 1), "decay of the averaged weights that are kept", TRAINING, default=0.998)
@@ -75,7 +89,8 @@ def asked(argv: list[str] | None = None) -> argparse.Namespace:
     """The flags, what is not said being as the world has it."""
     args = parser().parse_args(argv)
     world = find(args.world)
-    for name, value in zip(("steps", "lr", *SIZES), (world.steps, world.lr, *world.network), strict=True):
+    recipe = {name: getattr(world, name) for name in ("steps", "lr", "muon", "products")}
+    for name, value in (recipe | dict(zip(SIZES, world.network, strict=True))).items():
         key = name.replace("-", "_")
         setattr(args, key, value if getattr(args, key) is None else getattr(args, key))
     return args
@@ -111,6 +126,7 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     """Trains, and writes the policies of the steps in `between` and at last the one in `folder`. Returns the last
     loss."""
     import math
+    from contextlib import nullcontext
     from copy import deepcopy
 
     import torch
@@ -120,23 +136,25 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     from htgrpo.base import cpu
     from htgrpo.base.rng import generator
     from htgrpo.policies.storage import write_policy
-    from htgrpo.training.pretraining import LOG, TinySize, Unfinished, masked_backward, masked_batch, new_policy
+    from htgrpo.training import pretraining as making
 
     cpu.tune(args.threads)
     world = find(args.world)
     sizes = (args.d_model, args.n_layers, args.n_heads, args.mlp_hidden_size)
-    size = TinySize(*sizes, rope_theta=world.rope_theta)
-    policy = new_policy(world, size, generator(args.seed, "weights"))
+    size = making.TinySize(*sizes, rope_theta=world.rope_theta)
+    policy = making.new_policy(world, size, generator(args.seed, "weights"))
     average = deepcopy(policy.net).requires_grad_(False)
-    optimizer = torch.optim.AdamW(policy.net.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizers = making.optimizers(policy.net, args.lr, args.muon)
+    products = making.HalfProducts() if args.products == "bfloat16" else nullcontext()
     settings = {"command": MADE_BY, **{k: v for k, v in vars(args).items() if k not in ("out", "overwrite")}}
-    state = Unfinished(_state_of(args.out), MADE_BY, settings, policy.net, average, optimizer)
+    state = making.Unfinished(_state_of(args.out), MADE_BY, settings, policy.net, average, optimizers)
     done, log = state.load()
+    groups = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     started = time.perf_counter() - log[-1].get("seconds", 0.0)
 
     def write(place: Path) -> None:
         write_policy(policy.with_net(average), place)
-        (place / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
+        (place / making.LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
 
     def keep(step: int) -> None:
         if step in between:
@@ -146,22 +164,27 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
     keep(done)  # which may have been all that was left to do of it
     loss = float(log[-1].get("loss", math.nan))
     for step in track(range(done + 1, args.steps + 1), "pre-training", console=Console(stderr=True)):
-        rate = args.lr * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        loss = masked_backward(
-            policy, *masked_batch(policy, world, args.batch, generator(args.seed, "pretraining", step))
-        )
+        for group, peak in groups:
+            group["lr"] = peak * min(1.0, step / 50) * (0.1 + 0.45 * (1 + math.cos(math.pi * step / args.steps)))
+        batch = making.masked_batch(policy, world, args.batch, generator(args.seed, "pretraining", step))
+        with products:
+            loss = making.masked_backward(policy, *batch)
         torch.nn.utils.clip_grad_norm_(policy.net.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         decay = min(args.ema, step / (step + 10))
         with torch.no_grad():
             for kept, now in zip(average.parameters(), policy.net.parameters(), strict=True):
                 kept.lerp_(now, 1.0 - decay)
         if step % 50 == 0 or step == args.steps:
             log.append(
-                {"step": step, "loss": round(loss, 5), "lr": rate, "seconds": round(time.perf_counter() - started, 1)}
+                {
+                    "step": step,
+                    "loss": round(loss, 5),
+                    "lr": groups[0][0]["lr"],
+                    "seconds": round(time.perf_counter() - started, 1),
+                }
             )
         if (step % SAVE_EVERY == 0 or step in between) and step < args.steps:
             state.save(step, log)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.folders import atomic_dir, verify
@@ -115,9 +116,32 @@ def masked_backward(
     return total
 
 
+class HalfProducts(TorchFunctionMode):
+    """Within it, linear maps multiply in bf16 and answer in fp32; attention, whose backward pass in bf16 is slow on CPUs
+    without matrix units, and all else stay in fp32."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear:
+            x, weight = args[:2]  # the network's maps have no bias
+            return func(x.bfloat16(), weight.bfloat16()).float()
+        return func(*args, **(kwargs or {}))
+
+
+def optimizers(net: LLaDA, lr: float, muon: float) -> list[torch.optim.Optimizer]:
+    """AdamW at `lr`; where `muon` is above 0, Muon at that rate for the blocks' matrices (orthogonalised momentum, with
+    updates of AdamW's size: Jordan et al. 2024, Liu et al. 2025), and AdamW for the rest."""
+    matrices = [weight for weight in net.trunk.blocks.parameters() if weight.ndim == 2] if muon > 0 else []
+    taken = {id(weight) for weight in matrices}
+    rest = [weight for weight in net.parameters() if id(weight) not in taken]
+    found: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)]
+    if matrices:
+        found.append(torch.optim.Muon(matrices, lr=muon, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    return found
+
+
 class Unfinished:
     """What an interrupted pre-training goes on from, in a folder beside its output: weights, their average, the
-    optimiser's moments, and the log. settings: those of the command, which must be the same."""
+    optimisers' moments, and the log. settings: those of the command, which must be the same."""
 
     def __init__(
         self,
@@ -126,17 +150,18 @@ class Unfinished:
         settings: dict[str, Any],
         net: LLaDA,
         average: LLaDA,
-        optimizer: torch.optim.Optimizer,
+        optimizers: list[torch.optim.Optimizer],
     ):
         self.folder, self.made_by, self.settings = folder, made_by, settings
-        self.net, self.average, self.optimizer = net, average, optimizer
+        self.net, self.average, self.optimizers = net, average, optimizers
 
     def save(self, step: int, log: list[dict[str, Any]]) -> None:
         """Writes the state after `step`, in place of the one before."""
         tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
+        for which, optimizer in enumerate(self.optimizers):
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer{which}.{index}.{k}": torch.as_tensor(v) for k, v in moments.items()}
         with atomic_dir(self.folder, self.made_by, True, {"step": step, "settings": self.settings}) as place:
             save_file(tensors, place / STATE)
             (place / LOG).write_text("".join(json.dumps(line) + "\n" for line in log))
@@ -160,10 +185,11 @@ class Unfinished:
             parts.setdefault(part, {})[rest] = value
         self.net.load_state_dict(parts["net"])
         self.average.load_state_dict(parts["average"])
-        moments: dict[int, dict[str, Any]] = {}
-        for name, value in parts["optimizer"].items():
-            index, _, key = name.partition(".")
-            moments.setdefault(int(index), {})[key] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        for which, optimizer in enumerate(self.optimizers):
+            moments: dict[int, dict[str, Any]] = {}
+            for name, value in parts[f"optimizer{which}"].items():
+                index, _, key = name.partition(".")
+                moments.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         log = [json.loads(line) for line in (self.folder / LOG).read_text().splitlines()]
         return int(about["step"]), log

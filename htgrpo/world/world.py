@@ -64,8 +64,9 @@ class World:
     have. looks, grounds: one of each is drawn for every object and every picture, unsaid by any prompt, and its
     patches must agree on it; a ground is patterns of a patch in which '#' is the accent, any of which a background
     patch may show. shade: the darker tone of each colour, where looks need one. heldout, validation: prompts of each
-    category; train_at_most: likewise. network: width, layers, heads and feed-forward width of its policy; steps,
-    lr: of its pre-training; rope_theta: base of its rotary embedding, where a small one tells so few positions apart best."""
+    category; train_at_most: likewise. network: width, layers, heads and feed-forward width of its policy; steps, lr,
+    muon, products: of its pre-training, as bench.pretrain says; rope_theta: base of its rotary embedding, where a small
+    one tells so few positions apart best."""
 
     name: str
     title: str
@@ -89,6 +90,8 @@ class World:
     network: tuple[int, int, int, int]
     steps: int
     lr: float = 2e-3
+    muon: float = 0.0
+    products: str = "float32"
     rope_theta: float = 500_000.0
     looks: tuple[Look, ...] = (Look(),)
     shade: Mapping[str, Colour] = field(default_factory=dict)

@@ -34,7 +34,6 @@ def test_the_gate_passes_what_is_as_fast_and_stops_what_is_slower(stored, monkey
     with monkeypatch.context() as planted:  # every block does its work four times
         planted.setattr(Block, "forward", lambda *given: [once(*given) for _ in range(4)][-1])
         assert slower(capsys) == {speed_gate.ROLLOUT, speed_gate.LEARNING}
-        assert speed.main(["--gate"]) == 1 and "--gate --update" in capsys.readouterr().out
     monkeypatch.setattr(speed_gate, "SHARING", "none")  # ht's equal contexts are no longer run once
     assert slower(capsys) == {speed_gate.SHARED}
 
@@ -53,6 +52,12 @@ def test_a_busy_moment_is_looked_at_again_and_a_lasting_slowdown_is_not_forgiven
     assert looks(1.39, 9.0) == ([False, False], [9.0])
     assert looks(1.41, 1.2) == ([False, False], [])
     assert looks(1.6, 1.41) == ([True, False], [])
+
+
+def test_what_a_person_is_told(monkeypatch, capsys):
+    found = speed_gate.Compared(speed_gate.ROLLOUT, 2.0, 1.0, True)
+    monkeypatch.setattr(speed_gate, "compare", lambda path: [found])
+    assert speed.main(["--gate"]) == 1 and "--gate --update" in capsys.readouterr().out
 
 
 def test_a_clock_takes_the_fastest_round_of_each_part(monkeypatch):

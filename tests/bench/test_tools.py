@@ -133,7 +133,8 @@ def test_speed_explains_bad_input(option, value):
         speed.main([option, value])
 
 
-def test_an_interrupted_pretraining_goes_on_bit_for_bit(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("recipe", [[], ["--muon", "0.01", "--products", "bfloat16"]])
+def test_an_interrupted_pretraining_goes_on_bit_for_bit(recipe, tmp_path, monkeypatch, capsys):
     from htgrpo.training import pretraining
 
     small = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "24", "--batch", "2"]
@@ -146,7 +147,7 @@ def test_an_interrupted_pretraining_goes_on_bit_for_bit(tmp_path, monkeypatch, c
         return batch(*given)
 
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 2)
-    small += ["--keep-every", "3"]
+    small += ["--keep-every", "3", *recipe]
     pretrain.main([*small, "--steps", "7", "--out", str(tmp_path / "whole")])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["whole", "whole-step3", "whole-step6"]
     monkeypatch.setattr(pretraining, "masked_batch", until_the_fifth)

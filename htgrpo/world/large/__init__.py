@@ -59,7 +59,9 @@ WORLD = World(
     },
     train_at_most=200,
     network=(96, 6, 4, 384),
-    steps=12000,
-    lr=4e-3,
+    steps=8000,
+    lr=6e-3,
+    muon=8e-3,
+    products="bfloat16",
     rope_theta=100.0,
 )  # fmt: skip
