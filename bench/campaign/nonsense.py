@@ -85,11 +85,11 @@ FLAGS = {
     "--batch": "whole", "--head": "name", "--max-length": "whole", "--gen-length": "whole", "--block-length": "whole",
     "--steps": "whole", "--temperature": "positive0", "--remasking": "name", "--cfg-scale": "positive0",
     "--assets": "folder", "--host": "host", "--port": "port", "--token": "token", "--weights": "folder",
-    "--max-body": "whole", "--max-items": "whole", "--max-pixels": "whole", "--lr": "rate", "--ema": "share",
+    "--max-body": "whole", "--max-items": "whole", "--max-pixels": "whole", "--lr": "rate", "--ema": "share", "--muon": "positive0",
     "--keep-every": "whole0", "--d-model": "whole", "--n-layers": "whole", "--n-heads": "whole",
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
-    "--upstream": "folder",
+    "--upstream": "folder", "--products": "name",
     "run": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip

@@ -32,22 +32,16 @@ def the_same(run, other):
         assert all(float((state[key] - value).abs().max()) < 1e-6 for key, value in expected.items())
 
 
-def test_two_nodes_equal_one_process(tmp_path):
-    names = ["plain", "units"]
-    assert launch_nodes(CONFIG, "tests.ranks.scenarios", str(tmp_path / "nodes"), json.dumps(names)) == [0, 0]
-    scenarios.main(tmp_path / "alone", names)
-    for name in names:
-        the_same(tmp_path / "nodes" / name, tmp_path / "alone" / name)
-
-
-def test_after_a_node_is_lost_the_same_command_finishes(tmp_path, monkeypatch):
+def test_two_nodes_equal_one_process_and_after_a_node_is_lost_the_same_command_finishes(tmp_path, monkeypatch):
     """The other node ends too, with a code that says so; what was done is kept."""
     monkeypatch.setenv("DIED", str(tmp_path / "died"))
-    command = [CONFIG, "tests.ranks.scenarios", str(tmp_path / "nodes"), json.dumps(["node_dies"])]
+    names = ["node_dies", "units"]
+    command = [CONFIG, "tests.ranks.scenarios", str(tmp_path / "nodes"), json.dumps(names)]
     codes = launch_nodes(*command)
     assert all(codes) and (tmp_path / "died").exists()
     kept = read_jsonl(tmp_path / "nodes" / "node_dies" / "metrics.jsonl")
-    assert [line["iteration"] for line in kept] == [1]
+    assert [line["iteration"] for line in kept] == [1] and not (tmp_path / "nodes" / "units").exists()
     assert launch_nodes(*command) == [0, 0]
-    scenarios.main(tmp_path / "alone", ["node_dies"])
-    the_same(tmp_path / "nodes" / "node_dies", tmp_path / "alone" / "node_dies")
+    scenarios.main(tmp_path / "alone", names)
+    for name in names:  # the second was trained without an interruption
+        the_same(tmp_path / "nodes" / name, tmp_path / "alone" / name)
