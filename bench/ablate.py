@@ -57,7 +57,7 @@ def parser() -> Parser:
     p.flag(
         "--seeds N|LIST",
         kinds.seeds,
-        "training seeds: a count such as 4, or a list such as 0,1,2 (default 2)",
+        "training seeds: a count such as 4, or a list such as 0,1,2 (default 2; study: 8)",
         TRAINING,
     )
     arguments.add_preset(p, "whose settings, benchmarks and generation settings are the defaults of every variant")
@@ -144,7 +144,7 @@ def make_requests(
                 f"--set {text!r} changes an option that the studies themselves set ({', '.join(taken)}): leave it out"
             )
     args.methods, args.checkpoint, args.claim, args.margin = [method], [], None, None
-    args.seeds = args.seeds or list(range(data["seeds"]))
+    args.seeds = args.seeds or list(range(data["seeds"][args.preset]))
     parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):

@@ -172,7 +172,8 @@ def add_overrides(p: Parser, common: bool = True) -> None:
 
 COMPARED = (
     "quick (default): one training seed, minutes. full: four seeds, six methods, two samplers, with and without "
-    "guidance, at equal iterations, forwards and seconds; about an hour on two cores. paper: the HT-GRPO paper's "
+    "guidance, at equal iterations, forwards and seconds; about an hour on two cores. study: eight seeds for claims about "
+    "methods, in the same three views; some hours. paper: the HT-GRPO paper's "
     "experiment at full size, with --backbone mmada or lumina-dimoo (python -m bench.paper --command tells its settings)"
 )
 """What the presets are to bench.compare."""
@@ -183,7 +184,7 @@ def add_preset(p: Parser, use: str = "") -> None:
     p.flag(
         f"--preset {'|'.join(PRESETS)}",
         OneOf(PRESETS, "preset"),
-        f"{use}: quick (default), full, or paper with --backbone mmada or lumina-dimoo" if use else COMPARED,
+        f"{use}: quick (default), full, study, or paper with --backbone mmada or lumina-dimoo" if use else COMPARED,
         default="quick",
     )
 

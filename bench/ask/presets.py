@@ -1,4 +1,4 @@
-"""The presets: what `--preset quick|full|paper` stands for on each backbone, as data in bench/ask/presets/*.json.
+"""The presets: what `--preset quick|full|study|paper` stands for on each backbone, as data in bench/ask/presets/*.json.
 Imports no torch."""
 
 import json
@@ -16,7 +16,7 @@ from htgrpo.base.values import SEED, Resolution, Whole
 from htgrpo.policies.cache_config import CacheConfig, CacheRatio, RefreshInterval, WarmupRatio
 from htgrpo.training.train_config import Dtype, Guidance, Sampler, Steps
 
-PRESETS = ("quick", "full", "paper")
+PRESETS = ("quick", "full", "study", "paper")
 
 
 CACHE_FIELDS = tuple(f.name for f in fields(CacheConfig))

@@ -50,6 +50,8 @@ def test_presets_are_valid_and_methods_tuned_by_name(policy):
     assert full.seeds == [0, 1, 2, 3] and set(full.methods) == {"ht", "mask", "uni", "trace", "trace_once", "pretrain"}
     assert full.views[0].startswith("iterations:") and full.views[1].startswith("forwards:")
     assert full.views[2] == "seconds"
+    study = parsed(policy, "--preset", "study").request
+    assert study.seeds == list(range(8)) and study.views[0] == full.views[0] and len(study.views) == 3
     assert full.settings["main"]["guidance"] == 0 < full.settings["guided"]["guidance"]
     assert full.settings["other_sampler"]["sampler"] != full.settings["main"]["sampler"]
 
