@@ -17,13 +17,12 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_object
 from htgrpo.base.records import BASE, FINAL
 from reports.findings.analysis import Pair, Result, Score, adjusted, analyse
+from reports.findings.claims import Finding, judged
 from reports.run.blocks import Block, make_blocks
 from reports.run.load import Run, check_comparable, joined, load_run
 
 RECORD, VARIANTS = "ablations.json", "variants"
 NOTHING = "nothing measured here"
-HOLDS, FAILS, EQUAL, UNRESOLVED = "holds", "fails", "equal within the margin", "unresolved"
-UNMEASURED, NO_CLAIM = "not measured", "no claim"
 
 
 @dataclass(frozen=True)
@@ -39,21 +38,6 @@ class Row:
     iterations: float
     forwards: float
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A claim of the paper in this run: `status`, and the differences it rests on (better minus worse).
-
-    weakest: the one that speaks least for it (one resolved against it before all others); None where nothing is
-    measured.
-    """
-
-    claim: str
-    source: str
-    status: str
-    gaps: list[Pair]
-    weakest: Pair | None
 
 
 @dataclass(frozen=True)
@@ -172,7 +156,7 @@ def _study(key: str, record: dict[str, Any], result: Result) -> Study:
     pairs = adjusted([pair for a, b in wanted if (pair := result.pair(a, b))])
     gaps = {(pair.a, pair.b): pair for one in pairs for pair in (one, one.flipped())}
     rows = [_row(name, data, record, result, gaps.get((name, default))) for name in data["variants"]]
-    findings = [_finding(finding, gaps) for finding in data["findings"]]
+    findings = [judged(finding, gaps) for finding in data["findings"]]
     scatter = _scatter([row.gap.per_seed for row in rows if row.gap])
     return Study(key, data["title"], data["about"], result, rows, findings, scatter)
 
@@ -183,7 +167,7 @@ def unmeasured(key: str, record: dict[str, Any], why: str) -> Study:
     meta = {"title": NOTHING, "scale": 1, "higher_is_better": True, "aggregate": "category_mean"}
     block = Block("geneval", "main", FINAL, meta, [], np.zeros(0, dtype=int), [], [], [], main_view=True)
     rows = [Row(name, _label(name, data, record), None, 0, None, math.nan, math.nan, why) for name in data["variants"]]
-    findings = [_finding(finding, {}) for finding in data["findings"]]
+    findings = [judged(finding, {}) for finding in data["findings"]]
     return Study(key, data["title"], data["about"], Result(block, []), rows, findings, math.nan)
 
 
@@ -211,24 +195,6 @@ def _row(name: str, data: dict, record: dict, result: Result, gap: Pair | None) 
         float(np.mean(method.forwards)),
         why,
     )
-
-
-def _finding(data: dict, gaps: dict[tuple[str, str], Pair]) -> Finding:
-    """A finding holds when every difference is resolved in its favour, and fails when one is resolved against it; equal
-    within the margin, when no difference is resolved and all are told to be as small as that. No claim: a difference has
-    no interval, as with too few prompts."""
-    found = [gaps[a, b] for a, b in data["pairs"] if (a, b) in gaps]
-    words = {gap.verdict() for gap in found}
-    if "worse" in words:
-        status = FAILS
-    elif len(found) < len(data["pairs"]):
-        status = UNMEASURED
-    elif NO_CLAIM in words:
-        status = NO_CLAIM
-    else:
-        status = HOLDS if words == {"better"} else EQUAL if words == {"equal"} else UNRESOLVED
-    weakest = min(found, key=lambda gap: (gap.verdict() != "worse", gap.sign * gap.interval().estimate), default=None)
-    return Finding(data["claim"], data["source"], status, found, weakest)
 
 
 def _scatter(per_seed: list[list[float]]) -> float:

@@ -2,9 +2,10 @@
 
 import math
 
-from reports.ablations.studies import HOLDS, NO_CLAIM, UNMEASURED, Finding, Row, Study
+from reports.ablations.studies import Row, Study
 from reports.findings.analysis import Pair
-from reports.format import CHECKPOINTS_ONLY, NONE, amount, csv_text, exact, number, probability, table, wrap
+from reports.findings.claims import Finding, sentence
+from reports.format import CHECKPOINTS_ONLY, NONE, amount, csv_text, exact, number, table, wrap
 from reports.paper import published as paper
 from reports.statistics.power import POWER
 from reports.statistics.stats import LEVEL, MIN_SEEDS
@@ -93,20 +94,7 @@ def scatter_text(study: Study) -> str:
 
 def finding_text(finding: Finding, study: Study) -> str:
     """One finding in one sentence: its status, and the weakest of its differences."""
-    about = "" if study.level == "methods" or finding.status in (UNMEASURED, NO_CLAIM) else f" ({CHECKPOINTS_ONLY})"
-    head = f"{finding.status.upper()}{about}: {finding.claim} [{finding.source}]"
-    worst = finding.weakest
-    if worst is None:
-        return f"{head}."
-    scale = study.block.scale
-    value = f"{cell(worst.interval(), scale, True)}, p {probability(worst.holm())}"
-    which = f"{label_of(study, worst.a)} − {label_of(study, worst.b)}"
-    least = "Its smallest difference" if finding.status == HOLDS else "Least in its favour"
-    least = "Difference" if len(finding.gaps) == 1 else least
-    sees = (
-        f"; could see {number(worst.sees(), scale)}" if math.isfinite(worst.sees()) else f" ({worst.interval().note})"
-    )
-    return f"{head}. {least}: {which} {value}{sees}."
+    return sentence(finding, study.level, study.block.scale, lambda name: label_of(study, name))
 
 
 def label_of(study: Study, name: str) -> str:

@@ -41,7 +41,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     """Every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
     from reports.figures import drawings
-    from reports.findings import choices, costs, diversity, hacking, health
+    from reports.findings import choices, claims, costs, diversity, hacking, health
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
@@ -61,7 +61,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         results,
         spent,
         moves,
-        [*health.markdown(trained), *choices.markdown(run)],
+        [*claims.markdown(results), *health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
         warnings,
     ).encode()
@@ -71,5 +71,5 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings
     ).encode()
     page = str(run_dir / "report" / "index.html")
-    printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run))
+    printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run), claims.terminal(results))
     return contents | {TERMINAL: printed.encode()}

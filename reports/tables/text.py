@@ -16,10 +16,16 @@ from reports.tables.view import BEST, PAIR_HEADER, column_title, pair_rows, scor
 
 
 def terminal(
-    title: str, results: list[Result], costs: list[Cost], folder: str, warnings: Sequence[str] = (), legend: str = ""
+    title: str,
+    results: list[Result],
+    costs: list[Cost],
+    folder: str,
+    warnings: Sequence[str] = (),
+    legend: str = "",
+    claims: Sequence[str] = (),
 ) -> str:
-    """What is printed to the terminal: main blocks with differences, a line or two per other block, the cost, and
-    warnings."""
+    """What is printed to the terminal: main blocks with differences, a line or two per other block, the paper's `claims`,
+    the cost, and warnings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison"]
     mains = [r for r in results if r.block.is_main]
     for result in mains:
@@ -35,6 +41,7 @@ def terminal(
         parts.append("## Does the order survive?")
         lines = [line for result in [*mains, *rest] for line in order_lines(result)]
         parts.append("\n".join(wrap(f"- {capital(line)}", hang="  ") for line in lines))
+    parts += claims
     if costs:
         parts += [f"## {costs_title(costs)} (mean over seeds)", *cost_tables(costs, short=True), wrap(SHORT_COST_NOTE)]
     parts += [wrap(f"{legend}.")] if legend else []
