@@ -26,6 +26,8 @@ Checks the folder of a run, offline, and changes nothing in it:
   report                 every table and figure made again from the records and compared byte for byte (pictures only where
                          the versions of the drawing libraries are recorded and equal)
 
+Of a report that was kept without its run (docs/study), the table is made again from its scores.json and compared.
+
 Exit code: 0 all matches, 1 mismatch (each named in one line), 2 usage, 3 no mismatch, but something is missing. What cannot be
 compared here is said, with the reason, and changes no exit code.
 A check finds what contradicts itself. It cannot find a run that was invented as a whole, with pictures made elsewhere.
@@ -38,7 +40,7 @@ STEPS = ("trainings", "every byte of all files", "report, made again")
 def parser() -> Parser:
     """The command line."""
     p = Parser("check", DESCRIPTION, EXAMPLES)
-    p.flag("run RUN", kinds.RUN, "the run folder")
+    p.flag("run RUN", kinds.RUN_OR_KEPT, "the run folder, or one that holds the scores.json and table of its report")
     arguments.add_json(p)
     return p
 
@@ -72,12 +74,16 @@ def check(root: Path, tell: Callable[[str], None] = lambda text: None) -> "Findi
     STEPS."""
     from bench.checking.chain import check_scores, load_benchmarks
     from bench.checking.findings import Findings
+    from bench.checking.kept import check_kept
     from bench.checking.report import check_report
     from bench.checking.seal import check_complete
     from bench.checking.training import check_trainings
     from bench.record.rundir import CONFIG, GIVEN, RunDir
 
     run, findings = RunDir(root), Findings()
+    if not (root / CONFIG).exists():
+        check_kept(root, findings)
+        return findings
     try:
         config = read_config(root / CONFIG)
         request = Request.read(config, CONFIG)

@@ -142,11 +142,11 @@ def _lay_out(args: argparse.Namespace, tables: list[str], figures: list[str]) ->
 def _ablations(folder: Path, allow_incomplete: bool) -> "tuple[Run, dict[str, Study]]":
     """The variants of a folder of bench.ablate as one run, and its studies by name, on GenEval or on its embedded
     namesake. Raises UserError as load_variants does."""
-    from reports.ablations.studies import load_variants, read_record, studies
+    from reports.ablations.studies import blocks_of, load_variants, read_record, studies
 
     record = read_record(folder)
     run = load_variants(folder, record)
-    found = studies(run, record, allow_incomplete)
+    found = studies(blocks_of(run, record), record, allow_incomplete)
     there = {study.block.benchmark for study in found}
     here = "geneval" if "geneval" in there else "embedded_geneval"
     return run, {study.key: study for study in found if study.block.benchmark == here}

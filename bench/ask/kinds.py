@@ -52,6 +52,7 @@ class Folder:
 
 
 RUN = Folder((CONFIG,), "bench.compare or bench.train")
+RUN_OR_KEPT = Folder((CONFIG, "scores.json"), "bench.compare or bench.train")
 
 
 @dataclass(frozen=True)

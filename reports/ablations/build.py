@@ -3,7 +3,7 @@ torch."""
 
 from pathlib import Path
 
-from reports.ablations.studies import RECORD, VARIANTS, load_variants, read_record, studies
+from reports.ablations.studies import RECORD, VARIANTS, blocks_of, load_variants, read_record, studies
 from reports.pages.folder import TERMINAL, Report, make
 
 INPUTS = (
@@ -30,10 +30,13 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
     from reports.ablations import figures as ablation_figures
     from reports.ablations import text as ablation_text
     from reports.figures.style import rendered
+    from reports.tables import kept
 
     run = load_variants(root, record)
-    found = studies(run, record, allow_incomplete)
+    blocks = blocks_of(run, record)
+    found = studies(blocks, record, allow_incomplete)
     contents = {
+        kept.FILE: kept.kept(run.config, blocks, (), allow_incomplete, record),
         "ablations.md": ablation_text.markdown(run.title, found).encode(),
         "ablations.csv": ablation_text.to_csv(found).encode(),
         TERMINAL: ablation_text.terminal(run.title, found, str(root / "report")).encode(),

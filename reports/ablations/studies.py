@@ -130,9 +130,8 @@ def _renamed(run: Run, method: str, name: str, keep_base: bool) -> Run:
     return replace(run, metas=metas, records=records, metrics=called(run.metrics), timing=called(run.timing))
 
 
-def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
-    """Every study of the record on every benchmark of the run, under the main setting. All are read off one analysis,
-    so that a variant has the same interval wherever it stands."""
+def blocks_of(run: Run, record: dict[str, Any]) -> list[Block]:
+    """The main view of every benchmark of the run, under the main setting, with the variants of the record's studies."""
     asked = {name for study in record["studies"].values() for name in study["variants"]}
     keep = run.metas["method"].isin([BASE, *asked]) & (run.metas["setting"] == "main")
     config = {
@@ -140,7 +139,13 @@ def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) ->
         "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked],
     }
     blocks = make_blocks(replace(run, config=config, metas=run.metas[keep])) if keep.any() else []
-    results = [analyse(block, allow_incomplete) for block in blocks if block.main_view]
+    return [block for block in blocks if block.main_view]
+
+
+def studies(blocks: list[Block], record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
+    """Every study of the record on every block. All are read off one analysis, so that a variant has the same interval
+    wherever it stands."""
+    results = [analyse(block, allow_incomplete) for block in blocks]
     return [_study(key, record, result) for key in record["studies"] for result in results]
 
 

@@ -45,11 +45,12 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
-    from reports.tables import csv, latex
+    from reports.tables import csv, kept, latex
     from reports.tables import text as tables
 
     run = load_run(run_dir)
-    results = [analyse(block, allow_incomplete) for block in make_blocks(run)]
+    blocks = make_blocks(run)
+    results = [analyse(block, allow_incomplete) for block in blocks]
     spent = costs.costs(run)
     moves = hacking.make_moves(run, results, diversity.diversity(run, results))
     trained = health.health(run)
@@ -66,6 +67,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         warnings,
     ).encode()
     contents["table.csv"] = csv.to_csv(results, spent).encode()
+    contents[kept.FILE] = kept.kept(run.config, blocks, spent, allow_incomplete)
     contents["table.tex"] = latex.to_latex(run.title, results, spent, run.config.get("titles") or {}).encode()
     contents["index.html"] = html.page(
         run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings

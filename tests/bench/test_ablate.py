@@ -15,7 +15,7 @@ from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
 from htgrpo.base.options import build
 from htgrpo.ht import HT
 from reports.ablations.build import build as build_report
-from reports.ablations.studies import load_variants, read_record, studies
+from reports.ablations.studies import blocks_of, load_variants, read_record, studies
 from reports.statistics.power import detectable
 from tests import drawing
 from tests.bench.tiny_runs import SMALL, leave, records, tree
@@ -178,7 +178,7 @@ def folder(tmp_path_factory) -> Path:
 
 def test_differences_are_those_of_the_records(folder):
     record = read_record(folder)
-    (study,) = studies(load_variants(folder, record), record)
+    (study,) = studies(blocks_of(load_variants(folder, record), record), record)
     rows = {row.name: row for row in study.rows}
     assert list(rows) == ["alpha_narrow", "default", "alpha_broad"] and rows["default"].gap is None
     for name in ("alpha_narrow", "alpha_broad"):
@@ -219,7 +219,7 @@ def test_what_becomes_of_a_finding(tmp_path, gains, status):
             run.records["policy"] == "default-seed0", "score"
         ].to_numpy()
         run.records.loc[run.records[run.records["policy"] == "alpha_narrow-seed0"].index[0], "score"] = 1.0
-    (study,) = studies(run, record)
+    (study,) = studies(blocks_of(run, record), record)
     assert study.findings[0].status == status and study.level == "checkpoints"
 
 
