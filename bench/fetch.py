@@ -90,6 +90,7 @@ def fetch(wanted: Asset) -> Path:
             f"{wanted.name!r} cannot be fetched: {wanted.recipe['reason']}; put it as {wanted.file} into a folder "
             f"and set {FOLDER} to that"
         )
+    print(f"{wanted.name}: {wanted.licence} ({wanted.upstream})", flush=True)  # before anything is brought
     target = cache_folder() / wanted.file
     make_folder(cache_folder())
     with explained(target), tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f".{wanted.name}.") as folder:

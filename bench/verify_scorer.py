@@ -26,7 +26,7 @@ EXAMPLES = (
     ("imagereward", ""),
     ("hpsv3 --device cuda --images FOLDER", "FOLDER/a.png with its prompt in FOLDER/a.txt"),
 )
-OFFICIAL = ("imagereward", "hpsv3", "unipercept", "pickscore", "hpsv2")
+OFFICIAL = ("imagereward", "hpsv3", "unipercept", "pickscore", "hpsv2", "soft_tifa", "vqascore_qwen3vl")
 """Names of bench.scorers.references."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05, "float16": 0.02}
 """Greatest difference that counts as agreement, as a part of the spread of the official scores (but at least of 1)."""
@@ -50,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
     images, prompts, names = _from_folder(args.images) if args.images else _drawn()
     ours = registry.SCORERS.get(args.scorer)
+    prompts = [ours.about(prompt) for prompt in prompts]
     try:
         folders = locate(ours.name, ours.repositories, args.weights)
     except UserError as error:

@@ -30,8 +30,8 @@ class EmbeddedGenEvalSoft(EmbeddedGenEval):
     name, title, version = "embedded_geneval_soft", "GenEval, soft (embedded world)", "1"
     pictures = EmbeddedGenEval.name
     diagnostic = True
-    axes: ClassVar[dict[str, str]] = {"soft": "least clause", "gm": "geometric mean of clauses"}
-    note = "how clearly pictures are right: a policy trained on the detector may raise it with no more of them right"
+    axes: ClassVar[dict[str, str]] = soft.AXES
+    note = soft.NOTE
 
     def judge(self, pictures: Sequence[Image.Image], prompts: Sequence[Prompt]) -> list[dict]:
         self.check_batch(pictures, prompts)
@@ -52,21 +52,12 @@ class EmbeddedGenEvalSoft(EmbeddedGenEval):
         world = find(self.within)
         verdict = rule.judge(hard, prompt.spec, lambda item: item.colour)
         values = soft.margins(every, prompt.spec, lambda item: colour_logits(world, fits, image, item), FLOOR)
-        if (values.score > 0.5) is not verdict.correct:
-            raise RuntimeError(
-                f"{self.name} gives {values.score!r} for {prompt.id}, which the hard rule calls "
-                f"{verdict.reason or 'right'}: the two must agree"
-            )
-        evidence = {"soft": values.score, "gm": values.gm, "clauses": list(values.clauses), "found": told(every)}
-        return {"score": values.score, "evidence": {"reason": verdict.reason, **verdict.evidence, **evidence}}
+        values.agree(verdict, f"{self.name}: a picture of {prompt.id}")
+        evidence = {"reason": verdict.reason, **verdict.evidence, **values.evidence, "found": told(every)}
+        return {"score": values.score, "evidence": evidence}
 
     def scorer_identity(self) -> dict:
-        constants = {
-            "temperature": soft.TEMPERATURE,
-            "colour_temperature": soft.COLOUR_TEMPERATURE,
-            "width": soft.WIDTH,
-        }
-        return {**super().scorer_identity(), "floor": soft.FLOOR, "cap": soft.CAP, **constants}
+        return super().scorer_identity() | soft.CONSTANTS
 
 
 class EmbeddedLargeGenEvalSoft(EmbeddedGenEvalSoft):

@@ -14,7 +14,7 @@ from htgrpo.base.prompts import Prompt
 if TYPE_CHECKING:
     from PIL import Image
 
-    from bench.scorers.base import Scorer
+    from bench.scorers.base import Judged, Scorer
 
 
 class ModelScore(PictureBenchmark):
@@ -85,8 +85,14 @@ class ModelScore(PictureBenchmark):
         self.check_batch(pictures, prompts)
         if not pictures:
             return []
-        judged = self._opened().score(pictures, [prompt.text for prompt in prompts])
+        judged = self._judged(pictures, prompts)
         return [{"error": one.error} if one.error else {"score": one.score, "evidence": one.evidence} for one in judged]
+
+    def _judged(self, pictures: "Sequence[Image.Image]", prompts: Sequence[Prompt]) -> "list[Judged]":
+        from bench.scorers.base import read_by
+
+        scorer = self._opened()
+        return scorer.score(pictures, [read_by(scorer, prompt.text, prompt.spec) for prompt in prompts])
 
     def scorer_identity(self) -> dict[str, Any]:
         if self._identity is None:
@@ -182,3 +188,10 @@ class HPSv2AliasedScore(ModelScore):
 
     name = scorer = "hpsv2_aliased"
     note = HPSv2Score.note.removesuffix("with antialias") + "without antialias, as torchvision did it before 0.17"
+
+
+class VQAScoreBenchmark(ModelScore):
+    """VQAScore of Qwen3-VL."""
+
+    name = scorer = "vqascore_qwen3vl"
+    note = "VQAScore's question in GenEval 2's words to GenEval 2's network: not on the scale of other VQAScores"

@@ -1,6 +1,7 @@
 """What a scorer is: a model that judges pictures, each by itself, and that can show that it is the model it claims to
 be."""
 
+import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -58,6 +59,11 @@ class Expectation:
     worse: tuple[Image.Image, str]
 
 
+def read_by(scorer: "Scorer | type[Scorer]", text: str, spec: dict) -> str:
+    """What `scorer` takes as the prompt of this text and this specification."""
+    return json.dumps(spec, ensure_ascii=False) if scorer.reads_spec else text
+
+
 class Scorer(ABC):
     """One scorer. A subclass sets the class variables and registers itself under the entry-point group
     htgrpo.scorers."""
@@ -95,6 +101,11 @@ class Scorer(ABC):
     def check_prompt(cls, prompt: str) -> None:
         """Raises Unscorable where no picture can be judged under this prompt."""
         return
+
+    @classmethod
+    def about(cls, caption: str) -> str:
+        """The prompt by which a picture with this caption is judged where nobody has written a specification."""
+        return caption
 
     @classmethod
     @abstractmethod

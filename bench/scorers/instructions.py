@@ -12,24 +12,21 @@ from htgrpo.base.errors import UserError
 ASSET = "scorer_prompts"
 
 
-def instruction(key: str) -> Any:
-    """The instruction of that key, a text or a mapping of texts. Raises UserError where the asset is missing, with the
-    command that brings it, or lacks it."""
-    path = asset(ASSET)
-    found = _read(path, path.stat().st_mtime_ns).get(key)
+def instruction(key: str, name: str = ASSET) -> Any:
+    """The instruction of that key, a text or a mapping of texts, in the asset `name`. Raises UserError where that is
+    missing, with the command that brings it, or lacks it."""
+    path = asset(name)
+    remedy = f"bring the asset again with `python -m bench.fetch {name}`"
+    found = _read(path, path.stat().st_mtime_ns, remedy).get(key)
     if not found:
-        raise UserError(
-            f"{str(path)!r} has no instruction {key!r}: bring the asset again with `python -m bench.fetch {ASSET}`"
-        )
+        raise UserError(f"{str(path)!r} has no instruction {key!r}: {remedy}")
     return found
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, changed: int) -> dict[str, Any]:
+def _read(path: Path, changed: int, remedy: str) -> dict[str, Any]:
     try:
         texts = json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise UserError(
-            f"{str(path)!r} is not JSON ({error}): bring the asset again with `python -m bench.fetch {ASSET}`"
-        ) from error
+        raise UserError(f"{str(path)!r} is not JSON ({error}): {remedy}") from error
     return texts if isinstance(texts, dict) else {}

@@ -6,6 +6,8 @@ They are no registered scorers: nothing is scored with them but the pictures of 
 
 from pathlib import Path
 
+from bench.scorers.instructions import instruction
+from bench.scorers.soft_tifa import ASSET, SoftTifa, VQAScore
 from bench.scorers.worker import WorkerScorer
 
 
@@ -58,11 +60,32 @@ class HPSv2Reference(WorkerScorer):
     needs_prompt, published_range, script = True, "as hpsv2", "reference_hpsv2.py"
 
 
+class SoftTifaReference(WorkerScorer):
+    """transformers' `generate`, asked as GenEval 2's evaluation asks."""
+
+    name, title, version = "soft_tifa-reference", "transformers' generate", "1"
+    needs_prompt, published_range, script = True, "as soft_tifa", "reference_soft_tifa.py"
+    batch_size = 8
+    asked = SoftTifa.asked
+
+    @classmethod
+    def arguments(cls, folders: list[Path]) -> dict[str, str]:
+        return {"question": instruction(cls.asked, ASSET)}
+
+
+class VQAScoreReference(SoftTifaReference):
+    """The same about whole prompts."""
+
+    asked = VQAScore.asked
+
+
 REFERENCES: dict[str, type[WorkerScorer]] = {
     "imagereward": ImageRewardReference,
     "hpsv3": HPSv3Reference,
     "unipercept": UniPerceptReference,
     "pickscore": PickScoreReference,
     "hpsv2": HPSv2Reference,
+    "soft_tifa": SoftTifaReference,
+    "vqascore_qwen3vl": VQAScoreReference,
 }
 """By the name of the port."""

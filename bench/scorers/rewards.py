@@ -8,14 +8,13 @@ finds them through the entry point htgrpo.reward_sources.
 from __future__ import annotations
 
 import gc
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.scorers import servers
-from bench.scorers.base import Judged, Scorer, Unscorable
+from bench.scorers.base import Judged, Scorer, Unscorable, read_by
 from bench.scorers.registry import SCORERS
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
@@ -50,7 +49,7 @@ class ScorerReward:
             kind = SCORERS.get(self.scorer)
             for prompt in prompts:
                 try:
-                    kind.check_prompt(_read_by(kind, prompt.text, prompt.spec))
+                    kind.check_prompt(read_by(kind, prompt.text, prompt.spec))
                 except Unscorable as error:
                     raise UserError(
                         f"the reward {self.scorer!r} cannot judge pictures of the training prompt {prompt.id!r}, "
@@ -104,7 +103,7 @@ class ScorerReward:
         scorer, self.reason = self._started(completions.device), ""
         good = torch.isfinite(completions).flatten(1).all(1).tolist()
         images = [image for image, fine in zip(as_pictures(completions.detach()), good) if fine]
-        texts = [_read_by(scorer, *pair) for pair, fine in zip(zip(prompts, specs), good) if fine]
+        texts = [read_by(scorer, *pair) for pair, fine in zip(zip(prompts, specs), good) if fine]
         judged = iter(scorer.score(images, texts) if images else [])
         return [
             self._value(scorer, next(judged) if fine else Judged.failed("the picture has values that are not finite"))
@@ -138,7 +137,3 @@ class Scorers:
 
 geneval_strict = ScorerReward("geneval", "strict")
 """1 where a picture shows exactly what was asked for, else 0."""
-
-
-def _read_by(scorer: Scorer | type[Scorer], text: str, spec: dict) -> str:
-    return json.dumps(spec, ensure_ascii=False) if scorer.reads_spec else text

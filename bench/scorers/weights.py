@@ -28,19 +28,21 @@ FOLDERS = "HTGRPO_WEIGHTS"
 class Repository:
     """What a scorer reads of one repository of the hub. files: all needed. weights: names for the weights' file, the
     first that is there is read; it may be split, with its index beside it (then `sharded`, since nobody can name the
-    parts beforehand)."""
+    parts beforehand). revision: the commit, where one is pinned."""
 
     id: str
     files: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     sharded: bool = False
     note: str = ""
+    revision: str = ""
 
     @property
     def command(self) -> str:
         """The command that brings it."""
         names = () if self.sharded else (*self.files, *self.weights[-1:])
-        return " ".join(("hf download", self.id, *names))
+        pinned = ("--revision", self.revision) if self.revision else ()
+        return " ".join(("hf download", self.id, *names, *pinned))
 
     def missing(self, folder: Path) -> str:
         """The first name that `folder` lacks, "" where it is whole."""
@@ -65,7 +67,7 @@ def locate(scorer: str, repositories: tuple[Repository, ...], weights: Path | No
         if given and not own:
             candidates.append(given / repository.id.rpartition("/")[2])
         if not (given and own):
-            candidates += _snapshots(repository.id)
+            candidates += _snapshots(repository)
         whole = [folder for folder in candidates if not repository.missing(folder)]
         if not whole:
             raise _not_found(scorer, repository, candidates, given)
@@ -78,11 +80,11 @@ def _default_folder(scorer: str) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _snapshots(repository: str) -> list[Path]:
+def _snapshots(repository: Repository) -> list[Path]:
     from huggingface_hub import snapshot_download
 
     try:
-        return [Path(snapshot_download(repository, local_files_only=True))]
+        return [Path(snapshot_download(repository.id, revision=repository.revision or None, local_files_only=True))]
     except Exception:  # "not there" has several types, of the cache and of the hub
         return []
 

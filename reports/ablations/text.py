@@ -4,11 +4,12 @@ import math
 
 from reports.ablations.studies import Row, Study
 from reports.findings.analysis import Pair
-from reports.findings.claims import Finding, sentence
+from reports.findings.claims import Finding
 from reports.format import CHECKPOINTS_ONLY, NONE, amount, csv_text, exact, number, table, wrap
 from reports.paper import published as paper
 from reports.statistics.power import POWER
 from reports.statistics.stats import LEVEL, MIN_SEEDS
+from reports.tables.claims import sentence
 from reports.tables.csv import numbers
 from reports.tables.notes import capital, protocol
 from reports.tables.view import PAIR_HEADER, cell, pair_cells

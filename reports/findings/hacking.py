@@ -11,6 +11,7 @@ from htgrpo.training.rewards import parse_weights
 from reports.findings.analysis import Result
 from reports.findings.diversity import TITLE as DIVERSITY
 from reports.findings.health import WINDOW, trend
+from reports.findings.vouching import Seen, Verdict, in_deviations, role, verdicts
 from reports.format import amount, bounds, number
 from reports.run.load import Run, titled
 from reports.statistics.stats import Interval
@@ -34,7 +35,8 @@ RESOLVED = {
 @dataclass(frozen=True)
 class Move:
     """One measure of one method. start, end: at the starting policy and at the end; change: end - start with its
-    interval; worse: whether it resolved for the worse; trained: whether it was trained on."""
+    interval; worse: whether it resolved for the worse; trained: whether it was trained on; seen: the same of a benchmark, as
+    reports.findings.vouching takes it."""
 
     measure: str
     start: float
@@ -44,6 +46,7 @@ class Move:
     scale: float = 1.0
     worse: bool = False
     trained: bool = False
+    seen: Seen | None = None
 
     @property
     def collapsed(self) -> bool:
@@ -75,6 +78,19 @@ class Moves:
     def reward(self) -> Move | None:
         """The trained reward, where there is one."""
         return next((move for move in self.moves if move.trained and move.measure == "trained reward"), None)
+
+    @property
+    def names(self) -> list[str]:
+        """The rewards that were trained on."""
+        return [part.rpartition(" ")[2] for part in self.rewards.split(" + ") if part]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What is said of every judge that was not trained on and may vouch for the reward or guard quality. Where the
+        reward was scored as a benchmark too, that counts, on the judges' own prompts; else its rise along training."""
+        scored = next((move.seen.gain for move in self.moves if move.trained and move.seen), None)
+        reward = scored if scored is not None and scored.known else self.reward.change if self.reward else None
+        return verdicts(reward, [move.seen for move in self.moves if move.seen]) if reward is not None else []
 
     @property
     def warnings(self) -> list[str]:
@@ -141,6 +157,12 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
         name in weights and weights[name] for name in (block.benchmark, str(block.meta["scorer"].get("name")))
     )
     start, end = (result.scores[name].headline.estimate for name in (BASE, method))
+    judge = block.benchmark.partition("@")[0]
+    first = block.axis == next(iter(block.meta.get("axes") or [""]))
+    named = [f"{judge}.{block.axis}"] * bool(block.axis) + [judge] * first
+    used = [name for name, weight in weights.items() if weight]
+    part = next(((name, of) for name in named if (of := role(name, used))), (judge, ""))
+    base = next(one for one in block.methods if one.name == BASE).scores.mean(0)
     shown = (
         RESOLVED[word]
         if result.sign > 0
@@ -155,6 +177,7 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
         block.scale,
         word == "worse",
         trained,
+        Seen(part[0], block.title, part[1], in_deviations(pair.interval(), result.sign, base)),
     )
 
 

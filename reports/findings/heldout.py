@@ -1,23 +1,60 @@
 """The held-out score along training: verdicts of saved checkpoints on a few prompts, which no table shows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from htgrpo.base.records import BASE, CURVE
+from reports.findings.hacking import reward_weights
+from reports.findings.vouching import HELD, role
+from reports.format import number
 from reports.run.load import Run
-from reports.statistics.stats import headline_weights
+from reports.statistics.shapes import moments
+from reports.statistics.stats import headline_weights, too_few
+
+ERRORS = 2
+ONSET = (
+    f"Onset: the first checkpoint of the held-out curve that lies more than {ERRORS} standard errors of the paired difference "
+    "below the best one before it, while the trained reward was higher since that one than over as many iterations before."
+)
 
 
 @dataclass(frozen=True)
 class Curve:
     """points: one row per checkpoint (method, seed, iteration, score in displayed units); start: the starting policy's
-    score, None where it was not scored; label: what is shown."""
+    score, None where it was not scored; label: what is shown; benchmark: of which; prompts: (method, seed) -> iteration
+    -> score of every prompt, those of the starting policy under (BASE, None); category: of every prompt."""
 
     points: pd.DataFrame
     start: float | None
     label: str
+    benchmark: str = ""
+    prompts: dict[tuple[str, int | None], dict[int, np.ndarray]] = field(default_factory=dict)
+    category: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+
+
+@dataclass(frozen=True)
+class Onset:
+    """Where the held-out score of one training turned. best, iteration: the checkpoints before and at it; fall: between
+    them, in displayed units."""
+
+    method: str
+    seed: int
+    best: int
+    iteration: int
+    fall: float
+    title: str
+    scale: float = 1.0
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+        return (
+            f"{self.method}, seed {self.seed}: {self.title} fell by {number(self.fall, self.scale)} from iteration {self.best} to "
+            f"{self.iteration} while the trained reward still rose: stop at {self.best}, or look at the pictures."
+        )
 
 
 def held_out(run: Run) -> Curve | None:
@@ -25,23 +62,86 @@ def held_out(run: Run) -> Curve | None:
     metas = run.metas[run.metas["setting"] == CURVE]
     if not len(metas):
         return None
-    metas = metas[metas["benchmark"] == metas["benchmark"].iloc[0]]
+    benchmark, meta = metas["benchmark"].iloc[0], metas["meta"].iloc[0]
+    metas = metas[metas["benchmark"] == benchmark]
     records = run.records
-    records = records[(records["setting"] == CURVE) & (records["benchmark"] == metas["benchmark"].iloc[0])]
-    scores = {policy: _headline(part, metas["meta"].iloc[0]) for policy, part in records.groupby("policy")}
-    metas = metas.assign(score=[scores.get(policy, np.nan) for policy in metas["policy"]])
+    records = records[(records["setting"] == CURVE) & (records["benchmark"] == benchmark)]
+    table = records.drop_duplicates("prompt_id").set_index("prompt_id")["category"].sort_index()
+    category = pd.factorize(table)[0]
+    weights = headline_weights(category, meta["aggregate"])
+    scores = {policy: _by_prompt(part, meta, table.index) for policy, part in records.groupby("policy")}
+    metas = metas.assign(
+        score=[float(scores[policy] @ weights) if policy in scores else np.nan for policy in metas["policy"]]
+    )
     start = metas.loc[metas["method"] == BASE, "score"].dropna()
     points = metas[metas["method"] != BASE][["method", "seed", "iteration", "score"]].dropna()
     points = points.astype({"seed": int, "iteration": int})
-    prompts = records["prompt_id"].nunique()
-    label = f"Held-out: {metas['meta'].iloc[0]['title']}, {prompts} prompts"
-    return Curve(points, float(start.iloc[0]) if len(start) else None, label)
+    prompts: dict[tuple[str, int | None], dict[int, np.ndarray]] = {}
+    for one in metas.dropna(subset=["score"]).itertuples():
+        key = one.method, None if one.method == BASE else int(one.seed)
+        prompts.setdefault(key, {})[int(one.iteration or 0)] = scores[one.policy]
+    label = f"Held-out: {meta['title']}, {len(table)} prompts"
+    return Curve(points, float(start.iloc[0]) if len(start) else None, label, benchmark, prompts, category)
 
 
-def _headline(records: pd.DataFrame, meta: dict) -> float:
-    """The headline over the prompts of one policy; NaN unless all pictures were judged."""
+def _by_prompt(records: pd.DataFrame, meta: Mapping, prompts: pd.Index) -> np.ndarray:
+    """The scores of one policy's prompts in displayed units, float [P]; NaN unless all pictures were judged."""
     if len(records) < meta["expected_images"] or not (records["status"] == "ok").all():
-        return float("nan")
-    by_prompt = records.groupby("prompt_id").agg(score=("score", "mean"), category=("category", "first"))
-    categories = pd.factorize(by_prompt["category"])[0]
-    return float(by_prompt["score"].to_numpy() @ headline_weights(categories, meta["aggregate"]) * meta["scale"])
+        return np.full(len(prompts), np.nan)
+    return records.groupby("prompt_id")["score"].mean().reindex(prompts).to_numpy() * meta["scale"]
+
+
+def onsets(run: Run, curve: Curve | None) -> list[Onset]:
+    """Where a curve that may vouch for the trained reward turned, one entry per training that did."""
+    if curve is None or too_few(curve.category):
+        return []
+    meta = next(meta for name, meta in zip(run.metas["benchmark"], run.metas["meta"]) if name == curve.benchmark)
+    weights = headline_weights(curve.category, meta["aggregate"])
+    sign = 1 if meta["higher_is_better"] else -1
+    start = curve.prompts.get((BASE, None), {})
+    out = []
+    for (method, seed), scores in curve.prompts.items():
+        used = [name for name, weight in reward_weights(run, method).items() if weight]
+        if method == BASE or seed is None or role(curve.benchmark.partition("@")[0], used) != HELD:
+            continue
+        rewards = _rewards(run, method, seed)
+        found = onset({at: sign * row for at, row in (start | scores).items()}, curve.category, weights, rewards)
+        if found:
+            out.append(Onset(method, seed, *found, title=str(meta["title"]), scale=float(meta["scale"])))
+    return out
+
+
+def _rewards(run: Run, method: str, seed: int) -> pd.Series:
+    """The trained reward of one training by iteration."""
+    lines = run.metrics
+    if not len(lines) or "reward_mean" not in lines:
+        return pd.Series(dtype=float)
+    own = lines[(lines["method"] == method) & (lines["seed"] == seed)]
+    return own.set_index("iteration")["reward_mean"].dropna().sort_index()
+
+
+def onset(
+    scores: Mapping[int, np.ndarray], category: np.ndarray, weights: np.ndarray, rewards: pd.Series
+) -> tuple[int, int, float] | None:
+    """(best, iteration, fall) by ONSET; None where nothing turned. scores: iteration -> float [P], higher is better;
+    category: int [P]; weights: of the headline; rewards: by iteration."""
+    best: int | None = None
+    for now in sorted(scores):
+        if best is None or scores[now] @ weights >= scores[best] @ weights:
+            best = now
+            continue
+        lost = moments((scores[best] - scores[now])[None], category, weights)
+        fall, error = float(lost.mean[0]), float(lost.variance[0]) ** 0.5
+        if fall > ERRORS * error and _rose(rewards, best, now):
+            return best, now, fall
+    return None
+
+
+def _rose(rewards: pd.Series, best: int, now: int) -> bool:
+    """Whether the reward was higher after `best` than over as many iterations before it; where there are none before,
+    in the later half of those after than in the earlier one."""
+    after = rewards[(rewards.index > best) & (rewards.index <= now)]
+    before = rewards[(rewards.index > 2 * best - now) & (rewards.index <= best)]
+    if not len(before):
+        before, after = after[: len(after) // 2], after[len(after) // 2 :]
+    return bool(len(before) and len(after) and after.mean() > before.mean())

@@ -41,11 +41,11 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     """Every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
     from reports.figures import drawings
-    from reports.findings import choices, claims, costs, diversity, hacking, health
+    from reports.findings import choices, costs, diversity, hacking, health, heldout
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
-    from reports.tables import csv, kept, latex
+    from reports.tables import claims, csv, judges, kept, latex
     from reports.tables import text as tables
 
     run = load_run(run_dir)
@@ -54,6 +54,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     spent = costs.costs(run)
     moves = hacking.make_moves(run, results, diversity.diversity(run, results))
     trained = health.health(run)
+    turned = heldout.onsets(run, heldout.held_out(run))
     warnings = [*health.warnings(trained), *hacking.warnings(moves)]
     contents = drawings.drawn(run, results, moves)
     pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
@@ -62,7 +63,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         results,
         spent,
         moves,
-        [*claims.markdown(results), *health.markdown(trained), *choices.markdown(run)],
+        [*claims.markdown(results), *judges.markdown(moves, turned), *health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
         warnings,
     ).encode()
@@ -70,7 +71,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     contents[kept.FILE] = kept.kept(run.config, blocks, spent, allow_incomplete)
     contents["table.tex"] = latex.to_latex(run.title, results, spent, run.config.get("titles") or {}).encode()
     contents["index.html"] = html.page(
-        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings
+        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings, turned
     ).encode()
     page = str(run_dir / "report" / "index.html")
     printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run), claims.terminal(results))

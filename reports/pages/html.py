@@ -14,11 +14,12 @@ from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
+from reports.findings.heldout import Onset
 from reports.pages.gallery import Gallery
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 from reports.tables import costs as cost_tables
-from reports.tables import notes
+from reports.tables import judges, notes
 from reports.tables.view import PAIR_HEADER, column_title, pair_rows, score_rows
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,9 +36,10 @@ def page(
     moves: list[Moves] | None = None,
     trained: list[Health] | None = None,
     warnings: Sequence[str] = (),
+    turned: Sequence[Onset] = (),
 ) -> str:
     """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of
-    reward hacking; trained: how training went."""
+    reward hacking; trained: how training went; turned: where a held-out score did."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -79,6 +81,13 @@ def page(
         },
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
+        judges={
+            "title": judges.TITLE,
+            "header": judges.HEADER,
+            "note": judges.NOTE,
+            "rows": judges.rows(moves or []),
+            "lines": judges.lines(moves or [], turned),
+        },
     )
 
 

@@ -8,6 +8,7 @@ from reports.findings import claims
 from reports.findings.analysis import analyse
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from reports.tables import claims as tables
 from tests.reports.synthetic import write_run
 
 
@@ -41,13 +42,13 @@ def test_a_claim_against_the_evidence_fails(tmp_path):
     results = results_of(write_run(tmp_path / "run", {"ht": -0.3, "mask": 0.3}, seeds=4, images=False))
     found = {one.claim: one.status for one in claims.of_methods(results[0])}
     assert found["HT-GRPO is better than MaskGRPO"] == found["HT-GRPO improves the base policy"] == claims.FAILS
-    (section, table, _) = claims.markdown(results)
+    (section, table, _) = tables.markdown(results)
     assert "claims here" in section and "| fails" in table and "ht − mask" in table
-    assert "FAILS: HT-GRPO is better than MaskGRPO" in claims.terminal(results)[1].replace("\n  ", " ")
+    assert "FAILS: HT-GRPO is better than MaskGRPO" in tables.terminal(results)[1].replace("\n  ", " ")
 
 
 def test_other_benchmarks_and_soft_read_outs_are_not_what_the_paper_speaks_of(results):
     one = results[0]
     for name in ("embedded_geneval_soft", "hpsv3"):
         assert claims.of_methods(replace(one, block=replace(one.block, benchmark=name))) == []
-    assert claims.markdown([]) == [] == claims.terminal([])
+    assert tables.markdown([]) == [] == tables.terminal([])

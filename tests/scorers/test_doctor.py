@@ -17,6 +17,7 @@ from bench.scorers.imagereward import ImageReward
 from bench.scorers.mplug import MplugVQA
 from bench.scorers.references import REFERENCES
 from bench.scorers.servers import URLS
+from bench.scorers.soft_tifa import SoftTifa, SoftTifaClean, VQAScore
 from bench.scorers.unifiedreward import UnifiedReward
 from bench.scorers.unipercept import UniPercept
 from bench.scorers.weights import FOLDERS, Repository
@@ -24,7 +25,8 @@ from bench.scorers.worker import SCRIPTS
 from htgrpo.base.errors import UserError, suggest
 
 KINDS = (
-    ClipScore, DeQA, HPSv2, HPSv2Aliased, HPSv3, ImageReward, MplugVQA, PickScore, UnifiedReward, UniPercept,
+    ClipScore, DeQA, HPSv2, HPSv2Aliased, HPSv3, ImageReward, MplugVQA, PickScore, SoftTifa, SoftTifaClean, UnifiedReward,
+    UniPercept, VQAScore,
 )  # fmt: skip
 OURS = {kind.name: kind for kind in KINDS}
 
@@ -182,7 +184,7 @@ def test_verify_with_nothing_here(capsys):
     for name in REFERENCES:
         assert verify_scorer.main([name]) == 3
         assert "not verified: weights not found: run `hf download" in capsys.readouterr().err
-    with pytest.raises(UserError, match="accepted: hpsv2, hpsv3, imagereward, pickscore, unipercept"):
+    with pytest.raises(UserError, match="accepted: hpsv2, .*, pickscore, soft_tifa, unipercept, vqascore_qwen3vl"):
         verify_scorer.main(["clip"])
 
 

@@ -22,7 +22,9 @@ def test_a_file_is_brought_once(monkeypatch, place, capsys, digest):
         assert fetch.main(["thing"]) == 0 and fetch.main(["--all"]) == 0
     assert asked == ["/thing.txt"]
     assert (place / "some/thing.txt").read_bytes() == TEXT == assets.asset("thing").read_bytes()
-    assert capsys.readouterr().out.count(str(place / "some/thing.txt")) == 2
+    told = capsys.readouterr().out
+    assert told.count(str(place / "some/thing.txt")) == 2
+    assert told.count(assets.named("thing").licence) == 1 and told.startswith("thing: ")
     assert [path.name for path in place.iterdir()] == ["some"]
 
 

@@ -29,7 +29,7 @@ def test_pictures_reach_the_detector_as_they_are_saved():
     seen = []
 
     class Looks(Sees):
-        def detect(self, images):
+        def detect(self, images, floor):
             seen.extend(images)
             return [[CUP]] * len(images)
 

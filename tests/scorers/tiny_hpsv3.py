@@ -90,11 +90,11 @@ def tiny_checkpoint(folder, generator):
     return state
 
 
-def write_fast_tokenizer(base):
-    """tokenizer.json of the same tokenizer."""
+def write_fast_tokenizer(base, merges=()):
+    """tokenizer.json of the same tokenizer; merges: pairs of tokens that become one, the first first."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    tokenizer = Tokenizer(models.BPE(json.loads((base / "vocab.json").read_text("utf-8")), []))
+    tokenizer = Tokenizer(models.BPE(json.loads((base / "vocab.json").read_text("utf-8")), list(merges)))
     tokenizer.normalizer = normalizers.NFC()
     words = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

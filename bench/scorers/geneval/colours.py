@@ -100,15 +100,22 @@ class Colours:
         )
 
     def of(self, image: np.ndarray, found: Detection) -> str:
-        """The colour of one detection in a picture uint8 RGB [H, W, 3]: one of COLOURS, always. Raises ValueError for
-        an empty box."""
-        if math.prod(cut_out(image, found).size) == 0:
+        """The colour of one detection in a picture uint8 RGB [H, W, 3]: one of COLOURS, always, of equally likely ones
+        the first. Raises ValueError for an empty box."""
+        logits = self.logits(image, found)
+        if not logits:
             raise ValueError(f"the {found.cls} detected at {found.box} has no pixel")
+        return max(logits, key=logits.__getitem__)
+
+    def logits(self, image: np.ndarray, found: Detection) -> dict[str, float]:
+        """100 x cosine of one detection and every one of COLOURS; none for an empty box."""
+        cut = cut_out(image, found)
+        if math.prod(cut.size) == 0:
+            return {}
         with torch.inference_mode(), self._official_precision():
-            pixels = self.transform(cut_out(image, found))[None].to(self.device)
-            features = normalize(self.net.encode_image(pixels), dim=-1)
+            features = normalize(self.net.encode_image(self.transform(cut)[None].to(self.device)), dim=-1)
             logits = 100.0 * features @ self._classifier(found.cls)
-        return COLOURS[int(logits.float().argmax(1))]
+        return dict(zip(COLOURS, logits[0].float().tolist(), strict=True))
 
     def _official_precision(self) -> torch.autocast:
         """fp16 autocast on a GPU, as upstream has it; float32 elsewhere."""

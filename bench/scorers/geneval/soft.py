@@ -8,7 +8,7 @@ without making more pictures right.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.scorers.geneval.rule import (
     COUNTING_THRESHOLD,
@@ -17,12 +17,24 @@ from bench.scorers.geneval.rule import (
     THRESHOLD,
     Box,
     Detected,
+    Verdict,
     shares,
     target_of,
 )
 
 FLOOR, CAP = 0.02, 0.98  # detections are read from FLOOR on; one that is absent counts as FLOOR
 TEMPERATURE, COLOUR_TEMPERATURE, WIDTH = 1.0, 1.0, 0.1  # of presence (in logits), of colour (in logits), of position
+CONSTANTS = {
+    "floor": FLOOR,
+    "cap": CAP,
+    "temperature": TEMPERATURE,
+    "colour_temperature": COLOUR_TEMPERATURE,
+    "width": WIDTH,
+}
+"""For the identity of who reads by them. They were set before any experiment."""
+AXES = {"soft": "least clause", "gm": "geometric mean of clauses"}
+"""What tables show of `Margins.evidence`."""
+NOTE = "how clearly pictures are right: a policy trained on the detector may raise it with no more of them right"
 ALONG = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
 """The axis and the sign of each relation."""
 
@@ -37,6 +49,18 @@ class Margins:
     score: float
     gm: float
     clauses: tuple[float, ...]
+
+    @property
+    def evidence(self) -> dict[str, Any]:
+        """What a record keeps."""
+        return {"soft": self.score, "gm": self.gm, "clauses": list(self.clauses)}
+
+    def agree(self, verdict: Verdict, whose: str) -> None:
+        """Raises RuntimeError where the hard rule calls the picture right and this does not, or the other way round."""
+        if (self.score > 0.5) is not verdict.correct:
+            raise RuntimeError(
+                f"{whose} gets {self.score!r}, where the hard rule says {verdict.reason or 'right'}: the two must agree"
+            )
 
 
 def margins(
@@ -83,11 +107,13 @@ def present(items: Sequence[Detected], count: int, threshold: float) -> float:
 
 
 def coloured(logits: Mapping[str, float], colour: str) -> float:
-    """Whether a detection has this colour rather than any other."""
+    """Whether a detection has this colour rather than any other. Of equal ones the first is its colour, as for the hard
+    rule: in fp16 there are some."""
     if not logits:
         return 0.0
     others = max(value for name, value in logits.items() if name != colour)
-    return logistic((logits[colour] - others) / COLOUR_TEMPERATURE)
+    value = logistic((logits[colour] - others) / COLOUR_TEMPERATURE)
+    return max(value, math.nextafter(0.5, 1)) if max(logits, key=logits.__getitem__) == colour else value
 
 
 def related(relation: str, box: Box, target: Box) -> float:

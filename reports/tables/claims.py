@@ -1,0 +1,62 @@
+"""The paper's claims, judged by a run: a sentence each, and the table of all views."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from reports.findings.analysis import Result
+from reports.findings.claims import HOLDS, NO_CLAIM, UNMEASURED, Finding, of_methods
+from reports.format import CHECKPOINTS_ONLY, NONE, number, probability, table, wrap
+from reports.tables.view import cell
+
+NOTE = (
+    "A claim *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, is "
+    "*equal within the margin* when all are told to be as small as that, and is *unresolved* otherwise, which does not mean that "
+    "there is no difference. The difference shown is the one that speaks least for the claim. Nothing here is about MMaDA or "
+    "Lumina-DiMOO unless they were trained."
+)
+
+
+def sentence(finding: Finding, level: str, scale: float, label: Callable[[str], str] = str) -> str:
+    """One finding in one sentence: its status, and the weakest of its differences."""
+    about = "" if level == "methods" or finding.status in (UNMEASURED, NO_CLAIM) else f" ({CHECKPOINTS_ONLY})"
+    head = f"{finding.status.upper()}{about}: {finding.claim} [{finding.source}]"
+    worst = finding.weakest
+    if worst is None:
+        return f"{head}."
+    value = f"{cell(worst.interval(), scale, True)}, p {probability(worst.holm())}"
+    least = "Its smallest difference" if finding.status == HOLDS else "Least in its favour"
+    least = "Difference" if len(finding.gaps) == 1 else least
+    sees = (
+        f"; could see {number(worst.sees(), scale)}" if math.isfinite(worst.sees()) else f" ({worst.interval().note})"
+    )
+    return f"{head}. {least}: {label(worst.a)} − {label(worst.b)} {value}{sees}."
+
+
+def markdown(results: Sequence[Result]) -> list[str]:
+    """The section of table.md: every claim in every view and benchmark (the world is in its title) of the main
+    setting. Empty where the run has nothing that the paper speaks of."""
+    rows = []
+    for result in (r for r in results if r.block.setting == "main"):
+        for found in of_methods(result):
+            assert found.weakest is not None  # what is measured has one
+            gap, about = found.weakest, "" if result.level == "methods" else f" ({CHECKPOINTS_ONLY})"
+            value = str(cell(gap.interval(), result.block.scale, True))
+            sees = number(gap.sees(), result.block.scale) if math.isfinite(gap.sees()) else NONE
+            where = [result.block.title, result.block.when, f"{found.status}{about}"]
+            rows.append([found.claim, found.source, *where, f"{gap.a} − {gap.b}", value, probability(gap.holm()), sees])
+    header = ["the paper claims", "in", "judged on", "view", "here", "difference", "value", "p", "could see"]
+    return ["## The paper's claims here", table(header, rows), NOTE] if rows else []
+
+
+def terminal(results: Sequence[Result]) -> list[str]:
+    """The same in the main views, a sentence each."""
+    lines = [
+        wrap(
+            f"- {result.block.title}, {result.block.when}. {sentence(found, result.level, result.block.scale)}",
+            hang="  ",
+        )
+        for result in results
+        if result.block.is_main
+        for found in of_methods(result)
+    ]
+    return ["## The paper's claims here", "\n".join(lines)] if lines else []

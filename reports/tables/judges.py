@@ -1,0 +1,59 @@
+"""The section of held-out judges: what each may say of a trained reward, by the rule of reports.findings.vouching."""
+
+from collections.abc import Sequence
+
+from reports.findings.hacking import Moves
+from reports.findings.heldout import ONSET, Onset
+from reports.findings.vouching import GUARD, HELD, RULE, TABLE, overall, wanted
+from reports.format import NONE, bounds, number, probability, table
+
+TITLE = "Held-out judges"
+HEADER = ["method", "judge", "role", "change in sd", "95% interval", "Holm p", "verdict"]
+NOTE = f"{RULE} {ONSET}"
+
+
+def rows(moves: Sequence[Moves]) -> list[list[str]]:
+    """One row for every judge that was asked, in the order of the benchmarks; the trained reward itself has none."""
+    out = []
+    for one in moves:
+        told = {id(verdict.seen): verdict for verdict in one.verdicts}
+        for seen in (move.seen for move in one.moves if move.seen and move.seen.role):
+            verdict = told.get(id(seen))
+            said = ": ".join(filter(None, [verdict.colour, verdict.word])) if verdict else NONE
+            value = [number(seen.gain.estimate, 1, True), bounds(seen.gain, 1, True)]
+            p = probability(verdict.p) if verdict else NONE
+            out.append([one.method, seen.title, seen.role, *value, p, said])
+    return out
+
+
+def lines(moves: Sequence[Moves], onsets: Sequence[Onset] = ()) -> list[str]:
+    """The verdicts of each method in words, what is missing for them, and where a held-out score turned."""
+    return [_told(one) for one in moves] + [one.text for one in onsets]
+
+
+def _told(one: Moves) -> str:
+    subject = f"{one.method}, trained on {one.rewards or 'nothing that is named'}"
+    if unknown := [name for name in one.names if name.partition(".")[0] not in TABLE]:
+        return f"{subject}: no table says which judge may vouch for {', '.join(unknown)}."
+    found, parts = one.verdicts, []
+    for kind, noun in ((HELD, "what was asked"), (GUARD, "quality")):
+        named = ", ".join(verdict.seen.title for verdict in found if verdict.seen.role == kind)
+        colour = overall(found, kind)
+        if colour:
+            parts.append(f"{colour} on {noun} ({named})")
+        elif named:
+            parts.append(f"nothing to say on {noun} ({found[0].word})")
+        elif kind == HELD:
+            parts.append(f"no judge here may vouch for it; these may: {', '.join(wanted(one.names)) or 'none'}")
+        else:
+            parts.append("no guard of quality was asked")
+    return f"{subject}: {'; '.join(parts)}."
+
+
+def markdown(moves: Sequence[Moves], onsets: Sequence[Onset]) -> list[str]:
+    """The section of table.md."""
+    if not moves:
+        return []
+    told = "\n".join(f"- {line}" for line in lines(moves, onsets))
+    found = rows(moves)
+    return [f"## {TITLE}", told, *([table(HEADER, found, left=3)] if found else []), NOTE]
