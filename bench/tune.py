@@ -15,7 +15,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
 from htgrpo.base.registry import METHODS
 from htgrpo.base.values import Names, OneOf, Whole
-from htgrpo.policies.model_files import EMBEDDED
+from htgrpo.world.world import by_policy
 
 DESCRIPTION = """\
 Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
@@ -56,7 +56,7 @@ def parser() -> Parser:
     p.switch("--dry-run", "list the first tries and stop", RUNNING)
     p.switch(
         "--write",
-        "write the best settings to bench/ask/presets/methods.json and their record to bench/ask/presets/tuning.json",
+        "write the best settings to bench/ask/presets/methods.json and their record to bench/ask/presets/tuning_BACKBONE.json",
         OUTPUT,
     )
     return p
@@ -70,12 +70,20 @@ def asked(args: argparse.Namespace) -> Tuning:
     methods = expanded(args.methods or grid["methods"])
     if len(args.seeds) < 2:
         raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
-    defaults = preset(grid["preset"], EMBEDDED)
+    weights = inspect(args.policy)
+    world = by_policy(weights.backbone)
+    if world is None:
+        raise UserError(
+            f"--policy {args.policy!r} is a {weights.backbone} policy, but only those of the embedded worlds are tuned here, "
+            "whose validation prompts come with them: give one of these"
+        )
+    defaults = preset(grid["preset"], weights.backbone)
     budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
     settings = {**defaults["train"], "budget": budget, "save_every": 1000}
-    weights = inspect(args.policy)
     rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(args.seeds))
-    return Tuning(tuple(methods), weights.source, weights.sha256, settings, args.samples, rule)
+    return Tuning(
+        tuple(methods), weights.source, weights.sha256, world, defaults["benchmarks"][0], settings, args.samples, rule
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -104,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.write:
         from bench.ask.presets import write_tuned
 
-        print("written: " + ", ".join(map(str, write_tuned(record))))
+        print("written: " + ", ".join(map(str, write_tuned(tuning.world.policy, record))))
     return 0
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from bench.ask.presets import read, tuning_record
 from bench.ask.request import Request
-from htgrpo.policies.model_files import EMBEDDED
 
 KEPT = ("seeds", "split", "samples", "lr", "start", "ladder")
 """What a record of tuning says of all methods."""
@@ -14,18 +13,16 @@ KEPT = ("seeds", "split", "samples", "lr", "start", "ladder")
 def choices(request: Request) -> dict[str, Any]:
     """{"world", "tuning", "methods"}: methods holds, for each that was tuned, what was chosen from how many tries,
     whether the best learning rate is an interior one, and whether this run trains with that ("as_tuned")."""
-    if request.backbone != EMBEDDED:
-        return {"world": "", "tuning": None, "methods": {}}
-    record = tuning_record()
+    world, record = read("tune")["worlds"].get(request.backbone, ""), tuning_record(request.backbone)
     if record is None:
-        return {"world": read("tune")["world"], "tuning": None, "methods": {}}
+        return {"world": world, "tuning": None, "methods": {}}
     methods = {
         name: {**record["chosen"][name], "as_tuned": _as_tuned(request.train[name], record["chosen"][name]["settings"])}
         for name in request.methods
         if name in record["chosen"]
     }
     about = {**{key: record[key] for key in KEPT}, "budget": record["settings"]["budget"]}
-    return {"world": read("tune")["world"], "tuning": about, "methods": methods}
+    return {"world": world, "tuning": about, "methods": methods}
 
 
 def _as_tuned(train: dict[str, Any], settings: dict[str, Any]) -> bool:

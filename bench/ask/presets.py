@@ -116,20 +116,21 @@ def published(method: str) -> dict[str, Any]:
     return read("published")["methods"].get(method, {})
 
 
-def tuning_record() -> dict[str, Any] | None:
-    """What bench.tune has recorded of the embedded policy's settings (presets/tuning.json); None before it was ever
-    written."""
-    return read("tuning") if _is_there("tuning") else None
+def tuning_record(backbone: str) -> dict[str, Any] | None:
+    """What bench.tune has recorded of the settings of an embedded policy (presets/tuning_BACKBONE.json); None where it
+    was never written."""
+    return read(f"tuning_{backbone}") if _is_there(f"tuning_{backbone}") else None
 
 
-def write_tuned(record: dict[str, Any]) -> list[Path]:
-    """Makes what bench.tune has found the settings of the embedded policy's methods; returns the files. Methods that
+def write_tuned(backbone: str, record: dict[str, Any]) -> list[Path]:
+    """Makes what bench.tune has found the settings of an embedded policy's methods; returns the files. Methods that
     were not tuned this time keep theirs."""
-    settings, old = read("methods"), tuning_record() or {}
+    settings, old = read("methods"), tuning_record(backbone) or {}
     chosen = {method: one["settings"] for method, one in record["chosen"].items()}
     tries = [one for one in old.get("tries", []) if one["method"] not in chosen]
     record = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}
-    whole = {"methods": {**settings, "embedded": {**settings["embedded"], **chosen}}, "tuning": record}
+    own = {**settings.get(backbone, {}), **chosen}
+    whole = {"methods": {**settings, backbone: own}, f"tuning_{backbone}": record}
     return [written(name, value) for name, value in whole.items()]
 
 

@@ -4,6 +4,9 @@ interior."""
 from dataclasses import dataclass
 from typing import Any
 
+from htgrpo.base.registry import BENCHMARKS
+from htgrpo.world.world import World
+
 SPLIT = "validation"
 
 
@@ -86,23 +89,24 @@ def next_tries(grid: Grid, method: str, scores: Scores) -> list[Try]:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What is tuned and how: all that decides a score. settings: TrainConfig fields that all tries share, and the
-    budgets of the preset. Methods may be added later."""
+    """What is tuned and how: all that decides a score. benchmark: whose validation prompts judge. settings: TrainConfig
+    fields that all tries share, and the budgets of the preset. Methods may be added later."""
 
     methods: tuple[str, ...]
     policy: str
     policy_sha256: str
+    world: World
+    benchmark: str
     settings: dict[str, Any]
     samples: int
     grid: Grid
 
     def identity(self) -> dict[str, Any]:
         """What a folder of tries must agree on, as JSON."""
-        from bench.benchmarks.embedded_geneval import EmbeddedGenEval
         from htgrpo.base.prompts import prompt_set_sha256
         from htgrpo.world.prompts import split_prompts
-        from htgrpo.world.world import find
 
+        benchmark = BENCHMARKS.get(self.benchmark)
         own = {method: self.grid.own_choice.get(method, {}) for method in self.methods}
         return {
             "policy_sha256": self.policy_sha256,
@@ -115,8 +119,8 @@ class Tuning:
             "own_choice": own,
             "split": SPLIT,
             "prompts": {
-                "train": prompt_set_sha256(split_prompts(find(), "train")),
-                SPLIT: prompt_set_sha256(split_prompts(find(), SPLIT)),
+                "train": prompt_set_sha256(split_prompts(self.world, "train")),
+                SPLIT: prompt_set_sha256(split_prompts(self.world, SPLIT)),
             },
-            "benchmark": f"{EmbeddedGenEval.name} {EmbeddedGenEval.version}",
+            "benchmark": f"{benchmark.name} {benchmark.version}",
         }

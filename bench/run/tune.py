@@ -113,7 +113,6 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     from htgrpo.training.train_config import comparable, parse_budgets
     from htgrpo.training.trainer import Diverged, train
     from htgrpo.world.prompts import split_prompts
-    from htgrpo.world.world import find
 
     file = result_file(out, one, seed)
     budget = comparable(parse_budgets(tuning.settings["budget"]), METHODS.get(one.method).rewarded)[0].text
@@ -122,9 +121,9 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     policy = load_policy(tuning.policy)
     result = {"name": one.name, "method": one.method, "lr": one.lr, "options": dict(one.options), "seed": seed}
     try:
-        done = train(policy, config, split_prompts(find(), "train"), file.parent).progress
+        done = train(policy, config, split_prompts(tuning.world, "train"), file.parent).progress
         result |= {
-            **validate(policy, config, tuning.samples),
+            **validate(policy, config, tuning.benchmark, tuning.samples),
             "iterations": done.iteration,
             "forwards": done.forwards,
             "seconds": round(done.seconds, 1),
@@ -135,15 +134,15 @@ def run_try(tuning: Tuning, one: Try, seed: int, out: Path) -> dict[str, Any]:
     return result
 
 
-def validate(policy, config, samples: int) -> dict[str, Any]:
-    """Mean of category means, category means, and the mean training reward on the validation prompts' images."""
-    from bench.benchmarks.embedded_geneval import EmbeddedGenEval
+def validate(policy, config, name: str, samples: int) -> dict[str, Any]:
+    """Mean of category means, category means, and the mean training reward on the images of the validation prompts of the
+    benchmark called so."""
     from htgrpo.base.pictures import as_pictures
-    from htgrpo.base.registry import SAMPLERS
+    from htgrpo.base.registry import BENCHMARKS, SAMPLERS
     from htgrpo.rollout import generate
     from htgrpo.training.rewards import WeightedReward
 
-    benchmark = EmbeddedGenEval()
+    benchmark = BENCHMARKS.get(name)()
     owners = [prompt for prompt in benchmark.prompts(SPLIT) for _ in range(samples)]
     keys = [("tune", SPLIT, prompt.id, i % samples) for i, prompt in enumerate(owners)]
     sampler = SAMPLERS.get(config.sampler)(steps=config.steps)
@@ -170,5 +169,5 @@ def run_base(tuning: Tuning, out: Path) -> dict[str, Any]:
     file = out / "base.json"
     if not file.is_file():
         config = build(TrainConfig, tuning.settings, "training")
-        atomic_json(file, validate(load_policy(tuning.policy), config, tuning.samples))
+        atomic_json(file, validate(load_policy(tuning.policy), config, tuning.benchmark, tuning.samples))
     return dict(read_kinds(file, Judged))

@@ -213,13 +213,13 @@ def test_the_result_becomes_the_presets(policy, out, tmp_path, monkeypatch):
     monkeypatch.setattr(presets, "read", presets.read.__wrapped__)
     tuning = tune.asked(tune.parser().parse_args(command(policy, out)))
     record = recorded(tuning, out, run_here(tuning, out, 1))
-    presets.write_tuned(record)
+    presets.write_tuned("embedded", record)
     written = json.loads((folder / "methods.json").read_text())
     assert written == {
         "embedded": {"ht": record["chosen"]["ht"]["settings"], "mask": {"lr": 8}},
         "mmada": {"ht": {"lr": 7}},
     }
-    presets.write_tuned({**record, "chosen": {"mask": record["chosen"]["ht"]}, "tries": []})
-    kept = json.loads((folder / "tuning.json").read_text())
+    presets.write_tuned("embedded", {**record, "chosen": {"mask": record["chosen"]["ht"]}, "tries": []})
+    kept = json.loads((folder / "tuning_embedded.json").read_text())
     assert set(kept["chosen"]) == {"ht", "mask"} and kept["tries"] == record["tries"]
     assert render(record).count("| ht |") == len(read_results(tuning, "ht", out)) == record["chosen"]["ht"]["tries"]
