@@ -178,6 +178,7 @@ def _train(args: argparse.Namespace, between: dict[int, Path], folder: Path) -> 
             for kept, now in zip(average.parameters(), policy.net.parameters(), strict=True):
                 kept.lerp_(now, 1.0 - decay)
         if step % 50 == 0 or step == args.steps:
+            cpu.give_back()
             log.append(
                 {
                     "step": step,
