@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.geneval import only_split
-from bench.benchmarks.model_scores import ModelScore
+from bench.benchmarks.model_scores import OwnPrompts
 from bench.sources.assets import asset
-from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def read_table() -> list[Prompt]:
     return prompts
 
 
-class UniGenBench(ModelScore):
+class UniGenBench(OwnPrompts):
     """The headline is upstream's: the unweighted mean of the ten dimensions' scores, each pooled over its testpoints.
 
     It is a mean over prompts as well, once every testpoint counts by the inverse of how many its dimension has; a
@@ -58,10 +56,6 @@ class UniGenBench(ModelScore):
         "judge is Gemini 2.5 Pro (MMaDA 41.35, Lumina-DiMOO 71.12), and other judges' numbers are not on its scale"
     )
     picture_set, noise, published, published_samples = name, name, 600, 4
-
-    def __init__(self, prompt_set: PictureBenchmark | None = None):
-        if prompt_set is not None:
-            raise UserError(f"benchmark {self.name!r} asks about the testpoints of its own prompts only")
 
     @cached_property
     def _prompts(self) -> list[Prompt]:

@@ -236,7 +236,7 @@ def test_an_unread_answer_is_a_failed_picture_of_the_benchmark(served, table):
     (record,) = one.judge([picture()], one.prompts("heldout")[:1])
     assert set(record) == {"error"} and "unparsed" in record["error"]
     assert one.picture_set == "unigenbench" and one.top is None and "CC BY 4.0" in one.note
-    with pytest.raises(UserError, match="testpoints of its own prompts only"):
+    with pytest.raises(UserError, match="'unigenbench' has prompts of its own$"):
         UniGenBench.on("unigenbench")
 
 
