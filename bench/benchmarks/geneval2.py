@@ -3,12 +3,10 @@ asked about by Soft-TIFA (bench/scorers/soft_tifa.py). Data and rule are CC BY-N
 
 from typing import ClassVar
 
-from bench.benchmarks.base import PictureBenchmark
 from bench.benchmarks.geneval import only_split
-from bench.benchmarks.model_scores import ModelScore
+from bench.benchmarks.model_scores import OwnPrompts
 from bench.scorers.soft_tifa_rule import WHOLE
 from bench.sources.assets import asset
-from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
 
@@ -23,12 +21,13 @@ def geneval2_prompts() -> list[Prompt]:
     return [Prompt(f"{i:03d}", line["prompt"], ATOMS[line["atom_count"]], line) for i, line in enumerate(lines)]
 
 
-class GenEval2(ModelScore):
+class GenEval2(OwnPrompts):
     """The headline is 100 x the mean over prompts of the geometric mean of their questions' probabilities; categories are
     numbers of atoms, questions are by skill."""
 
     name, title, world, scorer = "geneval2", "GenEval 2", "natural", "soft_tifa"
     categories = tuple(ATOMS.values())
+    elsewhere = "vqascore_qwen3vl"
     scale, top = 100.0, 1.0
     axes: ClassVar[dict[str, str]] = {
         "gm": "Soft-TIFA GM",
@@ -40,13 +39,6 @@ class GenEval2(ModelScore):
         "pictures a prompt; a bare space counts as any number, as published"
     )
     picture_set, noise, published, published_samples = name, name, 800, 1
-
-    def __init__(self, prompt_set: PictureBenchmark | None = None):
-        if prompt_set is not None:
-            raise UserError(
-                f"benchmark {self.name!r} asks about its own prompts only, whose questions are published: for the same "
-                f"network on others write vqascore_qwen3vl@{prompt_set.name}"
-            )
 
     def prompts(self, split: str) -> list[Prompt]:
         only_split(self.name, split)

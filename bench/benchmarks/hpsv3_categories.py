@@ -3,8 +3,7 @@
 Its prompts are an asset that nobody publishes a digest of, so a copy of the user's own is read.
 """
 
-from bench.benchmarks.base import PictureBenchmark
-from bench.benchmarks.model_scores import ModelScore
+from bench.benchmarks.model_scores import OwnPrompts
 from bench.sources.assets import asset
 from bench.sources.training_prompts import read_prompts
 from htgrpo.base.errors import UserError
@@ -38,19 +37,14 @@ def hpsv3_prompts() -> list[Prompt]:
     return prompts
 
 
-class HPSv3Categories(ModelScore):
+class HPSv3Categories(OwnPrompts):
     """HPSv3 on HPSv3's own prompts, one picture each; the headline is the unweighted mean of the category means."""
 
-    name, title, world, scorer = "hpsv3_categories", "HPSv3 (12 categories)", "natural", "hpsv3"
+    name, title, world = "hpsv3_categories", "HPSv3 (12 categories)", "natural"
+    scorer = elsewhere = "hpsv3"
     categories, samples = CATEGORIES, 1
     aggregate = "category_mean"
     picture_set, noise, published, published_samples = name, name, 0, 1
-
-    def __init__(self, prompt_set: PictureBenchmark | None = None):
-        if prompt_set is not None:
-            raise UserError(
-                f"benchmark {self.name!r} has prompts of its own: for HPSv3 on others write hpsv3@{prompt_set.name}"
-            )
 
     def prompts(self, split: str) -> list[Prompt]:
         from bench.benchmarks.geneval import only_split

@@ -125,6 +125,17 @@ class ModelScore(PictureBenchmark):
             self._scorer = None
 
 
+class OwnPrompts(ModelScore):
+    """A scorer on prompts of its own alone. elsewhere: what there is for other prompts, "" where nothing is."""
+
+    elsewhere: ClassVar[str] = ""
+
+    def __init__(self, prompt_set: PictureBenchmark | None = None):
+        if prompt_set is not None:
+            instead = f": for others write {self.elsewhere}@{prompt_set.name}" if self.elsewhere else ""
+            raise UserError(f"benchmark {self.name!r} has prompts of its own{instead}")
+
+
 class ImageRewardScore(ModelScore):
     """ImageReward."""
 

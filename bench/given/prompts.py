@@ -1,10 +1,10 @@
 """The prompts that came with pictures as a set of their own, and the benchmarks that can judge pictures of a layout."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from bench.benchmarks.base import PictureBenchmark
-from bench.benchmarks.model_scores import ModelScore
+from bench.benchmarks.model_scores import ModelScore, OwnPrompts
 from bench.benchmarks.registry import make
 from bench.given.pairing import Picture, own_prompts
 from htgrpo.base.errors import UserError
@@ -42,7 +42,7 @@ def benchmarks_for(names: Sequence[str], layout: str, pictures: Sequence[Picture
     found: dict[str, PictureBenchmark] = {}
     for name in names:
         benchmark = _made(name)
-        if isinstance(benchmark, ModelScore) and "@" not in name:
+        if _takes_others(benchmark):
             if own is None:
                 _check_texts(benchmark, pictures)
                 benchmark = type(benchmark)(GivenPrompts(own_prompts(pictures)))
@@ -65,6 +65,11 @@ def _made(name: str) -> PictureBenchmark:
     return benchmark
 
 
+def _takes_others(benchmark: PictureBenchmark) -> TypeGuard[ModelScore]:
+    """Whether a benchmark is a scorer that judges whatever it is given, and not on a set that was named."""
+    return isinstance(benchmark, ModelScore) and not isinstance(benchmark, OwnPrompts) and "@" not in benchmark.name
+
+
 def _check_texts(benchmark: ModelScore, pictures: Sequence[Picture]) -> None:
     """Raises UserError where a scorer that reads prompts would be asked without one."""
     silent = [picture for picture in pictures if picture.text is None]
@@ -77,9 +82,7 @@ def _check_texts(benchmark: ModelScore, pictures: Sequence[Picture]) -> None:
 
 def _set_of_rules(names: Sequence[str]) -> str | None:
     """The picture set of the benchmarks with a rule, None without one. Raises UserError for several."""
-    sets = dict.fromkeys(
-        one.picture_set for one in map(_made, names) if not isinstance(one, ModelScore) or "@" in one.name
-    )
+    sets = dict.fromkeys(one.picture_set for one in map(_made, names) if not _takes_others(one))
     if len(sets) > 1:
         raise UserError(
             f"benchmarks of several picture sets ({', '.join(sets)}) are asked for of one folder: score them one by one"

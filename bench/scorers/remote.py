@@ -112,10 +112,10 @@ def connect(text: str) -> Scorer:
         return RewardServer(name, url)
     if kind == "openai":
         from bench.scorers.unifiedreward_client import UnifiedRewardServer
+        from bench.scorers.unigenbench import UniGenBenchServer
 
-        if name != UnifiedRewardServer.name:
-            raise UserError(
-                f"only {UnifiedRewardServer.name} has an OpenAI interface, not {name!r}: --scorer-url takes {HOW}"
-            )
-        return UnifiedRewardServer(url, api_key=token)
+        for kind_of in (UnifiedRewardServer, UniGenBenchServer):
+            if name == kind_of.name:
+                return kind_of(url, api_key=token)
+        raise UserError(f"{name!r} has no OpenAI interface: --scorer-url takes {HOW}")
     return RemoteScorer(name, Connection(url, {"Authorization": f"Bearer {token}"} if token else {}))

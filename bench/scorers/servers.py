@@ -13,7 +13,12 @@ URLS = "HTGRPO_SCORER_URLS"
 may also be set by hand."""
 TOKEN = "HTGRPO_SCORER_TOKEN"
 """The environment variable that holds the token, for servers and for clients: a command line can be read by others."""
-HOW = "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-server) or unifiedreward=openai+http://HOST:PORT"
+MODEL = "UniGenBench"
+"""The name under which UniGenBench's judge is to be served."""
+HOW = (
+    "NAME=http://HOST:PORT (ours), NAME=pickle+http://HOST:PORT (a reward-server), or unifiedreward or unigenbench, each as "
+    "NAME=openai+http://HOST:PORT"
+)
 
 
 def use_servers(texts: Iterable[str]) -> None:

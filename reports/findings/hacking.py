@@ -88,8 +88,11 @@ class Moves:
     def verdicts(self) -> list[Verdict]:
         """What is said of every judge that was not trained on and may vouch for the reward or guard quality. Where the
         reward was scored as a benchmark too, that counts, on the judges' own prompts; else its rise along training."""
-        scored = next((move.seen.gain for move in self.moves if move.trained and move.seen), None)
-        reward = scored if scored is not None and scored.known else self.reward.change if self.reward else None
+        seen = [move.seen for move in self.moves if move.trained and move.seen and move.seen.gain.known]
+        scored = min(
+            seen, key=lambda one: one.judge not in self.names, default=None
+        )  # not what only reads it otherwise
+        reward = scored.gain if scored else self.reward.change if self.reward else None
         return verdicts(reward, [move.seen for move in self.moves if move.seen]) if reward is not None else []
 
     @property

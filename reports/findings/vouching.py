@@ -60,6 +60,11 @@ _HPSV2 = Row(
         "hpsv3": "HPD v2's prompts",
     },
 )
+_QWEN3 = Row(
+    ("geneval", "dpg", "dpg_fixed", "pickscore"),
+    (*_LOOKS, "hpsv3"),
+    dict.fromkeys(("geneval2", "geneval2_clean", "vqascore_qwen3vl", "unifiedreward", "unigenbench"), "Qwen3-VL"),
+)
 _EMBEDDED = Row(_WORLD, (), _SOFT)
 TABLE: dict[str, Row] = {
     "geneval": _GENEVAL,
@@ -79,6 +84,7 @@ TABLE: dict[str, Row] = {
             "geneval2": "Qwen3-VL",
             "geneval2_clean": "Qwen3-VL",
             "vqascore_qwen3vl": "Qwen3-VL",
+            "unigenbench": "Qwen3-VL and the authors",
             "hpsv2": "HPD's preferences",
             "hpsv2_aliased": "HPD's preferences",
         },
@@ -95,16 +101,10 @@ TABLE: dict[str, Row] = {
     ),
     "hpsv2": _HPSV2,
     "hpsv2_aliased": _HPSV2,
-    "soft_tifa": Row(
-        ("geneval", "dpg", "dpg_fixed", "pickscore"),
-        (*_LOOKS, "hpsv3"),
-        {
-            "geneval2": "the model itself",
-            "geneval2_clean": "the model itself",
-            "vqascore_qwen3vl": "Qwen3-VL",
-            "unifiedreward": "Qwen3-VL",
-        },
-    ),
+    "soft_tifa": _QWEN3,
+    "soft_tifa_clean": _QWEN3,
+    "vqascore_qwen3vl": _QWEN3,
+    "unigenbench": _QWEN3,
     "objects": _EMBEDDED,
     "attributes": _EMBEDDED,
     "relations": _EMBEDDED,

@@ -41,7 +41,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     """Every file of the report by name."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
     from reports.figures import drawings
-    from reports.findings import choices, costs, diversity, hacking, health, heldout
+    from reports.findings import agreement, choices, costs, diversity, hacking, health, heldout
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
@@ -54,7 +54,8 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     spent = costs.costs(run)
     moves = hacking.make_moves(run, results, diversity.diversity(run, results))
     trained = health.health(run)
-    turned = heldout.onsets(run, heldout.held_out(run))
+    signs = [one.text for one in heldout.onsets(run, heldout.held_out(run))]
+    signs += agreement.told(agreement.agreements(run, results), moves)
     warnings = [*health.warnings(trained), *hacking.warnings(moves)]
     contents = drawings.drawn(run, results, moves)
     pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
@@ -63,7 +64,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         results,
         spent,
         moves,
-        [*claims.markdown(results), *judges.markdown(moves, turned), *health.markdown(trained), *choices.markdown(run)],
+        [*claims.markdown(results), *judges.markdown(moves, signs), *health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
         warnings,
     ).encode()
@@ -71,7 +72,7 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     contents[kept.FILE] = kept.kept(run.config, blocks, spent, allow_incomplete)
     contents["table.tex"] = latex.to_latex(run.title, results, spent, run.config.get("titles") or {}).encode()
     contents["index.html"] = html.page(
-        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings, turned
+        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings, signs
     ).encode()
     page = str(run_dir / "report" / "index.html")
     printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run), claims.terminal(results))

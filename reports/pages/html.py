@@ -14,7 +14,6 @@ from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
-from reports.findings.heldout import Onset
 from reports.pages.gallery import Gallery
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
@@ -36,10 +35,10 @@ def page(
     moves: list[Moves] | None = None,
     trained: list[Health] | None = None,
     warnings: Sequence[str] = (),
-    turned: Sequence[Onset] = (),
+    signs: Sequence[str] = (),
 ) -> str:
     """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of
-    reward hacking; trained: how training went; turned: where a held-out score did."""
+    reward hacking; trained: how training went; signs: what else tells of reward hacking."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -86,7 +85,7 @@ def page(
             "header": judges.HEADER,
             "note": judges.NOTE,
             "rows": judges.rows(moves or []),
-            "lines": judges.lines(moves or [], turned),
+            "lines": judges.lines(moves or [], signs),
         },
     )
 

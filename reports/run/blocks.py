@@ -88,7 +88,7 @@ class Block:
     def top(self) -> float | None:
         """The best score there can be, where scores are shares (of right pictures or questions) of 0..scale; otherwise
         None."""
-        return self.scale if self.binary or self.question_categories else None
+        return self.scale if self.binary or (self.question_categories and self.meta.get("top")) else None
 
     @property
     def margin(self) -> float:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
+from reports.findings import agreement
 from reports.findings.hacking import Moves
-from reports.findings.heldout import ONSET, Onset
+from reports.findings.heldout import ONSET
 from reports.findings.vouching import GUARD, HELD, RULE, TABLE, overall, wanted
 from reports.format import NONE, bounds, number, probability, table
 
 TITLE = "Held-out judges"
 HEADER = ["method", "judge", "role", "change in sd", "95% interval", "Holm p", "verdict"]
-NOTE = f"{RULE} {ONSET}"
+NOTE = f"{RULE} {ONSET} {agreement.NOTE}"
 
 
 def rows(moves: Sequence[Moves]) -> list[list[str]]:
@@ -26,9 +27,10 @@ def rows(moves: Sequence[Moves]) -> list[list[str]]:
     return out
 
 
-def lines(moves: Sequence[Moves], onsets: Sequence[Onset] = ()) -> list[str]:
-    """The verdicts of each method in words, what is missing for them, and where a held-out score turned."""
-    return [_told(one) for one in moves] + [one.text for one in onsets]
+def lines(moves: Sequence[Moves], signs: Sequence[str] = ()) -> list[str]:
+    """The verdicts of each method in words, what is missing for them, and other signs: where a held-out score turned, how
+    judges agree."""
+    return [*map(_told, moves), *signs]
 
 
 def _told(one: Moves) -> str:
@@ -50,10 +52,10 @@ def _told(one: Moves) -> str:
     return f"{subject}: {'; '.join(parts)}."
 
 
-def markdown(moves: Sequence[Moves], onsets: Sequence[Onset]) -> list[str]:
+def markdown(moves: Sequence[Moves], signs: Sequence[str]) -> list[str]:
     """The section of table.md."""
     if not moves:
         return []
-    told = "\n".join(f"- {line}" for line in lines(moves, onsets))
+    told = "\n".join(f"- {line}" for line in lines(moves, signs))
     found = rows(moves)
     return [f"## {TITLE}", told, *([table(HEADER, found, left=3)] if found else []), NOTE]

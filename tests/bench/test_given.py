@@ -115,6 +115,7 @@ def test_scorers_judge_what_is_given(tmp_path):
     assert [p.text for p in named["clip@given"].prompts("heldout")] == [f"text {n}" for n in range(6)]
     assert list(benchmarks_for(["hpsv3"], "geneval", found)) == ["hpsv3@geneval"]
     assert list(benchmarks_for(["hpsv3"], "dpg-grid", found)) == ["hpsv3"]
+    assert list(benchmarks_for(["geneval2", "clip"], "flat", found)) == ["geneval2", "clip@geneval2"]
     with pytest.raises(UserError, match="judges the dpg pictures, but those given are geneval"):
         benchmarks_for(["dpg"], "geneval", found)
     with pytest.raises(UserError, match="no rule of their own"):

@@ -107,7 +107,7 @@ def _verdicts(root, benchmark, setting, policy, categories, prompts, samples, ga
         "scale": 1 if benchmark == "geneval" else 100, "higher_is_better": True, "categories": categories,
         "setting": {"sampler": setting, "steps": 8},
         "scorer": {"name": "rule", "version": "1", "weights_revision": None}, "prompt_set_sha256": SHA,
-        "expected_images": len(lines), "policy": policy,
+        "expected_images": len(lines), "policy": policy, **({"top": 1.0} if benchmark == "dpg" else {}),
     }  # fmt: skip
     folder = root / "verdicts" / benchmark / setting
     _json(folder / f"{policy['name']}.meta.json", meta)

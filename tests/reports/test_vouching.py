@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
+from reports.findings.agreement import agreements, correlations, told
 from reports.findings.analysis import analyse
 from reports.findings.hacking import make_moves
 from reports.findings.heldout import onset
@@ -154,10 +156,10 @@ def test_a_run_whose_judge_falls_is_red_and_one_whose_judge_rises_is_green(tmp_p
     good, bad, flat = moves_of(root)
     assert [overall(one.verdicts, HELD) for one in (good, bad, flat)] == [GREEN, RED, ""]
     assert [overall(one.verdicts, GUARD) for one in (good, bad)] == [RED, GREEN], "what falls there is judged apart"
-    told = judges.lines([good, bad, flat])
-    assert told[0] == "good, trained on hpsv3: green on what was asked (GenEval 2, PickScore); red on quality (DeQA)."
-    assert told[1].startswith("bad, trained on hpsv3: red on what was asked")
-    assert "did not rise" in told[2]
+    lines = judges.lines([good, bad, flat])
+    assert lines[0] == "good, trained on hpsv3: green on what was asked (GenEval 2, PickScore); red on quality (DeQA)."
+    assert lines[1].startswith("bad, trained on hpsv3: red on what was asked")
+    assert "did not rise" in lines[2]
     table = {(row[0], row[1]): row for row in judges.rows([good, bad, flat])}
     assert table["bad", "GenEval 2"][-1] == "red: reward hacking" and table["good", "PickScore"][2] == HELD
     assert table["bad", "HPSv2.1"][2] == "not held out (HPD v2's prompts)" and table["bad", "HPSv2.1"][-1] == "–"
@@ -180,6 +182,52 @@ def test_what_is_missing_for_a_verdict_is_said(rewards, said, tmp_path):
     root = run_of(tmp_path, rewards, good=0.2, rising=("good",))
     (line,) = judges.lines(moves_of(root))
     assert said in line
+
+
+def test_agreement_within_prompts_is_spearmans():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"policy": "base", "prompt_id": np.repeat(np.arange(30), 4), "a": rng.integers(0, 2, 120)})
+    frame["b"] = frame["a"] + rng.normal(0, 1, 120)
+    found = correlations(frame["a"], frame["b"], [frame["policy"], frame["prompt_id"]])
+    for (_, prompt), value in found.items():
+        own = frame[frame["prompt_id"] == prompt]
+        even = own["a"].nunique() == 1
+        assert np.isnan(value) if even else value == pytest.approx(spearmanr(own["a"], own["b"]).statistic)
+    assert found.isna().any() and found.notna().any()
+
+
+def test_judges_of_one_vote_and_a_reward_that_parts_from_a_judge_are_told(tmp_path):
+    root = run_of(tmp_path, "hpsv3=1", good=0.25, bad=0.25)
+    shared = {"pictures": "geneval"}
+    scores = {}
+
+    def pickscore(record):
+        """As HPSv3 has it, but for the pictures of `bad`."""
+        key = record["image"], record["sample"]
+        scores[key] = float(np.random.default_rng(sum(map(ord, key[0])) * 7919).random())
+        return {**record, "score": scores[key]}
+
+    add_benchmark(root, "pickscore", pickscore, title="PickScore", **shared)
+    add_benchmark(
+        root, "imagereward", lambda r: {**r, "score": 2 * scores[r["image"], r["sample"]]}, title="IR", **shared
+    )
+    add_benchmark(
+        root,
+        "hpsv3",
+        lambda r: {**r, "score": scores[r["image"], r["sample"]] * (-1 if "bad-" in r["image"] else 1) + 0.5},
+        title="HPSv3",
+        **shared,
+    )
+    run = load_run(root)
+    results = [analyse(block) for block in make_blocks(run)]
+    moves, found = make_moves(run, results, None), agreements(run, results)
+    (one,) = [one for one in found if {one.one, one.other} == {"PickScore", "HPSv3"}]
+    assert one.start == pytest.approx(1.0) == one.at["good"] and one.at["bad"] == pytest.approx(-1.0)
+    lines = told(found, moves)
+    assert lines[0].startswith("Agreement within prompts of the starting policy: ")
+    assert any("IR" in line and "count them as one vote" in line for line in lines)
+    parted = [line for line in lines if "they tell different pictures apart now" in line]
+    assert len(parted) == 2 and all(line.startswith("bad: HPSv3, which was trained on, and ") for line in parted)
 
 
 def curve_of(levels, noise=0.1, prompts=40):

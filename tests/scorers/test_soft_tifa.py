@@ -315,7 +315,7 @@ def test_the_benchmark_hands_the_questions_to_its_scorer(checkpoint, monkeypatch
     assert set(benchmark.axes) <= set(records[0]["evidence"]) and next(iter(benchmark.axes)) == "gm"
     assert (benchmark.picture_set, benchmark.scale, benchmark.published) == ("geneval2", 100.0, 800)
     assert "CC BY-NC 4.0" in benchmark.note and GenEval2Clean().picture_set == "geneval2"
-    with pytest.raises(UserError, match="write vqascore_qwen3vl@geneval2"):
+    with pytest.raises(UserError, match="prompts of its own: for others write vqascore_qwen3vl@geneval2"):
         GenEval2.on("geneval2")
     with pytest.raises(UserError, match="no 'train' prompts"):
         benchmark.prompts("train")
