@@ -15,7 +15,7 @@ import torch
 from bench.ask.presets import Setting, gpus
 from bench.benchmarks.evaluation import Evaluation
 from bench.cost.memory import LOGIT_BYTES_SAMPLE, LOGIT_BYTES_TRAIN, Held, held_by
-from bench.cost.meter import REF, ROLLOUT, TRAIN, Meter, Spent, Standin, count_iteration, count_pictures, standin
+from bench.cost.meter import LOOK, REF, ROLLOUT, TRAIN, Meter, Spent, Standin, count_iteration, count_pictures, standin
 from bench.cost.outline import Outline
 from htgrpo.base.cpu import sampling_dtype
 from htgrpo.base.errors import suggest
@@ -53,10 +53,12 @@ class Card:
 @dataclass(frozen=True)
 class TrainingCost:
     """One iteration of a method on all its prompts. forwards: by phase, as budgets count them (a training forward
-    thrice). flop: of everything, backward passes and recomputation included. Bytes at the peak: activations, what they
-    would be if all were kept, and logits."""
+    thrice). looks: those of training forwards that are first passes over units larger than a batch. flop: of everything,
+    backward passes and recomputation included. Bytes at the peak: activations, what they would be if all were kept, and
+    logits."""
 
     forwards: dict[str, int]
+    looks: int
     flop: float
     held: Held
     activations: float
@@ -125,7 +127,9 @@ class Forecast:
         whole = replace(held, kept=held.block or held.kept, block=0.0)
         kept, uncut = (one.activations(fill * train.tokens, size.n_layers) for one in (held, whole))
         forwards = {phase: one.forwards * count * (3 if phase == TRAIN else 1) for phase, one in spent.items()}
-        return TrainingCost(forwards, flop * count, held, kept, uncut, logits)
+        looks = forwards.pop(LOOK)
+        forwards[TRAIN] += looks
+        return TrainingCost(forwards, looks, flop * count, held, kept, uncut, logits)
 
     def picture(self, values: dict[str, Any]) -> Spent:
         """One picture under a generation setting."""

@@ -27,6 +27,7 @@ def numbers(forecast: Forecast, request: Request, evaluations: tuple[Evaluation,
             if cost is None
             else {
                 "forwards": cost.forwards,
+                "two_passes": cost.looks,
                 "pflop": cost.flop / 1e15,
                 "seconds": card.seconds(cost.flop),
                 "training_seconds": forecast.train_seconds(config),
@@ -99,6 +100,12 @@ def lines(found: dict[str, Any]) -> list[str]:
         ]
         text += ["one iteration, all prompts: forwards (a training forward counts three) and operations", ""]
         text += table(["method", *PHASES.values(), "forwards", "PFLOP", "time", "training"], rows).split("\n")
+        text += [
+            f"{name}: {amount(cost['two_passes'])} of its forwards are first passes over what is indivisible and larger "
+            "than tokens_per_forward; more of these spare them where there is memory"
+            for name, cost in known.items()
+            if cost["two_passes"]
+        ]
         keys = ["weights", "adapters_and_copies", "gradients_and_moments", "activations", "logits", "total"]
         rows = [
             [

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from htgrpo.base.registry import SAMPLERS
 from htgrpo.base.rng import generator
 from htgrpo.interface import Method, RolloutGroup
+from htgrpo.parallel.totals import Totals
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import LLaDA, Packed, Size
 from htgrpo.policies.policy import Policy
@@ -22,7 +23,8 @@ from htgrpo.rollout import TOKENS_PER_FORWARD, generate
 from htgrpo.training.engine import Engine
 from htgrpo.training.train_config import TrainConfig
 
-ROLLOUT, OLD, REF, TRAIN = "rollout", "old", "ref", "train"
+ROLLOUT, OLD, REF, LOOK, TRAIN = "rollout", "old", "ref", "look", "train"
+"""Phases. LOOK: of what is larger than a batch, before it is trained on (htgrpo.training.two_passes)."""
 CODES = 64
 """Codes of the stand-in: enough for contexts to differ, few enough to be quick. Operations are counted for the real
 codebook."""
@@ -46,7 +48,7 @@ class Meter(nn.Module):
     def __init__(self, size: Size):
         super().__init__()
         self.size = size
-        self.phase, self.spent = ROLLOUT, {phase: Spent() for phase in (ROLLOUT, OLD, REF, TRAIN)}
+        self.phase, self.spent = ROLLOUT, {phase: Spent() for phase in (ROLLOUT, OLD, REF, LOOK, TRAIN)}
         self.shift = nn.Parameter(torch.zeros(1, 1))
         self.noise = generator("meter", "logits")
 
@@ -141,6 +143,10 @@ def count_iteration(
         config.tokens_per_forward,
         config.pads,
     )
+    engine, totals = Engine(policy, meter.during(REF), config), Totals()
     meter.phase = OLD
-    Engine(policy, meter.during(REF), config).run([group], method, [generator("meter")], lambda: 0.0)
+    steps = engine.plan([group], method, [generator("meter")], totals)
+    meter.phase = LOOK
+    for k, step in enumerate(steps):
+        engine.accumulate(step, 1, totals, unmoved=k == 0)
     return meter.spent

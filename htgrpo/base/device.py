@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +41,19 @@ def finished(device: "torch.device") -> None:
         import torch
 
         torch.cuda.synchronize(device)
+
+
+@contextmanager
+def global_draws(device: "torch.device") -> "Iterator[torch.Generator]":
+    """The device's global generator, which dropout alone draws from; it is put back afterwards."""
+    import torch
+
+    draws = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
+    before = draws.get_state()
+    try:
+        yield draws
+    finally:
+        draws.set_state(before)
 
 
 def find_device(asked: str = "auto") -> str:

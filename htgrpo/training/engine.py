@@ -21,8 +21,9 @@ from htgrpo.policies.llada import Network
 from htgrpo.policies.policy import Policy
 from htgrpo.training.objective import loss
 from htgrpo.training.planning import SAME_NUMBER, Step, check, plan_group, unshared
-from htgrpo.training.tokens import Tokens, batches, judge
+from htgrpo.training.tokens import Tokens, batches, judge, packed_length
 from htgrpo.training.train_config import TrainConfig
+from htgrpo.training.two_passes import TwoPasses
 
 
 class Engine:
@@ -83,9 +84,13 @@ class Engine:
             n, own = total_groups or len(drawn), places or list(range(len(drawn)))
             drawn = [[u[(k * n + p) % len(u)] for k in range(len(u))] for p, u in zip(own, drawn, strict=True)]
         plans = [plan_group(group, updates, self.config) for group, updates in zip(groups, drawn, strict=True)]
-        counts = [unshared(updates) for updates in drawn]
+        limit, moved = self.config.tokens_per_forward, bool(self.config.lora_dropout)
+        counts = [
+            unshared(updates, limit // packed_length(self.policy, group), moved)
+            for group, updates in zip(groups, drawn, strict=True)
+        ]
         once, trained = sum(count[0] for count in counts), sum(count[1] for count in counts)
-        totals.add(unshared=3.0 * trained)
+        totals.add(unshared=float(trained))
         unions = [union for union, _ in plans]
         old, ref, tables, pairs = self._before(method, drawn, unions, once, totals)
         steps: list[list[Step]] = [[] for _ in (drawn[0] if drawn else [])]
@@ -152,13 +157,20 @@ class Engine:
         return joined, [torch.cat(parts) for parts in table_parts], [torch.cat(parts) for parts in pairs]
 
     def accumulate(self, work: list[Step], total_groups: int, totals: Totals, unmoved: bool = False) -> None:
-        """Adds the gradient of one update's loss, the mean over `total_groups` groups, to the network's weights.
-        unmoved: those are still the ones that the old log-probabilities are of (dropout, which draws anew, tells the two
-        apart even so)."""
-        unmoved = unmoved and not self.config.lora_dropout
-        with self.ranks.phase(self.policy.net, learning=True):
-            for batch in batches(self.policy, [step.tokens for step in work], self.config.tokens_per_forward):
-                judged = judge(self.policy, self.policy.net, batch)
+        """Adds the gradient of one update's loss, the mean over `total_groups` groups, to the network's weights. What
+        is indivisible and larger than a batch takes two passes. unmoved: those are still the weights that the old
+        log-probabilities are of (dropout, which draws anew, tells the two apart even so)."""
+        unmoved, policy = unmoved and not self.config.lora_dropout, self.policy
+        planned = list(batches(policy, [step.tokens for step in work], self.config.tokens_per_forward))
+        two = TwoPasses(policy, self.config, work, total_groups, totals, unmoved)
+        with self.ranks.phase(policy.net):
+            looked = [two.look(batch) for batch in planned]
+        with self.ranks.phase(policy.net, learning=True):
+            for batch, large in zip(planned, looked, strict=True):
+                if large:
+                    two.learn(large)
+                    continue
+                judged = judge(policy, policy.net, batch)
                 part = loss(judged, work, batch, self.config, totals, unmoved) / total_groups
                 part.backward()
                 totals.count("train", 3 * sum(piece.last - piece.first for piece in batch), 3 * len(judged.log_table))

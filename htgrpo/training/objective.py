@@ -1,4 +1,4 @@
-"""The loss of a batch of entries: what a method maximises per unit, and the penalty.
+"""The loss of a batch of entries: the negative of what a method maximises per unit, and the penalty.
 
 A unit is the entries that share one L = sum of coef x log-probability; every entry stands for its unit with its own
 share.
@@ -25,30 +25,32 @@ one, though clipped, would make gradients NaN."""
 def loss(
     judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainConfig, totals: Totals, unmoved: bool = False
 ) -> Tensor:
-    """Sum over the batch's entries of -share x objective + beta kl_share kl (paper, eq. of section 3.1).
+    """Sum over the batch's entries of -share x objective + beta kl_share kl (paper, eq. of section 3.1)."""
+    found = surrogate(judged.log_prob, work, batch, totals, unmoved)
+    return found if config.beta == 0.0 else found + config.beta * penalty(judged, work, batch, config, totals)
+
+
+def surrogate(log_prob: Tensor, work: list[Step], batch: list[Piece], totals: Totals, unmoved: bool = False) -> Tensor:
+    """Sum over the batch's entries, whose log-probabilities [M] are given, of -share x objective.
 
     unmoved: the weights are still those of the old log-probabilities, for which the new ones then stand: a product's
     rounding may depend on what it is computed together with, and a ratio that is 1 must be 1. How far apart the two are
     is counted."""
-    device, dtype = judged.log_prob.device, judged.log_prob.dtype
-
-    def gather(name: str) -> Tensor:
-        return torch.cat([getattr(work[p.index], name)[p.span] for p in batch]).to(device)
-
-    advantage, share = gather("advantage").to(dtype), gather("share").to(dtype)
+    device, dtype = log_prob.device, log_prob.dtype
+    advantage, share = (_gather(name, work, batch, device).to(dtype) for name in ("advantage", "share"))
     first = work[batch[0].index]
-    old = None if first.objective == "likelihood" else gather("old")
+    old = None if first.objective == "likelihood" else _gather("old", work, batch, device)
     support = share > 0
     if unmoved and old is not None:
-        now = judged.log_prob.detach()
+        now = log_prob.detach()
         totals.raise_to(old_gap=((now - old).abs() * support).max())
         totals.add(clipped_first=_beyond(_pooled(now, old, share, work, batch), support, work, batch))
         old = now
-    pooled = _pooled(judged.log_prob, old, share, work, batch)
+    pooled = _pooled(log_prob, old, share, work, batch)
     totals.add(tokens=support.sum())
     if first.objective == "likelihood":
         loss = -(share * (advantage * pooled)).sum()
-        totals.add(log_prob=_over(support, judged.log_prob))
+        totals.add(log_prob=_over(support, log_prob))
     elif first.objective == "square":
         low, high = _bounds(work, batch, device, dtype)
         inside = pooled.clamp(_log(low), _log(high))
@@ -60,15 +62,25 @@ def loss(
         clipped = ratio.clamp(low, high)
         loss = -(share * torch.minimum(ratio * advantage, clipped * advantage)).sum()
         _count_ratios(totals, ratio.detach(), support, clipped * advantage < ratio * advantage)
-    if config.beta == 0.0:
-        return loss
-    gap = gather("ref") - judged.log_prob
+    return loss
+
+
+def penalty(judged: LogProbs, work: list[Step], batch: list[Piece], config: TrainConfig, totals: Totals) -> Tensor:
+    """Sum over the batch's entries of kl_share kl."""
+    log_prob = judged.log_prob
+    gap = _gather("ref", work, batch, log_prob.device) - log_prob
+    support = _gather("share", work, batch, log_prob.device) > 0
     kl = k3 = gap.exp() - gap - 1.0
     if config.kl == "exact":
         kl = _exact_kl(judged, work, batch)
         totals.add(kl_exact=_over(support, kl), kl_k3=_over(support, k3))
     totals.add(kl=_over(support, kl))
-    return loss + config.beta * (gather("kl_share").to(dtype) * kl).sum()
+    return (_gather("kl_share", work, batch, log_prob.device).to(log_prob.dtype) * kl).sum()
+
+
+def _gather(name: str, work: list[Step], batch: list[Piece], device: torch.device) -> Tensor:
+    """A field of the batch's entries: [M]."""
+    return torch.cat([getattr(work[p.index], name)[p.span] for p in batch]).to(device)
 
 
 def _over(support: Tensor, values: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from htgrpo.base.options import require
 from htgrpo.interface import Objective, RolloutGroup, Update
 from htgrpo.policies.policy import sent
-from htgrpo.training.tokens import Tokens, sort_tokens
+from htgrpo.training.tokens import Tokens, components, sort_tokens
 from htgrpo.training.train_config import TrainConfig
 
 SAME_NUMBER = "a method must give every group the same number, at least 1"
@@ -143,15 +143,26 @@ def _union(keys: list[tuple[Tensor, Tensor, Tensor, int]], config: TrainConfig) 
     return distinct[:, 2:].contiguous(), back[torch.cat(rows)]
 
 
-def unshared(updates: list[Update]) -> tuple[int, int]:
-    """How many contexts of a group dedup="none" evaluates before the weights move, and trains on: an image's own at
-    each update."""
+def needs_look(objective: Objective, power: Tensor | None, unmoved: bool) -> bool:
+    """Whether the gradient at some of a unit's log-probabilities goes by values of the others that are not known yet. A
+    likelihood without power is linear in them; else they are the old ones as long as the weights are `unmoved`."""
+    return power is not None if objective == "likelihood" else not unmoved
+
+
+def unshared(updates: list[Update], fit: int, moved: bool) -> tuple[int, int]:
+    """Forwards of a group under dedup="none", where an image has its own contexts at each update: before the weights
+    move, and of training, which counts three a context and one more where units of more than `fit` contexts are looked
+    at beforehand. moved: even the first update's values are not the old ones."""
     once = trained = 0
-    for update in updates:
+    for k, update in enumerate(updates):
         at = judged(update)
-        pairs, _ = _distinct_rows(torch.stack([at[-2], update.row[at]], 1))
-        trained += len(pairs)
+        pairs, row = _distinct_rows(torch.stack([at[-2], update.row[at]], 1))
+        trained += 3 * len(pairs)
         once += len(_distinct_rows(torch.cat([pairs[:, :1], update.contexts[pairs[:, 1]]], dim=1))[0])
+        looks = needs_look(update.objective, update.power, unmoved=k == 0 and not moved)
+        if update.unit is not None and looks and len(pairs) > max(1, fit):
+            sizes = torch.bincount(components(row, update.unit[at], len(pairs)))
+            trained += int(sizes[sizes > max(1, fit)].sum())
     return once, trained
 
 

@@ -37,7 +37,7 @@ def sort_tokens(
     together."""
     cuts = list(range(len(contexts) + 1))
     if unit is not None:
-        component = _components(row, unit, len(contexts))
+        component = components(row, unit, len(contexts))
         rearranged = component.argsort(stable=True)
         contexts, row, component = contexts[rearranged], rearranged.argsort()[row], component[rearranged]
         cuts = [0, *(component.diff().nonzero()[:, 0] + 1).tolist(), len(contexts)]
@@ -46,7 +46,7 @@ def sort_tokens(
     return Tokens(group, contexts, row[order], slot[order], code[order], start, cuts), order
 
 
-def _components(row: Tensor, unit: Tensor, rows: int) -> Tensor:
+def components(row: Tensor, unit: Tensor, rows: int) -> Tensor:
     """int64 [rows]: rows that share a unit, directly or through others, get one number."""
     from scipy.sparse import coo_matrix  # which takes time that most methods need not spend
     from scipy.sparse.csgraph import connected_components
@@ -74,11 +74,11 @@ class Piece:
 
 def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iterator[list[Piece]]:
     """All rows of all groups in batches of at most `tokens_per_forward` packed tokens (one indivisible part may exceed
-    it)."""
+    it, and is then a batch of its own)."""
     batch: list[Piece] = []
     used = 0
     for index, tokens in enumerate(work):
-        length = len(tokens.group.prompt) + len(policy.backbone.image_block(tokens.group.grid))
+        length = packed_length(policy, tokens.group)
         for first, last in zip(tokens.cuts, tokens.cuts[1:], strict=False):
             cost = (last - first) * length
             if batch and used + cost > tokens_per_forward:
@@ -91,6 +91,11 @@ def batches(policy: Policy, work: list[Tokens], tokens_per_forward: int) -> Iter
             used += cost
     if batch:
         yield batch
+
+
+def packed_length(policy: Policy, group: RolloutGroup) -> int:
+    """Tokens of one context with its prompt."""
+    return len(group.prompt) + len(policy.backbone.image_block(group.grid))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from htgrpo.base.cpu import sampling_dtype
+from htgrpo.base.device import global_draws
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
 from htgrpo.policies import lora
@@ -152,17 +153,13 @@ class LoRA(Tuning):
         if not self.config.lora_dropout:
             yield
             return
-        # Dropout can draw from the device's global generator only: it is seeded for this iteration and put back afterwards.
-        device = self.policy.device
-        draws = torch.cuda.default_generators[device.index] if device.type == "cuda" else torch.default_generator
-        before = draws.get_state()
-        draws.manual_seed(generator(self.config.seed, "dropout", iteration).initial_seed())
-        self.policy.net.train()
-        try:
-            yield
-        finally:
-            self.policy.net.eval()
-            draws.set_state(before)
+        with global_draws(self.policy.device) as draws:
+            draws.manual_seed(generator(self.config.seed, "dropout", iteration).initial_seed())
+            self.policy.net.train()
+            try:
+                yield
+            finally:
+                self.policy.net.eval()
 
     def write(self, folder: Path) -> None:
         """The adapters in peft's layout, and a sidecar that says what they belong on."""

@@ -5,7 +5,7 @@ import torch
 
 from bench.cost.forecast import Card, Forecast
 from bench.cost.memory import GIB, held_by
-from bench.cost.meter import OLD, REF, ROLLOUT, TRAIN, Meter, Spent, count_iteration, standin
+from bench.cost.meter import LOOK, OLD, REF, ROLLOUT, TRAIN, Meter, Spent, count_iteration, standin
 from bench.cost.outline import Outline
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
@@ -126,3 +126,18 @@ def test_cards():
     assert Card.find("h100").memory == 80e9 and Card.find("h100").seconds(989.4e12 * 0.4) == pytest.approx(1.0)
     with pytest.raises(UserError, match="did you mean 'h200'"):
         Card.find("h20")
+
+
+def test_units_larger_than_a_batch_take_two_passes():
+    """coupled-GRPO ties a prompt's 1 + 2 x 9 contexts of 1155 tokens, of which ten fit: three forwards each at the
+    first update, and four at the other seven."""
+    forecast = Forecast(TEXT_128, CARD, [Prompt("a", "x", "x", {})])
+    large, whole = (
+        forecast.training(config("coupled", tuning="lora", tokens_per_forward=limit)) for limit in (12288, 40000)
+    )
+    assert (large.looks, whole.looks) == (7 * 19, 0)
+    assert whole.forwards[TRAIN] == 3 * 8 * 19 and large.forwards[TRAIN] == whole.forwards[TRAIN] + 7 * 19
+    look = counted("coupled", tuning="lora")[LOOK]
+    assert look.forwards == 7 * 19 and look.tokens <= 12288
+    assert look.flop == pytest.approx(7 * 19 * SIZE.forward_flops(1155, 539, 8192), rel=0.001)
+    assert large.activations < 12288 / (19 * 1155) * 1.01 * whole.activations

@@ -116,12 +116,16 @@ def test_a_log_that_lacks_iterations_stops_the_training(tmp_path):
         ("uni", {"updates_per_rollout": 3}),
         ("trace", {"updates_per_rollout": 3}),
         ("trace", {"updates_per_rollout": 3, "visit": "once"}),
+        ("espo", {"updates_per_rollout": 3}),
+        ("coupled", {"updates_per_rollout": 3}),
     ],
 )
 @pytest.mark.parametrize("beta", [0.0, 0.02])
 def test_what_sharing_saves_is_what_a_run_without_it_costs(method, options, beta, tmp_path):
-    """From the same weights: the count that is logged, whatever is shared, and the forwards of dedup=none."""
+    """From the same weights: the count that is logged, whatever is shared, and the forwards of dedup=none. An image's
+    units are larger than a batch."""
     settings = {"method": method, "method_options": options, "beta": beta, "budget": "iterations:1"}
+    settings |= {"tokens_per_forward": 40}
     [none] = run(tmp_path / "none", dedup="none", **settings)
     assert none["forwards"] == none["forwards_undeduplicated"]
     for dedup in ("all", "rollout"):

@@ -40,6 +40,7 @@ SCENARIOS = {
     "normalised": {"rewards": f"{CONFIG.rewards}=1,{HERE}redness_or_nothing=0.5", "normalise_rewards": True},
     "exact_kl": {"kl": "exact", "recompute": True},
     "units": {"method": "trace", "method_options": PER_UPDATE, "tokens_per_forward": 40, "beta": 0.0},
+    "two_passes": {"method": "coupled", "method_options": PER_UPDATE, "tokens_per_forward": 60},
     "interleaved": {
         "method": "mask", "method_options": PER_UPDATE, "interleave": True, "rewards": f"{HERE}one_prompt_fails",
         "prompts_per_iteration": 4,

@@ -15,7 +15,7 @@ from tests.ranks.launching import launch
 
 WELL = (
     "plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
-    "exact_kl", "units", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one",
+    "exact_kl", "units", "two_passes", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one",
 )  # fmt: skip
 ENDS = {"refuses": "UserError: the scorer is not reachable: start it", "breaks": "RuntimeError: the scorer fell over"}
 SOME = [name for name in WELL if name not in ("plain", "normalised", "interleaved", "pretrain_of_one")]
@@ -94,7 +94,8 @@ def test_one_process_goes_on_where_two_stopped(config, alone, launched, tmp_path
 
 
 def test_the_scenarios_are_what_they_say(alone):
-    """Some groups are dropped, some ranks have none, and forwards are too small for all of a group's contexts."""
+    """Some groups are dropped, some ranks have none, and forwards are too small for all of a group's contexts, which
+    coupled-GRPO ties together: at two of three updates it needs four a context."""
 
     def lines(name):
         return read_jsonl(alone / name / "metrics.jsonl")
@@ -104,6 +105,7 @@ def test_the_scenarios_are_what_they_say(alone):
     assert groups == {1, 2}
     assert all(line["groups"] == 0 and "loss" not in line for line in lines("no_group_at_all"))
     assert all(line["groups"] == 1 for line in lines("one_prompt"))
+    assert all(9 * line["forwards_train"] == 11 * 3 * 3 * (1 + 2 * 3) * 3 for line in lines("two_passes"))
     assert read_jsonl(alone / "plain+resumed" / "metrics.jsonl") == lines("plain")
 
 
