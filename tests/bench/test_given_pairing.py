@@ -518,6 +518,8 @@ def brightness_given(monkeypatch):
     asked = []
 
     class Stand:
+        reads_spec = False
+
         def score(self, images, prompts):
             asked.extend(prompts)
             return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]

@@ -18,7 +18,9 @@ WELL = (
     "exact_kl", "units", "two_passes", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one",
 )  # fmt: skip
 ENDS = {"refuses": "UserError: the scorer is not reachable: start it", "breaks": "RuntimeError: the scorer fell over"}
-SOME = [name for name in WELL if name not in ("plain", "normalised", "interleaved", "pretrain_of_one")]
+SOME = [name for name in WELL if name not in (
+    "plain", "normalised", "interleaved", "pretrain_of_one", "one_prompt", "no_group_at_all",
+)]  # fmt: skip
 RUN = {
     "ddp_8gpu": [*WELL, *ENDS, "plain+begun", "dies"],
     "fsdp2_8gpu": [*SOME, *ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2"],
@@ -105,7 +107,9 @@ def test_the_scenarios_are_what_they_say(alone):
     assert groups == {1, 2}
     assert all(line["groups"] == 0 and "loss" not in line for line in lines("no_group_at_all"))
     assert all(line["groups"] == 1 for line in lines("one_prompt"))
-    assert all(9 * line["forwards_train"] == 11 * 3 * 3 * (1 + 2 * 3) * 3 for line in lines("two_passes"))
+    contexts = 3 * 3 * (1 + 2 * 3)  # of three updates on three groups, where no two are equal by chance
+    one_pass, two_passes = 3 * contexts, (3 + 4 + 4) * contexts / 3
+    assert all(one_pass < line["forwards_train"] <= two_passes for line in lines("two_passes"))
     assert read_jsonl(alone / "plain+resumed" / "metrics.jsonl") == lines("plain")
 
 
