@@ -18,11 +18,11 @@ from htgrpo.base.run_config import read_config
 CONFIG, LOCK, SEAL, EQUAL_SECONDS = "config.json", ".lock", "complete.json", "equal_seconds.json"
 GIVEN = "images"
 """The kind of a run of given pictures, in its config.json."""
-PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, SEAL, EQUAL_SECONDS)
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", "live.html", CONFIG, SEAL, EQUAL_SECONDS)
 PICTURES = re.compile(r"meta\.json|manifest(\.rank\d+)?\.jsonl|[^/]+_\d+\.png")
 """What lies in a folder of pictures."""
 OURS = re.compile(
-    rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|logs/[^/]+\.txt"
+    rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|live\.html|logs/[^/]+\.txt"
     r"|train/[^/]+/seed\d+/(metrics\.jsonl|timing\.jsonl|rewards\.json|tracker/.+)"
     rf"|images/[^/]+/[^/]+/[^/]+/({PICTURES.pattern})"
     r"|verdicts/[^/]+/[^/]+/[^/]+\.(jsonl|meta\.json|part\d+)"
@@ -221,9 +221,10 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
         extra = {
             **extra,
             **earlier_versions(old, extra["versions"]),
-            "created": old.get("created", extra["created"]),
+            **{key: old[key] for key in ("created", "command", "folder") if key in old},
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
             "titles": {**old.get("titles", {}), **extra.get("titles", {})},
+            "looks": {**old.get("looks", {}), **extra.get("looks", {})},
         }
         if "choices" in extra and "choices" in old:
             extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}

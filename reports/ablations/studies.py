@@ -109,8 +109,10 @@ def load_variants(root: Path, record: dict[str, Any]) -> Run:
     frames = {name: joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")}
     check_comparable(frames["metas"])
     seeds = sorted({seed for run in runs.values() for seed in run.config.get("seeds", [])})
-    config = {**runs[first].config, "methods": list(runs), "seeds": seeds}
-    return Run(root, config, frames["metas"], frames["records"], frames["metrics"], frames["timing"])
+    labels = {name: one["label"] for name, one in [(default, record["default"]), *record["variants"].items()]}
+    config = {**runs[first].config, "methods": list(runs), "seeds": seeds, "titles": labels, "looks": {}}
+    origins = {policy: where for run in parts for policy, where in run.origins.items()}
+    return Run(root, config, frames["metas"], frames["records"], frames["metrics"], frames["timing"], origins=origins)
 
 
 def _check_settings(runs: dict[str, Run], method: str) -> None:
@@ -141,14 +143,28 @@ def _renamed(run: Run, method: str, name: str, keep_base: bool) -> Run:
     def called(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(method=frame["method"].replace({method: name})) if len(frame) else frame
 
+    origins = {policy(old): (run.root, old) for old in metas["policy"]}
     metas = called(metas).assign(policy=metas["policy"].map(policy))
-    records = records.assign(policy=records["policy"].map(policy))
-    return replace(run, metas=metas, records=records, metrics=called(run.metrics), timing=called(run.timing))
+    inside = f"{VARIANTS}/{run.root.name}/"
+    images = records["image"].where(records["image"] == "", inside + records["image"])
+    records = records.assign(policy=records["policy"].map(policy), image=images)
+    metrics, timing = called(run.metrics), called(run.timing)
+    return replace(run, metas=metas, records=records, metrics=metrics, timing=timing, origins=origins)
 
 
 def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
-    """Every study of the record on every benchmark of the run, under the main setting. All are read off one analysis,
-    so that a variant has the same interval wherever it stands."""
+    """Every study of the record on every benchmark of the run, under the main setting."""
+    return studies_of(record, analysed(run, record, allow_incomplete))
+
+
+def studies_of(record: dict[str, Any], results: list[Result]) -> list[Study]:
+    """Every study on each of `results`."""
+    return [_study(key, record, result) for key in record["studies"] for result in results]
+
+
+def analysed(run: Run, record: dict[str, Any], allow_incomplete: bool = False) -> list[Result]:
+    """The variants that studies ask for on every benchmark. All studies are read off one analysis, so that a variant has
+    the same interval wherever it stands."""
     asked = {name for study in record["studies"].values() for name in study["variants"]}
     keep = run.metas["method"].isin([BASE, *asked]) & (run.metas["setting"] == "main")
     config = {
@@ -156,8 +172,7 @@ def studies(run: Run, record: dict[str, Any], allow_incomplete: bool = False) ->
         "methods": [name for name in (record["default"]["name"], *record["variants"]) if name in asked],
     }
     blocks = make_blocks(replace(run, config=config, metas=run.metas[keep])) if keep.any() else []
-    results = [analyse(block, allow_incomplete) for block in blocks if block.main_view]
-    return [_study(key, record, result) for key in record["studies"] for result in results]
+    return [analyse(block, allow_incomplete) for block in blocks if block.main_view]
 
 
 def _study(key: str, record: dict[str, Any], result: Result) -> Study:
