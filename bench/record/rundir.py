@@ -21,11 +21,14 @@ GIVEN = "images"
 PARTS = ("train", "images", "verdicts", "results", "report", "logs", "live.html", CONFIG, SEAL, EQUAL_SECONDS)
 PICTURES = re.compile(r"meta\.json|manifest(\.rank\d+)?\.jsonl|[^/]+_\d+\.png")
 """What lies in a folder of pictures."""
+SAMPLE = "README-sample.png"
+"""The picture that a card shows, beside it."""
 OURS = re.compile(
     rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|live\.html|logs/[^/]+\.txt"
     r"|train/[^/]+/seed\d+/(metrics\.jsonl|timing\.jsonl|rewards\.json|tracker/.+)"
     rf"|images/[^/]+/[^/]+/[^/]+/({PICTURES.pattern})"
     r"|verdicts/[^/]+/[^/]+/[^/]+\.(jsonl|meta\.json|part\d+)"
+    rf"|train/[^/]+/seed\d+/checkpoints/step_\d+/{re.escape(SAMPLE)}"
     r"|results/[^/]+/[^/]+/[^/]+/(results\.json|samples_[^/]+\.jsonl)"
 )
 """What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their

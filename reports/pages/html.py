@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from reports.figures.style import colours
 from reports.findings import choices, health, sentences, shown
@@ -99,7 +98,7 @@ def render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["brief"] = lambda value: f"{value:.4g}"
-    environment.globals["vendor"] = lambda name: Markup((VENDOR / name).read_text("utf-8"))
+    environment.globals["vendor"] = lambda name: (VENDOR / name).read_text("utf-8")
     text = environment.get_template(template).render(palette="/*palette*/", **values)
     return text.replace("/*palette*/", _palette(tones(text)), 1)
 

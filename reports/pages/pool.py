@@ -153,5 +153,5 @@ def _images(run: Run, block: Block) -> list[tuple[int, str]]:
     return [
         (sample, image)
         for (policy, prompt, sample), image in zip(_keys(records), records["image"], strict=True)
-        if not "crop" in noted[policy].get((prompt, sample), {})
+        if "crop" not in noted[policy].get((prompt, sample), {})
     ]
