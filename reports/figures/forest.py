@@ -96,7 +96,7 @@ def forest(run: Run, shown: list[Result]) -> Figure | None:
         for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
         figure.legend(
-            handles=_legend(shown), ncols=min(3, 2 + across), frameon=False, loc="outside lower left", fontsize=8
+            handles=_legend(shown), ncols=1 + across, frameon=False, loc="outside lower left", fontsize=8
         )
     return figure
 
