@@ -95,9 +95,7 @@ def forest(run: Run, shown: list[Result]) -> Figure | None:
             ax.tick_params(axis="y", length=0, labelsize=8.8, labelcolor=INK)
         for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
-        figure.legend(
-            handles=_legend(shown), ncols=1 + across, frameon=False, loc="outside lower left", fontsize=8
-        )
+        figure.legend(handles=_legend(shown), ncols=1 + across, frameon=False, loc="outside lower left", fontsize=8)
     return figure
 
 

@@ -16,7 +16,7 @@ from reports.pages.evidence import Seen, read_evidence
 from reports.pages.pool import pack, small_pictures
 from reports.run.blocks import Block, records_of
 from reports.run.load import Run
-from reports.run.pictures import Thumbnail, choose_prompts, first_images, opened, thumbnail
+from reports.run.pictures import Thumbnail, choose_prompts, file_of, first_images, opened, thumbnail
 
 EACH = 12
 """Prompts per category, fewer where the pictures would weigh more than BYTES in all."""
@@ -197,7 +197,7 @@ def _fill(tile: Tile, run: Run, row: pd.Series, block: Block, ends: tuple[float,
     tile.seen = read_evidence(row["evidence"])
     picture = opened(run, block, row)
     tile.picture = None if picture is None else thumbnail(picture)
-    tile.file = str(row["image"])
+    tile.file = file_of(run, block, row)
 
 
 def _disagree(scores: np.ndarray, block: Block, ends: tuple[float, float]) -> bool:

@@ -20,7 +20,7 @@ from reports.pages.drawing import variable
 from reports.pages.evidence import Seen, read_evidence
 from reports.run.blocks import Block, records_of
 from reports.run.load import Run
-from reports.run.pictures import SMALL
+from reports.run.pictures import SMALL, file_of
 
 PICTURES, EVIDENCE = 2_000_000, 2_000_000
 """Bytes of pictures beside the static ones, and of compressed evidence, that a page may hold."""
@@ -67,7 +67,7 @@ def _set(run: Run, group: list[Result]) -> dict[str, Any]:
             [[_evidence(rows.get((name, prompt, sample))) for prompt in block.prompts] for sample in samples]
             for name in names
         ],
-        "files": _strange_files(block, records),
+        "files": _strange_files(run, block, records),
     }
 
 
@@ -117,13 +117,15 @@ def usual_file(policy: str, pictures: str, setting: str, prompt: str, sample: in
     return f"images/{policy}/{pictures}/{setting}/{prompt}_{sample}.png"
 
 
-def _strange_files(block: Block, records: pd.DataFrame) -> dict[str, str]:
-    """ "policy/prompt/sample" -> file of pictures that have another name than the usual one, or "" for none."""
-    return {
-        f"{policy}/{prompt}/{sample}": image
-        for (policy, prompt, sample), image in zip(_keys(records), records["image"], strict=True)
-        if image != usual_file(policy, block.picture_set, block.setting, prompt, sample)
-    }
+def _strange_files(run: Run, block: Block, records: pd.DataFrame) -> dict[str, str]:
+    """ "policy/prompt/sample" -> file (see file_of) of pictures that have another name than the usual one, "" for none."""
+    found = {}
+    for record in records.itertuples(index=False):
+        policy, prompt, sample = record.policy, record.prompt_id, record.sample
+        file = file_of(run, block, record)
+        if file != usual_file(policy, block.picture_set, block.setting, prompt, sample):
+            found[f"{policy}/{prompt}/{sample}"] = file
+    return found
 
 
 def small_pictures(run: Run, groups: list[list[Result]], without: set[str]) -> dict[str, str]:
@@ -149,9 +151,5 @@ def small_pictures(run: Run, groups: list[list[Result]], without: set[str]) -> d
 def _images(run: Run, block: Block) -> list[tuple[int, str]]:
     """(sample, file) of every picture that is a file of its own."""
     records = _ordered(run, block, [policy for m in block.methods for policy in m.policies])
-    noted = {policy: run.manifest(policy, block.picture_set, block.setting) for policy in set(records["policy"])}
-    return [
-        (sample, image)
-        for (policy, prompt, sample), image in zip(_keys(records), records["image"], strict=True)
-        if "crop" not in noted[policy].get((prompt, sample), {})
-    ]
+    found = [(record.sample, file_of(run, block, record)) for record in records.itertuples(index=False)]
+    return [(sample, file) for sample, file in found if "#" not in file]

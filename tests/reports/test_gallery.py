@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from reports.pages.evidence import read_evidence
 from reports.pages.gallery import make_gallery
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from reports.run.pictures import file_of
 from tests import drawing
 from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
@@ -174,6 +176,14 @@ def test_words_and_a_dense_benchmark_are_found_in_a_browser(built):
     assert len(shown) == 1 and "position-007" in shown[0]
     dense = dom(built, "#gallery?benchmark=DPG-Bench+(embedded+world)&sort=spread")
     assert "20 of 20 prompts" in dense and "questions hold" in cases(dense)[0]
+
+
+def test_pictures_within_one_file_are_told_apart():
+    record = SimpleNamespace(policy="p", prompt_id="q", sample=1, image="images/grid.png")
+    run = SimpleNamespace(manifest=lambda *_: {("q", 1): {"crop": [4, 0, 8, 4]}})
+    block = SimpleNamespace(picture_set="s", setting="main")
+    assert file_of(run, block, record) == "images/grid.png#4,0,8,4"
+    assert file_of(SimpleNamespace(manifest=lambda *_: {}), block, record) == "images/grid.png"
 
 
 def test_first_samples_come_first_and_all_pictures_are_inside_while_they_fit(built, monkeypatch):

@@ -5,7 +5,7 @@
   const section = document.getElementById("gallery"), packed = document.getElementById("pool");
   if (!section || !packed || !window.DecompressionStream) return;
   const form = section.querySelector("form"), list = section.querySelector(".found"), PAGE = 24, APART = 0.25;
-  const fields = Array.from(form.elements).filter((field) => field.name);
+  const SVG = "http://www.w3.org/2000/svg", fields = Array.from(form.elements).filter((field) => field.name);
   const bytes = Uint8Array.from(atob(packed.textContent.trim()), (c) => c.charCodeAt(0));
   const sets = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
   const judges = sets.flatMap((set) => set.judges.map((judge) => ({ set, judge })));
@@ -77,16 +77,23 @@
   }
   function picture(path, alt) {
     if (still.has(path)) return make("img", { src: still.get(path).src, alt, className: still.get(path).className });
+    const part = path.match(/^(.*)#(\d+),(\d+),(\d+),(\d+)$/), url = (file) => "../" + file.split("/").map(encodeURIComponent).join("/");
+    if (part) {
+      const [left, upper, right, lower] = part.slice(2).map(Number), svg = document.createElementNS(SVG, "svg"), image = svg.appendChild(document.createElementNS(SVG, "image"));
+      svg.setAttribute("viewBox", `${left} ${upper} ${right - left} ${lower - upper}`); svg.setAttribute("class", "part"); svg.setAttribute("role", "img"); svg.setAttribute("aria-label", alt);
+      image.setAttribute("href", url(part[1]));
+      return svg;
+    }
     inside = inside || JSON.parse(document.getElementById("pool-pictures").textContent);
-    const src = inside[path] ? `data:image/png;base64,${inside[path]}` : `../${path}`;
+    const src = inside[path] ? `data:image/png;base64,${inside[path]}` : url(path);
     const img = make("img", { src, alt, loading: "lazy", className: inside[path] ? "pixels" : "" });
     img.addEventListener("error", () => img.replaceWith(make("p", { className: "none", textContent: "This picture lies in the run's folder, which is not beside this page." })));
     return img;
   }
 
   function boxes(found, frame) {
-    const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg");
-    const put = (parent, tag, attributes, text = "") => { const e = parent.appendChild(document.createElementNS(ns, tag)); for (const key in attributes) e.setAttribute(key, attributes[key]); e.textContent = text; return e; };
+    const svg = document.createElementNS(SVG, "svg");
+    const put = (parent, tag, attributes, text = "") => { const e = parent.appendChild(document.createElementNS(SVG, tag)); for (const key in attributes) e.setAttribute(key, attributes[key]); e.textContent = text; return e; };
     svg.setAttribute("viewBox", `0 0 ${frame[0]} ${frame[1]}`); svg.setAttribute("preserveAspectRatio", "none"); svg.setAttribute("aria-hidden", "true");
     found.forEach(([, , counted, x1, y1, x2, y2], i) => {
       const g = put(svg, "g", counted ? {} : { class: "left-out" });
@@ -114,6 +121,8 @@
     frame.style.borderColor = ground;
     if (path && seen !== 0) frame.append(picture(path, `${name}: ${row.text}`)); else frame.append(make("span", { className: "none", textContent: "no picture" }));
     const img = frame.querySelector("img"), known = still.get(path);
+    const part = path.match(/#(\d+),(\d+),(\d+),(\d+)$/);
+    if ((seen[2] || []).length && part && !img) frame.append(boxes(seen[2], seen[3] || [part[3] - part[1], part[4] - part[2]]));
     if ((seen[2] || []).length && img) {
       const draw = () => { if (!frame.querySelector("svg")) frame.append(boxes(seen[2], seen[3] || [img.naturalWidth, img.naturalHeight])); };
       if (seen[3] || (img.complete && img.naturalWidth)) draw(); else img.addEventListener("load", draw);
