@@ -29,6 +29,7 @@ class Coupled(Method):
     """
 
     title = "coupled-GRPO"
+    look = ("#5B4FA2", "X")
     updates_per_rollout: Updates = 8
     low: Rate = 0.2
     high: Rate = 0.8

@@ -20,6 +20,7 @@ class D1(Method):
     advantage: "own" is reward - mean."""
 
     title = "diffu-GRPO (d1), no prompt noise"
+    look = ("#C98A00", "v")
     updates_per_rollout: Updates = 8
     advantage: Advantage = "z"
     kl_ref: Literal["ref", "old"] = "ref"

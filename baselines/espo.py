@@ -51,6 +51,7 @@ class ESPO(Method):
     other: doubling it would bias the estimate."""
 
     title = "ESPO"
+    look = ("#56B4E9", "P")
     updates_per_rollout: Updates = 8
     samples: Samples = 1
     advantage: Advantage = "z"

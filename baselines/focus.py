@@ -28,6 +28,7 @@ class Focus(Method):
     """
 
     title = "MaskFocus"
+    look = ("#8C1C13", "s")
     updates_per_rollout: Updates = 8
     select: Literal["agreement", "entropy", "uniform"] = "agreement"
     mask: Literal["random", "step"] = "random"

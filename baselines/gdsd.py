@@ -25,6 +25,7 @@ class GDSD(Method):
     """
 
     title = "GDSD"
+    look = ("#882255", "p")
     updates_per_rollout: Updates = 8
     samples: Samples = 1
     eps: Annotated[float, Number(0, 1, open_low=True, open_high=True)] = 4e-4

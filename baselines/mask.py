@@ -24,6 +24,7 @@ class Mask(Method):
     """
 
     title = "MaskGRPO"
+    look = ("#D55E00", "s")
     updates_per_rollout: Updates = 8
     min_rate: Annotated[float, Number(0, 1)] = 0.8
     mask_agg: Literal["current", "all_iterations"] = "current"

@@ -24,6 +24,7 @@ class Pretrain(Method):
     """Options of the control: optimiser steps per iteration, and pictures per step."""
 
     title = "continued pre-training, a control"
+    look = ("#5F5F46", "H")
     updates_per_iteration: Updates = 4
     batch: Annotated[int, Whole(1, 65536)] = 64
     rewarded = False

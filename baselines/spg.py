@@ -28,6 +28,7 @@ class SPG(Method):
     """
 
     title = "SPG, no prompt noise"
+    look = ("#AA4499", "h")
     updates_per_rollout: Updates = 8
     samples: Samples = 2
     low: Annotated[float, Number(0, 1)] = 0.0

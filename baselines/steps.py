@@ -49,6 +49,7 @@ class EGSPO(Method):
     """
 
     title = "EGSPO"
+    look = ("#B8860B", "d")
     summary = (
         "EGSPO (arXiv 2603.12554), without rewards of steps: one step an image and update, those of highest entropy"
     )
@@ -102,6 +103,7 @@ class Xing(Method):
     """
 
     title = "Mask-GRPO (Xing et al.)"
+    look = ("#EE6677", "8")
     summary = "Mask-GRPO of Xing et al. (arXiv 2510.13418; `mask` is another one): one step an image and update"
     updates_per_rollout: Updates = 8
     steps: Literal["first", "uniform"] = "first"

@@ -26,6 +26,7 @@ class Strata(Method):
     """
 
     title = "strata (ours, after DACA-GRPO)"
+    look = ("#6F6FC7", "D")
     groups: ClassVar[tuple[str, ...]] = ("ours",)
     updates_per_rollout: Updates = 8
     strata: Annotated[int, Whole(1, 100_000)] = 4

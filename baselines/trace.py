@@ -30,6 +30,7 @@ class Trace(Method):
     """
 
     title = "TraceGRPO"
+    look = ("#009E73", "^")
     updates_per_rollout: Updates = 8
     shrink: Annotated[int, Whole(1, 100_000)] = 1
     segments: Annotated[int, Whole(0, 100_000)] = 0
@@ -90,6 +91,7 @@ class TraceOnce(Trace):
     """TraceGRPO, each row once: TraceRL's own visit, a K-th of what `every` costs in training steps."""
 
     title = "TraceGRPO, each row once"
+    look = ("#3FA69A", "v")
     summary = "TraceRL (arXiv 2509.06949) on images, each row once: a token is judged under what was revealed before it"
     visit: Literal["every", "once"] = "once"
 
@@ -100,6 +102,7 @@ class D2(Trace):
     under what was revealed before it. advantage: "own" is reward - mean."""
 
     title = "d2-StepMerge, no prompt noise"
+    look = ("#117733", "<")
     summary = (
         "d2-StepMerge (arXiv 2509.21474): the denoising steps merged into segments, each judged under what was revealed "
         "before it"
@@ -117,6 +120,7 @@ class CJ(D2):
     text. advantage: "own" is reward - mean."""
 
     title = "CJ-GRPO"
+    look = ("#7F8F1F", ">")
     summary = (
         "CJ-GRPO (arXiv 2509.23924): every denoising step judged under what was revealed before it, each step the same "
         "part"

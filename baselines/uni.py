@@ -23,6 +23,7 @@ class Uni(Method):
     or "sequence" for one ratio per image, exp of the mean log-ratio over its masked tokens."""
 
     title = "UniGRPO"
+    look = ("#CC79A7", "D")
     updates_per_rollout: Updates = 8
     spacing: Literal["box", "stride"] = "box"
     ratio: Literal["token", "sequence"] = "token"

@@ -25,6 +25,7 @@ class WD1(Method):
     """
 
     title = "wd1, no prompt noise"
+    look = ("#7A5C3E", "<")
     updates_per_rollout: Updates = 8
     tau: Annotated[float, Number(0, 1e6, open_low=True)] = 1.0
     sides: Literal["both", "positive"] = "both"

@@ -16,6 +16,7 @@ COMMANDS = {
     "paper": "the paper's tables and figures with what your runs have measured beside them",
     "explain": "draw what methods hide and train, from their own updates",
     "report": "tables, figures and one HTML page from a run",
+    "runs": "list runs with their state and headline",
     "check": "recompute a run from its raw records, offline, and name what does not match",
     "premise": "is what is revealed first structure? measured for a policy, sampler by sampler",
     "power": "what a run can see, from what differences varied with in a finished one",

@@ -54,6 +54,7 @@ class AdaptiveAlpha(Adaptive):
     """
 
     title = "HT-GRPO, adaptive grouping (ours)"
+    look = ("#332288", "P")
     summary = "adaptive grouping (ours): HT-GRPO whose part of structure tokens follows each prompt's entropy by rank"
     rule: Literal["change_point", "mass"] = "change_point"
     strength: Strength = 1.0
@@ -85,6 +86,7 @@ class AdaptiveCredit(Adaptive):
     """
 
     title = "HT-GRPO, adaptive credit (ours)"
+    look = ("#3F7FBF", "X")
     summary = "adaptive credit (ours): HT-GRPO whose credit follows the entropy a token was drawn with"
     tau: Annotated[float, Number(0, 10)] = 0.5
     between: Strength = 0.0
@@ -115,6 +117,7 @@ class AdaptiveAgreement(Adaptive):
     The mean weight of all tokens stays the same."""
 
     title = "HT-GRPO, credit by agreement (ours)"
+    look = ("#5FA8D3", "*")
     summary = (
         "credit by agreement (ours): HT-GRPO whose contrast follows whether early or late codes explain the rewards"
     )

@@ -1,6 +1,6 @@
-"""HT-GRPO ("Sketch Then Paint"): tokens revealed first are structure, the rest refinement; three stages of updates
-visit all, then structure, then refinement; every token is judged under the fully masked image, so one forward serves
-the whole group.
+"""HT-GRPO ("Sketch Then Paint", arXiv 2605.16842): tokens revealed first are structure, the rest refinement; three stages
+of updates visit all, then structure, then refinement; every token is judged under the fully masked image, so one
+forward serves the whole group.
 
 Source: the paper's section 3 and appendices B and E. What it leaves open, and our choice, is said at each option.
 """
@@ -47,6 +47,7 @@ class HT(Method):
     """
 
     title = "HT-GRPO"
+    look = ("#0072B2", "o")
     draws = "ht"
     alpha: Annotated[float, Number(0, 1, open_low=True, open_high=True)] = 0.3
     stages: tuple[Count, Count, Count] = (2, 4, 2)

@@ -146,7 +146,8 @@ class Method(ABC):
     (TraceRL). rewarded: whether it samples rollouts and asks the rewards at all; without, none is loaded. title: what
     it is called in words. summary: a line on it with its source; default what its module says of itself. groups: names
     that stand for it and its like wherever methods are named. draws: methods of the same name here draw the same random
-    numbers; default a method's own.
+    numbers; default a method's own. look: the colour ("#0072B2") and the marker (matplotlib's letter) of it in every
+    figure; without, a figure takes the next free ones.
     """
 
     kl_ref: str = "ref"
@@ -155,6 +156,7 @@ class Method(ABC):
     summary: ClassVar[str] = ""
     groups: ClassVar[tuple[str, ...]] = ("literature",)
     draws: ClassVar[str] = ""
+    look: ClassVar[tuple[str, str] | None] = None
 
     @property
     def needs(self) -> frozenset[str]:

@@ -61,6 +61,11 @@ def short(name: str, limit: int = 24) -> str:
     return name if len(name) <= limit else f"{name[: limit - 9]}…{name[-8:]}"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
+
+
 def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
     """A padded Markdown table; the first `left` columns are left-aligned, the others right-aligned."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in [header, *rows]]

@@ -1,11 +1,13 @@
 """What every command line shares: one clear sentence instead of a traceback, and the right exit code."""
 
 import os
+import shlex
 import signal
 import sys
 import time
 from collections.abc import Callable
 from io import TextIOWrapper
+from pathlib import Path
 
 from bench.ask.machine import is_main_process, processes
 from htgrpo.base.errors import EXIT_INCOMPLETE, UserError
@@ -43,6 +45,13 @@ def _leave_in_order() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if not is_main_process():
         time.sleep(GRACE)
+
+
+def command_line() -> str:
+    """The command that this process was started with, as one would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = Path(sys.argv[0]).name if spec is None else f"python -m {spec.name}"
+    return shlex.join([*name.split(), *sys.argv[1:]])
 
 
 def say(text: str) -> None:

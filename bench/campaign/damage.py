@@ -105,7 +105,7 @@ OF_CHECKPOINT = (
     "model.safetensors", "config.json", "tokenizer.json", "vq/codebook.safetensors", "files.json",
     "trainer_state/state.json", "trainer_state/optimizer.safetensors", "trainer_state/files.json",
 )  # fmt: skip
-OF_REPORT = ("table.csv", "table.md", "index.html", "files.json", "differences.png", "categories.pdf")
+OF_REPORT = ("table.csv", "table.md", "index.html", "files.json", "differences.svg", "categories.pdf")
 FILES = (
     "config.json",
     "complete.json",

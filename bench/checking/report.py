@@ -20,7 +20,7 @@ RAW = (CONFIG, EQUAL_SECONDS, "train", "images", "verdicts")
 PICTURES = (".png", ".pdf", ".svg")
 DRAWN_BY = ("htgrpo-bench", "python", "matplotlib", "numpy", "pandas", "pillow", "scipy", "statsmodels")
 """What decides the bytes of a picture."""
-EMBEDDED = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+")
+EMBEDDED = re.compile(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]+|<svg width=.*?</svg>|:root\{--c[^}]*\}", re.DOTALL)
 
 
 def check_report(run: RunDir, config: dict[str, Any], complete: bool, findings: Findings) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.ask.request import Request
 from bench.ask.weights import Weights, inspect
+from bench.record import citing
+from bench.record.card_results import eval_result, protocol_of, row
 from bench.record.complete import begin
 from bench.record.rundir import RunDir
 from htgrpo.base.errors import UserError
@@ -31,12 +33,13 @@ NO_RUN = "This card was made without the run that the checkpoint belongs to, so 
 @dataclass
 class Facts:
     """metadata: of the front matter; results: for its model-index; texts: for the template; told: what was found, in
-    words."""
+    words; picture: a file of one that these weights made."""
 
     metadata: dict[str, Any]
     texts: dict[str, Any]
     told: str
     results: "list[EvalResult]" = field(default_factory=list)
+    picture: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Place:
     seed: int | None
 
 
-def collect(checkpoint: str, root: Path | None) -> Facts:
-    """Everything for the card. Raises UserError where the folder is no checkpoint, or where the run does not know its
+def collect(checkpoint: str, root: Path | None, licence: str = "") -> Facts:
+    """Everything for the card. licence: of the weights, as the hub calls it; by default known only of weights that began
+    from random ones here. Raises UserError where the folder is no checkpoint, or where the run does not know its
     weights."""
     if not Path(checkpoint).is_dir():
         raise UserError(
@@ -74,8 +78,11 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "library_name": LIBRARY,
         "pipeline_tag": "text-to-image",
         "tags": list(dict.fromkeys(filter(None, [*TAGS, method, weights.backbone]))),
-        "base_model": _base_model(model, place),
+        "base_model": (base := _base_model(model, place)),
+        "language": citing.LANGUAGE,
+        "license": licence or ("" if base or not _from_embedded(weights, place) else citing.OURS),
     }
+    picture = citing.sample(place.run, _policies(place, scored)) if place else None
     texts = {
         "title": name,
         "labels": _labels(weights, place, scored),
@@ -86,13 +93,29 @@ def collect(checkpoint: str, root: Path | None) -> Facts:
         "training": _training(weights, place),
         "warnings": _warnings(weights, place),
         "settings": json.dumps(settings, indent=2) if settings else "",
-        "rows": [_row(result, name) for name, result in scored],
-        "protocols": list(dict.fromkeys(_protocol(result) for _, result in scored)),
+        "rows": [row(result, name) for name, result in scored],
+        "protocols": list(dict.fromkeys(protocol_of(result) for _, result in scored)),
+        "called": citing.called(method) if method else "",
+        "paper": citing.paper(method) if method else "",
+        "bibtex": citing.bibtex(method),
+        "prompt": picture[1] if picture else "",
+        "setting": next(iter(place.request.settings.values())) if place and place.request.settings else {},
         "no_results": f"The run {place.run.root.name!r} holds no verdicts of these weights." if place else NO_RUN,
     }
     told = f"{len(scored)} results" if scored else "no results"
-    results = [_eval_result(result, name, place) for name, result in scored] if place else []
-    return Facts({k: v for k, v in metadata.items() if v}, texts, told, results)
+    results = [eval_result(result, name, place.request.split) for name, result in scored] if place else []
+    return Facts({k: v for k, v in metadata.items() if v}, texts, told, results, picture[0] if picture else None)
+
+
+def _from_embedded(weights: Weights, place: Place | None) -> bool:
+    """Whether training began from a policy that this project made from random weights."""
+    return bool(by_policy(place.request.policy if place else weights.backbone))
+
+
+def _policies(place: Place, scored: "list[tuple[str, Result]]") -> list[str]:
+    """The names under which the run has pictures of these very weights."""
+    own = (m.policies[0] for _, result in scored for m in result.block.methods if m.name == place.method)
+    return list(dict.fromkeys(own))
 
 
 def _warnings(weights: Weights, place: "Place | None") -> list[str]:
@@ -178,56 +201,6 @@ def _alone(run: "Run", block: "Block", place: Place, weights: Weights) -> "Block
     judged = int((own(run.records)["status"] == "ok").sum())
     one = replace(one, judged=judged, expected=int(own(run.metas)["expected"].iloc[0]))
     return replace(block, methods=[m for m in block.methods if m.name == BASE] + [one], missing=[])
-
-
-def _row(result: "Result", name: str) -> dict[str, str]:
-    from reports.format import NONE
-    from reports.tables.view import score_rows
-
-    block, row = result.block, next(row for row in score_rows(result) if row.name == name)
-    return {
-        "benchmark": block.title,
-        "setting": block.setting,
-        "when": block.when,
-        "prompts": block.size,
-        "judged": row.judged,
-        "score": str(row.score),
-        "gain": str(row.gain or NONE),
-    }
-
-
-def _protocol(result: "Result") -> str:
-    from reports.tables.notes import protocol
-
-    return (
-        f"{result.block.title}, setting {result.block.setting}: {protocol(result)}; prompts sha256 "
-        f"{result.block.meta['prompt_set_sha256']}."
-    )
-
-
-def _eval_result(result: "Result", name: str, place: Place) -> "EvalResult":
-    """A result as the hub's model-index has it."""
-    from huggingface_hub import EvalResult
-
-    block, score = result.block, result.scores[name].headline
-    digits = 4 if block.scale <= 1 else 2
-    interval = [round(score.low, digits), round(score.high, digits)] if score.known else None
-    return EvalResult(
-        task_type="text-to-image",
-        dataset_type=block.name,
-        dataset_name=f"{block.title}, setting {block.setting}",
-        dataset_config=block.setting,
-        dataset_split=place.request.split,
-        metric_type="score",
-        metric_name=f"{block.title} ({block.when}; setting {block.setting})",
-        metric_value=round(score.estimate, digits),
-        metric_args={
-            "interval_95": interval,
-            "prompts": result.prompts_used,
-            "size": block.size,
-            "claim": "these weights, prompts sampled",
-        },
-    )
 
 
 def _base_model(model, place: Place | None) -> str:

@@ -18,14 +18,17 @@ from htgrpo.base.run_config import read_config
 CONFIG, LOCK, SEAL, EQUAL_SECONDS = "config.json", ".lock", "complete.json", "equal_seconds.json"
 GIVEN = "images"
 """The kind of a run of given pictures, in its config.json."""
-PARTS = ("train", "images", "verdicts", "results", "report", "logs", CONFIG, SEAL, EQUAL_SECONDS)
+PARTS = ("train", "images", "verdicts", "results", "report", "logs", "live.html", CONFIG, SEAL, EQUAL_SECONDS)
 PICTURES = re.compile(r"meta\.json|manifest(\.rank\d+)?\.jsonl|[^/]+_\d+\.png")
 """What lies in a folder of pictures."""
+SAMPLE = "README-sample.png"
+"""The picture that a card shows, beside it."""
 OURS = re.compile(
-    rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|logs/[^/]+\.txt"
+    rf"{CONFIG}|{SEAL}|{EQUAL_SECONDS}|live\.html|logs/[^/]+\.txt"
     r"|train/[^/]+/seed\d+/(metrics\.jsonl|timing\.jsonl|rewards\.json|tracker/.+)"
     rf"|images/[^/]+/[^/]+/[^/]+/({PICTURES.pattern})"
     r"|verdicts/[^/]+/[^/]+/[^/]+\.(jsonl|meta\.json|part\d+)"
+    rf"|train/[^/]+/seed\d+/checkpoints/step_\d+/{re.escape(SAMPLE)}"
     r"|results/[^/]+/[^/]+/[^/]+/(results\.json|samples_[^/]+\.jsonl)"
 )
 """What a run writes, and all that --overwrite removes, but for checkpoints and the report, whose folders list their
@@ -221,9 +224,10 @@ def write_config(run: RunDir, request: Request, extra: dict[str, Any]) -> Reques
         extra = {
             **extra,
             **earlier_versions(old, extra["versions"]),
-            "created": old.get("created", extra["created"]),
+            **{key: old[key] for key in ("created", "command", "folder") if key in old},
             "prompt_sets": {**old.get("prompt_sets", {}), **extra["prompt_sets"]},
             "titles": {**old.get("titles", {}), **extra.get("titles", {})},
+            "looks": {**old.get("looks", {}), **extra.get("looks", {})},
         }
         if "choices" in extra and "choices" in old:
             extra["choices"]["methods"] = {**old["choices"]["methods"], **extra["choices"]["methods"]}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.ask import machine
 from bench.ask.choices import choices
+from bench.ask.cli import command_line
 from bench.ask.presets import published
 from bench.ask.request import PUBLISHED, Request
 from bench.benchmarks.base import MAIN
@@ -31,7 +32,10 @@ def record(context: "Context", at_once: int) -> Request:
         {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "title": f"{context.request.backbone} on prompts and judges of the {worlds}" if from_hub else worlds,
+            "command": command_line(),
+            "folder": str(context.run.root),
             "titles": titles(context.request),
+            "looks": looks(context.request),
             "levels": levels(context.request),
             "choices": choices(context.request),
             "versions": machine.versions(),
@@ -66,6 +70,13 @@ def titles(request: Request) -> dict[str, str]:
         if title:
             found[name] = ", ".join(filter(None, told))
     return found
+
+
+def looks(request: Request) -> dict[str, tuple[str, str]]:
+    """The colour and the marker that each method was registered with; a class that takes after another one has none of
+    its own."""
+    classes = {name: type(make_method(request.config(name, 0))) for name in request.methods}
+    return {name: cls.__dict__["look"] for name, cls in classes.items() if cls.__dict__.get("look")}
 
 
 def levels(request: Request) -> dict[str, str]:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.ask import machine
 from bench.ask.cli import say
@@ -17,6 +17,7 @@ from bench.record import verdicts
 from bench.record.complete import begin, is_complete, mark_complete, working
 from bench.record.rundir import PATIENCE, RunDir, refuse_difference
 from bench.record.work import SCORE, TRAIN, Job
+from bench.run import live
 from bench.run.config import record
 from bench.run.ending import finish
 from bench.run.jobs import Ended, run_here, run_jobs
@@ -138,6 +139,7 @@ def _work(
     if not planned.jobs and not later.jobs:
         say(_nothing_to_do(root))
     if ranks.is_main:
+        live.remove(root)
         broken = {one.job.run for one in ended if one.sentence or one.missing}
         for context in planned.contexts:
             if context.run not in broken:
@@ -224,10 +226,17 @@ def _perform(planned: Plan, root: Path, options: Options, ranks: "Ranks") -> lis
     count = len(planned.jobs)
     many = f"{count} jobs, {min(planned.at_once, count)} at a time" if count > 1 else "1 job"
     say(f"{root}: {many}, about {estimate.in_words(planned.seconds)}")
+    watched = live.Live(root, {context.run.root.name: context.run.root for context in planned.contexts}, planned.jobs)
     with make_progress(planned.jobs, planned.seconds) as progress:
+
+        def tell(job: Job, event: dict[str, Any]) -> None:
+            progress.event(job, event)
+            if ranks.is_main:
+                watched.event(job, event)
+
         if options.in_process or options.jobs == 0 or ranks.count > 1:
-            return run_here(planned.jobs, progress.event, ranks)
-        return run_jobs(planned.jobs, planned.at_once, progress.event)
+            return run_here(planned.jobs, tell, ranks)
+        return run_jobs(planned.jobs, planned.at_once, tell)
 
 
 def _look(runs: Runs, root: Path, options: Options) -> int:

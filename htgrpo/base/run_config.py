@@ -89,6 +89,9 @@ class Config(TypedDict, total=False):
     checkpoints: dict[str, list[Checkpoint]]
     folders: list[GivenFolder]
     titles: dict[str, str]
+    looks: dict[str, tuple[str, str]]
+    command: str
+    folder: str
     choices: Choices
     earlier_versions: list[dict[str, str]]
     claim: Claim | None

@@ -93,8 +93,10 @@ def load_variants(root: Path, record: dict[str, Any]) -> Run:
     frames = {name: joined([getattr(run, name) for run in parts]) for name in ("metas", "records", "metrics", "timing")}
     check_comparable(frames["metas"])
     seeds = sorted({seed for run in runs.values() for seed in run.config.get("seeds", [])})
-    config = {**runs[first].config, "methods": list(runs), "seeds": seeds}
-    return Run(root, config, frames["metas"], frames["records"], frames["metrics"], frames["timing"])
+    labels = {name: one["label"] for name, one in [(default, record["default"]), *record["variants"].items()]}
+    config = {**runs[first].config, "methods": list(runs), "seeds": seeds, "titles": labels, "looks": {}}
+    origins = {policy: where for run in parts for policy, where in run.origins.items()}
+    return Run(root, config, frames["metas"], frames["records"], frames["metrics"], frames["timing"], origins=origins)
 
 
 def _check_settings(runs: dict[str, Run], method: str) -> None:
@@ -125,9 +127,13 @@ def _renamed(run: Run, method: str, name: str, keep_base: bool) -> Run:
     def called(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(method=frame["method"].replace({method: name})) if len(frame) else frame
 
+    origins = {policy(old): (run.root, old) for old in metas["policy"]}
     metas = called(metas).assign(policy=metas["policy"].map(policy))
-    records = records.assign(policy=records["policy"].map(policy))
-    return replace(run, metas=metas, records=records, metrics=called(run.metrics), timing=called(run.timing))
+    inside = f"{VARIANTS}/{run.root.name}/"
+    images = records["image"].where(records["image"] == "", inside + records["image"])
+    records = records.assign(policy=records["policy"].map(policy), image=images)
+    metrics, timing = called(run.metrics), called(run.timing)
+    return replace(run, metas=metas, records=records, metrics=metrics, timing=timing, origins=origins)
 
 
 def blocks_of(run: Run, record: dict[str, Any]) -> list[Block]:
@@ -143,9 +149,13 @@ def blocks_of(run: Run, record: dict[str, Any]) -> list[Block]:
 
 
 def studies(blocks: list[Block], record: dict[str, Any], allow_incomplete: bool = False) -> list[Study]:
-    """Every study of the record on every block. All are read off one analysis, so that a variant has the same interval
-    wherever it stands."""
-    results = [analyse(block, allow_incomplete) for block in blocks]
+    """Every study of the record on every block."""
+    return studies_of([analyse(block, allow_incomplete) for block in blocks], record)
+
+
+def studies_of(results: list[Result], record: dict[str, Any]) -> list[Study]:
+    """Every study on each of `results`. All are read off one analysis, so that a variant has the same interval wherever
+    it stands."""
     return [_study(key, record, result) for key in record["studies"] for result in results]
 
 

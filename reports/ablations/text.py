@@ -137,6 +137,12 @@ def _gap_cells(row: Row, scale: float) -> list[str]:
 
 
 def _full_table(study: Study) -> str:
+    return table(*study_rows(study))
+
+
+def study_rows(study: Study) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of a study: every variant with its score, its difference to the default, its cost, and the paper's
+    value."""
     scale = study.block.scale
     header = [
         "variant", "seeds", "score (these checkpoints)", "each seed", "minus default", *PAIR_HEADER[3:], "each seed",
@@ -158,10 +164,15 @@ def _full_table(study: Study) -> str:
             rest = [*pair_cells(row.gap, scale)[2:], " ".join(number(value, scale, True) for value in row.gap.per_seed)]
         costs = [amount(row.iterations), amount(row.forwards)]
         rows.append([_name(row), str(row.seeds), *cells, *rest, *costs, paper_text(study, row)])
-    return table(header, rows)
+    return header, rows
 
 
 def _findings_table(studies: list[Study]) -> str:
+    return table(*findings_rows(studies), left=5)
+
+
+def findings_rows(studies: list[Study]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the paper's findings with what became of them here."""
     rows = []
     for study in studies:
         scale = study.block.scale
@@ -174,9 +185,8 @@ def _findings_table(studies: list[Study]) -> str:
                     number(worst.sees(), scale),
                 ]
             rows.append([study.key, study.block.title, f"{finding.claim} ({finding.source})", finding.status, *cells])
-    return table(
-        ["study", "benchmark", "finding", "here", "least favourable difference", "value", "could see"], rows, left=5
-    )
+    header = ["study", "benchmark", "finding", "here", "least favourable difference", "value", "could see"]
+    return header, rows
 
 
 def to_csv(studies: list[Study]) -> str:

@@ -1,5 +1,4 @@
-"""Learning curves: training measures, the held-out score of saved checkpoints, and entropy by the order of
-unmasking."""
+"""Learning curves: training measures along a cost, and entropy by the order of unmasking."""
 
 from collections.abc import Iterable
 
@@ -11,14 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.order import COLOURS
-from reports.figures.style import GREY, INK, colours, spread_labels, style
-from reports.findings.heldout import Curve, held_out
+from reports.figures.style import GREY, INK, SOFT, colours, spread_labels, style
+from reports.findings.quality import AXES, with_time
 from reports.format import short
 from reports.run.load import Run
 
 PANELS = {
     "reward_mean": "Mean training reward",
-    "held_out": "Held-out score",
     "kl": "KL to reference (nats)",
     "clip_fraction": "Clipped tokens (fraction)",
     "entropy": "Rollout entropy (nats)",
@@ -26,23 +24,22 @@ PANELS = {
 }
 LOGARITHMIC = ("kl",)
 """Panels in which one bad iteration would flatten everything else."""
-AXES = {
-    "iterations": ("iteration", "Iterations"),
-    "forwards": ("forwards_total", "Forward passes"),
-    "seconds": ("seconds_total", "Training seconds"),
-}
+COLUMNS = {"iterations": "iteration", "forwards": "forwards_total", "seconds": "seconds_total"}
+"""The column of each axis of cost."""
 ACROSS = 3
 End = tuple[float, float, str, str]
 """x, y, text and colour of the label at the end of a curve."""
 
 
-def with_time(run: Run) -> pd.DataFrame:
-    """The metrics with the training seconds of their iteration, where those are known."""
-    frame = run.metrics
-    if len(run.timing) and "seconds_total" in run.timing:
-        keys = ["method", "seed", "iteration"]
-        frame = frame.merge(run.timing[[*keys, "seconds_total"]], on=keys, how="left")
-    return frame
+def to_csv(run: Run) -> str:
+    """What the curves are drawn from, a line per method, seed and iteration; entropy by eighth in columns of its own."""
+    frame = with_time(run)
+    keys = [key for key in ("method", "seed", "iteration", "forwards_total", "seconds_total", *PANELS) if key in frame]
+    table = frame[keys]
+    if "entropy_by_rank" in frame:
+        bins = pd.DataFrame([value if isinstance(value, list) else [] for value in frame["entropy_by_rank"]])
+        table = table.join(bins.set_axis([f"entropy_part_{i + 1}" for i in range(bins.shape[1])], axis=1))
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def learning_curves(run: Run, axis: str) -> Figure | None:
@@ -51,15 +48,12 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
 
     None when the run recorded nothing to draw.
     """
-    column, label = AXES[axis]
-    frame, curve = with_time(run), held_out(run)
-    frame = _with_rank_ends(frame)
-    panels = [
-        key for key in PANELS if (curve is not None if key == "held_out" else key in frame and frame[key].notna().any())
-    ]
-    if column not in frame or not frame[column].notna().any() or panels in ([], ["held_out"]):
+    column, label = COLUMNS[axis], AXES[axis]
+    frame = with_rank_ends(with_time(run))
+    panels = [key for key in PANELS if key in frame and frame[key].notna().any()]
+    if column not in frame or not frame[column].notna().any() or not panels:
         return None
-    names, palette = [m for m in run.methods if (frame["method"] == m).any()], colours(run.methods)
+    names, palette = [m for m in run.methods if (frame["method"] == m).any()], colours(run)
     with style():
         across = min(ACROSS, len(panels))
         rows = -(-len(panels) // across)
@@ -71,7 +65,7 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
         for ax, key in zip(axes.flat, panels, strict=False):
             ax.set_title(PANELS[key], fontsize=9.5)
             ax.margins(x=0.01)
-            ends = _panel(ax, key, frame, curve, names, column, palette)
+            ends = _panel(ax, key, frame, run, names, column, palette)
             if key in LOGARITHMIC and (frame[key] > 0).any():
                 ax.set_yscale("log", nonpositive="clip")
             ax.xaxis.set_major_locator(plt.MaxNLocator(5, integer=column != "seconds_total"))
@@ -79,9 +73,7 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
             spread_labels(ax, ends)
         for ax in axes.flat[max(0, len(panels) - across) : len(panels)]:
             ax.set_xlabel(label)
-        figure.suptitle(
-            f"Training against {label.lower()} ({_bands(run, frame)})", fontsize=9, color="#555555", x=0.01, ha="left"
-        )
+        figure.suptitle(f"Training against {label} ({_bands(run, frame)})", fontsize=9, color=SOFT, x=0.01, ha="left")
     return figure
 
 
@@ -93,23 +85,14 @@ def _bands(run: Run, frame: pd.DataFrame) -> str:
 
 
 def _panel(
-    ax: Axes,
-    key: str,
-    frame: pd.DataFrame,
-    curve: Curve | None,
-    names: Iterable[str],
-    column: str,
-    palette: dict[str, str],
+    ax: Axes, key: str, frame: pd.DataFrame, run: Run, names: Iterable[str], column: str, palette: dict[str, str]
 ) -> list[End]:
-    if key == "held_out" and curve is not None:
-        ax.set_title(curve.label, fontsize=9.5)
-        return _held_out_panel(ax, curve, frame, names, column, palette)
     ends = []
     for name in names:
         own = frame[frame["method"] == name]
-        end = _curve(ax, own, column, key, palette[name], name)
+        end = _curve(ax, own, column, key, palette[name], run.called(name))
         if key == "entropy_ends" and end:
-            _curve(ax, own, column, "entropy_last", palette[name], name, dashed=True)
+            _curve(ax, own, column, "entropy_last", palette[name], "", dashed=True)
         ends.append(end)
     if key == "entropy_ends":
         lines = [plt.Line2D([], [], color=INK, linestyle=s, linewidth=1.4) for s in ("-", (0, (4, 2)))]
@@ -117,13 +100,18 @@ def _panel(
     return [end for end in ends if end]
 
 
-def _with_rank_ends(frame: pd.DataFrame) -> pd.DataFrame:
+def with_rank_ends(frame: pd.DataFrame) -> pd.DataFrame:
     """`frame` with the first and the last bin of entropy_by_rank as columns entropy_ends and entropy_last."""
     if "entropy_by_rank" not in frame:
         return frame
     bins = frame["entropy_by_rank"]
     known = [value if isinstance(value, list) and value else [np.nan] for value in bins]
     return frame.assign(entropy_ends=[value[0] for value in known], entropy_last=[value[-1] for value in known])
+
+
+def smoothed(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns as moving means over a twelfth of the rows."""
+    return table.rolling(max(1, len(table) // 12), center=True, min_periods=1).mean()
 
 
 def _curve(
@@ -135,8 +123,7 @@ def _curve(
     if table.empty:
         return None
     x = frame.pivot(index="iteration", columns="seed", values=column).astype(float).loc[table.index].mean(axis=1)
-    window = max(1, len(table) // 12)
-    smooth = table.rolling(window, center=True, min_periods=1).mean()
+    smooth = smoothed(table)
     if smooth.shape[1] > 1:
         ax.fill_between(x, smooth.min(axis=1), smooth.max(axis=1), color=colour, alpha=0.16, linewidth=0)
     ax.plot(x, smooth.mean(axis=1), color=colour, linestyle=(0, (4, 2)) if dashed else "-")
@@ -144,78 +131,43 @@ def _curve(
     return float(x.iloc[-1]), float(smooth.mean(axis=1).iloc[-1]), short(name, 16), colour
 
 
-def _held_out_panel(
-    ax: Axes, curve: Curve, frame: pd.DataFrame, names: Iterable[str], column: str, palette: dict[str, str]
-) -> list[End]:
-    """One point per saved checkpoint, from the starting policy on."""
-    ends = []
-    if curve.start is not None:
-        ax.axhline(curve.start, color=GREY, linewidth=1, linestyle=":", zorder=1)
-    for name in names:
-        points = curve.points[curve.points["method"] == name]
-        places = frame[frame["method"] == name][["seed", "iteration", column]].drop_duplicates(["seed", "iteration"])
-        if column != "iteration":
-            points = points.merge(places, on=["seed", "iteration"], how="inner")
-        table = points.pivot(index="iteration", columns="seed", values="score").dropna()
-        if table.empty:
-            continue
-        x = points.pivot(index="iteration", columns="seed", values=column if column in points else "iteration").loc[
-            table.index
-        ]
-        xs, ys = list(x.mean(axis=1)), list(table.mean(axis=1))
-        if table.shape[1] > 1:
-            ax.fill_between(xs, table.min(axis=1), table.max(axis=1), color=palette[name], alpha=0.16, linewidth=0)
-        if curve.start is not None:
-            xs, ys = [0.0, *xs], [curve.start, *ys]
-        ax.plot(xs, ys, color=palette[name], marker="o", markersize=3.5)
-        ends.append((float(xs[-1]), float(ys[-1]), short(name, 16), palette[name]))
-    return ends
-
-
 def entropy_by_rank(run: Run) -> Figure | None:
-    """Rollout entropy by the order of unmasking: a panel per method and axis, a line per eighth, mean over seeds.
+    """Rollout entropy by the order of unmasking: a panel per method, a line per eighth, mean over seeds.
 
     None when the run recorded none.
     """
-    frame = with_time(run)
+    frame = run.metrics
     if "entropy_by_rank" not in frame:
         return None
     frame = frame[frame["entropy_by_rank"].map(lambda value: isinstance(value, list) and len(value) > 1)]
     names = [m for m in run.methods if (frame["method"] == m).any()]
-    axes_known = [axis for axis in AXES.values() if axis[0] in frame and frame[axis[0]].notna().any()]
     if not names:
         return None
     with style():
-        size = (2.9 * len(names) + 1.0, 2.1 * len(axes_known) + 0.5)
-        figure, axes = plt.subplots(
-            len(axes_known), len(names), figsize=size, squeeze=False, sharey=True, layout="constrained"
-        )
-        for row, (column, label) in zip(axes, axes_known, strict=True):
-            for ax, name in zip(row, names, strict=True):
-                count = _rank_lines(ax, frame[frame["method"] == name], column)
-                ax.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
-                ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-                ax.set_xlabel(label, fontsize=8)
-            row[0].set_ylabel("entropy (nats)", fontsize=8)
-        for ax, name in zip(axes[0], names, strict=True):
-            ax.set_title(short(name, 20), color=colours(run.methods)[name])
+        size = (2.9 * len(names) + 1.0, 2.6)
+        figure, (axes,) = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True, layout="constrained")
+        for ax, name in zip(axes, names, strict=True):
+            count = _rank_lines(ax, frame[frame["method"] == name])
+            ax.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
+            ax.set_xlabel(AXES["iterations"], fontsize=8)
+            ax.set_title(short(run.called(name), 24), color=colours(run)[name])
+        axes[0].set_ylabel("entropy (nats)", fontsize=8)
         scale = plt.cm.ScalarMappable(plt.Normalize(1, count), COLOURS)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.5, aspect=22, pad=0.01, ticks=[1, count])
+        bar = figure.colorbar(scale, ax=axes, shrink=0.7, aspect=18, pad=0.01, ticks=[1, count])
         bar.ax.set_yticklabels(["first\nunmasked", "last"], fontsize=7.5)
         bar.outline.set_visible(False)
         title = f"Rollout entropy by the order of unmasking, {count} equal parts ({run.title}; mean over seeds)"
-        figure.suptitle(title, fontsize=9, color="#555555", x=0.01, ha="left")
+        figure.suptitle(title, fontsize=9, color=SOFT, x=0.01, ha="left")
     return figure
 
 
-def _rank_lines(ax: Axes, frame: pd.DataFrame, column: str) -> int:
+def _rank_lines(ax: Axes, frame: pd.DataFrame) -> int:
     """Draws one method's lines and returns how many there are."""
     bins = pd.DataFrame(frame["entropy_by_rank"].tolist(), index=frame["iteration"]).groupby(level=0).mean()
-    x = frame.groupby("iteration")[column].mean()
-    window = max(1, len(bins) // 12)
-    smooth = bins.rolling(window, center=True, min_periods=1).mean()
+    x = bins.index
+    smooth = smoothed(bins)
     for part in range(smooth.shape[1]):
         shade = colormaps[COLOURS](part / max(1, smooth.shape[1] - 1))
-        ax.plot(x, smooth[part], color="#00000022", linewidth=2.4)
+        ax.plot(x, smooth[part], color=GREY, alpha=0.3, linewidth=2.4)
         ax.plot(x, smooth[part], color=shade, linewidth=1.6)
     return smooth.shape[1]

@@ -2,34 +2,35 @@
 
 from matplotlib.figure import Figure
 
-from reports.figures import contact, curves, forest, slopes, style, unmasking
+from reports.figures import contact, curves, forest, quality, slopes, style, unmasking
+from reports.findings import answer
 from reports.findings.analysis import Result
 from reports.findings.hacking import Moves
+from reports.findings.quality import AXES, Panel
+from reports.findings.shown import category_names
 from reports.run.load import Run
 
 
-def drawn(run: Run, results: list[Result], moves: list[Moves]) -> dict[str, bytes]:
+def drawn(run: Run, results: list[Result], moves: list[Moves], panels: list[Panel]) -> dict[str, bytes]:
     """File name -> bytes of every figure there is something to draw for; photographs have no PDF."""
     found: dict[str, Figure | None] = {}
     if len(run.metrics):
-        found |= {f"curves_{axis}": curves.learning_curves(run, axis) for axis in curves.AXES}
+        found |= {f"quality_{axis}": quality.figure(run, panels, axis) for axis in AXES}
+        found |= {f"curves_{axis}": curves.learning_curves(run, axis) for axis in AXES}
         found["entropy_by_rank"] = curves.entropy_by_rank(run)
         found["reward_and_rest"] = slopes.slopes(run, moves)
-    found["differences"] = forest.forest(results, run.methods)
+    first = answer.in_every_view(results)
+    found["differences"] = forest.forest(run, first)
+    found["differences_others"] = forest.forest(run, [r for r in results if r.block.is_main and r not in first])
     found["unmasking"] = unmasking.unmasking(run, results)
-    mains = [result for result in results if result.block.is_main]
-    for i, result in enumerate(mains):
-        suffix = f"_{_safe(result.block.name)}" if i else ""
-        found[f"categories{suffix}"] = forest.category_bars(result, run.methods)
+    for name, result in category_names([result for result in results if result.block.is_main]).items():
+        found[name] = forest.category_bars(run, result)
         if result.block.shown:
-            found[f"contact_sheet{suffix}"] = contact.contact_sheet(run, result)
+            found[name.replace("categories", "contact_sheet", 1)] = contact.contact_sheet(run, result)
     contents: dict[str, bytes] = {}
     for name, figure in found.items():
         if figure is not None:
-            rendered = style.rendered(figure, pdf=not name.startswith("contact_sheet"))
+            kinds = ("png",) if name.startswith("contact_sheet") else ("svg", "pdf")
+            rendered = style.rendered(figure, kinds)
             contents |= {f"{name}.{kind}": data for kind, data in rendered.items()}
     return contents
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)

@@ -1,24 +1,28 @@
 """Bars per category, and the forest of paired differences."""
 
+import textwrap
+from typing import Any
+
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import FAINT, GREY, INK, colours, markers, style
-from reports.findings.analysis import Result
+from reports.figures.style import FAINT, GREY, INK, SOFT, colours, markers, style
+from reports.findings.analysis import Pair, Result
 from reports.format import number, probability, short
+from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 
 ACROSS = 3
 """Panels of the forest beside each other."""
 
 
-def category_bars(result: Result, methods: list[str]) -> Figure | None:
+def category_bars(run: Run, result: Result) -> Figure | None:
     """Bars with 95 % intervals (these checkpoints) of the headline and every category; None without scores."""
     if not result.scores:
         return None
-    palette, shapes = colours(methods), markers(methods)
+    palette, shapes = colours(run), markers(run)
     names = list(result.scores)
     groups = ["overall", *result.columns]
     with style():
@@ -31,7 +35,16 @@ def category_bars(result: Result, methods: list[str]) -> Figure | None:
             cells = [score.headline, *(score.columns[c] for c in result.columns)]
             x = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
             heights = np.array([c.estimate for c in cells])
-            ax.bar(x, heights, width * 0.88, color=palette[name], alpha=0.82, linewidth=0, label=short(name), zorder=2)
+            ax.bar(
+                x,
+                heights,
+                width * 0.88,
+                color=palette[name],
+                alpha=0.82,
+                linewidth=0,
+                label=short(run.called(name)),
+                zorder=2,
+            )
             known = np.array([c.known for c in cells])
             low = np.array([c.low for c in cells])[known]
             high = np.array([c.high for c in cells])[known]
@@ -61,90 +74,69 @@ def category_bars(result: Result, methods: list[str]) -> Figure | None:
     return figure
 
 
-def forest(results: list[Result], methods: list[str]) -> Figure | None:
-    """Paired differences of the headline at the training budget, one panel per benchmark; thin line: these checkpoints,
-    thick: these methods.
-    """
-    mains = [r for r in results if r.block.is_main and r.pairs]
-    if not mains:
+def forest(run: Run, shown: list[Result]) -> Figure | None:
+    """Paired differences of the headline, a panel for each of `shown`, every pair one way round in all of them; thin line:
+    these checkpoints, thick: these methods. None without a pair."""
+    shown = [result for result in shown if result.pairs]
+    if not shown:
         return None
-    palette = colours(methods)
-    rows = max(len(r.pairs) for r in mains)
+    palette = colours(run)
+    pairs = list(dict.fromkeys((pair.a, pair.b) for result in shown for pair in result.pairs))
     with style():
-        across = min(len(mains), ACROSS)
-        down = -(-len(mains) // across)
-        size = (5.6 * across + 0.6, (0.33 * rows + 1.4) * down + 0.3)
-        figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
-        for ax, result in zip(axes.flat, mains, strict=False):
-            _forest_panel(ax, result, palette)
-        for ax in axes.flat[len(mains) :]:
+        across = min(len(shown), ACROSS)
+        down = -(-len(shown) // across)
+        size = (4.1 * across + 2.2, (0.3 * len(pairs) + 1.15) * down + 0.35)
+        figure, axes = plt.subplots(down, across, figsize=size, squeeze=False)
+        figure.set_layout_engine("constrained", wspace=0.05, w_pad=0.08)
+        for i, (ax, result) in enumerate(zip(axes.flat, shown, strict=False)):
+            _panel(ax, result, pairs, palette)
+            names = [f"{short(run.called(a))} − {short(run.called(b))}" for a, b in pairs]
+            ax.set_yticks(range(len(pairs))[::-1], names if i % across == 0 else [""] * len(pairs))
+            ax.tick_params(axis="y", length=0, labelsize=8.8, labelcolor=INK)
+        for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
-        legend = [plt.Line2D([], [], color=INK, linewidth=1.2, label="these checkpoints (prompts vary)")]
-        if any(p.seeds >= MIN_SEEDS for r in mains for p in r.pairs):
-            legend.append(
-                plt.Line2D([], [], color=INK, linewidth=6, alpha=0.28, label="these methods (seeds and prompts vary)")
-            )
-        legend.append(plt.Line2D([], [], color=INK, marker="o", linewidth=0, label="resolved"))
-        legend.append(
-            plt.Line2D([], [], color=INK, marker="o", markerfacecolor="white", linewidth=0, label="unresolved")
-        )
-        if any(p.verdict() == "equal" for r in mains for p in r.pairs):
-            legend.append(plt.Line2D([], [], color=GREY, marker="s", linewidth=0, label="equal within the margin"))
-        figure.legend(handles=legend, ncols=len(legend), frameon=False, loc="outside lower left", fontsize=8)
+        figure.legend(handles=_legend(shown), ncols=1 + across, frameon=False, loc="outside lower left", fontsize=8)
     return figure
 
 
-def _forest_panel(ax: Axes, result: Result, palette: dict[str, str]) -> None:
-    scale = result.block.scale
-    ax.axvline(0, color="#555555", linewidth=1.0, zorder=1)
-    for row, pair in enumerate(result.pairs):
-        if pair.verdict() == "worse":
-            pair = pair.flipped()
-        y, interval = len(result.pairs) - 1 - row, pair.interval()
-        resolved = pair.verdict() in ("better", "worse")
-        colour = palette.get(pair.a, GREY) if resolved else GREY
-        if pair.level == "methods" and pair.methods.known:
-            ax.plot(
-                [pair.methods.low, pair.methods.high],
-                [y, y],
-                color=colour,
-                linewidth=6.5,
-                alpha=0.28,
-                solid_capstyle="butt",
-            )
-        if pair.checkpoints.known:
-            ax.plot([pair.checkpoints.low, pair.checkpoints.high], [y, y], color=colour, linewidth=1.4)
-        ax.plot(
-            interval.estimate,
-            y,
-            "s" if pair.verdict() == "equal" else "o",
-            color=colour,
-            markersize=6,
-            markerfacecolor="white" if pair.verdict() == "unresolved" else colour,
-            zorder=5,
-        )
-        text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"
-        ax.annotate(
-            text,
-            (1.01, y),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8,
-            color=INK if resolved else GREY,
-        )
-        ax.annotate(
-            f"{short(pair.a, 16)} − {short(pair.b, 16)}",
-            (-0.015, y),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            ha="right",
-            fontsize=9,
-            color=colour if resolved else "#666666",
-            fontweight="bold" if resolved else "normal",
-        )
-    ax.set_yticks([])
+def _legend(shown: list[Result]) -> list[plt.Line2D]:
+    found = [pair for result in shown for pair in result.pairs]
+    line = plt.Line2D
+    entries = [line([], [], color=INK, linewidth=1.2, label="these checkpoints (prompts vary)")]
+    if any(pair.seeds >= MIN_SEEDS for pair in found):
+        entries.append(line([], [], color=INK, linewidth=6, alpha=0.28, label="these methods (seeds and prompts vary)"))
+    entries.append(line([], [], color=INK, marker="o", linewidth=0, label="resolved, in the better one's colour"))
+    entries.append(line([], [], color=INK, marker="o", markerfacecolor="white", linewidth=0, label="unresolved"))
+    if any(pair.verdict() == "equal" for pair in found):
+        entries.append(line([], [], color=GREY, marker="s", linewidth=0, label="equal within the margin"))
+    return entries
+
+
+def _panel(ax: Axes, result: Result, pairs: list[tuple[str, str]], palette: dict[str, str]) -> None:
+    ax.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
+    for y, (a, b) in zip(range(len(pairs))[::-1], pairs, strict=True):
+        if pair := result.pair(a, b):
+            _row(ax, y, pair, result.block.scale, palette)
+    ax.set_ylim(-0.7, len(pairs) - 0.3)
+    ax.set_title("\n".join([*textwrap.wrap(result.block.title, 40), result.block.when]), fontsize=9.5)
+    ax.set_xlabel("difference, 95% interval")
+    ax.xaxis.set_major_locator(plt.MaxNLocator(5))
     ax.spines["left"].set_visible(False)
-    ax.set_ylim(-0.7, len(result.pairs) - 0.3)
-    ax.set_title(f"{result.block.title}\n{result.block.when}", fontsize=9.5)
-    ax.set_xlabel("difference of the headline, 95% interval")
     ax.grid(False, axis="y")
+
+
+def _row(ax: Axes, y: int, pair: Pair, scale: float, palette: dict[str, str]) -> None:
+    word, interval = pair.verdict(), pair.interval()
+    resolved = word in ("better", "worse")
+    colour = palette.get(pair.a if word == "better" else pair.b, GREY) if resolved else GREY
+    if pair.level == "methods" and pair.methods.known:
+        ends = [pair.methods.low, pair.methods.high]
+        ax.plot(ends, [y, y], color=colour, linewidth=6.5, alpha=0.28, solid_capstyle="butt")
+    if pair.checkpoints.known:
+        ax.plot([pair.checkpoints.low, pair.checkpoints.high], [y, y], color=colour, linewidth=1.4)
+    face = "white" if word == "unresolved" else colour
+    shape = "s" if word == "equal" else "o"
+    ax.plot(interval.estimate, y, shape, color=colour, markersize=6, markerfacecolor=face, zorder=5)
+    text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
+    ax.annotate(text, (1.02, y), color=INK if resolved else SOFT, fontweight="bold" if resolved else "normal", **place)

@@ -20,6 +20,8 @@ COLOURS = "RdYlBu"
 """Early is red and late is blue, as in the paper's Figure 2."""
 SHADES, SIDE = 24, 120
 INK = (20, 20, 20)
+Orders = dict[str, dict[str, np.ndarray]]
+"""Method -> prompt -> rank, int [h, w]."""
 
 
 def structure_share(run: Run) -> float:
@@ -46,6 +48,12 @@ def orders(run: Run, policy: str, block: Block) -> dict[str, np.ndarray]:
                     f"cannot be read ({error}): generate these pictures again"
                 ) from error
     return found
+
+
+def all_equal(by_method: Orders) -> bool:
+    """Whether several methods revealed every picture in the very same order, as where the noise alone sets it."""
+    first, *rest = by_method.values()
+    return bool(rest) and all(o.keys() == first.keys() and all((o[p] == first[p]).all() for p in o) for o in rest)
 
 
 def structure(rank: np.ndarray, alpha: float) -> np.ndarray:

@@ -18,7 +18,7 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
     measures = list(dict.fromkeys(move.measure for one in moves for move in one.moves))
     if len(measures) < 2:
         return None
-    palette, shapes = colours(run.methods), markers(run.methods)
+    palette, shapes = colours(run), markers(run)
     with style():
         across = min(ACROSS, len(measures))
         down = -(-len(measures) // across)

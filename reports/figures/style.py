@@ -1,6 +1,7 @@
 """The look of all figures: one colour per method everywhere, quiet axes, and bytes that do not depend on the day."""
 
 import io
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,13 +13,16 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from htgrpo.base.records import BASE
+from reports.run.load import Run
 
 # Okabe and Ito (2008): told apart under the common colour deficiencies. Yellow is left out (too pale on white).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5C3E", "#5B4FA2")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-GREY, INK, FAINT = "#8A8A8A", "#222222", "#E3E3E3"
+GREY, INK, SOFT, FAINT = "#8A8A8A", "#222222", "#555555", "#E3E3E3"
 GOOD, HALF, BAD = "#1A9850", "#E0940B", "#D73027"
 DPI = 160
+WIDTH = 0.3
+"""Of a label beside a curve, as a part of the axes."""
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.labelsize": 9, "axes.edgecolor": "#777777", "axes.linewidth": 0.8,
@@ -26,6 +30,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.color": "#555555", "ytick.color": "#555555", "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.grid": True,
     "grid.color": FAINT, "grid.linewidth": 0.7, "axes.axisbelow": True, "lines.linewidth": 1.8,
     "figure.facecolor": "white", "savefig.facecolor": "white", "pdf.fonttype": 42, "svg.hashsalt": "reports",
+    "svg.fonttype": "none",
 }  # fmt: skip
 
 
@@ -34,16 +39,22 @@ def style() -> AbstractContextManager[Any]:
     return plt.rc_context(_STYLE)
 
 
-def colours(methods: list[str]) -> dict[str, str]:
-    """Colour of each method; the starting policy is grey, the others take theirs by their place in the run's order."""
-    trained = [name for name in methods if name != BASE]
-    return {BASE: GREY} | {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(trained)}
+def colours(run: Run) -> dict[str, str]:
+    """Colour of each method: the one it is registered with; the starting policy is grey; what is not registered, such as
+    a checkpoint of the user's, takes the next of COLOURS that is free."""
+    return _looks(run, 0, COLOURS, {BASE: GREY})
 
 
-def markers(methods: list[str]) -> dict[str, str]:
-    """Marker of each method, a second cue beside the colour."""
-    trained = [name for name in methods if name != BASE]
-    return {BASE: "o"} | {name: MARKERS[(i + i // len(COLOURS)) % len(MARKERS)] for i, name in enumerate(trained)}
+def markers(run: Run) -> dict[str, str]:
+    """Marker of each method, a second cue beside the colour, chosen alike."""
+    return _looks(run, 1, MARKERS, {BASE: "o"})
+
+
+def _looks(run: Run, place: int, free: Sequence[str], fixed: dict[str, str]) -> dict[str, str]:
+    known = fixed | {name: look[place] for name, look in (run.config.get("looks") or {}).items()}
+    others = [name for name in run.methods if name not in known]
+    left = [one for one in free if one not in known.values()] or free
+    return known | {name: left[i % len(left)] for i, name in enumerate(others)}
 
 
 def bare(ax: Axes) -> None:
@@ -55,20 +66,24 @@ def bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
-    """{"png": bytes, "pdf": bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
+KINDS: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None, "Format": None, "Type": None},
+}
+"""Formats of a figure, with what must not stand in it."""
+
+
+def rendered(figure: Figure, kinds: Sequence[str] = ("png", "pdf")) -> dict[str, bytes]:
+    """{kind: bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
     out = {}
-    figure.set_dpi(DPI)
-    figure.draw_without_rendering()
-    figure.set_layout_engine(None)  # laid out by now; no format need do it again
-    kinds = {
-        "png": {"Software": None},
-        "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
-    }
-    for kind, metadata in kinds.items():
-        if kind == "png" or pdf:
+    with style():
+        figure.set_dpi(DPI)
+        figure.draw_without_rendering()
+        figure.set_layout_engine(None)  # laid out by now; no format need do it again
+        for kind in kinds:
             stream = io.BytesIO()
-            figure.savefig(stream, format=kind, dpi=DPI, metadata=metadata)
+            figure.savefig(stream, format=kind, dpi=DPI, metadata=KINDS[kind])
             out[kind] = stream.getvalue()
     plt.close(figure)
     return out
@@ -77,28 +92,22 @@ def rendered(figure: Figure, pdf: bool = True) -> dict[str, bytes]:
 def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.06) -> None:
     """Writes labels beside the ends of curves: (x, y in data units, text, colour).
 
-    Labels that would overlap are moved apart.
+    Each stands at its own end; those that would overlap are moved apart in height.
     """
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
     places = [to_axes.transform((x, y)) for x, y, _, _ in ends]
     points = sorted((float(x), float(y), *words[2:]) for (x, y), words in zip(places, ends, strict=True))
     while points:
-        near = [point for point in points if point[0] - points[0][0] < 0.16]
+        near = [point for point in points if point[0] - points[0][0] < WIDTH]
         points = points[len(near) :]
         near.sort(key=lambda point: point[1])
         heights = _apart([point[1] for point in near], gap)
-        for height, (_, _, text, colour) in zip(heights, near, strict=True):
-            place = max(point[0] for point in near) + 0.018
-            ax.annotate(
-                text,
-                (place, height),
-                xycoords="axes fraction",
-                color=colour,
-                fontsize=8.5,
-                va="center",
-                fontweight="bold",
-            )
+        for height, (x, _, text, colour) in zip(heights, near, strict=True):
+            # on a ground of its own, since the line of another method may run on behind it
+            ground = {"facecolor": "#ffffff", "alpha": 0.75, "linewidth": 0, "pad": 0.4}
+            place: dict[str, Any] = {"xycoords": "axes fraction", "va": "center", "bbox": ground}
+            ax.annotate(text, (x + 0.018, height), color=colour, fontsize=8.5, fontweight="bold", **place)
 
 
 def _apart(heights: list[float], gap: float) -> list[float]:

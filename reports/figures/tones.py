@@ -29,6 +29,13 @@ def tone(score: float, ends: tuple[float, float]) -> str:
     return "#" + "".join(f"{value:02x}" for value in mixed)
 
 
+def ink_on(colour: str) -> str:
+    """Black or white, whichever stands out more on a colour (WCAG's relative luminance)."""
+    parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
+
 def mark(score: float, block: Block) -> str:
     """A tick or a cross where verdicts are right or wrong, else the score as tables show it; empty without one."""
     if not math.isfinite(score):

@@ -8,7 +8,7 @@ from matplotlib import image as mpimg
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 
-from reports.figures.order import COLOURS, heat_map, orders, structure_share
+from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
 from reports.figures.style import bare, style
 from reports.findings.analysis import Result
 from reports.format import short
@@ -22,15 +22,14 @@ LEFT, SHARE, HEAD, LOWER_HEAD = 0.19, 0.69, 0.64, 0.34
 LEAST = 0.12
 """Least reach of the colours of the means, as a part of N: what averaging leaves of a drawn order looks as faint as it
 is."""
-Orders = dict[str, dict[str, np.ndarray]]
-"""Method -> prompt -> rank, int [h, w]."""
 
 
 def unmasking(run: Run, results: list[Result]) -> Figure | None:
     """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their
     order.
 
-    From the first benchmark with pictures; None where no order was recorded.
+    From the first benchmark with pictures; None where no order was recorded, and where all methods share every order,
+    which then says nothing of them.
     """
     main = next((r for r in results if r.block.shown), None)
     if main is None:
@@ -44,7 +43,7 @@ def unmasking(run: Run, results: list[Result]) -> Figure | None:
     ]
     found = {block.setting: _orders(run, block) for block in blocks}
     found = {setting: by_method for setting, by_method in found.items() if by_method}
-    if main.block.setting not in found:
+    if main.block.setting not in found or all(all_equal(by_method) for by_method in found.values()):
         return None
     shown = found[main.block.setting]
     names, prompts = (
@@ -97,7 +96,7 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
     bar.ax.set_yticklabels([f"{middle - reach:.0f}, early", f"{middle:.0f}", f"{middle + reach:.0f}, late"], fontsize=7)
     bar.outline.set_visible(False)
     count = len(next(iter(next(iter(found.values())).values())))
-    drawn_orders = [setting for setting, by_method in found.items() if _all_equal(by_method)]
+    drawn_orders = [setting for setting, by_method in found.items() if all_equal(by_method)]
     shared = f"\n{', '.join(drawn_orders)}: the noise sets the order, and all methods share it" if drawn_orders else ""
     part.suptitle(
         f"Mean rank of unmasking per slot over {count} pictures, first training seed ({run.title}){shared}",
@@ -108,12 +107,6 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
         va="top",
         ha="left",
     )
-
-
-def _all_equal(by_method: Orders) -> bool:
-    """Whether several methods revealed every picture in the very same order."""
-    first, *rest = by_method.values()
-    return bool(rest) and all(o.keys() == first.keys() and all((o[p] == first[p]).all() for p in o) for o in rest)
 
 
 def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: list[str], alpha: float) -> None:

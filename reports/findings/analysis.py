@@ -278,9 +278,8 @@ def _category_cells(
 def _question_cells(
     block: Block, methods: list[MethodScores], pairs: list, keep: np.ndarray
 ) -> dict[str, list[Interval]]:
-    """Question category -> one interval per method, then one empty cell per pair (questions are paired through their
-    prompts only).
-    """
+    """Question category -> one interval per method, then one per pair: what each prompt says of the two ratios is
+    paired."""
     cells = {}
     for kind, name in enumerate(block.question_categories):
         hits = np.array([m.hits[:, keep, kind].mean(0) for m in methods])
@@ -291,9 +290,9 @@ def _question_cells(
             cells[label] = [Interval(float("nan"), note="no prompts")] * (len(methods) + len(pairs))
             continue
         found = stats.ratio_intervals(hits[:, has], asked[:, has], block.scale)
-        gaps = [
-            Interval(found[methods.index(a)].estimate - found[methods.index(b)].estimate, note="no test")
-            for a, b in pairs
-        ]
-        cells[label] = [*found, *gaps]
+        each = stats.linearised(hits[:, has], asked[:, has])
+        places = [(methods.index(a), methods.index(b)) for a, b in pairs]
+        gaps = np.array([each[a] - each[b] for a, b in places]).reshape(len(pairs), each.shape[1])
+        zeros, draws = np.zeros(int(has.sum()), dtype=int), _generator(block, "questions", name)
+        cells[label] = [*found, *stats.difference_intervals(gaps, zeros, "item_mean", block.top, draws)]
     return cells

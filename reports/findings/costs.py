@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reports.run.blocks import view_title
-from reports.run.load import Run, labelled, titled, weights_note
+from reports.run.load import Run, titled, weights_note
 
 TAIL = 0.1  # training ends are means over this last part of the iterations
 PHASES = ("rollout", "old", "ref", "train")
@@ -50,11 +50,6 @@ class Cost:
     def updates(self) -> float:
         """K: optimiser steps an iteration."""
         return self.steps / self.iterations if self.iterations else float("nan")
-
-    @property
-    def label(self) -> str:
-        """The method's name with the note on the weights it started from."""
-        return labelled(self.method, self.weights)
 
 
 NUMBERS = (

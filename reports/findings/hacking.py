@@ -17,8 +17,9 @@ from reports.run.load import Run, titled
 from reports.statistics.stats import Interval
 
 REWARD_NOTE = (
-    "The trained reward is that of the training prompts: means over the first and the last quarter of the iterations, and their "
-    "difference with its interval. Every other row is what was not trained on: the starting policy, "
+    "The trained reward is that of the training prompts. Start: the starting policy's own, of the first iteration, before "
+    "anything is trained; end: mean of the last quarter of the iterations; change: from the first quarter to the last, with its "
+    "interval, since one iteration alone says little. Every other row is what was not trained on: the starting policy, "
     "the final one, and their difference as in the tables above. A warning stands where the reward rose, resolved, and such a "
     "score, or the diversity, resolved for the worse; and where the diversity fell, resolved, below 80 % of the starting policy's."
 )
@@ -142,9 +143,10 @@ def make_moves(run: Run, results: list[Result], spread: Result | None) -> list[M
 
 
 def _along(frame: pd.DataFrame, key: str, label: str, trained: bool) -> Move:
-    """From the first to the last quarter of training, mean over seeds."""
+    """From the starting policy (the first iteration) to the last quarter of training, mean over seeds; the change is that
+    between the first and the last quarter."""
     curves = [part.set_index("iteration")[key].dropna() for _, part in frame.sort_values("iteration").groupby("seed")]
-    ends = [(curve.head(n).mean(), curve.tail(n).mean()) for curve in curves if (n := math.ceil(WINDOW * len(curve)))]
+    ends = [(curve.iloc[0], curve.tail(n).mean()) for curve in curves if (n := math.ceil(WINDOW * len(curve)))]
     start, end = np.mean(ends, axis=0) if ends else (float("nan"), float("nan"))
     change = trend(curves)
     word = "up, resolved" if change.low > 0 else "down, resolved" if change.high < 0 else "unresolved"

@@ -1,22 +1,24 @@
 """Plain sentences: the order found, whether it survives another setting or milestone, and what stays unresolved."""
 
+from collections.abc import Mapping
+
 from reports.findings.analysis import Pair, Result
 from reports.format import CHECKPOINTS_ONLY, bounds, number, probability
 from reports.run.blocks import MAIN_CLAIM
 
 
-def order(result: Result) -> str:
-    """The methods from best to worst; ">" is a resolved step between neighbours, "=" one within the margin, "≈" an
-    unresolved one."""
+def order(result: Result, names: Mapping[str, str] | None = None) -> str:
+    """The methods, by their `names` for people, from best to worst; ">" is a resolved step between neighbours, "=" one
+    within the margin, "≈" an unresolved one."""
     scale = result.block.scale
-    names = sorted(result.scores, key=lambda n: -result.sign * result.scores[n].headline.estimate)
+    ranked = sorted(result.scores, key=lambda n: -result.sign * result.scores[n].headline.estimate)
     parts = []
-    for i, name in enumerate(names):
+    for i, name in enumerate(ranked):
         if i:
-            pair = result.pair(names[i - 1], name)
+            pair = result.pair(ranked[i - 1], name)
             word = pair.verdict(result.level) if pair else ""
             parts.append({"better": ">", "worse": ">", "equal": "="}.get(word, "≈"))
-        parts.append(f"{name} {number(result.scores[name].headline.estimate, scale)}")
+        parts.append(f"{(names or {}).get(name, name)} {number(result.scores[name].headline.estimate, scale)}")
     return " ".join(parts)
 
 
@@ -28,40 +30,45 @@ def claim_label(result: Result) -> str:
     return CHECKPOINTS_ONLY
 
 
-def pair_sentences(results: list[Result]) -> list[str]:
+def pair_sentences(results: list[Result], names: Mapping[str, str] | None = None) -> list[str]:
     """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block
     compares with it."""
     out = []
     for main in sorted((r for r in results if r.block.is_main), key=lambda r: r.block.claim != MAIN_CLAIM):
         others = [r for r in results if r.block.name == main.block.name and r is not main]
-        out += [_pair_sentence(pair, main, others) for pair in main.pairs]
+        out += [_pair_sentence(pair, main, others, names or {}) for pair in main.pairs]
     return out
 
 
-def _pair_sentence(pair: Pair, main: Result, others: list[Result]) -> str:
+def _pair_sentence(pair: Pair, main: Result, others: list[Result], names: Mapping[str, str]) -> str:
     if pair.verdict() == "worse":
         pair = pair.flipped()
     interval, word, scale = pair.interval(), pair.verdict(), main.block.scale
     value = f"{number(interval.estimate, scale, True)} {bounds(interval, scale, True)}"
     numbers = f"{value}, adjusted p {probability(pair.holm())}"
-    subject = f"{main.block.title}: {pair.a}"
+    a, b = (names.get(name, name) for name in (pair.a, pair.b))
+    subject = f"{main.block.title}: {a}"
     if word == "better":
-        found = f"{subject} is better than {pair.b} {main.block.when} ({numbers})"
+        found = f"{subject} is better than {b} {main.block.when} ({numbers})"
     elif word == "equal":
         within = number(pair.margin, scale)
-        found = f"{subject} and {pair.b} are equal within {within} {main.block.when} ({numbers})"
+        found = f"{subject} and {b} are equal within {within} {main.block.when} ({numbers})"
     elif word == "unresolved":
-        found = f"{subject} and {pair.b} are not told apart {main.block.when} ({numbers})"
+        found = f"{subject} and {b} are not told apart {main.block.when} ({numbers})"
     else:
-        found = f"{subject} and {pair.b} cannot be compared {main.block.when} ({interval.note})"
+        found = f"{subject} and {b} cannot be compared {main.block.when} ({interval.note})"
     scope = f"{pair.seeds} training seeds" if pair.level == "methods" else CHECKPOINTS_ONLY
-    elsewhere = [_elsewhere(pair, word, main, other) for other in others]
-    notes = [f"{m.name}: {m.weights}." for m in main.block.methods if m.untrained and m.name in (pair.a, pair.b)]
+    elsewhere = [_elsewhere(pair, word, a, other) for other in others]
+    notes = [
+        f"{names.get(m.name, m.name)}: {m.weights}."
+        for m in main.block.methods
+        if m.untrained and m.name in (pair.a, pair.b)
+    ]
     claim = f"{main.block.claim.partition(',')[0].capitalize()}. " if main.block.claim else ""
     return " ".join([f"{claim}{found}; {scope}.", *notes, *elsewhere])
 
 
-def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
+def _elsewhere(pair: Pair, word: str, name: str, other: Result) -> str:
     """How the same pair stands in another block, as one short sentence."""
     twin = other.pair(pair.a, pair.b)
     where = "there" if other.block.main_view else other.block.when
@@ -79,22 +86,22 @@ def _elsewhere(pair: Pair, word: str, main: Result, other: Result) -> str:
             "unresolved": "still unresolved" if word == "unresolved" else "unresolved",
             "equal": f"equal within {number(twin.margin, other.block.scale)}",
         }
-        return f"{where}: {told.get(now, f'{pair.a} is {now}')} ({value}, p {p})."
+        return f"{where}: {told.get(now, f'{name} is {now}')} ({value}, p {p})."
     same = other.sign * difference > 0
     if now in ("unresolved", "equal"):
         return f"{where}: {now}, {'same' if same else 'opposite'} sign ({value}, p {p})."
     return f"{where}: the order {'survives' if same else 'is reversed'} ({value}, p {p})."
 
 
-def resolution(result: Result) -> str:
+def resolution(result: Result, names: Mapping[str, str] | None = None) -> str:
     """How many differences of a block are resolved, and which; how many are equal within the margin."""
     won, equal = [], []
     for pair in result.pairs:
-        word = pair.verdict()
+        word, (a, b) = pair.verdict(), ((names or {}).get(name, name) for name in (pair.a, pair.b))
         if word in ("better", "worse"):
-            won.append(f"{pair.a} over {pair.b}" if word == "better" else f"{pair.b} over {pair.a}")
+            won.append(f"{a} over {b}" if word == "better" else f"{b} over {a}")
         if word == "equal":
-            equal.append(f"{pair.a} and {pair.b}")
+            equal.append(f"{a} and {b}")
     rest = len(result.pairs) - len(won) - len(equal)
     named = f": {', '.join(won)}" if won else ""
     same = f"; equal within {number(result.block.margin, result.block.scale)}: {', '.join(equal)}" if equal else ""

@@ -1,12 +1,12 @@
 """Makes RUN/report from the files of a run: tables, figures, one page. Same files in, same bytes out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import Picture, records
 from reports.pages.folder import TERMINAL, Report, make
-from reports.run.load import load_run
+from reports.run.load import Run, load_run
 
 INPUTS = (
     "config.json", "verdicts/*/*/*.json*", "images/*/*/*/manifest.jsonl", "train/*/seed*/metrics.jsonl",
@@ -25,11 +25,13 @@ def build(run_dir: Path, allow_incomplete: bool = False) -> Report:
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
         raise UserError(f"{str(run_dir)!r} is not a folder: give the run folder that bench.compare wrote to")
-    inputs = _inputs(run_dir)
-    return make(run_dir, allow_incomplete, inputs, "table.csv", lambda: _contents(run_dir, allow_incomplete))
+    inputs = inputs_of(run_dir)
+    return make(
+        run_dir, allow_incomplete, inputs, "table.csv", lambda: contents_of(load_run(run_dir), allow_incomplete)
+    )
 
 
-def _inputs(run_dir: Path) -> Iterator[Path]:
+def inputs_of(run_dir: Path) -> Iterator[Path]:
     """Every file that the report is made from, and every picture that a manifest names."""
     yield from sorted(path for pattern in INPUTS for path in run_dir.glob(pattern))
     for manifest in sorted(run_dir.glob("images/*/*/*/manifest.jsonl")):
@@ -37,18 +39,17 @@ def _inputs(run_dir: Path) -> Iterator[Path]:
         yield from (manifest.parent / name for name in sorted(named))
 
 
-def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
-    """Every file of the report by name."""
+def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = ()) -> dict[str, bytes]:
+    """Every file of the report by name. told: what must be known of it besides, as a warning each."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
-    from reports.figures import drawings
-    from reports.findings import agreement, choices, costs, diversity, hacking, health, heldout
+    from reports.figures import curves, drawings
+    from reports.findings import agreement, choices, costs, diversity, hacking, health, heldout, quality
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
     from reports.run.blocks import make_blocks
     from reports.tables import claims, csv, judges, kept, latex
     from reports.tables import text as tables
 
-    run = load_run(run_dir)
     blocks = make_blocks(run)
     results = [analyse(block, allow_incomplete) for block in blocks]
     spent = costs.costs(run)
@@ -56,9 +57,9 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
     trained = health.health(run)
     signs = [one.text for one in heldout.onsets(run, heldout.held_out(run))]
     signs += agreement.told(agreement.agreements(run, results), moves)
-    warnings = [*health.warnings(trained), *hacking.warnings(moves)]
-    contents = drawings.drawn(run, results, moves)
-    pictures = {name: data for name, data in contents.items() if name.endswith(".png")}
+    panels = quality.quality(run, results, spent)
+    warnings = [*told, *health.warnings(trained), *hacking.warnings(moves)]
+    contents = drawings.drawn(run, results, moves, panels)
     contents["table.md"] = tables.markdown(
         run.title,
         results,
@@ -67,13 +68,17 @@ def _contents(run_dir: Path, allow_incomplete: bool) -> dict[str, bytes]:
         [*claims.markdown(results), *judges.markdown(moves, signs), *health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
         warnings,
+        run.names,
     ).encode()
     contents["table.csv"] = csv.to_csv(results, spent).encode()
     contents[kept.FILE] = kept.kept(run.config, blocks, spent, allow_incomplete)
-    contents["table.tex"] = latex.to_latex(run.title, results, spent, run.config.get("titles") or {}).encode()
+    if len(run.metrics):
+        contents["curves.csv"] = curves.to_csv(run).encode()
+    contents["quality.csv"] = quality.to_csv(panels).encode()
+    contents["table.tex"] = latex.to_latex(run.title, results, spent, run.names).encode()
     contents["index.html"] = html.page(
-        run, results, spent, pictures, gallery.make_gallery(run, results), moves, trained, warnings, signs
+        run, results, spent, contents, gallery.make_gallery(run, results), moves, trained, warnings, panels, signs
     ).encode()
-    page = str(run_dir / "report" / "index.html")
+    page = str(run.root / "report" / "index.html")
     printed = tables.terminal(run.title, results, spent, page, warnings, choices.legend(run), claims.terminal(results))
     return contents | {TERMINAL: printed.encode()}

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from reports.figures.order import heat_map, orders, structure_share
-from reports.figures.style import colours
-from reports.figures.tones import legend, mark, span, tone
+from reports.figures.order import all_equal, heat_map, orders, structure_share
+from reports.figures.style import GREY, colours
+from reports.figures.tones import ink_on, legend, mark, span, tone
 from reports.findings.analysis import Result
+from reports.pages.drawing import variable
 from reports.pages.evidence import Seen, read_evidence
+from reports.pages.pool import pack, small_pictures
 from reports.run.blocks import Block, records_of
 from reports.run.load import Run
-from reports.run.pictures import Thumbnail, choose_prompts, first_images, opened, thumbnail
+from reports.run.pictures import Thumbnail, choose_prompts, file_of, first_images, opened, thumbnail
 
 EACH = 12
 """Prompts per category, fewer where the pictures would weigh more than BYTES in all."""
@@ -37,11 +39,17 @@ class Tile:
     heat: bytes = b""
     others: dict[str, str] = field(default_factory=dict)
     seen: Seen = field(default_factory=Seen)
+    file: str = ""
 
     @property
     def frame(self) -> tuple[int, int]:
         """Width and height that boxes refer to."""
         return self.seen.frame or ((self.picture.width, self.picture.height) if self.picture else (0, 0))
+
+    @property
+    def ink(self) -> str:
+        """Colour of the mark on its tone."""
+        return ink_on(self.tone or GREY)
 
     @property
     def heat_uri(self) -> str:
@@ -60,6 +68,7 @@ class Case:
 
     benchmark: str
     category: str
+    id: str
     prompt: str
     disagree: bool
     tiles: list[Tile]
@@ -73,12 +82,14 @@ class Case:
 @dataclass
 class Gallery:
     """All cases. benchmarks: title -> what its marks mean; alpha: share of structure; shown: prompts per category at
-    most."""
+    most. pool, pictures: all pictures of the run for the script, see reports.pages.pool."""
 
     cases: list[Case]
     benchmarks: dict[str, str]
     alpha: float
     shown: int
+    pool: str = ""
+    pictures: dict[str, str] = field(default_factory=dict)
 
     @property
     def categories(self) -> list[str]:
@@ -113,7 +124,11 @@ def make_gallery(run: Run, results: list[Result]) -> Gallery | None:
         by_result = [_fewer(cases, each) for cases in by_result]
     cases = [case for cases in by_result for case in cases if any(tile.picture for tile in case.tiles)]
     legends = {r.block.title: legend(r.block, _ends(run, r.block)) for r in shown}
-    return Gallery(cases, legends, alpha, each) if cases else None
+    if not cases:
+        return None
+    inside = {tile.file for case in cases for tile in case.tiles if tile.picture}
+    every = list(groups.values())
+    return Gallery(cases, legends, alpha, each, pack(every, run), small_pictures(run, every, inside))
 
 
 def _fewer(cases: list[Case], each: int) -> list[Case]:
@@ -135,14 +150,16 @@ def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[
     block = result.block
     further = [(other, _by_policy(run, other)) for other in others]
     frame, ends = records_of(run, block.benchmark, block.setting, block.axis), _ends(run, block)
-    palette = colours(run.methods)
+    palette = colours(run)
     tables = {m.name: first_images(frame[frame["policy"] == m.policies[0]]) for m in block.methods}
     ranks = {m.name: orders(run, m.policies[0], block) for m in block.methods}
+    if all_equal(ranks):
+        ranks = {name: {} for name in ranks}
     cases = []
     for prompt in choose_prompts(block, EACH * max(1, len(block.categories))):
         tiles, scores = [], []
         for method in block.methods:
-            tile = Tile(method.name, method.weights, palette.get(method.name, "#888"))
+            tile = Tile(run.called(method.name), method.weights, variable(palette.get(method.name, GREY)))
             row = tables[method.name].get(prompt)
             scores.append(float(row["score"]) if row is not None else float("nan"))
             if row is not None:
@@ -158,6 +175,7 @@ def _cases(run: Run, result: Result, others: list[Block], alpha: float) -> list[
             Case(
                 block.title,
                 block.categories[block.category[block.prompts.index(prompt)]],
+                prompt,
                 text,
                 _disagree(np.array(scores), block, ends),
                 tiles,
@@ -179,6 +197,7 @@ def _fill(tile: Tile, run: Run, row: pd.Series, block: Block, ends: tuple[float,
     tile.seen = read_evidence(row["evidence"])
     picture = opened(run, block, row)
     tile.picture = None if picture is None else thumbnail(picture)
+    tile.file = file_of(run, block, row)
 
 
 def _disagree(scores: np.ndarray, block: Block, ends: tuple[float, float]) -> bool:

@@ -1,19 +1,22 @@
 """index.html: the whole report in one file that needs no network."""
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from reports.figures.style import DPI, colours
-from reports.findings import choices, health, sentences
+from reports.figures.style import colours
+from reports.findings import choices, health, sentences, shown
 from reports.findings.analysis import Result
+from reports.findings.answer import answer, in_every_view
 from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
+from reports.findings.quality import AXES, Panel
+from reports.pages.charts import charts
+from reports.pages.drawing import Drawing, drawings, tones, variable
 from reports.pages.gallery import Gallery
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
@@ -21,62 +24,65 @@ from reports.tables import costs as cost_tables
 from reports.tables import judges, notes
 from reports.tables.view import PAIR_HEADER, column_title, pair_rows, score_rows
 
-TEMPLATES = Path(__file__).parent / "templates"
-POINTS = 116
-"""Pixels of the page per inch of a figure."""
+TEMPLATES, VENDOR = (Path(__file__).parent / name for name in ("templates", "vendor"))
+CLAIMS = {"These checkpoints": "checkpoints", "These methods": "methods"}
 
 
 def page(
     run: Run,
     results: list[Result],
     costs: list[Cost],
-    pictures: dict[str, bytes],
+    contents: Mapping[str, bytes],
     gallery: Gallery | None = None,
     moves: list[Moves] | None = None,
     trained: list[Health] | None = None,
     warnings: Sequence[str] = (),
+    panels: list[Panel] | None = None,
     signs: Sequence[str] = (),
 ) -> str:
-    """The page as text. pictures: file name -> PNG bytes, each put into the page as a data URI; moves: the panel of
-    reward hacking; trained: how training went; signs: what else tells of reward hacking."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["brief"] = lambda value: f"{value:.4g}"
-    mains = [r for r in results if r.block.is_main]
-    return environment.get_template("report.html.j2").render(
+    """The page as text. contents: the files that lie beside it, whose figures it holds; moves: the panel of reward
+    hacking; trained: how training went; panels: quality against cost;
+    signs: what else tells of reward hacking."""
+    drawn = _drawings(run, results, contents, panels or [], moves or [])
+    first, palette = in_every_view(results), {name: variable(colour) for name, colour in colours(run).items()}
+    others = sorted((r for r in results if r not in first), key=lambda r: not r.block.is_main)
+    return render(
+        "report.html.j2",
         title=run.title,
+        names=run.names,
         config=run.config,
-        facts=_facts(run),
-        blocks=[_block(r, colours(run.methods)) for r in mains],
-        others=[_block(r, colours(run.methods)) for r in results if not r.block.is_main],
-        sentences=sentences.pair_sentences(results),
-        orders=[line for result in results for line in notes.order_lines(result)],
-        costs={when: [_cost(cost, colours(run.methods)) for cost in own] for when, own in by_view(costs).items()},
+        facts=facts(run),
+        answer=answer(results, run.names),
+        first=[_block(r, run, palette) for r in first],
+        others=[_block(r, run, palette) for r in others],
+        sentences=sentences.pair_sentences(results, run.names),
+        orders=[line for result in results for line in notes.order_lines(result, run.names)],
+        costs={when: [_cost(cost, run, palette) for cost in own] for when, own in by_view(costs).items()},
         cost_columns=list(cost_tables.COSTS.values()),
-        pictures={name: _picture(data) for name, data in sorted(pictures.items())},
+        drawings=drawn,
+        charts=charts(run, panels or []),
+        axes=[axis for axis in AXES if f"quality_{axis}" in drawn or f"curves_{axis}" in drawn],
+        quality={axis: drawn[f"quality_{axis}"] for axis in AXES if f"quality_{axis}" in drawn},
+        curves={axis: drawn[f"curves_{axis}"] for axis in AXES if f"curves_{axis}" in drawn},
+        categories=[drawing for name, drawing in drawn.items() if name.startswith("categories")],
         method_note=notes.METHOD_NOTE.replace("*", ""),
         cost_note=cost_tables.COST_NOTE,
         choices={
             "title": choices.TITLE,
             "told": choices.paragraphs(run),
             "header": choices.HEADER,
-            "rows": choices.rows(run),
+            "rows": [[run.called(name), *rest] for name, *rest in choices.rows(run)],
         },
-        legend=choices.legend(run),
-        pair_header=PAIR_HEADER,
-        no_method_claim=notes.NO_METHOD_CLAIM,
         identities=_identities(run),
         gallery=gallery,
-        palette=colours(run.methods),
+        colours=palette,
         moves=moves or [],
         warnings=list(warnings),
         health={
             "title": health.TITLE,
             "header": health.HEADER,
             "note": health.NOTE,
-            "rows": [one.cells for one in trained or []],
+            "rows": [[run.called(one.method), *one.cells[1:]] for one in trained or []],
         },
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
@@ -87,60 +93,97 @@ def page(
             "rows": judges.rows(moves or []),
             "lines": judges.lines(moves or [], signs),
         },
+        **about(run.config),
     )
 
 
-def _facts(run: Run) -> list[str]:
+def render(template: str, **values: Any) -> str:
+    """A template of this package, with the colours that its figures and dots use."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["brief"] = lambda value: f"{value:.4g}"
+    environment.globals["vendor"] = lambda name: (VENDOR / name).read_text("utf-8")
+    text = environment.get_template(template).render(palette="/*palette*/", **values)
+    return text.replace("/*palette*/", _palette(tones(text)), 1)
+
+
+def _palette(used: list[str]) -> str:
+    """Style of the colours that a page uses: as they are on white, lighter on black."""
+    light = "".join(f"--c-{one}:#{one};" for one in used)
+    dark = "".join(f"--c-{one}:color-mix(in oklab,#{one} 62%,#fff);" for one in used)
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
+
+
+def about(config: Mapping[str, Any]) -> dict[str, str]:
+    """The run's name and the command that made it."""
+    folder = str(config.get("folder") or "")
+    return {"name": Path(folder).name or "Comparison", "command": str(config.get("command") or "")}
+
+
+def _drawings(
+    run: Run, results: list[Result], contents: Mapping[str, bytes], panels: list[Panel], moves: list[Moves]
+) -> dict[str, Drawing]:
+    told = shown.shown(run, results, panels, moves)
+    mains = [result for result in results if result.block.is_main]
+    told |= {name: shown.categories(run, result) for name, result in shown.category_names(mains).items()}
+    data = dict.fromkeys([name for name in told if name.startswith(("differences", "categories"))], "table.csv")
+    data |= {f"quality_{axis}": "quality.csv" for axis in AXES} | {f"curves_{axis}": "curves.csv" for axis in AXES}
+    return drawings(contents, told, data)
+
+
+def facts(run: Run) -> list[str]:
     """What the run is, in a line; what a run of its kind has not is left out."""
-    known = [(key, str(run.config.get(key) or "")) for key in ("preset", "policy", "budget")]
+    known = [(key, str(run.config.get(key) or "")) for key in ("folder", "preset", "policy", "budget")]
+    known.append(("commit", str(run.config.get("git_commit") or "")[:12]))
     return [f"{key} {value}" for key, value in known if value] + [str(run.config.get("created", ""))[:10]]
 
 
-def _picture(data: bytes) -> dict:
-    """A figure's PNG for the page: base64, and the width in px at which its letters are as large as the page's small
-    print."""
-    width = int.from_bytes(data[16:20], "big")
-    return {"data": base64.b64encode(data).decode(), "width": round(width / DPI * POINTS)}
-
-
-def _block(result: Result, palette: dict[str, str]) -> dict[str, Any]:
-    claims = {"These checkpoints": "checkpoints", "These methods": "methods"}
-    if not any(pair.seeds >= MIN_SEEDS for pair in result.pairs):
-        del claims["These methods"]
+def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
+    claims = CLAIMS if any(pair.seeds >= MIN_SEEDS for pair in result.pairs) else {"These checkpoints": "checkpoints"}
+    tables = {title: [row.cells for row in pair_rows(result, level, run.names)] for title, level in claims.items()}
     return {
         "label": result.block.label,
         "title": result.block.title,
         "when": result.block.when,
         "setting": result.block.setting,
+        "main": result.block.is_main,
         "protocol": notes.protocol(result),
         "columns": [column_title(name) for name in result.columns],
-        "rows": [(row, palette.get(row.name, "#888")) for row in score_rows(result)],
-        "withheld": result.withheld,
-        "elsewhere": [notes.elsewhere(name) for name in result.block.elsewhere],
+        "rows": [(row, palette.get(row.name, "#888")) for row in score_rows(result, run.names)],
+        "withheld": {run.called(name): reason for name, reason in result.withheld.items()},
+        "elsewhere": [notes.elsewhere(run.called(name)) for name in result.block.elsewhere],
         "note": notes.score_note(result),
-        "claims": {title: pair_rows(result, level) for title, level in claims.items()} if result.pairs else {},
+        "claims": tables if result.pairs else {},
         "methods_claimed": len(claims) == 2,
+        "pair_header": PAIR_HEADER,
+        "no_method_claim": notes.NO_METHOD_CLAIM,
     }
 
 
-def _cost(cost: Cost, palette: dict[str, str]) -> dict:
+def _cost(cost: Cost, run: Run, palette: dict[str, str]) -> dict:
     cells = [str(cost.seeds), *cost_tables.cost_cells(cost)]
-    return {"name": cost.label, "colour": palette.get(cost.method, "#888"), "cells": cells}
+    name = cost_tables.cost_label(cost, run.names)
+    return {"name": name, "colour": palette.get(cost.method, "#888"), "cells": cells}
 
 
-def _identities(run: Run) -> list[dict]:
+def _identities(run: Run) -> list[list[str]]:
     """What was scored with what: one line per scored policy."""
     rows = []
     for meta in run.metas["meta"]:
-        scorer, policy = meta["scorer"], meta["policy"]
+        scorer = meta["scorer"]
         rows.append(
-            {
-                "benchmark": f"{meta['benchmark']} v{meta['version']}",
-                "policy": policy["name"],
-                "identity": str(meta.get("identity", ""))[:12],
-                "prompts": str(meta["prompt_set_sha256"])[:12],
-                "setting": ", ".join(f"{k} {v}" for k, v in meta["setting"].items()),
-                "scorer": " ".join(str(scorer[k]) for k in ("name", "version", "weights_revision") if scorer.get(k)),
-            }
+            [
+                meta["policy"]["name"],
+                f"{meta['benchmark']} v{meta['version']}",
+                str(meta.get("identity", ""))[:12],
+                str(meta["prompt_set_sha256"])[:12],
+                " ".join(str(scorer[k]) for k in ("name", "version", "weights_revision") if scorer.get(k)),
+                ", ".join(f"{k} {v}" for k, v in meta["setting"].items()),
+            ]
         )
     return rows

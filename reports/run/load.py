@@ -29,7 +29,8 @@ class Run:
     config: config.json. metas: one row per scored policy (benchmark, setting, policy, method, seed, iteration,
     forwards, milestone, expected, random_weights, meta). records: one row per image (benchmark, setting, policy,
     prompt_id, sample, category, prompt, status, score, evidence, image). metrics, timing: one row per training
-    iteration, with method and seed. views: see reports.run.views, the main one first.
+    iteration, with method and seed. views: see reports.run.views, the main one first. origins: the run folder of policies
+    that lie elsewhere, and their names there.
     """
 
     root: Path
@@ -39,12 +40,14 @@ class Run:
     metrics: pd.DataFrame
     timing: pd.DataFrame
     views: dict[str, Shown] = field(default_factory=lambda: {FINAL: {}})
+    origins: dict[str, tuple[Path, str]] = field(default_factory=dict)
     _manifests: dict[Path, dict[tuple[str, int], Picture]] = field(default_factory=dict, repr=False)
 
     def manifest(self, policy: str, pictures: str, setting: str) -> dict[tuple[str, int], Picture]:
         """(prompt id, sample) -> what generation noted of that picture of the set `pictures`; empty where it noted
         nothing."""
-        path = self.root / "images" / policy / pictures / setting / "manifest.jsonl"
+        root, name = self.origins.get(policy, (self.root, policy))
+        path = root / "images" / name / pictures / setting / "manifest.jsonl"
         if path not in self._manifests:
             rows = records(path, Picture) if path.is_file() else []
             self._manifests[path] = {(row["prompt_id"], row["sample"]): row for row in rows}
@@ -69,6 +72,15 @@ class Run:
                 if self.takes_part(pair[0], view):
                     found.setdefault(pair, int(lines["iteration"].max()))
         return found
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What people call each method, as papers write it, where the run says so."""
+        return dict(self.config.get("titles") or {})
+
+    def called(self, method: str) -> str:
+        """One method's name for people."""
+        return self.names.get(method, method)
 
     def untrained(self, method: str) -> bool:
         """Whether a method's rewards never differed within a group, so that no weight has moved for their sake."""
@@ -155,9 +167,9 @@ def load_run(run_dir: Path) -> Run:
     frame = pd.DataFrame(metas)
     check_comparable(frame)
     records = joined(frames)
-    metrics = _read_training(root, "metrics.jsonl")
+    metrics = read_training(root, "metrics.jsonl")
     return Run(
-        root, config, frame, records, metrics, _read_training(root, "timing.jsonl"), find_views(config, metrics, root)
+        root, config, frame, records, metrics, read_training(root, "timing.jsonl"), find_views(config, metrics, root)
     )
 
 
@@ -255,7 +267,7 @@ def _difference(key: str, one: Any, two: Any) -> tuple[str, str, str]:
     return key, json.dumps(one), json.dumps(two)
 
 
-def _read_training(root: Path, name: str) -> pd.DataFrame:
+def read_training(root: Path, name: str) -> pd.DataFrame:
     """All rows of train/METHOD/seedS/`name`, the last one winning where one was written twice (a resumed run)."""
     frames = []
     for path in sorted((root / "train").glob(f"*/seed*/{name}")):

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 from PIL import Image
@@ -16,6 +17,14 @@ from reports.run.load import Run
 SMALL = 128
 """Pictures up to this many px stay as they are."""
 SIDE, QUALITY = 224, 80
+
+
+def file_of(run: Run, block: Block, record: Any) -> str:
+    """The file of a record's picture from the run's folder, followed by "#left,upper,right,lower" where the file holds
+    several; "" where there is none."""
+    noted = run.manifest(record.policy, block.picture_set, block.setting).get((record.prompt_id, record.sample))
+    crop = noted.get("crop") if noted else None
+    return f"{record.image}#{','.join(map(str, crop))}" if record.image and crop else str(record.image)
 
 
 def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:

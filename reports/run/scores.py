@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from reports.run.load import labelled, weights_note
+from reports.run.load import weights_note
 from reports.run.questions import counted
 
 
@@ -36,11 +36,6 @@ class MethodScores:
         """The note on its weights: "random weights", "from random weights", "nothing was trained" or nothing."""
         note = weights_note(self.random_weights, trained=any(self.iterations))
         return ", ".join(filter(None, [note, "nothing was trained" if self.untrained else ""]))
-
-    @property
-    def label(self) -> str:
-        """The method's name with that note."""
-        return labelled(self.name, self.weights)
 
     @property
     def complete(self) -> bool:

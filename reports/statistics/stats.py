@@ -135,9 +135,16 @@ def ratio_intervals(numerators: np.ndarray, denominators: np.ndarray, top: float
     estimates, prompts = numerators.sum(1) / denominators.sum(1), numerators.shape[1]
     if prompts < MIN_PROMPTS:
         return [Interval(float(value), note=f"fewer than {MIN_PROMPTS} prompts") for value in estimates]
-    linear = (numerators - estimates[:, None] * denominators) / denominators.mean(1, keepdims=True)
+    linear = linearised(numerators, denominators) - estimates[:, None]
     found = moments(linear, np.zeros(prompts, int), np.full(prompts, 1.0 / prompts))
     return _scores(replace(found, mean=estimates), top)
+
+
+def linearised(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
+    """float [R, P]: what each prompt says of sum(numerators) / sum(denominators), their mean being that ratio; of two
+    rows the difference is the paired difference of two ratios."""
+    estimates = (numerators.sum(1) / denominators.sum(1))[:, None]
+    return estimates + (numerators - estimates * denominators) / denominators.mean(1, keepdims=True)
 
 
 def method_score(matrix: np.ndarray, categories: np.ndarray, aggregate: str, top: float | None) -> Interval:

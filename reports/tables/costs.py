@@ -1,10 +1,11 @@
 """The costs of every view as tables: short for the terminal, whole for table.md."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from reports.findings.costs import Cost, by_view
 from reports.format import NONE, amount, split_columns, table
 from reports.format import short as cut
+from reports.run.load import labelled
 
 SHORT_COST_NOTE = (
     "Rollouts are pictures, each put to the rewards once; unshared: the forwards had no two equal contexts been evaluated as one "
@@ -38,7 +39,12 @@ def cost_cells(cost: Cost, names: Iterable[str] = COSTS) -> list[str]:
     return [amount(getattr(cost, name), DIGITS.get(name, 0)) for name in names]
 
 
-def cost_tables(costs: list[Cost], short: bool) -> list[str]:
+def cost_label(cost: Cost, names: Mapping[str, str] | None = None) -> str:
+    """The method by its name for people, with the note on the weights it started from."""
+    return labelled((names or {}).get(cost.method, cost.method), cost.weights)
+
+
+def cost_tables(costs: list[Cost], short: bool, names: Mapping[str, str] | None = None) -> list[str]:
     """Cost and the state of training, a table for each view; `short` fits 80 columns."""
     parts = []
     for when, own in by_view(costs).items():
@@ -50,7 +56,10 @@ def cost_tables(costs: list[Cost], short: bool) -> list[str]:
             parts.append(
                 table(
                     ["method", "seeds", "level", "K", *COSTS.values()],
-                    [[c.label, str(c.seeds), c.level or NONE, amount(c.updates, 0), *cost_cells(c)] for c in own],
+                    [
+                        [cost_label(c, names), str(c.seeds), c.level or NONE, amount(c.updates, 0), *cost_cells(c)]
+                        for c in own
+                    ],
                 )
             )
     return parts

@@ -8,9 +8,8 @@ import pandas as pd
 from reports.findings.analysis import Result
 from reports.findings.costs import Cost, by_view, costs_title
 from reports.findings.sentences import claim_label
-from reports.run.load import labelled
-from reports.tables.costs import COSTS, cost_cells
-from reports.tables.view import TIED, Cell, ScoreRow, column_title, pair_rows, score_rows
+from reports.tables.costs import COSTS, cost_cells, cost_label
+from reports.tables.view import TIED, Cell, column_title, pair_rows, score_rows
 
 SPECIAL = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -41,9 +40,9 @@ def to_latex(title: str, results: list[Result], costs: list[Cost], names: Mappin
 
 def _scores(title: str, result: Result, names: Mapping[str, str]) -> str:
     rows = []
-    for row in score_rows(result):
+    for row in score_rows(result, names):
         tied = r"$^{\approx}$" if row.mark == TIED else ""
-        rows.append([_name(row, names), _number(row.score) + tied, *map(_number, row.columns.values())])
+        rows.append([escape(row.label), _number(row.score) + tied, *map(_number, row.columns.values())])
     caption = (
         f"{escape(result.block.label)}. {escape(title)}. {escape(result.block.size)}. Half widths of 95\\,\\% intervals over "
         "prompts (these checkpoints). Bold: best of a column, underlined: second, whether resolved or not; "
@@ -53,10 +52,6 @@ def _scores(title: str, result: Result, names: Mapping[str, str]) -> str:
     return _table(caption, result.block.key, header, rows)
 
 
-def _name(row: ScoreRow, names: Mapping[str, str]) -> str:
-    return escape(row.label.replace(row.name, names.get(row.name, row.name), 1))
-
-
 def _number(cell: Cell) -> str:
     value = escape(cell.text)
     value = {1: rf"\textbf{{{value}}}", 2: rf"\underline{{{value}}}"}.get(cell.place, value)
@@ -64,9 +59,7 @@ def _number(cell: Cell) -> str:
 
 
 def _pairs(title: str, result: Result, names: Mapping[str, str]) -> str:
-    rows = []
-    for pair, row in zip(result.pairs, pair_rows(result, result.level), strict=True):
-        rows.append([escape(f"{names.get(pair.a, pair.a)} − {names.get(pair.b, pair.b)}"), *map(escape, row.cells[1:])])
+    rows = [list(map(escape, row.cells)) for row in pair_rows(result, result.level, names)]
     caption = (
         f"Paired differences: {escape(result.block.label)}. {escape(title)}. Claim about {escape(claim_label(result))}; "
         "$p$ adjusted after Holm over these differences; could see: the smallest true difference that is told apart four "
@@ -77,10 +70,7 @@ def _pairs(title: str, result: Result, names: Mapping[str, str]) -> str:
 
 def _costs(when: str, costs: list[Cost], names: Mapping[str, str]) -> str:
     header = {name: COSTS[name] for name in SHOWN_COSTS}
-    rows = [
-        [escape(labelled(names.get(c.method, c.method), c.weights)), str(c.seeds), *map(escape, cost_cells(c, header))]
-        for c in costs
-    ]
+    rows = [[escape(cost_label(c, names)), str(c.seeds), *map(escape, cost_cells(c, header))] for c in costs]
     caption = escape(f"{costs_title(costs)}, {when}, means over training seeds.")
     return _table(caption, f"cost {costs[0].view}", ["method", "seeds", *header.values()], rows)
 

@@ -1,5 +1,7 @@
 """What stands beside the tables in words: how scores were made, what marks and intervals mean, which order was found."""
 
+from collections.abc import Mapping
+
 from reports.findings import sentences
 from reports.findings.analysis import Result
 from reports.format import CHECKPOINTS_ONLY
@@ -68,9 +70,9 @@ def score_note(result: Result) -> str:
     return " ".join(notes)
 
 
-def order_lines(result: Result) -> list[str]:
+def order_lines(result: Result, names: Mapping[str, str] | None = None) -> list[str]:
     """The order in a block, and what of it is resolved."""
     if not result.scores:
         return [f"{result.block.label}: no headline (coverage)."]
-    line = f"{result.block.label}: {sentences.order(result)} ({sentences.claim_label(result)})."
-    return [f"{line} {capital(sentences.resolution(result))}."] if result.pairs else [line]
+    line = f"{result.block.label}: {sentences.order(result, names)} ({sentences.claim_label(result)})."
+    return [f"{line} {capital(sentences.resolution(result, names))}."] if result.pairs else [line]

@@ -1,6 +1,6 @@
 """The report as Markdown: short for the terminal (80 columns), whole for table.md."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.findings import sentences
 from reports.findings.analysis import Result
@@ -58,31 +58,35 @@ def markdown(
     told: Sequence[str] = (),
     legend: str = "",
     warnings: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
 ) -> str:
-    """table.md: every block with every interval, both kinds of claim, the sentences, the cost, `warnings`, and what is
-    `told` of training and of the choice of settings."""
+    """table.md, methods by their `names` for people: every block with every interval, both kinds of claim, the sentences, the
+    cost, `warnings`, and what is `told` of training and of the choice of settings."""
     parts = [f"# Comparison ({title})" if title else "# Comparison", *([f"{legend}."] if legend else []), METHOD_NOTE]
     parts += [f"**Warning:** {line}" for line in warnings]
     for result in results:
         parts += [f"## {result.block.label}", f"{capital(protocol(result))}.", *coverage(result)]
         if result.scores:
-            parts += [_full_scores(result), score_note(result)]
+            parts += [_full_scores(result, names), score_note(result)]
         if result.pairs:
             parts += [f"### Differences: these checkpoints ({result.block.title}, {result.block.when})"]
-            parts += [_full_pairs(result, "checkpoints"), "### Differences: these methods"]
+            parts += [_full_pairs(result, "checkpoints", names), "### Differences: these methods"]
             claimed = any(pair.seeds >= MIN_SEEDS for pair in result.pairs)
-            parts += [_full_pairs(result, "methods") if claimed else NO_METHOD_CLAIM]
+            parts += [_full_pairs(result, "methods", names) if claimed else NO_METHOD_CLAIM]
             if result.columns:
-                parts += ["### Differences by category (these checkpoints, unadjusted)", _category_pairs(result)]
-    found = sentences.pair_sentences(results)
+                parts += ["### Differences by category (these checkpoints, unadjusted)", _category_pairs(result, names)]
+    found = sentences.pair_sentences(results, names)
     if found:
-        parts += ["## In words", "\n".join(f"- {capital(line)}" for result in results for line in order_lines(result))]
+        parts += [
+            "## In words",
+            "\n".join(f"- {capital(line)}" for result in results for line in order_lines(result, names)),
+        ]
         parts.append("\n".join(f"- {line}" for line in found))
     if costs:
-        parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False), COST_NOTE]
+        parts += [f"## {costs_title(costs)}", *cost_tables(costs, short=False, names=names), COST_NOTE]
     if moves:
         parts += ["## Reward against what was not trained on"]
-        parts += [moves_table(moves), f"{REWARD_NOTE} {MEASURE}"]
+        parts += [moves_table(moves, names), f"{REWARD_NOTE} {MEASURE}"]
     parts += told
     return "\n\n".join(parts) + "\n"
 
@@ -104,22 +108,22 @@ def _short_scores(result: Result) -> list[str]:
     return [table(header, lines), *below]
 
 
-def _full_scores(result: Result) -> str:
+def _full_scores(result: Result, names: Mapping[str, str] | None) -> str:
     """Methods as rows; headline and every category with its interval; the interval over seeds and prompts beside."""
     titles = [column_title(name) for name in result.columns]
     header = [
         "method", "seeds", "judged", "score (these checkpoints)", "score (these methods)", "each seed", *titles, "",
     ]  # fmt: skip
     rows = []
-    for row in score_rows(result):
+    for row in score_rows(result, names):
         score = f"**{row.score.text}** {row.score.interval}" if row.mark == BEST else str(row.score)
         cells = [row.label, row.seeds, row.judged, score, row.methods, row.each, *map(str, row.columns.values())]
         rows.append([*cells, row.mark])
     return table(header, rows)
 
 
-def _full_pairs(result: Result, level: str) -> str:
-    return table(PAIR_HEADER, [row.cells for row in pair_rows(result, level)])
+def _full_pairs(result: Result, level: str, names: Mapping[str, str] | None) -> str:
+    return table(PAIR_HEADER, [row.cells for row in pair_rows(result, level, names)])
 
 
 def _short_pairs(result: Result) -> str:
@@ -130,9 +134,9 @@ def _short_pairs(result: Result) -> str:
     return table(["difference", "value", "95% interval", "Holm p", "verdict"], rows)
 
 
-def _category_pairs(result: Result) -> str:
+def _category_pairs(result: Result, names: Mapping[str, str] | None) -> str:
     """Difference and interval of every pair in every category."""
-    rows = [[row.cells[0], *map(str, row.columns.values())] for row in pair_rows(result, "checkpoints")]
+    rows = [[row.cells[0], *map(str, row.columns.values())] for row in pair_rows(result, "checkpoints", names)]
     return table(["difference", *map(column_title, result.columns)], rows)
 
 
@@ -145,7 +149,9 @@ def _claim_note(result: Result) -> str:
     return f"Claim about {CHECKPOINTS_ONLY}: fewer than {MIN_SEEDS} common training seeds.{power}"
 
 
-def moves_table(moves: Sequence[Moves]) -> str:
+def moves_table(moves: Sequence[Moves], names: Mapping[str, str] | None = None) -> str:
     """What was trained on and what was not, from the starting policy to the end."""
-    rows = [[one.method, move.measure, *move.cells] for one in moves for move in one.moves]
+    rows = [
+        [(names or {}).get(one.method, one.method), move.measure, *move.cells] for one in moves for move in one.moves
+    ]
     return table(["method", "measure", "start", "end", "change", "95% interval", "verdict"], rows, left=2)

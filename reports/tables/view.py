@@ -1,10 +1,12 @@
 """What is shown of a result, as text and once for all outputs: a row for a method, a row for a difference."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from htgrpo.base.records import BASE
 from reports.findings.analysis import Pair, Result
 from reports.format import CHECKPOINTS_ONLY, NONE, bounds, half_width, number, probability
+from reports.run.load import labelled
 from reports.statistics.stats import MIN_SEEDS, Interval
 
 BEST, TIED = "best", "≈ best"
@@ -61,8 +63,8 @@ def column_title(name: str) -> str:
     return name.removeprefix("questions: ").replace("_", " ")
 
 
-def score_rows(result: Result) -> list[ScoreRow]:
-    """Every method that has a headline, in the run's order."""
+def score_rows(result: Result, names: Mapping[str, str] | None = None) -> list[ScoreRow]:
+    """Every method that has a headline, in the run's order, labelled by its name for people where `names` has one."""
     scale, scores = result.block.scale, result.scores
     places = {
         c: _places({name: score.columns[c] for name, score in scores.items()}, result.sign) for c in result.columns
@@ -77,7 +79,7 @@ def score_rows(result: Result) -> list[ScoreRow]:
         rows.append(
             ScoreRow(
                 name,
-                method.label,
+                labelled((names or {}).get(name, name), method.weights),
                 NONE if method.seeds == [None] else str(len(method.seeds)),
                 method.coverage,
                 cell(score.headline, scale, place=headlines[name]),
@@ -98,18 +100,18 @@ def _places(found: dict[str, Interval], sign: int) -> dict[str, int]:
     return {name: min(3, levels.index(values[name]) + 1) if name in values else 3 for name in found}
 
 
-def pair_rows(result: Result, level: str) -> list[PairRow]:
+def pair_rows(result: Result, level: str, names: Mapping[str, str] | None = None) -> list[PairRow]:
     """Every difference of the headline at one level of claim ("checkpoints" or "methods")."""
     scale = result.block.scale
     return [
-        PairRow(pair_cells(pair, scale, level), {c: cell(pair.columns[c], scale, True) for c in result.columns})
+        PairRow(pair_cells(pair, scale, level, names), {c: cell(pair.columns[c], scale, True) for c in result.columns})
         for pair in result.pairs
     ]
 
 
-def pair_cells(pair: Pair, scale: float, level: str = "") -> list[str]:
+def pair_cells(pair: Pair, scale: float, level: str = "", names: Mapping[str, str] | None = None) -> list[str]:
     """A difference as PAIR_HEADER has it; level: the stronger one that the pair supports, where none is named."""
-    name = f"{pair.a} − {pair.b}"
+    name = " − ".join((names or {}).get(one, one) for one in (pair.a, pair.b))
     if level == "methods" and pair.seeds < MIN_SEEDS:
         return [name, str(pair.seeds), NONE, NONE, NONE, NONE, CHECKPOINTS_ONLY]
     shown = cell(pair.interval(level), scale, True)

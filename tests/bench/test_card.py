@@ -45,7 +45,16 @@ def test_the_card_says_what_the_run_says(run, capsys):
     found = {result.dataset_type: result.metric_value for result in loaded.data.eval_results}
     assert found.keys() == rows.keys() == {"embedded_geneval", "embedded_dpg"}
     assert found["embedded_geneval"] == pytest.approx(rows["embedded_geneval"], abs=1e-4)
+    assert loaded.data.license == "apache-2.0" and loaded.data.language == "en"
+    assert loaded.data.pipeline_tag == "text-to-image" and ModelCard.load(checkpoint / "README.md").data.license
+    shown = (checkpoint / "README-sample.png").read_bytes()
+    assert shown in [path.read_bytes() for path in run.glob("images/ht-seed0/*/main/*_0.png")]
+    snippet = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)).replace("PATH-OR-HUB-ID", str(checkpoint))
+    made: dict = {}
+    exec(snippet, made)  # the card's own words
+    assert min(made["picture"].size) > 1
     for part in (
+        "arXiv:2605.16842", "HT-GRPO", "@misc{arxiv-2605.16842", "@software{htgrpo-bench", "README-sample.png",
         before.sha256, "Embedded world", "not of the method", "alpha 0.3", "objects=1", "split `train`",
         "| training seed | 0", "load_policy(", "minus the starting policy",
     ):  # fmt: skip

@@ -6,7 +6,7 @@ from bench import compare
 from bench.check import check
 from htgrpo.base.files import sha256_file
 from reports.figures.order import orders
-from reports.findings.heldout import held_out
+from reports.findings.quality import saved
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
 from tests.bench.tiny_runs import leave, records, run_compare, tree
@@ -36,7 +36,7 @@ def test_every_checkpoint_is_scored_on_a_few_prompts(policy, tmp_path, no_report
     edited.write_text(kept)
     run = load_run(tmp_path / "run")
     assert [block.key for block in make_blocks(run)] == ["embedded_geneval/main/iterations:2"]
-    assert list(held_out(run).points["iteration"]) == [1, 2] and held_out(run).start is not None
+    assert [point.iterations for point in saved(run).points] == [1, 2] and saved(run).base is not None
 
 
 def test_a_curve_may_be_added_and_is_not_made_twice(policy, tmp_path, no_report):

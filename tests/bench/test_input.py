@@ -20,6 +20,7 @@ HEAVY = ("torch", "pandas", "matplotlib", "scipy", "transformers", "lm_eval", "a
 OURS = ("bench", "htgrpo", "baselines", "reports")
 FREE = {
     ("score", "--note"): "whatever is known of the pictures",
+    ("card", "--license"): "the hub adds licences, and takes any name as `other`",
     ("serve", "--host"): "names of hosts have no list; the address is bound before anything is loaded",
     ("regress", "--setting"): "settings have any name; the run or the baseline says which there are",
     ("compare", "--set"): "walked below",
@@ -60,6 +61,7 @@ LATE = {
         "--update --methods hht", "--subset x:3",
     ],
     "report": ["/nope", "", "a b"],
+    "runs": ["/nope"],
     "check": ["/nope"],
     "tune": ["--out x --dry-run --write", "--out x --seeds 1", "--out x --policy /nope"],
     "card": ["/nope", "empty"],

@@ -31,8 +31,8 @@ def slower(capsys) -> set[str]:
 def test_the_gate_passes_what_is_as_fast_and_stops_what_is_slower(stored, monkeypatch, capsys):
     assert slower(capsys) == set()
     once = Block.forward
-    with monkeypatch.context() as planted:  # every block does its work three times
-        planted.setattr(Block, "forward", lambda *given: [once(*given) for _ in range(3)][-1])
+    with monkeypatch.context() as planted:  # every block does its work four times
+        planted.setattr(Block, "forward", lambda *given: [once(*given) for _ in range(4)][-1])
         assert slower(capsys) == {speed_gate.ROLLOUT, speed_gate.LEARNING}
     monkeypatch.setattr(speed_gate, "SHARING", "none")  # ht's equal contexts are no longer run once
     assert slower(capsys) == {speed_gate.SHARED}

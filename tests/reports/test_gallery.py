@@ -1,10 +1,11 @@
 """The gallery, the order of unmasking and what the page does in a browser."""
 
-import html
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from htgrpo.base.errors import UserError
 from reports.figures.order import heat_map, orders, outline, structure, structure_share
 from reports.findings.analysis import analyse
 from reports.pages import gallery as gallery_module
+from reports.pages import pool
 from reports.pages.build import build
 from reports.pages.evidence import read_evidence
 from reports.pages.gallery import make_gallery
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from reports.run.pictures import file_of
 from tests import drawing
 from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
@@ -137,38 +140,66 @@ def dom(root: Path, place: str) -> str:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
     page = (root / "report" / "index.html").resolve().as_uri() + place
     command = [
-        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom", page,
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom", page,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
 
-def cases(document: str) -> list[tuple[dict, bool]]:
-    """(data attributes, whether it is shown) of every row of the gallery."""
-    tags = re.findall(r'<article class="case"[^>]*>', document)
-    return [
-        ({k: html.unescape(v) for k, v in re.findall(r'data-(\w+)="([^"]*)"', tag)}, " hidden" not in tag)
-        for tag in tags
-    ]
+def cases(document: str) -> list[str]:
+    """The rows of the gallery that the script shows, without pictures."""
+    found = document.partition('<div class="found">')[2].partition('<p class="note empty"')[0]
+    return re.sub(r'src="[^"]*"', "", found).split("<article ")[1:]
 
 
-def test_filters_in_a_browser(built):
-    document = dom(built, "#gallery?category=counting&verdicts=disagree&order=1&evidence=1")
-    rows = cases(document)
-    wanted = [row for row, _ in rows if row["category"] == "counting" and row["verdicts"] == "disagree"]
-    assert len(rows) == 84 and 0 < len(wanted) < 12
-    assert [row for row, shown in rows if shown] == wanted
-    assert f"{len(wanted)} of 84 prompts" in document
-    section = re.search(r'<section id="gallery"[^>]*>', document)[0]
-    assert "hide-order" not in section and "hide-boxes" not in section and "<details open" in document
-    plain = dom(built, "")
-    assert all(shown for _, shown in cases(plain)) and "84 of 84 prompts" in plain
-    assert "hide-order" in re.search(r'<section id="gallery"[^>]*>', plain)[0] and '<form class="filters"' in plain
+def marks(case: str) -> list[str]:
+    return re.findall(r'<span class="mark"[^>]*>(.)</span>', case)
 
 
-def test_without_a_script_everything_is_shown(built):
+def test_filters_reach_every_seed_and_sample_in_a_browser(built):
+    run, results = results_of(built)
+    document = dom(built, "#gallery?verdicts=pair&a=beta_2&b=base&sample=1&category=counting&evidence=1")
+    records = run.records[(run.records["benchmark"] == "geneval") & (run.records["sample"] == 1)]
+    scores = records.set_index(["policy", "prompt_id"])["score"]
+    counting = [prompt for prompt in results[0].block.prompts if prompt.startswith("counting")]
+    wanted = [p for p in counting if scores["beta_2-seed0", p] == 1 and scores["base", p] == 0]
+    shown = cases(document)
+    assert 0 < len(wanted) < 20 and [re.search(r'class="id">([^<]*)', case)[1] for case in shown] == wanted
+    assert all(marks(case)[0] == "✗" and marks(case)[2] == "✓" for case in shown)
+    assert f"{len(wanted)} of 120 prompts" in document
+    assert all("0 of 1 striped &lt;b&gt;circle" in case and "<details open" in case for case in shown)
+
+
+def test_words_and_a_dense_benchmark_are_found_in_a_browser(built):
+    shown = cases(dom(built, "#gallery?search=striped+position-007"))
+    assert len(shown) == 1 and "position-007" in shown[0]
+    dense = dom(built, "#gallery?benchmark=DPG-Bench+(embedded+world)&sort=spread")
+    assert "20 of 20 prompts" in dense and "questions hold" in cases(dense)[0]
+
+
+def test_pictures_within_one_file_are_told_apart():
+    record = SimpleNamespace(policy="p", prompt_id="q", sample=1, image="images/grid.png")
+    run = SimpleNamespace(manifest=lambda *_: {("q", 1): {"crop": [4, 0, 8, 4]}})
+    block = SimpleNamespace(picture_set="s", setting="main")
+    assert file_of(run, block, record) == "images/grid.png#4,0,8,4"
+    assert file_of(SimpleNamespace(manifest=lambda *_: {}), block, record) == "images/grid.png"
+
+
+def test_first_samples_come_first_and_all_pictures_are_inside_while_they_fit(built, monkeypatch):
     text = (built / "report" / "index.html").read_text()
-    rows = cases(text)
-    assert len(rows) == 84 and all(shown for _, shown in rows)
-    assert '<form class="filters" hidden>' in text and '<section id="gallery">' in text
+    inside = json.loads(text.partition('id="pool-pictures">')[2].partition("</script>")[0])
+    still = set(re.findall(r'data-file="([^"]*)"', text))
+    files = {path.relative_to(built).as_posix() for path in built.glob("images/*/*/*/*.png")}
+    assert set(inside) | still == files and not set(inside) & still
+    run, results = results_of(built)
+    groups = [[result] for result in results]
+    monkeypatch.setattr(pool, "PICTURES", 3000)
+    fewer = pool.small_pictures(run, groups, set())
+    assert 0 < len(fewer) < len(files) and all(name.endswith("_0.png") for name in fewer)
+
+
+def test_without_a_script_prompts_are_shown(built):
+    text = (built / "report" / "index.html").read_text()
+    assert len(re.findall(r'<article class="case" data-benchmark', text)) == 84
+    assert '<form class="filters" hidden' in text and '<div class="still">' in text

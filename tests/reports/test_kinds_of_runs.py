@@ -10,7 +10,7 @@ from htgrpo.base.errors import UserError
 from reports.findings.analysis import analyse
 from reports.findings.diversity import diversity, spread
 from reports.findings.hacking import Move, Moves, make_moves, warnings
-from reports.findings.heldout import held_out
+from reports.findings.quality import saved
 from reports.pages.build import build
 from reports.pages.gallery import make_gallery
 from reports.run.blocks import make_blocks
@@ -66,7 +66,7 @@ def test_texts_are_a_table_and_no_pictures(tmp_path):
     report = build(root)
     assert "## Text" in report.terminal and "120 documents" in report.terminal
     assert not (root / "report" / "contact_sheet_text.png").exists()
-    assert (root / "report" / "categories_text.png").exists()
+    assert (root / "report" / "categories_text.svg").exists()
 
 
 def test_given_pictures_without_a_starting_policy(tmp_path):
@@ -77,7 +77,7 @@ def test_given_pictures_without_a_starting_policy(tmp_path):
     assert "Cost" not in report.terminal
     assert "theirs − mine" in report.terminal
     names = {path.name for path in report.files}
-    assert {"contact_sheet.png", "differences.png", "categories.png"} <= names
+    assert {"contact_sheet.png", "differences.svg", "categories.svg"} <= names
     assert not any(n.startswith("curves") for n in names)
     run, results = results_of(root)
     assert [tile.method for tile in make_gallery(run, results).cases[0].tiles] == ["mine", "theirs"]
@@ -115,7 +115,7 @@ def test_warnings_where_reward_and_the_rest_part(hacked):
     moves = make_moves(run, results, diversity(run, results))
     assert [one.method for one in moves] == ["good", "bad"]
     lines = warnings(moves)
-    assert len(lines) == 2 and all(line.startswith("bad: the trained reward rose from 0.56") for line in lines)
+    assert len(lines) == 2 and all(line.startswith("bad: the trained reward rose from 0.52") for line in lines)
     assert "GenEval (embedded world) went from" in lines[0] and "Diversity within prompts went from" in lines[1]
     assert not moves[0].warnings
     report = build(hacked)
@@ -158,10 +158,10 @@ def test_verdicts_along_training_are_a_curve_and_in_no_table(tmp_path):
         rehash(curve / f"{policy}.jsonl")
     run, results = results_of(root)
     assert [r.block.key for r in results] == ["geneval/main/forwards:6000"]
-    found = held_out(run)
+    found = saved(run)
     expected = np.mean([json.loads(line)["score"] for line in (folder / "base.jsonl").read_text().splitlines()[::10]])
-    assert found.start == pytest.approx(expected) and list(found.points["iteration"]) == [10, 10]
-    assert "12 prompts" in found.label
+    assert found.base.estimate == pytest.approx(expected)
+    assert [(point.iterations, point.seeds) for point in found.points] == [(10, 2)] and "12 prompts" in found.title
 
 
 def test_pictures_that_become_alike_are_told_whatever_the_reward_did():

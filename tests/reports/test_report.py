@@ -185,6 +185,9 @@ def test_small_category_prints_no_interval(tmp_path):
     assert "fewer than 20 prompts" in notes.score_note(result)
 
 
+SVG = "http://www.w3.org/2000/svg"  # a name, which nothing fetches
+
+
 def quick(root: Path, allow_incomplete: bool = False) -> tuple[str, list[dict]]:
     """The terminal text and the CSV rows of a run, without drawing."""
     run = load_run(root)
@@ -269,24 +272,30 @@ def test_same_files_give_the_same_bytes_and_an_unchanged_run_is_not_redone(two_s
     assert again.fresh and {path.name: path.read_bytes() for path in folder.iterdir()} == first
     assert {path.name for path in again.files} | {"files.json"} == set(first)
     expected = {
-        "table.md", "table.csv", "table.tex", "index.html", "contact_sheet.png", "categories.png", "categories.pdf",
+        "table.md", "table.csv", "table.tex", "index.html", "contact_sheet.png", "categories.svg", "categories.pdf",
+        "quality.csv", "curves.csv", "differences.svg",
     }  # fmt: skip
     assert expected | {
-        f"curves_{axis}.{kind}" for axis in ("iterations", "forwards", "seconds") for kind in ("png", "pdf")
+        f"{name}_{axis}.{kind}"
+        for name in ("quality", "curves")
+        for axis in ("iterations", "forwards", "seconds")
+        for kind in ("svg", "pdf")
     } <= set(first)
 
 
 def test_html_is_self_contained(two_seeds):
     text = (two_seeds / "report" / "index.html").read_text()
-    assert text.count("data:image/png;base64,") >= 6
-    markup = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    assert not re.search(r"https?://|<script [^>]*src|<link|@import|url\(|fetch\(", markup)
-    assert not re.search(r'(src|href)="(?!["#])', markup.replace('src=""', ""))
+    assert text.count("<svg") >= 9 and 'src="data:image/png;base64,' in text
+    markup = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+|/\*!.*?\*/", "", text)  # pictures; a library's banner
+    assert not re.search(r"https?://|<script [^>]*src|<link|@import|url\((?!#)|fetch\(", markup.replace(SVG, ""))
+    assert not re.search(r'src="(?!")', markup)
+    beside = set(re.findall(r'href="(?!["#])([^"]*)"', markup))
+    assert beside and beside <= {path.name for path in (two_seeds / "report").iterdir()}, "only files of the report"
 
 
 def test_pictures_hold_no_dates(two_seeds):
-    for path in (two_seeds / "report").glob("*.p??"):
-        assert not re.search(rb"CreationDate|ModDate|tIME", path.read_bytes())
+    for path in (two_seeds / "report").glob("*.[ps]??"):
+        assert not re.search(rb"CreationDate|ModDate|tIME|dc:date", path.read_bytes())
 
 
 def test_run_without_training_or_pictures(tmp_path, plain_figures):

@@ -1,0 +1,72 @@
+"""Quality against cost: a curve per method with a band, the starting policy as a line, and where each view looks."""
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports.figures.style import GREY, SOFT, colours, markers, spread_labels, style
+from reports.findings.quality import AXES, Panel
+from reports.format import short
+from reports.run.load import Run
+from reports.statistics.stats import MIN_SEEDS
+
+ACROSS = 3
+
+
+def figure(run: Run, panels: list[Panel], axis: str) -> Figure | None:
+    """The panels over one axis of cost ("iterations", "forwards", "seconds"); None where nothing is known of it."""
+    shown = [panel for panel in panels if any(panel.of(method, axis) for method in panel.methods)]
+    if not shown:
+        return None
+    with style():
+        across = min(ACROSS, len(shown))
+        down = -(-len(shown) // across)
+        size = (4.1 * across + 0.3, 3.0 * down + 0.35)
+        drawn, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
+        for ax in axes.flat[len(shown) :]:
+            ax.set_visible(False)
+        for ax, panel in zip(axes.flat, shown, strict=False):
+            _panel(ax, run, panel, axis)
+        seeds = {point.seeds for panel in shown for point in panel.points}
+        band = "training seeds and prompts" if min(seeds) >= MIN_SEEDS else "prompts (too few seeds for more)"
+        lines = f"; dotted: where a view looks ({run.title})"
+        note = f"Mean over {'/'.join(map(str, sorted(seeds)))} training seeds; band: 95% interval over {band}{lines}"
+        drawn.suptitle(note, fontsize=8.5, color=SOFT, x=0.01, ha="left")
+    return drawn
+
+
+def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
+    palette, shapes, ends = colours(run), markers(run), []
+    if panel.base:
+        ax.axhline(panel.base.estimate, color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+    for limit in _limits(run, axis) if any(point.view for point in panel.points) else []:
+        ax.axvline(limit, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
+    for name in panel.methods:
+        points = panel.of(name, axis)
+        if not points:
+            continue
+        start = [(0.0, panel.base)] if panel.base else []
+        line = [*start, *((getattr(point, axis), point.score) for point in points)]
+        xs, ys = [x for x, _ in line], [score.estimate for _, score in line]
+        known = [(x, score) for x, score in line if score.known]
+        low, high = [score.low for _, score in known], [score.high for _, score in known]
+        ax.fill_between([x for x, _ in known], low, high, color=palette[name], alpha=0.13, linewidth=0)
+        for x, score in known[len(start) :]:
+            ax.vlines(x, score.low, score.high, color=palette[name], linewidth=1.1)
+        ax.plot(xs, ys, color=palette[name])
+        ax.plot(xs[len(start) :], ys[len(start) :], shapes[name], color=palette[name], markersize=5)
+        ends.append((xs[-1], ys[-1], short(run.called(name), 16), palette[name]))
+    ax.set_title(panel.title, fontsize=9.5)
+    ax.set_xlabel(AXES[axis])
+    ax.margins(x=0.02)
+    ax.xaxis.set_major_locator(plt.MaxNLocator(5, integer=axis != "seconds"))
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if panel.base:
+        ends.append((0.0, panel.base.estimate, "", GREY))
+    spread_labels(ax, ends)
+
+
+def _limits(run: Run, axis: str) -> list[float]:
+    """Where on this axis views look: at a number of iterations, of forwards, of seconds."""
+    found = [float(view.partition(":")[2]) for view in run.views if view.startswith(f"{axis}:")]
+    return found + ([run.seconds] if axis == "seconds" and run.seconds == run.seconds else [])

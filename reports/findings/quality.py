@@ -1,0 +1,146 @@
+"""Quality against cost: the score of every checkpoint that was scored, what it had cost by then, and an interval."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from htgrpo.base.records import BASE, CURVE
+from reports.findings.analysis import Result
+from reports.findings.costs import Cost
+from reports.format import csv_text, exact
+from reports.run.load import Run
+from reports.statistics.stats import MIN_SEEDS, Interval, method_score, score_intervals
+
+AXES = {"iterations": "iteration", "forwards": "forward passes", "seconds": "training seconds"}
+"""What a cost is counted in, with its title."""
+FIELDS = "benchmark prompts method view iterations forwards seconds estimate low high interval seeds".split()
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one checkpoint: means over `seeds` trainings. score: over seeds and prompts from 3 trainings on, else
+    over prompts. view: "" for a checkpoint that no view looks at. Costs are NaN where the run does not record them."""
+
+    method: str
+    view: str
+    seeds: int
+    score: Interval
+    iterations: float
+    forwards: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One benchmark: its points, and the starting policy's score (None where it has none)."""
+
+    name: str
+    title: str
+    prompts: int
+    base: Interval | None
+    points: list[Point]
+
+    def of(self, method: str, axis: str) -> list[Point]:
+        """A method's points in the order of their cost, as far as that is known; none twice."""
+        own = {point.iterations: point for point in self.points if point.method == method}
+        known = [point for point in own.values() if np.isfinite(getattr(point, axis))]
+        return sorted(known, key=lambda point: getattr(point, axis))
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods that it shows."""
+        return list(dict.fromkeys(point.method for point in self.points))
+
+
+def quality(run: Run, results: list[Result], costs: list[Cost]) -> list[Panel]:
+    """A panel for every benchmark of the main setting, whose points are the views of the run, and one for the saved
+    checkpoints that were scored on fewer prompts; none without a training whose cost is known."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        if result.block.setting == "main":
+            groups.setdefault(result.block.name, []).append(result)
+    spent = {(cost.view, cost.method): cost for cost in costs}
+    found = [*(_views(same, spent) for same in groups.values()), saved(run)]
+    return [panel for panel in found if panel and panel.points]
+
+
+def _views(same: list[Result], spent: dict[tuple[str, str], Cost]) -> Panel:
+    points = []
+    for result in same:
+        for name, score in result.scores.items():
+            cost = spent.get((result.block.milestone, name))
+            if name != BASE and cost:
+                level = score.method_level if score.method_level.known else score.headline
+                where = (cost.iterations, cost.forwards, cost.seconds)
+                points.append(Point(name, result.block.milestone, len(score.per_seed), level, *where))
+    first = next((r for r in same if BASE in r.scores), None)
+    base = first.scores[BASE].headline if first else None
+    return Panel(same[0].block.name, same[0].block.title, same[0].prompts_used, base, points)
+
+
+def with_time(run: Run) -> pd.DataFrame:
+    """The metrics with the training seconds of their iteration, where those are known."""
+    frame = run.metrics
+    if len(run.timing) and "seconds_total" in run.timing:
+        keys = ["method", "seed", "iteration"]
+        frame = frame.merge(run.timing[[*keys, "seconds_total"]], on=keys, how="left")
+    return frame
+
+
+def saved(run: Run) -> Panel | None:
+    """Saved checkpoints of the first benchmark that has verdicts of them; those iterations that all seeds of a method
+    have."""
+    metas = run.metas[run.metas["setting"] == CURVE]
+    if not len(metas):
+        return None
+    metas = metas[metas["benchmark"] == metas["benchmark"].iloc[0]]
+    meta = metas["meta"].iloc[0]
+    records = run.records[(run.records["setting"] == CURVE) & (run.records["benchmark"] == meta["benchmark"])]
+    ok = records[records["status"] == "ok"]
+    means = ok.groupby(["policy", "prompt_id"])["score"].mean().unstack() * meta["scale"]
+    judged = ok.groupby("policy").size()
+    means = means[judged.reindex(means.index) == meta["expected_images"]]
+    category = pd.factorize(records.drop_duplicates("prompt_id").set_index("prompt_id")["category"][means.columns])[0]
+    top = meta.get("top")
+    top = None if top is None else float(top) * float(meta["scale"])
+
+    def interval(policies: pd.Series) -> Interval:
+        matrix = means.loc[list(policies)].to_numpy(float)
+        if len(matrix) >= MIN_SEEDS:
+            return method_score(matrix, category, meta["aggregate"], top)
+        return score_intervals(matrix.mean(0, keepdims=True), category, meta["aggregate"], top)[0]
+
+    whole = metas[metas["policy"].isin(means.index)]
+    points = []
+    for method, rows in whole[whole["method"] != BASE].groupby("method", sort=False):
+        seeds = metas.loc[metas["method"] == method, "seed"].nunique()
+        for iteration, same in rows.groupby("iteration"):
+            if same["seed"].nunique() == seeds:
+                where = _spent(run, str(method), int(iteration))
+                points.append(Point(str(method), "", int(seeds), interval(same["policy"]), *where))
+    base = whole.loc[whole["method"] == BASE, "policy"]
+    title = f"{meta['title']}: saved checkpoints on {len(means.columns)} prompts"
+    return Panel(meta["benchmark"], title, len(means.columns), interval(base) if len(base) else None, points)
+
+
+def _spent(run: Run, method: str, iteration: int) -> tuple[float, float, float]:
+    """Iterations, forwards and seconds of a method by an iteration, means over its trainings."""
+    lines = with_time(run)
+    lines = lines[(lines["method"] == method) & (lines["iteration"] == iteration)]
+    totals = [lines[key].mean() if key in lines else np.nan for key in ("forwards_total", "seconds_total")]
+    return float(iteration), float(totals[0]), float(totals[1])
+
+
+def to_csv(panels: list[Panel]) -> str:
+    """Every point of the figure, the starting policy at no cost."""
+    rows: list[dict[str, object]] = []
+    for panel in panels:
+        start = [Point(BASE, "", 0, panel.base, 0.0, 0.0, 0.0)] if panel.base else []
+        for point in [*start, *panel.points]:
+            numbers = {key: exact(getattr(point.score, key)) for key in ("estimate", "low", "high")}
+            spent = {axis: exact(getattr(point, axis)) for axis in AXES}
+            interval = "seeds and prompts" if point.seeds >= MIN_SEEDS else "prompts"
+            about = {"benchmark": panel.name, "prompts": panel.prompts, "method": point.method, "view": point.view}
+            rows.append({**about, **spent, **numbers, "interval": interval, "seeds": point.seeds or ""})
+    return csv_text(FIELDS, rows)

@@ -1,0 +1,162 @@
+"""The page: the answer first, quality against cost, one colour and one name per method, figures that follow the page."""
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+
+from htgrpo.base.registry import METHODS
+from reports.figures.style import COLOURS, colours, markers
+from reports.findings.analysis import analyse
+from reports.findings.answer import answer, claimed, in_every_view
+from reports.findings.costs import costs
+from reports.findings.quality import quality, to_csv
+from reports.pages import html
+from reports.pages.drawing import inline, tones, variable
+from reports.run.blocks import make_blocks
+from reports.run.load import load_run
+from tests.reports.synthetic import write_run
+
+VIEWS = ("final", "milestone")
+
+
+def results_of(root):
+    run = load_run(root)
+    return run, [analyse(block) for block in make_blocks(run)]
+
+
+def change(root, **values):
+    path = root / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_the_answer_names_the_winner_of_the_main_claim(tmp_path):
+    effects = {"a": 0.0, "b": 0.35}
+    root = write_run(tmp_path, effects, seeds=1, prompts=20, milestones=VIEWS, images=False)
+    change(
+        root, claim={"benchmark": "geneval", "setting": "main", "milestone": "iterations:20"}, titles={"b": "B-GRPO"}
+    )
+    run, results = results_of(root)
+    main = claimed(results)
+    assert main.block.milestone == "iterations:20" and in_every_view(results) == [main, results[0]]
+    first, base, about = answer(results, run.names)
+    score = main.scores["b"].headline.estimate
+    assert first.startswith("On GenEval (embedded world), at equal iterations (20), ")
+    if main.pair("b", "a").verdict() == "better":
+        assert f"B-GRPO ({score:.3f}) is better than a (" in first
+    assert "B-GRPO is shown to be above it" in base and "a is not told apart from it" in base
+    assert "these checkpoints, not these methods" in about and "four times in five" in about
+
+
+def test_no_winner_is_named_where_none_is_shown(tmp_path):
+    root = write_run(tmp_path, {"a": 0.0, "b": 0.0}, seeds=1, prompts=20, images=False)
+    _, results = results_of(root)
+    assert "no method is shown to be the best" in answer(results, {})[0] and "better" not in answer(results, {})[0]
+    assert answer([], {}) == ["No comparison has a headline: see what is missing below."]
+
+
+def test_one_method_is_compared_with_its_start(tmp_path):
+    _, results = results_of(write_run(tmp_path, {"a": 0.5}, seeds=1, prompts=20, images=False))
+    first, about = answer(results, {"a": "A-GRPO"})
+    assert re.search(r"A-GRPO \(0\.\d+\) is better than base \(0\.\d+\): \+0\.\d+ \[", first)
+
+
+def test_quality_stands_over_every_cost_with_the_tables_intervals(tmp_path):
+    root = write_run(tmp_path, {"a": 0.1, "b": 0.3}, seeds=3, prompts=20, milestones=VIEWS, images=False)
+    run, results = results_of(root)
+    spent = costs(run)
+    (panel,) = quality(run, results, spent)
+    assert panel.base == results[0].scores["base"].headline and panel.methods == ["a", "b"]
+    for axis in ("iterations", "forwards", "seconds"):
+        points = panel.of("b", axis)
+        assert [point.iterations for point in points] == [20, 30] and [p.seeds for p in points] == [3, 3]
+        for point, result in zip(points, (results[1], results[0]), strict=True):
+            assert point.score == result.scores["b"].method_level and point.score.known
+            (cost,) = [c for c in spent if (c.view, c.method) == (result.block.milestone, "b")]
+            assert getattr(point, axis) == getattr(cost, axis)
+    rows = list(csv.DictReader(io.StringIO(to_csv([panel]))))
+    assert [(row["method"], row["iterations"]) for row in rows] == [
+        ("base", "0"),
+        *[(m, i) for i in ("30", "20") for m in "ab"],
+    ]
+    assert {row["interval"] for row in rows[1:]} == {"seeds and prompts"}
+
+
+def test_a_registered_look_does_not_depend_on_who_else_is_there(tmp_path):
+    root = write_run(tmp_path, {"a": 0.1, "b": 0.1, "c": 0.1}, seeds=1, prompts=2, images=False)
+    change(root, looks={"b": ["#0072B2", "o"], "c": ["#D55E00", "s"]})
+    run = load_run(root)
+    assert colours(run)["b"] == "#0072B2" and markers(run)["c"] == "s"
+    assert colours(run)["a"] == next(c for c in COLOURS if c not in ("#0072B2", "#D55E00"))
+    assert len(set(colours(run).values())) == 4
+
+
+def test_every_shipped_method_has_a_look_of_its_own():
+    looks = {name: METHODS.get(name).__dict__.get("look") for name in METHODS.names() if METHODS.get(name).title}
+    shipped = {
+        name: look
+        for name, look in looks.items()
+        if METHODS.get(name).__module__.split(".")[0] in ("htgrpo", "baselines")
+    }
+    assert all(shipped.values()), "look = (colour, marker) beside title"
+    assert len({colour for colour, _ in shipped.values()}) == len(shipped)
+
+
+def test_a_figure_inside_the_page_has_its_own_ids_and_the_pages_colours():
+    svg = (
+        '<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="72pt" viewBox="0 0 72 36">\n'
+        '<defs><clipPath id="p1"/></defs><g clip-path="url(#p1)"><use xlink:href="#m1"/>'
+        '<path style="fill: #ffffff; stroke: #0072b2"/><text style="fill: #222222">x</text></g></svg>'
+    )
+    found = inline(svg, "fig")
+    assert 'id="fig-p1"' in found and "url(#fig-p1)" in found and 'href="#fig-m1"' in found
+    assert "fill:var(--paper,#ffffff)" in found and "fill:var(--ink,#222222)" in found
+    assert tones(found) == ["0072b2"] == tones(variable("#0072B2"))
+    assert found.startswith('<svg width="116" height="58" viewBox="0 0 72 36" role="img" aria-labelledby="fig-shows">')
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    root = write_run(
+        tmp_path_factory.mktemp("page"), {"a": 0.0, "b_2": 0.3}, seeds=1, prompts=20, milestones=VIEWS, images=False
+    )
+    change(
+        root,
+        titles={"b_2": "B-GRPO"},
+        folder="runs/mine",
+        command="python -m bench.compare --methods a,b_2",
+        git_commit="abcdef0123456789",
+    )
+    run, results = results_of(root)
+    spent = costs(run)
+    plain = b'<svg viewBox="0 0 72 72"><rect style="fill: #0072b2"/></svg>'
+    contents = {f"{name}.svg": plain for name in ("differences", "quality_iterations", "curves_seconds", "categories")}
+    return html.page(run, results, spent, contents, panels=quality(run, results, spent))
+
+
+def test_the_answer_the_differences_and_the_table_come_first(text):
+    order = ["<title>mine", "<h1>mine", "runs/mine", "commit abcdef012345", "bench.compare --methods a,b_2", 'class="answer"',
+             'aria-labelledby="differences-shows"', '<table class="scores"', 'id="cost"']  # fmt: skip
+    places = [text.index(part) for part in order]
+    assert places == sorted(places) and text.count("B-GRPO") > 5 and "<td>b_2" not in text
+
+
+def test_tables_have_captions_and_no_empty_header(text):
+    assert text.count("<table") == text.count("<caption") and not re.search(r"<th[^>]*></th>", text)
+    assert not re.search(r"<th(?! scope)", text.replace("<thead", ""))
+
+
+def test_one_switch_shows_the_curves_of_one_cost(text):
+    assert re.findall(r'name="axis" value="(\w+)"', text) == ["iterations", "seconds"]
+    assert re.findall(r'<figure class="drawing" data-axis="(\w+)"', text) == ["iterations", "seconds"]
+    assert "--c-0072b2:#0072b2" in text and "color-mix" in text
+
+
+def test_curves_and_differences_say_what_they_show(text):
+    shown = dict(re.findall(r'<span id="([\w]+)-shows">([^<]*)</span>', text))
+    assert "differences resolved" in shown["differences"] and "Highest in each category" in shown["categories"]
+    assert re.search(r"B-GRPO to 0\.\d+ \[0\.\d+, 0\.\d+\] after 30", shown["quality_iterations"])
+    assert np.all([len(words) > 40 for words in shown.values()])
