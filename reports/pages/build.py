@@ -64,7 +64,7 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
         moves,
         [*health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
-        warnings,
+        [run.spoken(line) for line in warnings],
         run.names,
     ).encode()
     contents["table.csv"] = csv.to_csv(results, spent).encode()
