@@ -13,7 +13,8 @@ from htgrpo.base.files import atomic_write_text
 FILE = "live.html"
 EVERY = 30.0
 """Seconds between two versions of the page, and at least SHARE times what one takes to write."""
-SHARE = 20.0
+SHARE, FIRST = 20.0, 5.0
+"""FIRST: seconds before the first one, which loads what draws it."""
 
 
 class Live:
@@ -24,7 +25,7 @@ class Live:
     ):
         self._root, self._runs, self._clock = root, runs, clock
         self._jobs: dict[str, tuple[float, str]] = {job.name: (0.0, "waiting") for job in jobs}
-        self._next, self._broken = 0.0, False
+        self._next, self._broken = clock() + FIRST, False
 
     def event(self, job: Job, event: dict[str, Any]) -> None:
         """Takes an event, and writes the page where it is time."""

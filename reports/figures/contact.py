@@ -45,7 +45,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
         ax.set(xlim=(0, 1.12 * len(prompts)), ylim=(1.22 * len(names), 0))
         ax.axis("off")
         for i, name in enumerate(names):
-            ax.text(-0.1, 1.22 * i + 0.5, short(name, 14), ha="right", va="center", fontweight="bold")
+            ax.text(-0.1, 1.22 * i + 0.5, short(run.called(name), 14), ha="right", va="center", fontweight="bold")
             ax.text(-0.1, 1.22 * i + 0.66, notes[name], ha="right", va="center", fontsize=6.5, color=GREY)
             for j, prompt in enumerate(prompts):
                 score = float(tables[name][prompt]["score"]) if prompt in tables[name] else float("nan")

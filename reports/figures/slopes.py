@@ -29,14 +29,16 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
             ax.set_visible(False)
         for ax, measure in zip(axes.flat, measures, strict=False):
             found = {one.method: move for one in moves for move in one.moves if move.measure == measure}
-            _panel(ax, measure, found, palette, shapes)
+            _panel(ax, run, measure, found, palette, shapes)
         title = f"From the starting policy to the end of training ({run.title})"
         note = "filled: resolved, or no test; bars: 95% interval of the difference"
         figure.suptitle(f"{title}; {note}", fontsize=9, color="#555555", x=0.01, ha="left")
     return figure
 
 
-def _panel(ax: Axes, measure: str, found: dict[str, Move], palette: dict[str, str], shapes: dict[str, str]) -> None:
+def _panel(
+    ax: Axes, run: Run, measure: str, found: dict[str, Move], palette: dict[str, str], shapes: dict[str, str]
+) -> None:
     ends = []
     for i, (name, move) in enumerate(found.items()):
         colour, x = palette.get(name, GREY), 1 + 0.035 * (i - (len(found) - 1) / 2)
@@ -52,7 +54,7 @@ def _panel(ax: Axes, measure: str, found: dict[str, Move], palette: dict[str, st
             markersize=5,
             markerfacecolor=colour if resolved else "white",
         )
-        ends.append((1.09, float(move.end), short(name, 12), colour))
+        ends.append((1.09, float(move.end), short(run.called(name), 14), colour))
     ax.set_xlim(-0.08, 1.12)
     ax.set_xticks([0, 1], ["start", "end"])
     ax.margins(y=0.12)

@@ -88,7 +88,7 @@ def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run
                     f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
                 )
     for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(short(name, 16), loc="center", fontsize=9)
+        ax.set_title(short(run.called(name), 16), loc="center", fontsize=9)
     place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
     bar = part.colorbar(
         plt.cm.ScalarMappable(scale, COLOURS), cax=place, ticks=[middle - reach, middle, middle + reach]

@@ -67,7 +67,7 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
         moves,
         [*claims.markdown(results), *judges.markdown(moves, signs), *health.markdown(trained), *choices.markdown(run)],
         choices.legend(run),
-        warnings,
+        [run.spoken(line) for line in warnings],
         run.names,
     ).encode()
     contents["table.csv"] = csv.to_csv(results, spent).encode()

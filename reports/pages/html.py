@@ -77,7 +77,7 @@ def page(
         gallery=gallery,
         colours=palette,
         moves=moves or [],
-        warnings=list(warnings),
+        warnings=[run.spoken(line) for line in warnings],
         health={
             "title": health.TITLE,
             "header": health.HEADER,

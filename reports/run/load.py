@@ -82,6 +82,11 @@ class Run:
         """One method's name for people."""
         return self.names.get(method, method)
 
+    def spoken(self, line: str) -> str:
+        """A sentence that begins with "METHOD: ", with its name for people."""
+        method, colon, rest = line.partition(": ")
+        return f"{self.called(method)}{colon}{rest}"
+
     def untrained(self, method: str) -> bool:
         """Whether a method's rewards never differed within a group, so that no weight has moved for their sake."""
         lines = self.metrics[self.metrics["method"] == method]

@@ -72,9 +72,9 @@ def test_the_page_is_written_now_and_then_and_goes(folder, monkeypatch, capsys):
     written = []
     monkeypatch.setattr("reports.pages.live.page", lambda *_: written.append(now[0]) or "page")
     watched = live.Live(folder / "live", {"new": folder / "new"}, [job], clock=lambda: now[0])
-    for now[0] in (0.0, 10.0, 29.0, 31.0):
+    for now[0] in (1.0, 6.0, 10.0, 35.0, 37.0):
         watched.event(job, {"done": 0.1, "text": "train"})
-    assert written == [0.0, 31.0] and (folder / "live" / "live.html").read_text() == "page"
+    assert written == [6.0, 37.0] and (folder / "live" / "live.html").read_text() == "page"
     live.remove(folder / "live")
     assert not (folder / "live" / "live.html").exists()
 

@@ -225,3 +225,19 @@ def test_ten_and_more_seeds_use_the_same_rule():
             )
         )
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.03)
+
+
+def test_paired_differences_of_ratios_agree_with_resampled_prompts():
+    rng = np.random.default_rng(5)
+    asked = rng.integers(1, 6, 80).astype(float)
+    ease = rng.uniform(0.2, 0.8, 80)
+    hits = np.array([rng.binomial(asked.astype(int), np.clip(ease + gain, 0, 1)) for gain in (0.15, 0.0)], float)
+    each = stats.linearised(hits, np.array([asked, asked]))
+    ratios = hits.sum(1) / asked.sum()
+    assert each.mean(1) == pytest.approx(ratios)
+    gap, zeros = (each[0] - each[1])[None], np.zeros(80, dtype=int)
+    (found,) = stats.difference_intervals(gap, zeros, "item_mean", 1.0, np.random.default_rng(0))
+    drawn = rng.integers(0, 80, (4000, 80))
+    again = (hits[0][drawn].sum(1) - hits[1][drawn].sum(1)) / asked[drawn].sum(1)
+    assert found.estimate == pytest.approx(ratios[0] - ratios[1])
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * again.std(), rel=0.15)

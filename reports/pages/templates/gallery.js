@@ -77,15 +77,15 @@
   }
   function picture(path, alt) {
     if (still.has(path)) return make("img", { src: still.get(path).src, alt, className: still.get(path).className });
-    const part = path.match(/^(.*)#(\d+),(\d+),(\d+),(\d+)$/), url = (file) => "../" + file.split("/").map(encodeURIComponent).join("/");
+    const part = path.match(/^(.*)#(\d+),(\d+),(\d+),(\d+)$/), near = (file) => "../" + file.split("/").map(encodeURIComponent).join("/");
     if (part) {
       const [left, upper, right, lower] = part.slice(2).map(Number), svg = document.createElementNS(SVG, "svg"), image = svg.appendChild(document.createElementNS(SVG, "image"));
       svg.setAttribute("viewBox", `${left} ${upper} ${right - left} ${lower - upper}`); svg.setAttribute("class", "part"); svg.setAttribute("role", "img"); svg.setAttribute("aria-label", alt);
-      image.setAttribute("href", url(part[1]));
+      image.setAttribute("href", near(part[1]));
       return svg;
     }
     inside = inside || JSON.parse(document.getElementById("pool-pictures").textContent);
-    const src = inside[path] ? `data:image/png;base64,${inside[path]}` : url(path);
+    const src = inside[path] ? `data:image/png;base64,${inside[path]}` : near(path);
     const img = make("img", { src, alt, loading: "lazy", className: inside[path] ? "pixels" : "" });
     img.addEventListener("error", () => img.replaceWith(make("p", { className: "none", textContent: "This picture lies in the run's folder, which is not beside this page." })));
     return img;
