@@ -65,7 +65,12 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
         results,
         spent,
         moves,
-        [*claims.markdown(results), *judges.markdown(moves, signs), *health.markdown(trained), *choices.markdown(run)],
+        [
+            *claims.markdown(results, run.names),
+            *judges.markdown(moves, signs),
+            *health.markdown(trained),
+            *choices.markdown(run),
+        ],
         choices.legend(run),
         [run.spoken(line) for line in warnings],
         run.names,

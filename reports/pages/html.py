@@ -20,8 +20,8 @@ from reports.pages.drawing import Drawing, drawings, tones, variable
 from reports.pages.gallery import Gallery
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
+from reports.tables import claims, judges, notes
 from reports.tables import costs as cost_tables
-from reports.tables import judges, notes
 from reports.tables.view import PAIR_HEADER, column_title, pair_rows, score_rows
 
 TEMPLATES, VENDOR = (Path(__file__).parent / name for name in ("templates", "vendor"))
@@ -86,6 +86,12 @@ def page(
         },
         hacking_title=heading(run),
         hacking_notes=[REWARD_NOTE, MEASURE],
+        claims={
+            "title": claims.TITLE,
+            "header": claims.HEADER,
+            "note": claims.NOTE.replace("*", ""),
+            "rows": claims.rows(results, run.names),
+        },
         judges={
             "title": judges.TITLE,
             "header": judges.HEADER,

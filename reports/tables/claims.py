@@ -1,13 +1,15 @@
 """The paper's claims, judged by a run: a sentence each, and the table of all views."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from reports.findings.analysis import Result
 from reports.findings.claims import HOLDS, NO_CLAIM, UNMEASURED, Finding, of_methods
 from reports.format import CHECKPOINTS_ONLY, NONE, number, probability, table, wrap
 from reports.tables.view import cell
 
+TITLE = "The paper's claims here"
+HEADER = ["the paper claims", "in", "judged on", "view", "here", "difference", "value", "p", "could see"]
 NOTE = (
     "A claim *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, is "
     "*equal within the margin* when all are told to be as small as that, and is *unresolved* otherwise, which does not mean that "
@@ -32,20 +34,27 @@ def sentence(finding: Finding, level: str, scale: float, label: Callable[[str], 
     return f"{head}. {least}: {label(worst.a)} − {label(worst.b)} {value}{sees}."
 
 
-def markdown(results: Sequence[Result]) -> list[str]:
-    """The section of table.md: every claim in every view and benchmark (the world is in its title) of the main
-    setting. Empty where the run has nothing that the paper speaks of."""
-    rows = []
+def rows(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[list[str]]:
+    """Every claim in every view and benchmark (the world is in its title) of the main setting, methods by their `names`
+    for people. Empty where the run has nothing that the paper speaks of."""
+    names, lines = names or {}, []
     for result in (r for r in results if r.block.setting == "main"):
         for found in of_methods(result):
             assert found.weakest is not None  # what is measured has one
-            gap, about = found.weakest, "" if result.level == "methods" else f" ({CHECKPOINTS_ONLY})"
-            value = str(cell(gap.interval(), result.block.scale, True))
-            sees = number(gap.sees(), result.block.scale) if math.isfinite(gap.sees()) else NONE
-            where = [result.block.title, result.block.when, f"{found.status}{about}"]
-            rows.append([found.claim, found.source, *where, f"{gap.a} − {gap.b}", value, probability(gap.holm()), sees])
-    header = ["the paper claims", "in", "judged on", "view", "here", "difference", "value", "p", "could see"]
-    return ["## The paper's claims here", table(header, rows), NOTE] if rows else []
+            gap, scale = found.weakest, result.block.scale
+            about = "" if gap.level == "methods" else f" ({CHECKPOINTS_ONLY})"
+            pair = f"{names.get(gap.a, gap.a)} − {names.get(gap.b, gap.b)}"
+            value = str(cell(gap.interval(), scale, True))
+            sees = number(gap.sees(), scale) if math.isfinite(gap.sees()) else NONE
+            where = [found.claim, found.source, result.block.title, result.block.when]
+            lines.append([*where, f"{found.status}{about}", pair, value, probability(gap.holm()), sees])
+    return lines
+
+
+def markdown(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[str]:
+    """The section of table.md; empty without a claim."""
+    lines = rows(results, names)
+    return [f"## {TITLE}", table(HEADER, lines), NOTE] if lines else []
 
 
 def terminal(results: Sequence[Result]) -> list[str]:
@@ -59,4 +68,4 @@ def terminal(results: Sequence[Result]) -> list[str]:
         if result.block.is_main
         for found in of_methods(result)
     ]
-    return ["## The paper's claims here", "\n".join(lines)] if lines else []
+    return [f"## {TITLE}", "\n".join(lines)] if lines else []
