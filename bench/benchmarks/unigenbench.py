@@ -1,5 +1,5 @@
-"""UniGenBench++, English, short prompts (github CodeGoat24/UniGenBench @ 49d0bcebb0b9; arXiv 2510.18701): 600 prompts
-with 1,813 testpoints in 10 dimensions, judged by a model on a server. Data are CC BY 4.0 (Tencent)."""
+"""UniGenBench++ in English (github CodeGoat24/UniGenBench @ 49d0bcebb0b9; arXiv 2510.18701): 600 short prompts with 1,813
+testpoints in 10 dimensions, or 600 long ones with more, judged by a model on a server. Data are CC BY 4.0 (Tencent)."""
 
 import csv
 import json
@@ -16,7 +16,13 @@ from htgrpo.base.prompts import Prompt
 if TYPE_CHECKING:
     from PIL import Image
 
-ASSET = "unigenbench_en"
+TORN, MENDED = '"Grammar - Negation" "', '"Grammar - Negation", "'
+"""Of row 509 of the long table, which as published is no JSON."""
+
+JUDGED = (
+    "data CC BY 4.0 (Tencent); judged at temperature 0 by the model that the scorer's identity names: the published table's judge "
+    "is Gemini 2.5 Pro ({}), and other judges' numbers are not on its scale"
+)
 
 
 def dimension(testpoint: str) -> str:
@@ -24,13 +30,13 @@ def dimension(testpoint: str) -> str:
     return testpoint.partition("-")[0].strip()
 
 
-def read_table() -> list[Prompt]:
-    """The prompts in upstream's order, each with its testpoints. Raises UserError without the asset."""
-    with open(asset(ASSET), encoding="utf-8", newline="") as stream:
+def read_table(name: str) -> list[Prompt]:
+    """The prompts of an asset in upstream's order, each with its testpoints. Raises UserError without it."""
+    with open(asset(name), encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     prompts = []
     for row in rows:
-        told = json.loads(row["sub_dims_en"])
+        told = json.loads(row["sub_dims_en"].replace(TORN, MENDED))
         spec = {
             "prompt": row["prompt_en"],
             "testpoints": told["Testpoints"],
@@ -50,16 +56,14 @@ class UniGenBench(OwnPrompts):
 
     name, title, world, scorer = "unigenbench", "UniGenBench++ (English, short)", "natural", "unigenbench"
     scale = 100.0
+    table: ClassVar[str] = "unigenbench_en"
     axes: ClassVar[dict[str, str]] = {"overall": "mean of ten dimensions", "share": "testpoints that hold"}
-    note = (
-        "data CC BY 4.0 (Tencent); judged at temperature 0 by the model that the scorer's identity names: the published table's "
-        "judge is Gemini 2.5 Pro (MMaDA 41.35, Lumina-DiMOO 71.12), and other judges' numbers are not on its scale"
-    )
+    note = JUDGED.format("MMaDA 41.35, Lumina-DiMOO 71.12")
     picture_set, noise, published, published_samples = name, name, 600, 4
 
     @cached_property
     def _prompts(self) -> list[Prompt]:
-        return read_table()
+        return read_table(self.table)
 
     @cached_property
     def weights(self) -> dict[str, float]:
@@ -84,3 +88,11 @@ class UniGenBench(OwnPrompts):
         questions = [{"category": kind, "score": value} for kind, value in kinds]
         seen = {"overall": overall, "share": judged["score"], "testpoints": told, "questions": questions}
         return {"score": overall, "evidence": seen}
+
+
+class UniGenBenchLong(UniGenBench):
+    """The same with long prompts, of which each has 4 to 10 testpoints."""
+
+    name, title = "unigenbench_long", "UniGenBench++ (English, long)"
+    picture_set, noise, table = name, name, "unigenbench_en_long"
+    note = JUDGED.format("MMaDA 40.10, Lumina-DiMOO 71.81") + "; row 509 of the table is mended"

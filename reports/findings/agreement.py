@@ -47,9 +47,9 @@ def agreements(run: Run, results: list[Result]) -> list[Agreement]:
     for a, b in combinations(chosen, 2):
         if a.picture_set == b.picture_set and a.setting == b.setting and a.samples > 1:
             one, other = (records_of(run, block.benchmark, block.setting, block.axis) for block in (a, b))
-            signs = [1 if block.meta["higher_is_better"] else -1 for block in (a, b)]
+            sign = 1 if a.meta["higher_is_better"] == b.meta["higher_is_better"] else -1
             policies = {policy: method.name for method in a.methods for policy in method.policies}
-            out.append(Agreement(a.title, b.title, _by_method(one, other, signs[0] * signs[1], policies)))
+            out.append(Agreement(a.title, b.title, _by_method(one, other, sign, policies)))
     return [one for one in out if np.isfinite(one.start)]
 
 

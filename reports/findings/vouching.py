@@ -63,7 +63,10 @@ _HPSV2 = Row(
 _QWEN3 = Row(
     ("geneval", "dpg", "dpg_fixed", "pickscore"),
     (*_LOOKS, "hpsv3"),
-    dict.fromkeys(("geneval2", "geneval2_clean", "vqascore_qwen3vl", "unifiedreward", "unigenbench"), "Qwen3-VL"),
+    dict.fromkeys(
+        ("geneval2", "geneval2_clean", "vqascore_qwen3vl", "unifiedreward", "unigenbench", "unigenbench_long"),
+        "Qwen3-VL",
+    ),
 )
 _EMBEDDED = Row(_WORLD, (), _SOFT)
 TABLE: dict[str, Row] = {
@@ -85,6 +88,7 @@ TABLE: dict[str, Row] = {
             "geneval2_clean": "Qwen3-VL",
             "vqascore_qwen3vl": "Qwen3-VL",
             "unigenbench": "Qwen3-VL and the authors",
+            "unigenbench_long": "Qwen3-VL and the authors",
             "hpsv2": "HPD's preferences",
             "hpsv2_aliased": "HPD's preferences",
         },

@@ -9,7 +9,7 @@ from reports.format import CHECKPOINTS_ONLY, NONE, number, probability, table, w
 from reports.tables.view import cell
 
 TITLE = "The paper's claims here"
-HEADER = ["the paper claims", "in", "judged on", "view", "here", "difference", "value", "p", "could see"]
+HEADER = ["the paper claims", "here", "difference", "value", "p", "could see", "judged on", "view", "in"]
 NOTE = (
     "A claim *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, is "
     "*equal within the margin* when all are told to be as small as that, and is *unresolved* otherwise, which does not mean that "
@@ -46,8 +46,8 @@ def rows(results: Sequence[Result], names: Mapping[str, str] | None = None) -> l
             pair = f"{names.get(gap.a, gap.a)} − {names.get(gap.b, gap.b)}"
             value = str(cell(gap.interval(), scale, True))
             sees = number(gap.sees(), scale) if math.isfinite(gap.sees()) else NONE
-            where = [found.claim, found.source, result.block.title, result.block.when]
-            lines.append([*where, f"{found.status}{about}", pair, value, probability(gap.holm()), sees])
+            where = [result.block.title, result.block.when, found.source]
+            lines.append([found.claim, f"{found.status}{about}", pair, value, probability(gap.holm()), sees, *where])
     return lines
 
 

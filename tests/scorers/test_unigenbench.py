@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.benchmarks import unigenbench as benchmark_file
-from bench.benchmarks.unigenbench import UniGenBench, dimension
+from bench.benchmarks.unigenbench import UniGenBench, UniGenBenchLong, dimension
 from bench.scorers import instructions
 from bench.scorers.base import Unscorable
 from bench.scorers.remote import connect
@@ -241,7 +241,7 @@ def test_an_unread_answer_is_a_failed_picture_of_the_benchmark(served, table):
 
 
 def test_the_published_prompts():
-    for name in ("unigenbench_en", "unigenbench_strings"):
+    for name in ("unigenbench_en", "unigenbench_en_long", "unigenbench_strings"):
         if sources.find(sources.named(name)) is None:
             pytest.skip(f"UniGenBench++'s files are not here: python -m bench.fetch {name} (CC BY 4.0)")
     prompts = UniGenBench().prompts("heldout")
@@ -257,3 +257,7 @@ def test_the_published_prompts():
     assert everything_holds == pytest.approx(1.0)
     asked = [read_spec(json.dumps(prompt.spec)) for prompt in prompts]
     assert all(1 <= len(one.testpoints) <= 5 for one in asked)
+    long = UniGenBenchLong().prompts("heldout")
+    counts = [len(read_spec(json.dumps(prompt.spec)).testpoints) for prompt in long]
+    assert len(long) == 600 and set(counts) <= set(range(4, 11)) and sum(counts) == 3920
+    assert long[509].spec["testpoints"].count("Grammar - Negation") == 1 and counts[509] == 5
