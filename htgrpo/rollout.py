@@ -287,9 +287,10 @@ def _draw(logits: Tensor, uniforms: Tensor, temperature: float = 1.0) -> tuple[T
     tempered = log_probs if temperature == 1.0 else (logits / temperature).log_softmax(-1)
     probs = tempered.exp()
     cdf = probs.cumsum(-1)
-    target = uniforms.to(cdf.dtype)[:, None] * cdf[:, -1:]
+    total = cdf[:, -1:].contiguous()
+    target = uniforms.to(cdf.dtype)[:, None] * total
     # a uniform may round to 1: never go beyond the last code with any mass
-    last = (cdf < cdf[:, -1:]).sum(-1, keepdim=True)
+    last = torch.searchsorted(cdf, total)
     drawn = torch.searchsorted(cdf, target, right=True).minimum(last)
     return drawn[:, 0], log_probs.gather(1, drawn)[:, 0], -(probs * tempered).sum(-1)
 

@@ -10,6 +10,7 @@ A sequence is `text_open text text_close | image_open row row … image_close`, 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -99,12 +100,19 @@ class Backbone:
 
     def image_block(self, grid: tuple[int, int]) -> Tensor:
         """int64 [B]: the ids after the prompt, HIDDEN at the N image slots in raster order."""
-        row = torch.tensor([*[HIDDEN] * grid[1], *self.row_close])
-        return torch.cat([torch.tensor(self.image_open), row.repeat(grid[0]), torch.tensor(self.image_close)])
+        return _block(self.image_open, self.row_close, self.image_close, grid)
 
     def to_ids(self, codes: Tensor) -> Tensor:
         """Image codes to ids, HIDDEN to the mask id."""
         return torch.where(codes == HIDDEN, self.mask, codes + self.image_offset)
+
+
+@cache
+def _block(
+    opening: tuple[int, ...], row_close: tuple[int, ...], closing: tuple[int, ...], grid: tuple[int, int]
+) -> Tensor:
+    row = torch.tensor([*[HIDDEN] * grid[1], *row_close])
+    return torch.cat([torch.tensor(opening), row.repeat(grid[0]), torch.tensor(closing)])
 
 
 def _without(ids: list[int], opening: tuple[int, ...]) -> list[int]:

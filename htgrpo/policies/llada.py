@@ -7,7 +7,7 @@ after another, and attention runs within each, so pads are never computed and no
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import accumulate, groupby
 from typing import Any, Protocol, cast
 
@@ -242,15 +242,29 @@ class LLaDA(nn.Module):
     def rope(self, runs: list[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and sin [T, 1, head_dim / 2] of the packed positions; every sequence starts at position 0."""
         half = self.size.d_model // self.size.n_heads // 2
-        frequency = self.size.rope_theta ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
-        longest = max(length for _, length in runs)
-        angle = torch.outer(torch.arange(longest, device=device, dtype=torch.float32), frequency)
-        cos, sin = angle.to(dtype).cos(), angle.to(dtype).sin()
+        # Tables that were made in inference mode cannot take part in a backward pass.
+        return _rope(tuple(runs), half, self.size.rope_theta, device, dtype, torch.is_inference_mode_enabled())
 
-        def packed(part: Tensor) -> Tensor:
-            return torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :]
 
-        return packed(cos), packed(sin)
+@lru_cache(maxsize=8)
+def _rope(
+    runs: tuple[tuple[int, int], ...],
+    half: int,
+    theta: float,
+    device: torch.device,
+    dtype: torch.dtype,
+    inference: bool,
+) -> tuple[Tensor, Tensor]:
+    """As LLaDA.rope: updates, old and reference have the same lengths."""
+    frequency = theta ** -(torch.arange(half, device=device, dtype=torch.float32) / half)
+    longest = max(length for _, length in runs)
+    angle = torch.outer(torch.arange(longest, device=device, dtype=torch.float32), frequency)
+    cos, sin = angle.to(dtype).cos(), angle.to(dtype).sin()
+
+    def packed(part: Tensor) -> Tensor:
+        return torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :]
+
+    return packed(cos), packed(sin)
 
 
 def initialise(net: LLaDA, generator: torch.Generator) -> None:

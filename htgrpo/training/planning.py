@@ -112,8 +112,16 @@ def _distinct(contexts: Tensor, row: Tensor, image: Tensor, config: TrainConfig)
     if config.dedup == "all":
         contexts, back = _distinct_rows(contexts)
         return contexts, back[row]
-    pairs, row = _distinct_rows(torch.stack([row, image], 1))
-    return contexts[pairs[:, 0]], row
+    context, _, row = _pairs(row, image)
+    return contexts[context], row
+
+
+def _pairs(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distinct pairs of two int64 [M] that are not negative, in ascending order, and the place of every given pair among
+    them."""
+    wide = int(other.max()) + 1 if len(other) else 1
+    distinct, back = torch.unique(one * wide + other, return_inverse=True)
+    return distinct // wide, distinct % wide, back
 
 
 def _distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,12 +164,12 @@ def unshared(updates: list[Update], fit: int, moved: bool) -> tuple[int, int]:
     once = trained = 0
     for k, update in enumerate(updates):
         at = judged(update)
-        pairs, row = _distinct_rows(torch.stack([at[-2], update.row[at]], 1))
-        trained += 3 * len(pairs)
-        once += len(_distinct_rows(torch.cat([pairs[:, :1], update.contexts[pairs[:, 1]]], dim=1))[0])
+        image, context, row = _pairs(at[-2], update.row[at])
+        trained += 3 * len(image)
+        once += len(_distinct_rows(torch.cat([image[:, None], update.contexts[context]], dim=1))[0])
         looks = needs_look(update.objective, update.power, unmoved=k == 0 and not moved)
-        if update.unit is not None and looks and len(pairs) > max(1, fit):
-            sizes = torch.bincount(components(row, update.unit[at], len(pairs)))
+        if update.unit is not None and looks and len(image) > max(1, fit):
+            sizes = torch.bincount(components(row, update.unit[at], len(image)))
             trained += int(sizes[sizes > max(1, fit)].sum())
     return once, trained
 

@@ -61,21 +61,30 @@ class Picture:
 
 
 class _LastBatch:
-    """Remembers the findings of the last batch, so that several rewards on the same pictures measure them once."""
+    """Remembers the findings of the last batch, so that several rewards on the same pictures measure and match them
+    once."""
 
     def __init__(self) -> None:
         self._images: Tensor | None = None
         self._world: World | None = None
         self._pictures: list[Picture | None] = []
+        self._specs: list[dict] = []
+        self._matched: list[tuple[Picture, list[list[Match]]] | None] = []
 
-    def __call__(self, world: World, images: Tensor) -> list[Picture | None]:
-        """One Picture per image, None where the image is not finite. Equal content counts as the same batch."""
+    def __call__(
+        self, world: World, images: Tensor, specs: Sequence[dict]
+    ) -> list[tuple[Picture, list[list[Match]]] | None]:
+        """One Picture per image with what its specification matches on it, None where the image is not finite. Equal
+        content counts as the same batch."""
         known = self._images
         images = images.detach().cpu()
         if world is not self._world or known is None or known.dtype != images.dtype or not torch.equal(known, images):
-            self._pictures = _look(world, images)
+            self._pictures, self._specs = _look(world, images), []
             self._world, self._images = world, images.clone()
-        return self._pictures
+        if self._specs != list(specs):
+            self._specs, pairs = list(specs), zip(self._pictures, specs, strict=True)
+            self._matched = [None if one is None else (one, match_requests(one, spec)) for one, spec in pairs]
+        return self._matched
 
 
 def _look(world: World, images: Tensor) -> list[Picture | None]:
@@ -185,9 +194,9 @@ def _reward(grade: Callable[[Picture, dict, list[list[Match]]], float | None]) -
         values: list[float | None] = []
         if len(worlds := set(map(world_of, specs))) > 1:
             raise UserError("a reward got prompts of two embedded worlds at once: train on prompts of one of them")
-        pictures = _last_batch(worlds.pop(), completions) if worlds else []
-        for picture, spec in zip(pictures, specs, strict=True):
-            values.append(math.nan if picture is None else grade(picture, spec, match_requests(picture, spec)))
+        found = _last_batch(worlds.pop(), completions, specs) if worlds else []
+        for one, spec in zip(found, specs, strict=True):
+            values.append(math.nan if one is None else grade(one[0], spec, one[1]))
         return values
 
     reward.__name__ = grade.__name__.removeprefix("_")
