@@ -137,6 +137,6 @@ def _row(ax: Axes, y: int, pair: Pair, scale: float, palette: dict[str, str]) ->
     face = "white" if word == "unresolved" else colour
     shape = "s" if word == "equal" else "o"
     ax.plot(interval.estimate, y, shape, color=colour, markersize=6, markerfacecolor=face, zorder=5)
-    text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"
+    text = f"{number(interval.estimate, scale, True)}\u2002 p {probability(pair.holm())}"
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
     ax.annotate(text, (1.02, y), color=INK if resolved else SOFT, fontweight="bold" if resolved else "normal", **place)
