@@ -144,7 +144,7 @@ def test_each_variant_is_trained_once_and_studies_can_be_added(policy, tmp_path,
     config = json.loads((out / "variants/alpha_broad/config.json").read_text())
     assert config["methods"] == ["ht"] and config["train"]["ht"]["method_options"]["alpha"] == 0.5
     text = (out / "report/ablations.md").read_text()
-    assert (out / "report/A4.png").is_file() and "NO CLAIM" in text and "fewer than 20 prompts" in text
+    assert (out / "report/A4.svg").is_file() and "NO CLAIM" in text and "fewer than 20 prompts" in text
 
     before = tree(out)
     assert run(policy, out, "A4") == EXIT_OK
@@ -244,7 +244,7 @@ def test_the_report_repeats_itself_and_its_csv_holds_the_numbers(folder, monkeyp
     assert score["paper"] == "lower" and score["seeds"] == "3" and float(score["forwards"]) > 0
     text = contents["ablations.md"].decode()
     assert "FAILS: α = 0.3 beats 0.1 and 0.5" in text and "another model and benchmark scale" in text
-    assert all(contents[f"A4.{kind}"] for kind in ("png", "pdf"))
+    assert all(contents[f"A4.{kind}"] for kind in ("svg", "pdf"))
 
 
 def test_variants_that_differ_in_more_are_refused(tmp_path):
