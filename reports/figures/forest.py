@@ -58,7 +58,7 @@ def category_bars(run: Run, result: Result) -> Figure | None:
         ax.grid(False, axis="x")
         ax.tick_params(axis="x", length=0)
         ax.set_ylim(0 if min(s.headline.estimate for s in result.scores.values()) >= 0 else None)
-        ax.set_title(result.block.label, pad=24)
+        ax.set_title("\n".join(textwrap.wrap(result.block.label, 78)), pad=24)
         ax.legend(
             ncols=len(names),
             frameon=False,
@@ -137,6 +137,6 @@ def _row(ax: Axes, y: int, pair: Pair, scale: float, palette: dict[str, str]) ->
     face = "white" if word == "unresolved" else colour
     shape = "s" if word == "equal" else "o"
     ax.plot(interval.estimate, y, shape, color=colour, markersize=6, markerfacecolor=face, zorder=5)
-    text = f"{number(interval.estimate, scale, True)}   p {probability(pair.holm())}"
+    text = f"{number(interval.estimate, scale, True)}\u2002 p {probability(pair.holm())}"
     place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": 8}
     ax.annotate(text, (1.02, y), color=INK if resolved else SOFT, fontweight="bold" if resolved else "normal", **place)

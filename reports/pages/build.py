@@ -67,7 +67,7 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
         moves,
         [
             *claims.markdown(results, run.names),
-            *judges.markdown(moves, signs),
+            *judges.markdown(moves, signs, run.names),
             *health.markdown(trained),
             *choices.markdown(run),
         ],

@@ -44,7 +44,7 @@ def inline(svg: str, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', text).replace("url(#", f"url(#{name}-")
     text = re.sub(r"(fill|stroke): ?(#[0-9a-f]{6})", lambda m: f"{m[1]}:{variable(m[2])}", text)
-    text = re.sub(r"\s*\n\s*", "\n", text.replace("xlink:href", "href"))
+    text = re.sub(r"\s*\n\s*", "\n", text.replace("xlink:href", "href").replace("base64,\n", "base64,"))
     head, rest = text.split(">", 1)
     box = re.search(r'viewBox="([\d. ]+)"', head)
     width, height = (float(value) for value in (box[1] if box else "0 0 1 1").split()[2:])

@@ -96,8 +96,8 @@ def page(
             "title": judges.TITLE,
             "header": judges.HEADER,
             "note": judges.NOTE,
-            "rows": judges.rows(moves or []),
-            "lines": judges.lines(moves or [], signs),
+            "rows": judges.rows(moves or [], run.names),
+            "lines": judges.lines(moves or [], signs, run.names),
         },
         **about(run.config),
     )

@@ -1,6 +1,6 @@
 """The section of held-out judges: what each may say of a trained reward, by the rule of reports.findings.vouching."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reports.findings import agreement
 from reports.findings.hacking import Moves
@@ -13,8 +13,9 @@ HEADER = ["method", "judge", "role", "change in sd", "95% interval", "Holm p", "
 NOTE = f"{RULE} {ONSET} {agreement.NOTE}"
 
 
-def rows(moves: Sequence[Moves]) -> list[list[str]]:
-    """One row for every judge that was asked, in the order of the benchmarks; the trained reward itself has none."""
+def rows(moves: Sequence[Moves], names: Mapping[str, str] | None = None) -> list[list[str]]:
+    """One row for every judge that was asked, in the order of the benchmarks, methods by their `names` for people; the
+    trained reward itself has none."""
     out = []
     for one in moves:
         told = {id(verdict.seen): verdict for verdict in one.verdicts}
@@ -23,18 +24,18 @@ def rows(moves: Sequence[Moves]) -> list[list[str]]:
             said = ": ".join(filter(None, [verdict.colour, verdict.word])) if verdict else NONE
             value = [number(seen.gain.estimate, 1, True), bounds(seen.gain, 1, True)]
             p = probability(verdict.p) if verdict else NONE
-            out.append([one.method, seen.title, seen.role, *value, p, said])
+            out.append([(names or {}).get(one.method, one.method), seen.title, seen.role, *value, p, said])
     return out
 
 
-def lines(moves: Sequence[Moves], signs: Sequence[str] = ()) -> list[str]:
+def lines(moves: Sequence[Moves], signs: Sequence[str] = (), names: Mapping[str, str] | None = None) -> list[str]:
     """The verdicts of each method in words, what is missing for them, and other signs: where a held-out score turned, how
     judges agree."""
-    return [*map(_told, moves), *signs]
+    return [*(_told(one, (names or {}).get(one.method, one.method)) for one in moves), *signs]
 
 
-def _told(one: Moves) -> str:
-    subject = f"{one.method}, trained on {one.rewards or 'nothing that is named'}"
+def _told(one: Moves, name: str) -> str:
+    subject = f"{name}, trained on {one.rewards or 'nothing that is named'}"
     if unknown := [name for name in one.names if name.partition(".")[0] not in TABLE]:
         return f"{subject}: no table says which judge may vouch for {', '.join(unknown)}."
     found, parts = one.verdicts, []
@@ -52,10 +53,10 @@ def _told(one: Moves) -> str:
     return f"{subject}: {'; '.join(parts)}."
 
 
-def markdown(moves: Sequence[Moves], signs: Sequence[str]) -> list[str]:
+def markdown(moves: Sequence[Moves], signs: Sequence[str], names: Mapping[str, str] | None = None) -> list[str]:
     """The section of table.md."""
     if not moves:
         return []
-    told = "\n".join(f"- {line}" for line in lines(moves, signs))
-    found = rows(moves)
+    told = "\n".join(f"- {line}" for line in lines(moves, signs, names))
+    found = rows(moves, names)
     return [f"## {TITLE}", told, *([table(HEADER, found, left=3)] if found else []), NOTE]

@@ -55,6 +55,8 @@ def test_no_winner_is_named_where_none_is_shown(tmp_path):
     root = write_run(tmp_path, {"a": 0.0, "b": 0.0}, seeds=1, prompts=20, images=False)
     _, results = results_of(root)
     assert "no method is shown to be the best" in answer(results, {})[0] and "better" not in answer(results, {})[0]
+    titled = answer(results, {"a": "A-GRPO, each row once"})[0]
+    assert "A-GRPO (each row once) (0." in titled, "commas part the names of a list"
     assert answer([], {}) == ["No comparison has a headline: see what is missing below."]
 
 
