@@ -38,6 +38,9 @@ def axe() -> str:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
+    axe()
     root = write_run(
         tmp_path_factory.mktemp("axe") / "run",
         seeds=1,
@@ -54,8 +57,6 @@ def page(tmp_path_factory) -> Path:
 
 def looked_at(page: Path, folder: Path, *flags: str) -> dict:
     """What axe-core and a ruler say of the page in a window of its own."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
     with_axe = folder / "index.html"
     script = f"<script>{axe()}</script><script>{CHECK}</script></body>"
     with_axe.write_text(page.read_text("utf-8").replace("</body>", script), "utf-8")
