@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reports.pages.build import build
+from tests import drawing
 from tests.reports.enriched import add_boxes, add_orders
 from tests.reports.synthetic import write_run
 
@@ -51,7 +52,9 @@ def page(tmp_path_factory) -> Path:
     )
     add_boxes(root)
     add_orders(root)
-    build(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing.style, "rendered", drawing.without_pdf)
+        build(root)
     return root / "report" / "index.html"
 
 
