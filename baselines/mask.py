@@ -11,6 +11,7 @@ from htgrpo.interface import HIDDEN, NORMS, Method, RolloutGroup, Update, Update
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,15 @@ class Mask(Method):
         count = self.updates_per_rollout
         return [min(self.min_rate + (1.0 - self.min_rate) * (k + 1) / count, 0.999) for k in range(count)]
 
+    def masks(self, group: RolloutGroup, generator: torch.Generator) -> list[Tensor]:
+        """bool [G, N] of every update: the hidden slots."""
+        draws = [uniform(group.codes.shape, generator) for _ in self.rates()]
+        return [at_least_one(u < rate, u) for u, rate in zip(draws, self.rates(), strict=True)]
+
     def updates(self, group: RolloutGroup, generator: torch.Generator) -> list[Update]:
         import torch
 
-        draws = [uniform(group.codes.shape, generator) for _ in self.rates()]
-        masks = [at_least_one(u < rate, u) for u, rate in zip(draws, self.rates(), strict=True)]
+        masks = self.masks(group, generator)
         row = torch.arange(len(group.codes))[:, None].expand_as(group.codes)
         weight = torch.ones_like(group.codes, dtype=torch.float64)
         supports = masks

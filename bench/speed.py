@@ -36,7 +36,8 @@ of mask against them, that of ht against that of mask) beside the stored ones; t
 has grown by more than the tolerance.
 
 With --upstream: generation by a checkout of MaskGRPO, MMaDA or Lumina-DiMOO beside ours, in turn, on the same random weights.
-Its network must answer as ours does. The code in DIR is run: give one that you trust. Its training loop is not run.
+Its network must answer as ours does. Of MaskGRPO old, reference and updates run as well, on the same pictures and masks,
+and the gradients are compared. The code in DIR is run: give one that you trust.
 """
 EXAMPLES = (
     ("", "the embedded policy"),

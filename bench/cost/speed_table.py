@@ -50,7 +50,18 @@ def beside(found: dict[str, Any]) -> str:
     for number, one in enumerate(found["rounds"], 1):
         (ours, own), (theirs, other) = (one[side].values() for side in ("ours", "theirs"))
         lines.append(f"{number:5} {ours:9.3f} {theirs:9.3f}        {own:9.3f} {other:9.3f}")
-    lines.append(f"theirs takes {found['ratio']} times ours ({found['clock']}); their training loop is not run")
+    lines.append(f"theirs takes {found['ratio']} times ours ({found['clock']})")
+    if (training := found["training"]) is None:
+        return "\n".join([*lines, "their training step is not run"])
+    lines.append(
+        f"a cycle of {training['updates']} updates on {training['pictures']} pictures, in turn, without trl's loop around "
+        f"it; gradients are {training['gradients_apart']:.1e} apart, of the largest one"
+    )
+    for phase, title in (("before", "old and reference"), ("update", "updates")):
+        for number, one in enumerate(training["rounds"], 1):
+            ours, theirs = (one[phase][side][found["clock"]] for side in ("ours", "theirs"))
+            lines.append(f"{number:5} {ours:9.3f} {theirs:9.3f}   {title}")
+        lines.append(f"theirs takes {training[f'ratio_{phase}']} times ours ({found['clock']})")
     return "\n".join(lines)
 
 

@@ -2,12 +2,12 @@
 
 DIR is a checkout that the user has made; its modules are imported from there, nothing of it is part of this project. Both
 sides sample the same number of pictures of the same prompts in the same number of guided steps, in turn, and both
-networks have answered alike before a clock starts. Their training loops are not run.
+networks have answered alike before a clock starts. MaskGRPO's training step runs as well
+(bench.cost.upstream_training).
 """
 
 import importlib
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
@@ -18,6 +18,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.sizes import SIZES, policy_of
+from bench.cost.upstream_training import clocked, trainer_of, training_beside
 from htgrpo.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ AGREE = 0.01
 class Checkout:
     """A repository that is known. sign: a file that only it has. packages: its folders that are imported, without what
     else they would import. config, network: module and name of its classes. loop: runs it. sampler: ours of the same
-    kind. image: ids around a picture's slots, as fields of Backbone."""
+    kind. image: ids around a picture's slots, as fields of Backbone. trainer: module and name of its trainer, where its
+    training step is run too."""
 
     name: str
     sign: str
@@ -43,6 +45,7 @@ class Checkout:
     loop: "Callable[[Any, Side], Callable[[], Tensor]]"
     sampler: str
     image: tuple[tuple[str, Any], ...] = ()
+    trainer: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,15 @@ def lumina(net: Any, side: Side) -> "Callable[[], Tensor]":
     return run
 
 
-MMADA = ("models",), ("models.configuration_llada", "LLaDAConfig"), ("models.modeling_mmada", "MMadaModelLM"), mmada
+MMADA = (
+    ("models", "training"),
+    ("models.configuration_llada", "LLaDAConfig"),
+    ("models.modeling_mmada", "MMadaModelLM"),
+    mmada,
+)
+TRAINER = ("grpo.mask_grpo_trainer", "MaskGRPOTrainer")
 CHECKOUTS = (
-    Checkout("MaskGRPO", "grpo/mask_grpo_trainer.py", *MMADA, "maskgit"),
+    Checkout("MaskGRPO", "grpo/mask_grpo_trainer.py", *MMADA, "maskgit", trainer=TRAINER),
     Checkout("MMaDA", "models/modeling_mmada.py", *MMADA, "maskgit"),
     Checkout(
         "Lumina-DiMOO",
@@ -236,20 +245,25 @@ def apart(theirs: Any, side: Side) -> float:
 
 
 def beside(folder: Path, size: str, prompts: int | None, repeats: int, device: str) -> dict[str, Any]:
-    """{"upstream", "sampler", "pictures", "steps", "logits_apart", "rounds", "ratio"}: seconds of both sides in every
-    round, of the wall's clock and of the CPU's, and how many times theirs ours is in the fastest of each (of CPU time on
-    a CPU). A round of two steps that is not counted goes before."""
+    """{"upstream", "sampler", "pictures", "steps", "logits_apart", "rounds", "ratio", "training"}: seconds of both sides
+    in every round, of the wall's clock and of the CPU's, and how many times theirs ours is in the fastest of each (of CPU
+    time on a CPU). A round of two steps that is not counted goes before. training: see `training_beside`; None where it
+    is not run, as at 8b, where it would hold four networks."""
     folder = folder.resolve()
     checkout, setup = known(folder), SIZES[size]
     policy, texts = policy_of(size, prompts or setup.prompts, device)
     policy = replace(policy, backbone=replace(policy.backbone, **dict(checkout.image)))
     side = Side(policy, [text for text in texts for _ in range(setup.group)], setup.steps, setup.guidance)
+    clock = "seconds" if device == "cuda" else "cpu_seconds"
     with imported(folder, checkout) as (config, model):
         net = network(config, model, policy)
         gap = apart(net, side)
         _round(checkout, net, replace(side, steps=2))
         rounds = [_round(checkout, net, side) for _ in range(repeats)]
-    clock = "seconds" if device == "cuda" else "cpu_seconds"
+        training = None
+        if checkout.trainer and size != "8b":
+            with trainer_of(*checkout.trainer) as kind:
+                training = training_beside(kind, net, policy, texts[0], setup.group, repeats, clock)
     best = {name: min(one[name][clock] for one in rounds) for name in ("ours", "theirs")}
     return {
         "upstream": checkout.name,
@@ -260,6 +274,7 @@ def beside(folder: Path, size: str, prompts: int | None, repeats: int, device: s
         "rounds": rounds,
         "clock": clock,
         "ratio": round(best["theirs"] / best["ours"], 2),
+        "training": training,
     }
 
 
@@ -276,13 +291,7 @@ def _round(checkout: Checkout, net: Any, side: Side) -> dict[str, dict[str, floa
 
 
 def _timed(work: "Callable[[], Tensor]", side: Side) -> dict[str, float]:
-    from htgrpo.base.device import finished
-
-    finished(side.policy.device)
-    wall, cpu = time.perf_counter(), time.process_time()
-    codes = work()
-    finished(side.policy.device)
-    taken = {"seconds": round(time.perf_counter() - wall, 3), "cpu_seconds": round(time.process_time() - cpu, 3)}
+    codes, taken = clocked(work, side.policy)
     columns, slots = side.policy.backbone.codebook_size, side.policy.backbone.grid[0] * side.policy.backbone.grid[1]
     if codes.shape != (len(side.owners), slots) or not bool(((codes >= 0) & (codes < columns)).all()):
         raise UserError(f"--upstream: it did not sample {len(side.owners)} whole pictures of {slots} slots")

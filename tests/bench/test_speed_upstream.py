@@ -1,9 +1,11 @@
-"""bench.speed --upstream on a folder laid out as MMaDA is, whose network is ours and whose loop is a few forwards."""
+"""bench.speed --upstream on a folder laid out as MMaDA is, whose network is ours and whose loop is a few forwards;
+and as MaskGRPO is, whose training step is its formula written out."""
 
 import json
 import sys
 
 import pytest
+import torch
 
 from bench import speed
 from htgrpo.base.errors import UserError
@@ -39,6 +41,44 @@ class MMadaModelLM(LLaDA):
         codes = logits[: len(input_ids), -seq_len - 1 : -1, -codebook_size:].argmax(-1)
         return codes[:, : seq_len - SHORT]
 """
+TRAINER = """
+from collections.abc import Callable
+import torch
+import wandb
+from accelerate.utils import set_seed
+from trl.extras.profiling import profiling_decorator
+from trl.import_utils import is_vllm_available
+from trl.trainer.grpo_trainer import GRPOTrainer
+from models.modeling_mmada import MMadaModelLM
+
+if is_vllm_available():
+    import not_installed_either
+
+class MaskGRPOTrainer(GRPOTrainer):
+    def _get_per_token_logps(self, model, input_ids, logits_to_keep, mask_seeds, cur_iter=0):
+        [ids], [seed] = input_ids, mask_seeds
+        set_seed(int(seed))
+        count = self.args.num_iterations
+        rate = min(self.args.min_mask_rate + (1 - self.args.min_mask_rate) * (cur_iter + 1) / count, 0.999)
+        hidden = torch.rand(ids.shape) < rate
+        hidden[:, : -logits_to_keep - 1] = hidden[:, -1:] = False
+        logits = model.answer(torch.where(hidden, self.args.mask_id, ids)).logits
+        codes = ids[:, -logits_to_keep - 1 : -1] - 126349
+        table = logits[:, -logits_to_keep - 1 : -1, 126349:134541].log_softmax(-1)
+        return table.gather(-1, codes[..., None])[None, ..., 0], hidden[None, :, -logits_to_keep - 1 : -1]
+
+    @profiling_decorator
+    def compute_loss(self, model, inputs):
+        k, codes = self._step - 1, inputs["completion_ids"]
+        edge = torch.ones_like(codes[:, :1])
+        ids = torch.cat([inputs["prompt_ids"], 126084 * edge, codes, 126085 * edge], 1)
+        new, _ = self._get_per_token_logps(model, ids[None], codes.shape[1], [inputs["mask_seeds"][k]], k)
+        ratio, gap = (new - inputs["old_per_token_logps"][k]).exp(), inputs["ref_per_token_logps"][k] - new
+        advantage = inputs["advantages"][:, None]
+        gain = torch.min(ratio * advantage, ratio.clamp(1 - self.epsilon, 1 + self.epsilon) * advantage)
+        loss = WRONG * self.beta * (gap.exp() - gap - 1) - gain
+        return (loss * inputs["completion_mask"]).sum() / inputs["completion_mask"].sum()
+"""
 ASKED = ["--size", "tiny", "--device", "cpu", "--threads", "1", "--prompts", "1"]
 
 
@@ -57,6 +97,7 @@ def test_their_generation_runs_beside_ours_on_the_same_weights(tmp_path, capsys)
     assert speed.main([*given, "--repeats", "2", "--out", str(tmp_path / "found.json")]) == 0
     table = capsys.readouterr().out
     found = json.loads((tmp_path / "found.json").read_text())
+    assert found["training"] is None and "their training step is not run" in table
     assert "generation of MMaDA beside our sampler maskgit" in table and "a configuration" not in table
     assert found["logits_apart"] < 1e-5 and found["pictures"] == 3 and len(found["rounds"]) == 2
     best = {side: min(one[side]["cpu_seconds"] for one in found["rounds"]) for side in ("ours", "theirs")}
@@ -85,3 +126,31 @@ def test_what_is_no_checkout_and_what_does_not_go_with_one_is_refused(tmp_path):
         speed.main(given[:2])
     with pytest.raises(UserError, match="--limit-seconds has no effect with --upstream"):
         speed.main([*given, "--limit-seconds", "9"])
+
+
+def masked(folder, wrong=1.0):
+    """A folder that seems to be MaskGRPO."""
+    given = checkout(folder)
+    (folder / "grpo").mkdir()
+    (folder / "grpo" / "mask_grpo_trainer.py").write_text(f"WRONG = {wrong}\n{TRAINER}")
+    return given
+
+
+def test_their_training_step_runs_beside_ours_without_its_surroundings(tmp_path, capsys):
+    given, modules, state = masked(tmp_path), set(sys.modules), torch.get_rng_state()
+    assert speed.main([*given, "--repeats", "2", "--out", str(tmp_path / "found.json")]) == 0
+    table, found = capsys.readouterr().out, json.loads((tmp_path / "found.json").read_text())
+    training = found["training"]
+    assert training["gradients_apart"] < 1e-5 and training["pictures"] == 3 and len(training["rounds"]) == 2
+    for phase in ("before", "update"):
+        best = {s: min(one[phase][s]["cpu_seconds"] for one in training["rounds"]) for s in ("ours", "theirs")}
+        assert training[f"ratio_{phase}"] == pytest.approx(best["theirs"] / best["ours"], abs=0.01)
+    assert "a cycle of 2 updates on 3 pictures" in table and table.count("theirs takes") == 3
+    assert not {name for name in set(sys.modules) - modules if name.startswith(("models", "grpo", "trl", "wandb"))}
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_another_gradient_is_said_in_a_sentence(tmp_path):
+    """A penalty of ten times ours, which the second update sees."""
+    with pytest.raises(UserError, match="another gradient than ours"):
+        speed.main(masked(tmp_path, wrong=10.0))
