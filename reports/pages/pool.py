@@ -121,7 +121,7 @@ def _strange_files(run: Run, block: Block, records: pd.DataFrame) -> dict[str, s
     """ "policy/prompt/sample" -> file (see file_of) of pictures that have another name than the usual one, "" for none."""
     found = {}
     for record in records.itertuples(index=False):
-        policy, prompt, sample = record.policy, record.prompt_id, record.sample
+        policy, prompt, sample = str(record.policy), str(record.prompt_id), int(str(record.sample))
         file = file_of(run, block, record)
         if file != usual_file(policy, block.picture_set, block.setting, prompt, sample):
             found[f"{policy}/{prompt}/{sample}"] = file
@@ -151,5 +151,5 @@ def small_pictures(run: Run, groups: list[list[Result]], without: set[str]) -> d
 def _images(run: Run, block: Block) -> list[tuple[int, str]]:
     """(sample, file) of every picture that is a file of its own."""
     records = _ordered(run, block, [policy for m in block.methods for policy in m.policies])
-    found = [(record.sample, file_of(run, block, record)) for record in records.itertuples(index=False)]
+    found = [(int(str(record.sample)), file_of(run, block, record)) for record in records.itertuples(index=False)]
     return [(sample, file) for sample, file in found if "#" not in file]
