@@ -89,8 +89,8 @@ FLAGS = {
     "--keep-every": "whole0", "--d-model": "whole", "--n-layers": "whole", "--n-heads": "whole",
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
-    "--upstream": "folder", "--products": "name",
-    "run": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
+    "--upstream": "folder", "--products": "name", "--license": "free",
+    "run": "folder", "runs": "folder", "folder": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip
 """What flags, and words without one, take."""
@@ -113,6 +113,7 @@ COMMANDS: dict[str, list[str]] = {
     "ablate": ["A1", "--policy", "POLICY", "--budget", "iterations:1", "--limit", "6", "--out", "OUT", "--dry-run"],
     "paper": ["--table", "1"],
     "report": ["RUN"],
+    "runs": ["RUN"],
     "check": ["RUN"],
     "regress": ["--update", "--baseline", "OUT", "--policy", "POLICY", "--prompts", "2"],
     "power": ["RUN"],

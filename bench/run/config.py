@@ -72,11 +72,11 @@ def titles(request: Request) -> dict[str, str]:
     return found
 
 
-def looks(request: Request) -> dict[str, tuple[str, str]]:
+def looks(request: Request) -> dict[str, list[str]]:
     """The colour and the marker that each method was registered with; a class that takes after another one has none of
     its own."""
     classes = {name: type(make_method(request.config(name, 0))) for name in request.methods}
-    return {name: cls.__dict__["look"] for name, cls in classes.items() if cls.__dict__.get("look")}
+    return {name: list(cls.__dict__["look"]) for name, cls in classes.items() if cls.__dict__.get("look")}
 
 
 def levels(request: Request) -> dict[str, str]:

@@ -31,6 +31,8 @@ def test_the_card_says_what_the_run_says(run, capsys):
     checkpoint = checkpoint_of(run)
     before = inspect(str(checkpoint))
     assert card.main([str(checkpoint)]) == 0
+    assert ModelCard((checkpoint / "README.md").read_text()).data.license is None, "somebody's own weights"
+    assert card.main([str(checkpoint), "--license", "apache-2.0"]) == 0
     text = (checkpoint / "README.md").read_text()
     assert inspect(str(checkpoint)) == before  # a card changes no weights
     loaded = ModelCard(text)
