@@ -90,7 +90,8 @@ FLAGS = {
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
     "--upstream": "folder", "--products": "name", "--license": "free",
-    "run": "folder", "runs": "folder", "folder": "folder", "checkpoint": "weights", "scorer": "name", "scorers": "name", "studies": "name",
+    "run": "folder", "runs": "folder", "folder": "folder", "checkpoint": "weights", "scorer": "name",
+    "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip
 """What flags, and words without one, take."""
