@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, Parser
+from bench.record.rundir import CONFIG
 from htgrpo.base.errors import EXIT_OK, UserError
 
 DESCRIPTION = """\
@@ -55,6 +56,10 @@ def _together(roots: list[Path], out: Path | None, allow_incomplete: bool, as_js
     from bench.run.progress import steps
     from reports.pages.together import together
 
+    if out and (out / CONFIG).is_file():
+        raise UserError(
+            f"--out is {str(out)!r}, which is a run whose own report would be lost: give another folder, there or not"
+        )
     with steps("tables, figures and page" if out else "tables", quiet=as_json):
         text, rows, files = together(roots, out, allow_incomplete)
     if as_json:

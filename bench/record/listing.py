@@ -1,6 +1,7 @@
 """The runs in a folder: state and headline of each, from its files alone."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from bench.record.rundir import CONFIG, LOCK, RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import log_lines
 from htgrpo.base.run_config import read_config
-from reports.format import decimals, number
+from reports.format import number
 
 ABLATIONS, VARIANTS = "ablations.json", "variants"
 RUNNING, COMPLETE, BEGUN, DAMAGED = "running", "complete", "begun", "damaged"
+TORN = "report/table.csv is damaged: make it again with python -m bench.report"
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,23 @@ def _headline(root: Path, config: dict[str, Any]) -> str:
     path = root / "report" / "table.csv"
     if not path.is_file():
         return ""
-    with open(path, newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["kind"] == "score" and row["column"] == "headline"]
-    claim = config.get("claim") or {key: rows[0][key] for key in ("benchmark", "setting", "milestone")} if rows else {}
-    own = {
-        row["method"]: float(row["estimate"])
-        for row in rows
-        if row["claim"] == "checkpoints" and all(row[key] == value for key, value in claim.items())
-    }
+    try:
+        own, claim = _own(path, config.get("claim"))
+    except (KeyError, ValueError, TypeError):
+        return TORN
     titles, scale = config.get("titles") or {}, 100.0 if max(own.values(), default=0.0) > 1 else 1.0
     best = sorted(own.items(), key=lambda pair: -pair[1])
     told = ", ".join(f"{titles.get(name, name)} {number(value, scale)}" for name, value in best)
-    return f"{claim['benchmark']}: {told}" if told and decimals(scale) else ""
+    return f"{claim['benchmark']}: {told}" if told else ""
+
+
+def _own(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str, float], Mapping[str, str]]:
+    """Scores of a table's main claim by method, and where that stands; the first comparison where none is `named`."""
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["kind"] == "score" and row["column"] == "headline"]
+    claim = named or ({key: rows[0][key] for key in ("benchmark", "setting", "milestone")} if rows else {})
+    shown = [row for row in rows if row["claim"] == "checkpoints" and all(row[k] == v for k, v in claim.items())]
+    return {row["method"]: float(row["estimate"]) for row in shown}, claim
 
 
 def told(found: list[Listed]) -> str:

@@ -51,8 +51,9 @@ def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
         known = [(x, score) for x, score in line if score.known]
         low, high = [score.low for _, score in known], [score.high for _, score in known]
         ax.fill_between([x for x, _ in known], low, high, color=palette[name], alpha=0.13, linewidth=0)
-        for x, score in known[len(start) :]:
-            ax.vlines(x, score.low, score.high, color=palette[name], linewidth=1.1)
+        for x, score in line[len(start) :]:
+            if score.known:
+                ax.vlines(x, score.low, score.high, color=palette[name], linewidth=1.1)
         ax.plot(xs, ys, color=palette[name])
         ax.plot(xs[len(start) :], ys[len(start) :], shapes[name], color=palette[name], markersize=5)
         ends.append((xs[-1], ys[-1], short(run.called(name), 16), palette[name]))

@@ -30,6 +30,11 @@ class Point:
     forwards: float
     seconds: float
 
+    @property
+    def same(self) -> tuple[str, ...]:
+        """What the points of equal checkpoints share. The mean iteration alone may be that of others, too."""
+        return tuple(map(exact, (self.iterations, self.forwards, self.seconds, self.score.estimate)))
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -42,8 +47,9 @@ class Panel:
     points: list[Point]
 
     def of(self, method: str, axis: str) -> list[Point]:
-        """A method's points in the order of their cost, as far as that is known; none twice."""
-        own = {point.iterations: point for point in self.points if point.method == method}
+        """A method's points in the order of their cost, as far as that is known; none twice, as where two views look at
+        the same checkpoints."""
+        own = {point.same: point for point in self.points if point.method == method}
         known = [point for point in own.values() if np.isfinite(getattr(point, axis))]
         return sorted(known, key=lambda point: getattr(point, axis))
 

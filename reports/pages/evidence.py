@@ -62,7 +62,7 @@ def _value(value: Any) -> str:
 def _questions(evidence: Any) -> list[dict]:
     return [
         {
-            "text": str(q.get("text") or f"question {q.get('id', '')}"),
+            "text": str(q.get("text") or q.get("question") or (f"question {q['id']}" if "id" in q else q["category"])),
             "category": q["category"],
             "answer": q.get("answer"),
             "score": q["score"],

@@ -45,7 +45,8 @@ def _compressed(value: Any) -> str:
 
 def _set(run: Run, group: list[Result]) -> dict[str, Any]:
     """prompts: [id, text, category]; policies: [name, method, seed, colour, note]; judges: one per benchmark, with scores
-    [policy][prompt][sample]; evidence [policy][sample][prompt], of the first judge; files: those not named as usual."""
+    [policy][prompt][sample]; evidence [policy][sample][prompt], of the first judge and whatever is "told" by it; files:
+    those not named as usual."""
     block, palette = group[0].block, colours(run)
     policies = [(m, policy, seed) for m in block.methods for policy, seed in zip(m.policies, m.seeds, strict=True)]
     names = [policy for _, policy, _ in policies]
@@ -62,7 +63,10 @@ def _set(run: Run, group: list[Result]) -> dict[str, Any]:
             [policy, run.called(m.name), seed, variable(palette.get(m.name, GREY)), m.weights]
             for m, policy, seed in policies
         ],
-        "judges": [_judge(run, result.block, names, samples) for result in group],
+        "judges": [
+            _judge(run, result.block, names, samples) | {"told": result.block.benchmark == block.benchmark}
+            for result in group
+        ],
         "evidence": [
             [[_evidence(rows.get((name, prompt, sample))) for prompt in block.prompts] for sample in samples]
             for name in names

@@ -32,16 +32,11 @@ def beside(runs: Mapping[str, Run], root: Path) -> Run:
         _check(first, other)
     views = [view for view in first[1].views if view != SECONDS and all(view in run.views for run in runs.values())]
     counts = pd.Series([method for run in runs.values() for method in run.methods if method != BASE]).value_counts()
-    parts = [
-        _renamed(
-            run,
-            name,
-            {method for method in run.methods if counts.get(method, 0) > 1},
-            keep_base=run is first[1],
-            root=root,
-        )
-        for name, run in runs.items()
-    ]
+    parts: list[Run] = []
+    for name, run in runs.items():
+        shared = {method for method in run.methods if counts.get(method, 0) > 1}
+        begun = {place for part in parts for place in _places(part.metas[part.metas["method"] == BASE])}
+        parts.append(_renamed(run, name, shared, begun, root))
     metas, records = joined([part.metas for part in parts]), joined([part.records for part in parts])
     metrics, timing = joined([part.metrics for part in parts]), joined([part.timing for part in parts])
     check_comparable(metas)
@@ -72,18 +67,25 @@ def _check(first: tuple[str, Run], other: tuple[str, Run]) -> None:
         )
 
 
-def _renamed(run: Run, name: str, shared: set[str], keep_base: bool, root: Path) -> Run:
+def _places(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    """(benchmark, setting) of every row."""
+    return list(zip(frame["benchmark"], frame["setting"], strict=True))
+
+
+def _renamed(run: Run, name: str, shared: set[str], begun: set[tuple[str, str]], root: Path) -> Run:
     """`run` with its policies named after it, its methods too where they are `shared`, and without the starting policy
-    unless `keep_base`."""
+    where another run has shown it, by (benchmark, setting), in `begun`."""
 
     def called(method: str) -> str:
         return f"{method}@{name}" if method in shared else method
 
     metas, records = run.metas, run.records
-    if not keep_base:
-        gone = set(metas.loc[metas["method"] == BASE, "policy"])
-        metas, records = metas[metas["method"] != BASE], records[~records["policy"].isin(gone)]
-    policies = {old: old if old == BASE else f"{name}/{old}" for old in run.metas["policy"]}
+    base = set(metas.loc[metas["method"] == BASE, "policy"])
+    metas, records = (
+        frame[[policy not in base or at not in begun for policy, at in zip(frame["policy"], _places(frame))]]
+        for frame in (metas, records)
+    )
+    policies = {old: f"{name}/{old}" for old in run.metas["policy"]}
     origins = {policies[old]: run.origins.get(old, (run.root, old)) for old in metas["policy"]}
     images = records["image"].where(records["image"] == "", f"{os.path.relpath(run.root, root)}/" + records["image"])
     config = {

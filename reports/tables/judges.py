@@ -40,12 +40,13 @@ def _told(one: Moves, name: str) -> str:
         return f"{subject}: no table says which judge may vouch for {', '.join(unknown)}."
     found, parts = one.verdicts, []
     for kind, noun in ((HELD, "what was asked"), (GUARD, "quality")):
-        named = ", ".join(verdict.seen.title for verdict in found if verdict.seen.role == kind)
+        own = [verdict for verdict in found if verdict.seen.role == kind]
+        named = ", ".join(verdict.seen.title for verdict in own)
         colour = overall(found, kind)
         if colour:
             parts.append(f"{colour} on {noun} ({named})")
         elif named:
-            parts.append(f"nothing to say on {noun} ({found[0].word})")
+            parts.append(f"nothing to say on {noun} ({own[0].word})")
         elif kind == HELD:
             parts.append(f"no judge here may vouch for it; these may: {', '.join(wanted(one.names)) or 'none'}")
         else:

@@ -6,7 +6,7 @@ import pytest
 from filelock import FileLock
 
 from bench import runs
-from bench.record.listing import listed
+from bench.record.listing import TORN, listed
 from bench.record.work import Job
 from bench.run import live
 from htgrpo.base.folders import seal
@@ -44,6 +44,14 @@ def test_states_and_headlines(folder, capsys):
     assert "old: complete, 2026-01-01" in capsys.readouterr().out
     assert runs.main([str(folder), "--json"]) == 0
     assert {one["state"] for one in json.loads(capsys.readouterr().out)} == {"complete", "damaged"}
+
+
+@pytest.mark.parametrize("text", ["", "kind,claim\nscore,che", "a,b\n1,2\n"])
+def test_a_damaged_table_is_said_to_be_one(folder, text):
+    (folder / "new" / "report").mkdir()
+    (folder / "new" / "report" / "table.csv").write_text(text)
+    first, _ = listed(folder)
+    assert first.state == "begun" and first.headline == (text and TORN)
 
 
 def test_a_run_that_goes_on_shows_curves_and_the_same_prompts(folder):

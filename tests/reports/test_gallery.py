@@ -23,7 +23,7 @@ from reports.run.blocks import make_blocks
 from reports.run.load import load_run
 from reports.run.pictures import file_of
 from tests import drawing
-from tests.reports.enriched import GRID, add_boxes, add_orders, rewrite
+from tests.reports.enriched import GRID, add_benchmark, add_boxes, add_orders, rewrite
 from tests.reports.synthetic import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -79,6 +79,8 @@ def test_evidence_of_every_benchmark_is_understood():
     assert resized.frame == (40, 48) and resized.boxes[0].counted
     asked = read_evidence({"questions": [{"id": 1, "category": "entity", "text": "is it?", "answer": 1, "score": 0.0}]})
     assert asked.questions == [{"text": "is it?", "category": "entity", "answer": 1, "score": 0.0}]
+    other = [{"category": "count", "question": "How many?", "score": 1.0}, {"category": "Style", "score": 0.0}]
+    assert [q["text"] for q in read_evidence({"questions": other}).questions] == ["How many?", "Style"]
     assert read_evidence({"sigma": 1.23456, "details": "no json", "flag": True}).values == {
         "sigma": "1.235",
         "flag": "True",
@@ -169,6 +171,34 @@ def test_filters_reach_every_seed_and_sample_in_a_browser(built):
     assert all(marks(case)[0] == "✗" and marks(case)[2] == "✓" for case in shown)
     assert f"{len(wanted)} of 120 prompts" in document
     assert all("0 of 1 striped &lt;b&gt;circle" in case and "<details open" in case for case in shown)
+
+
+@pytest.fixture(scope="module")
+def judged_twice(tmp_path_factory) -> Path:
+    """The pictures of GenEval by PickScore too, with two of the starting policy's failed."""
+    root = tmp_path_factory.mktemp("twice") / "run"
+    write_run(root, {"a": 0.3}, seeds=1, prompts=4, samples=1, iterations=4, fail=("base", 2))
+    add_boxes(root)
+    add_benchmark(root, "pickscore", lambda r: {**r, "evidence": {}}, title="PickScore", pictures="geneval")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing.style, "rendered", drawing.plainly)
+        build(root)
+    return root
+
+
+def test_a_failed_picture_is_worse_than_nothing_in_a_browser(judged_twice):
+    scores = load_run(judged_twice).records.query("benchmark == 'geneval'").set_index(["policy", "prompt_id"])["score"]
+    wanted = {p for p in scores["base"].index if scores["a-seed0", p] == 1 and scores["base", p] == 0}
+    failed = set(scores["base"].index[scores["base"].isna()])
+    assert len(failed) == 2 and any(scores["a-seed0", prompt] == 1 for prompt in failed) and wanted
+    shown = cases(dom(judged_twice, "#gallery?verdicts=pair&a=a&b=base"))
+    assert {re.search(r'class="id">([^<]*)', case)[1] for case in shown} == wanted
+
+
+def test_a_verdict_stands_beside_its_own_evidence_in_a_browser(judged_twice):
+    first, second = (cases(dom(judged_twice, f"#gallery?benchmark={b}")) for b in ("", "PickScore"))
+    assert len(first) == len(second) == 24 and any("0 of 1 striped" in case for case in first)
+    assert not any("0 of 1 striped" in case or "<details" in case for case in second)
 
 
 def test_words_and_a_dense_benchmark_are_found_in_a_browser(built):

@@ -4,20 +4,23 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from htgrpo.base.registry import METHODS
+from reports.figures.quality import figure as quality_figure
 from reports.figures.style import COLOURS, colours, markers
 from reports.findings.analysis import analyse
 from reports.findings.answer import answer, claimed, in_every_view
 from reports.findings.costs import costs
-from reports.findings.quality import quality, to_csv
+from reports.findings.quality import Panel, Point, quality, to_csv
 from reports.pages import html
 from reports.pages.drawing import inline, tones, variable
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
+from reports.statistics.stats import Interval
 from tests.reports.synthetic import write_run
 
 VIEWS = ("final", "milestone")
@@ -85,6 +88,23 @@ def test_quality_stands_over_every_cost_with_the_tables_intervals(tmp_path):
         *[(m, i) for i in ("30", "20") for m in "ab"],
     ]
     assert {row["interval"] for row in rows[1:]} == {"seeds and prompts"}
+
+
+def test_checkpoints_of_one_mean_iteration_are_two_points():
+    """Seeds stopped at 10 and 30 by the clock are not those stopped at 20; the same checkpoints are drawn once."""
+    by_clock, equal = (
+        Point("a", view, 2, Interval(y), 20.0, f, f) for view, y, f in (("s", 0.5, 9.0), ("i", 0.6, 8.0))
+    )
+    panel = Panel("g", "G", 20, None, [by_clock, equal, replace(equal, view="f")])
+    assert [point.score.estimate for point in panel.of("a", "iterations")] == [0.5, 0.6]
+
+
+def test_a_start_without_an_interval_takes_none_from_the_methods(tmp_path, monkeypatch):
+    run = load_run(write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, images=False))
+    panel = Panel("g", "G", 20, Interval(0.0), [Point("a", "", 1, Interval(0.5, 0.4, 0.6), 30.0, 9.0, 9.0)])
+    (ax,) = quality_figure(run, [panel], "iterations").axes
+    drawn = [path.vertices[:, 1].tolist() for one in ax.collections for path in one.get_paths()]
+    assert [0.4, 0.6] in drawn
 
 
 def test_a_registered_look_does_not_depend_on_who_else_is_there(tmp_path):

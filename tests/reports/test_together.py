@@ -84,3 +84,22 @@ def test_the_report_of_both_is_written_where_it_is_told(runs, capsys):
     text = (runs / "both" / "report" / "index.html").read_text()
     assert "<title>both" in text and "a@two" in text and str(runs / "both" / "report" / "table.csv") in told["report"]
     assert {row["method"] for row in told["rows"]} == {"base", "a@one", "b", "a@two"}
+
+
+def test_the_starting_policy_stands_wherever_any_run_scored_it(tmp_path):
+    """Whichever run is named first."""
+    for name, dense in (("one", 0), ("two", 24)):
+        write_run(tmp_path / name, {name: 0.2}, seeds=1, prompts=20, samples=1, images=False, iterations=4, dense=dense)
+    for names in (("one", "two"), ("two", "one")):
+        run = beside({name: load_run(tmp_path / name) for name in names}, tmp_path / "both")
+        found = {block.name: analyse(block) for block in make_blocks(run)}
+        assert set(found["geneval"].scores) == {"base", "one", "two"} and set(found["dpg"].scores) == {"base", "two"}
+        assert found["dpg"].pair("two", "base") is not None and (run.metas["method"] == "base").sum() == 2
+        (policy,) = found["dpg"].block.methods[0].policies
+        assert run.origins[policy] == (tmp_path / "two", "base")
+
+
+def test_no_runs_own_report_is_overwritten(runs):
+    with pytest.raises(UserError, match="is a run whose own report would be lost"):
+        report.main([str(runs / "one"), str(runs / "two"), "--out", str(runs / "two")])
+    assert not (runs / "two" / "report").exists()

@@ -184,6 +184,15 @@ def test_what_is_missing_for_a_verdict_is_said(rewards, said, tmp_path):
     assert said in line
 
 
+def test_why_nothing_is_said_is_the_kinds_own_reason(tmp_path):
+    root = run_of(tmp_path, "hpsv3=1", good=0.25, rising=("good",))
+    add_benchmark(root, "geneval2", lambda r: r, title="GenEval 2")
+    add_benchmark(root, "deqa", lambda r: {**r, "score": 3.0}, title="DeQA")
+    (line,) = judges.lines(moves_of(root))
+    assert "green on what was asked (GenEval 2)" in line
+    assert "nothing to say on quality (the starting policy's scores are the same for all prompts)" in line
+
+
 def test_agreement_within_prompts_is_spearmans():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"policy": "base", "prompt_id": np.repeat(np.arange(30), 4), "a": rng.integers(0, 2, 120)})

@@ -48,7 +48,8 @@
     set.prompts.forEach(([id, text, category], p) => {
       const scores = shownColumns.map((c) => judge.scores[c][p][sample]), known = scores.filter((s) => s !== null);
       const spread = known.length > 1 ? Math.max(...known) - Math.min(...known) : 0, disagree = spread >= limit && spread > 0;
-      const gap = (judge.scores[of(value("a"))] && judge.scores[of(value("b"))]) ? (judge.scores[of(value("a"))][p][sample] - judge.scores[of(value("b"))][p][sample]) * better : 0;
+      const [a, b] = ["a", "b"].map((name) => (judge.scores[of(value(name))] ? judge.scores[of(value(name))][p][sample] : null));
+      const gap = a === null || b === null ? 0 : (a - b) * better;
       const verdicts = value("verdicts"), fits = { "": true, disagree, agree: !disagree, pair: gap >= limit && gap > 0 }[verdicts];
       const haystack = `${text} ${id}`.toLowerCase();
       if (fits && (!value("category") || value("category") === category) && words.every((w) => haystack.includes(w))) {
@@ -116,10 +117,11 @@
 
   function tile(row, c) {
     const { set, judge, p, id } = row, [policy, name, seed, colour, note] = set.policies[c], score = judge.scores[c][p][row.sample];
-    const [ground, ink] = tone(score, judge.ends), seen = (set.evidence[c][row.sample] || [])[p] || [], path = file(set, policy, id, set.samples[row.sample]);
+    const [ground, ink] = tone(score, judge.ends), record = (set.evidence[c][row.sample] || [])[p], seen = (judge.told && record) || [];
+    const path = record === 0 && score === null ? "" : file(set, policy, id, set.samples[row.sample]);
     const frame = make("button", { type: "button", className: "frame", title: "enlarge" });
     frame.style.borderColor = ground;
-    if (path && seen !== 0) frame.append(picture(path, `${name}: ${row.text}`)); else frame.append(make("span", { className: "none", textContent: "no picture" }));
+    if (path) frame.append(picture(path, `${name}: ${row.text}`)); else frame.append(make("span", { className: "none", textContent: "no picture" }));
     const img = frame.querySelector("img"), known = still.get(path);
     const part = path.match(/#(\d+),(\d+),(\d+),(\d+)$/);
     if ((seen[2] || []).length && part && !img) frame.append(boxes(seen[2], seen[3] || [part[3] - part[1], part[4] - part[2]]));
