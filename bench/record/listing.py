@@ -113,8 +113,11 @@ def _own(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str, float],
     with open(path, newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["kind"] == "score" and row["column"] == "headline"]
     claim = named or ({key: rows[0][key] for key in ("benchmark", "setting", "milestone")} if rows else {})
-    shown = [row for row in rows if row["claim"] == "checkpoints" and all(row[k] == v for k, v in claim.items())]
-    return {row["method"]: float(row["estimate"]) for row in shown}, claim
+    name, *places = (claim.get(key) for key in ("benchmark", "setting", "milestone"))
+    own = [row for row in rows if row["claim"] == "checkpoints" and [row["setting"], row["milestone"]] == places]
+    # of several axes the first is meant
+    first = next((row["benchmark"] for row in own if f"{row['benchmark']}.".startswith(f"{name}.")), None)
+    return {row["method"]: float(row["estimate"]) for row in own if row["benchmark"] == first}, claim
 
 
 def told(found: list[Listed]) -> str:

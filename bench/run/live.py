@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.ask.cli import command_line, say
 from bench.record.work import Job
-from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_write_text
 
 FILE = "live.html"
@@ -44,9 +43,9 @@ class Live:
         try:
             text = page(self._root, self._runs, self._jobs, command_line(), int(EVERY))
             atomic_write_text(self._root / FILE, text)
-        except (OSError, UserError) as error:  # a picture of the run must not end the run
+        except Exception as error:  # a picture of the run must not end the run, whatever is wrong with it
             self._broken = True
-            say(f"{self._root / FILE} is no longer written: {error}")
+            say(f"{self._root / FILE} is no longer written: {error or type(error).__name__}")
 
 
 def remove(root: Path) -> None:

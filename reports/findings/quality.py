@@ -38,13 +38,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Panel:
-    """One benchmark: its points, and the starting policy's score (None where it has none)."""
+    """One benchmark: its points, and the starting policy's score (None where it has none). scale: displayed value of a
+    perfect score."""
 
     name: str
     title: str
     prompts: int
     base: Interval | None
     points: list[Point]
+    scale: float = 1.0
 
     def of(self, method: str, axis: str) -> list[Point]:
         """A method's points in the order of their cost, as far as that is known; none twice, as where two views look at
@@ -82,7 +84,7 @@ def _views(same: list[Result], spent: dict[tuple[str, str], Cost]) -> Panel:
                 points.append(Point(name, result.block.milestone, len(score.per_seed), level, *where))
     first = next((r for r in same if BASE in r.scores), None)
     base = first.scores[BASE].headline if first else None
-    return Panel(same[0].block.name, same[0].block.title, same[0].prompts_used, base, points)
+    return Panel(same[0].block.name, same[0].block.title, same[0].prompts_used, base, points, same[0].block.scale)
 
 
 def with_time(run: Run) -> pd.DataFrame:
@@ -127,7 +129,8 @@ def saved(run: Run) -> Panel | None:
                 points.append(Point(str(method), "", int(seeds), interval(same["policy"]), *where))
     base = whole.loc[whole["method"] == BASE, "policy"]
     title = f"{meta['title']}: saved checkpoints on {len(means.columns)} prompts"
-    return Panel(meta["benchmark"], title, len(means.columns), interval(base) if len(base) else None, points)
+    start = interval(base) if len(base) else None
+    return Panel(meta["benchmark"], title, len(means.columns), start, points, float(meta["scale"]))
 
 
 def _spent(run: Run, method: str, iteration: int) -> tuple[float, float, float]:

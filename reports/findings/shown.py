@@ -69,7 +69,7 @@ def _quality(run: Run, panels: list[Panel], axis: str) -> str:
     told = []
     for panel in panels:
         ends = {name: points[-1] for name in panel.methods if (points := panel.of(name, axis))}
-        scale = 1.0 if panel.base is None or panel.base.estimate <= 1 else 100.0
+        scale = panel.scale
         start = f" from {number(panel.base.estimate, scale)}" if panel.base else ""
         words = [
             f"{run.called(name)} to {number(end.score.estimate, scale)} {bounds(end.score, scale)} "

@@ -46,6 +46,18 @@ def test_states_and_headlines(folder, capsys):
     assert {one["state"] for one in json.loads(capsys.readouterr().out)} == {"complete", "damaged"}
 
 
+def test_a_claim_on_a_benchmark_of_several_axes_is_that_on_the_first(folder):
+    config = json.loads((folder / "new" / "config.json").read_text())
+    config["claim"] = {"benchmark": "geneval2", "setting": "main", "milestone": "final"}
+    (folder / "new" / "config.json").write_text(json.dumps(config))
+    (folder / "new" / "report").mkdir()
+    rows = [("geneval", 0.9), ("geneval2.gm", 0.5), ("geneval2.am", 0.7)]
+    lines = [f"score,checkpoints,{name},main,final,a,headline,{value}\n" for name, value in rows]
+    head = "kind,claim,benchmark,setting,milestone,method,column,estimate\n"
+    (folder / "new" / "report" / "table.csv").write_text(head + "".join(lines))
+    assert listed(folder)[0].headline == "geneval2: A-GRPO 0.500"
+
+
 @pytest.mark.parametrize("text", ["", "kind,claim\nscore,che", "a,b\n1,2\n"])
 def test_a_damaged_table_is_said_to_be_one(folder, text):
     (folder / "new" / "report").mkdir()
@@ -72,7 +84,8 @@ def test_a_run_that_goes_on_shows_curves_and_the_same_prompts(folder):
     assert text.count("images/base/geneval/main/") == 6
 
 
-def test_the_page_is_written_now_and_then_and_goes(folder, monkeypatch, capsys):
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_the_page_is_written_now_and_then_and_goes(error, folder, monkeypatch, capsys):
     now = [0.0]
     (folder / "live").mkdir()
     job = Job.__new__(Job)
@@ -87,7 +100,7 @@ def test_the_page_is_written_now_and_then_and_goes(folder, monkeypatch, capsys):
     assert not (folder / "live" / "live.html").exists()
 
     def broken(*_):
-        raise OSError("disk full")
+        raise error("disk full")
 
     monkeypatch.setattr("reports.pages.live.page", broken)
     for now[0] in (100.0, 200.0):

@@ -16,6 +16,7 @@ from reports.findings.analysis import analyse
 from reports.findings.answer import answer, claimed, in_every_view
 from reports.findings.costs import costs
 from reports.findings.quality import Panel, Point, quality, to_csv
+from reports.findings.shown import shown
 from reports.pages import html
 from reports.pages.drawing import inline, tones, variable
 from reports.run.blocks import make_blocks
@@ -88,6 +89,17 @@ def test_quality_stands_over_every_cost_with_the_tables_intervals(tmp_path):
         *[(m, i) for i in ("30", "20") for m in "ab"],
     ]
     assert {row["interval"] for row in rows[1:]} == {"seeds and prompts"}
+
+
+def test_words_of_quality_have_the_digits_of_its_scale(tmp_path):
+    run = load_run(write_run(tmp_path, {"a": 0.1}, seeds=1, prompts=2, images=False))
+    points = [Point("a", "", 1, Interval(20.1234), 30.0, 9.0, 9.0)]
+    assert (
+        "from 19.500 a to 20.123"
+        in shown(run, [], [Panel("p", "P", 20, Interval(19.5), points)], [])["quality_seconds"]
+    )
+    low = Panel("p", "P", 20, Interval(0.5), points, 100.0)
+    assert "from 0.5 a to 20.1" in shown(run, [], [low], [])["quality_seconds"]
 
 
 def test_checkpoints_of_one_mean_iteration_are_two_points():
