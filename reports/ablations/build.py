@@ -44,9 +44,9 @@ def _contents(root: Path, record: dict, allow_incomplete: bool) -> dict[str, byt
         "ablations.csv": ablation_text.to_csv(found).encode(),
         TERMINAL: ablation_text.terminal(run.title, found, str(root / "report" / "index.html")).encode(),
     }
-    for benchmark in dict.fromkeys(study.block.benchmark for study in found):
-        suffix = "" if benchmark == found[0].block.benchmark else f"_{benchmark}"
-        here = {study.key: study for study in found if study.block.benchmark == benchmark}
+    for file in dict.fromkeys(study.block.file for study in found):
+        suffix = "" if file == found[0].block.file else f"_{file}"
+        here = {study.key: study for study in found if study.block.file == file}
         drawn = {key: [study] for key, study in here.items()}
         parts = [here[key] for key in FIGURE_4 if key in here]
         if len(parts) > 1:

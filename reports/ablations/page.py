@@ -24,7 +24,7 @@ from reports.run.load import Run
 
 def page(run: Run, studies: list[Study], contents: Mapping[str, bytes], gallery: Gallery | None) -> str:
     """The page as text. contents: the files that lie beside it, whose figures it holds."""
-    first = studies[0].block.benchmark if studies else ""
+    first = studies[0].block.name if studies else ""
     told = {_figure(study, first): " ".join(finding_text(f, study) for f in study.findings) for study in studies}
     data = dict.fromkeys(told, "ablations.csv")
     drawn = drawings(contents, {"figure4": "The studies of the paper's Figure 4 in one picture."} | told, data)
@@ -43,7 +43,7 @@ def page(run: Run, studies: list[Study], contents: Mapping[str, bytes], gallery:
         "ablations.html.j2",
         title=run.title,
         facts=facts(run),
-        answer=_answer([study for study in studies if study.block.benchmark == first]),
+        answer=_answer([study for study in studies if study.block.name == first]),
         claim=claim_note(studies[0]) if studies else "",
         header=header,
         rows=rows,
@@ -56,7 +56,7 @@ def page(run: Run, studies: list[Study], contents: Mapping[str, bytes], gallery:
 
 
 def _figure(study: Study, first: str) -> str:
-    return study.key + ("" if study.block.benchmark == first else f"_{study.block.benchmark}")
+    return study.key + ("" if study.block.name == first else f"_{study.block.file}")
 
 
 def _answer(studies: list[Study]) -> list[str]:

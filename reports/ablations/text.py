@@ -27,9 +27,9 @@ def terminal(title: str, studies: list[Study], folder: str) -> str:
     parts = [f"# Ablations ({title})" if title else "# Ablations"]
     if studies:
         parts.append(wrap(claim_note(studies[0])))
-    first = studies[0].block.benchmark if studies else ""
+    first = studies[0].block.name if studies else ""
     for study in studies:
-        if study.block.benchmark == first:
+        if study.block.name == first:
             parts += [f"## {study.key} {study.title}: {study.block.title}", _short_table(study)]
             parts += ["\n".join(wrap(f"- {finding_text(f, study)}", hang="  ") for f in study.findings)]
     parts.append(wrap(OTHER_SCALE))
@@ -196,11 +196,7 @@ def to_csv(studies: list[Study]) -> str:
 
 def csv_rows(study: Study) -> list[dict[str, object]]:
     """The lines of one study."""
-    where: dict[str, object] = {
-        "study": study.key,
-        "benchmark": study.block.benchmark,
-        "prompts": len(study.block.prompts),
-    }
+    where: dict[str, object] = {"study": study.key, "benchmark": study.block.name, "prompts": len(study.block.prompts)}
     rows: list[dict[str, object]] = []
     if study.base:
         rows.append(

@@ -1,6 +1,7 @@
 """The look of all figures: one colour per method everywhere, quiet axes, and bytes that do not depend on the day."""
 
 import io
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -74,6 +75,9 @@ KINDS: dict[str, dict[str, Any]] = {
 """Formats of a figure, with what must not stand in it."""
 
 
+_PART = re.compile(rb'(?<=["#])[A-Za-z]?[0-9a-f]{10}(?=[")])')
+
+
 def rendered(figure: Figure, kinds: Sequence[str] = ("png", "pdf")) -> dict[str, bytes]:
     """{kind: bytes} of `figure`, which is closed; no dates inside: equal figures give equal bytes."""
     out = {}
@@ -84,9 +88,16 @@ def rendered(figure: Figure, kinds: Sequence[str] = ("png", "pdf")) -> dict[str,
         for kind in kinds:
             stream = io.BytesIO()
             figure.savefig(stream, format=kind, dpi=DPI, metadata=KINDS[kind])
-            out[kind] = stream.getvalue()
+            out[kind] = _in_order(stream.getvalue()) if kind == "svg" else stream.getvalue()
     plt.close(figure)
     return out
+
+
+def _in_order(svg: bytes) -> bytes:
+    """`svg` with its parts named in order: matplotlib names them by hashes of numbers whose last bit a layout may
+    change, though they are written with six digits."""
+    names: dict[bytes, bytes] = {}
+    return _PART.sub(lambda found: names.setdefault(found[0], b"part%d" % len(names)), svg)
 
 
 def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.06) -> None:

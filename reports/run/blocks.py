@@ -65,6 +65,11 @@ class Block:
         return f"{self.benchmark}.{self.axis}" if self.axis else self.benchmark
 
     @property
+    def file(self) -> str:
+        """The name as files bear it: "unipercept_iaa"."""
+        return self.name.replace(".", "_")
+
+    @property
     def picture_set(self) -> str:
         """The name of the pictures that are judged, which several benchmarks may share."""
         return str(self.meta.get("pictures") or self.benchmark)

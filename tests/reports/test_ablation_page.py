@@ -11,6 +11,7 @@ from reports.ablations.build import build
 from reports.ablations.studies import blocks_of, load_variants, read_record
 from reports.findings.analysis import analyse
 from tests.reports.ablation_runs import write_ablations
+from tests.reports.enriched import add_benchmark
 
 pytestmark = pytest.mark.usefixtures("plain_figures")
 GAINS = {"default": 0.3, "alpha_narrow": 0.0, "alpha_broad": 0.3}
@@ -48,3 +49,22 @@ def test_the_gallery_is_of_variants_with_their_own_pictures(root):
     assert {file.split("/")[1] for file in files} == set(GAINS)
     policy = result.block.methods[2].policies[0]
     assert run.origins[policy] == (root / "variants" / result.block.methods[2].name, "ht-seed0")
+
+
+def test_every_axis_has_a_figure_and_lines_of_its_own(tmp_path, plain_figures):
+    root = write_ablations(tmp_path / "ablate-1", GAINS, prompts=20)
+
+    def two_axes(record):
+        return {**record, "score": record["score"], "evidence": {"gm": record["score"], "am": 1.0 - record["score"]}}
+
+    for variant in (root / "variants").iterdir():
+        add_benchmark(variant, "atoms", two_axes, title="Atoms", scale=1, axes={"gm": "GM", "am": "AM"})
+    report = build(root)
+    files = {path.name for path in report.files}
+    assert {"A4.svg", "A4_atoms_gm.svg", "A4_atoms_am.svg"} <= files
+    scores = {
+        (row["benchmark"], row["variant"]): float(row["estimate"]) for row in report.rows if row["kind"] == "score"
+    }
+    assert {name for name, _ in scores} == {"geneval", "atoms.gm", "atoms.am"}
+    for variant in GAINS:
+        assert scores["atoms.gm", variant] == pytest.approx(1.0 - scores["atoms.am", variant])
