@@ -1,6 +1,6 @@
-"""HT-GRPO ("Sketch Then Paint", arXiv 2605.16842): tokens revealed first are structure, the rest refinement; three stages
-of updates visit all, then structure, then refinement; every token is judged under the fully masked image, so one
-forward serves the whole group.
+"""HT-GRPO ("Sketch Then Paint", arXiv 2605.16842): tokens revealed first are structure, the rest refinement; stages of
+updates visit all, then structure, then refinement; each token is judged under the fully masked image, so that one
+forward serves the group.
 
 Source: the paper's section 3 and appendices B and E. What it leaves open, and our choice, is said at each option.
 """
