@@ -185,9 +185,8 @@ def imported(folder: Path, checkout: Checkout) -> Iterator[tuple[Any, Any]]:
     finally:
         sys.path.remove(str(folder))
         for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(
-                str(folder)
-            ) or name in checkout.packages:
+            places = [getattr(sys.modules[name], "__file__", None), *getattr(sys.modules[name], "__path__", ())]
+            if any(str(place).startswith(str(folder)) for place in places):
                 del sys.modules[name]
 
 

@@ -100,7 +100,9 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(UserError, match="cannot be read as UTF-8"):
         training_prompts.train_prompts(str(tmp_path / "a.txt"))
-    with pytest.raises(UserError, match="is not a file: give a .txt, .* file, or one of embedded, geneval_train"):
+    with pytest.raises(
+        UserError, match="is not a file: give a .txt, .* file, or one of embedded, embedded_large, geneval_train"
+    ):
         training_prompts.train_prompts(str(tmp_path / "b.txt"))
 
 
