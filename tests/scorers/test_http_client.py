@@ -55,7 +55,7 @@ def test_a_server_that_stays_away_fails_pictures_with_the_reason(canned):
     canned.fails = [503] * 6
     judged = scorer.score(greys(*range(32)), ["a"] * 32)  # two batches, on their way together: three tries each
     assert [one.score for one in judged] == [None] * 32 and "failed: unwell" in judged[0].error
-    assert len(canned.requests) == 6
+    assert 3 <= len(canned.requests) <= 6  # the first that has failed three times may stop the other
     assert scorer.score(greys(1), ["a"])[0].score == 1  # it came back
 
 
