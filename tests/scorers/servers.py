@@ -20,7 +20,7 @@ def running(server):
 
 class Canned(ThreadingHTTPServer):
     """Answers with `reply(path, body)`: bytes. Statuses in `fails` come first, with `failure` as their text. Bodies of
-    POST are kept in `requests`, headers of all in `headers`."""
+    POST are kept in `requests`, headers of all in `headers`. Every POST is answered once `meet` returns."""
 
     daemon_threads = True
     failure = b"unwell"
@@ -28,6 +28,7 @@ class Canned(ThreadingHTTPServer):
     def __init__(self, reply=None):
         super().__init__(("127.0.0.1", 0), _Canned)
         self.requests, self.headers, self.fails, self.reply = [], [], [], reply
+        self.meet = lambda: None
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
@@ -36,8 +37,10 @@ class Canned(ThreadingHTTPServer):
 
 class _Canned(BaseHTTPRequestHandler):
     def do_POST(self):  # noqa: N802
-        self.server.requests.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self._send(self.server.requests[-1])
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append(body)
+        self.server.meet()
+        self._send(body)
 
     def do_GET(self):  # noqa: N802
         self._send(b"")
