@@ -55,21 +55,17 @@ def main(argv: list[str] | None = None) -> int:
     from bench.ask.weights import inspect
     from bench.run import premise
     from htgrpo.base import cpu
-    from htgrpo.base.errors import UserError
     from htgrpo.base.registry import SAMPLERS
     from htgrpo.policies.storage import load_policy
     from htgrpo.training.rewards import check_names
     from htgrpo.training.train_config import TrainConfig
     from htgrpo.world.prompts import split_prompts
-    from htgrpo.world.world import by_policy
+    from htgrpo.world.world import of_policy
 
     weights = inspect(args.policy)
-    world = by_policy(weights.backbone)
-    if world is None:
-        raise UserError(
-            f"the policy {weights.source!r} is of the backbone {weights.backbone!r}, and the premise is measured with an embedded "
-            "world's exact rewards: give 'embedded', or a policy that was made or trained in one"
-        )
+    world = of_policy(
+        weights.backbone, weights.source, "the premise is measured with an embedded world's exact rewards"
+    )
     reward = args.reward or preset("full", weights.backbone)["train"].get("rewards", TrainConfig.rewards)
     check_names(reward)
     cpu.tune(cores())

@@ -15,7 +15,7 @@ from htgrpo.base.errors import UserError
 from htgrpo.base.files import atomic_json, atomic_write_text
 from htgrpo.base.registry import METHODS
 from htgrpo.base.values import Names, OneOf, Whole
-from htgrpo.world.world import by_policy
+from htgrpo.world.world import of_policy
 
 DESCRIPTION = """\
 Tunes every method by the same rule, seeds and milestone on the validation split, which no report shows.
@@ -71,12 +71,7 @@ def asked(args: argparse.Namespace) -> Tuning:
     if len(args.seeds) < 2:
         raise UserError(f"--seeds is {args.seeds}, but a try needs at least two training seeds, such as 1000,1001")
     weights = inspect(args.policy)
-    world = by_policy(weights.backbone)
-    if world is None:
-        raise UserError(
-            f"--policy {args.policy!r} is a {weights.backbone} policy, but only those of the embedded worlds are tuned here, "
-            "whose validation prompts come with them: give one of these"
-        )
+    world = of_policy(weights.backbone, weights.source, "tries are judged on an embedded world's validation prompts")
     defaults = preset(grid["preset"], weights.backbone)
     budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
     settings = {**defaults["train"], "budget": budget, "save_every": 1000}

@@ -50,7 +50,7 @@ class Context:
     def clock(self) -> Any:
         """What expected seconds are asked of: the forecast where the weights are published ones, else what was measured
         once."""
-        return self.forecast or estimate
+        return self.forecast or estimate.Measured(self.request.backbone)
 
     @property
     def base(self) -> Weights:

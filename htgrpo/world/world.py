@@ -252,6 +252,17 @@ def by_policy(policy: str) -> World | None:
     return next((world for world in map(find, names()) if world.policy == policy), None)
 
 
+def of_policy(backbone: str, source: str, why: str) -> World:
+    """The world of a policy that was given as `source`. Raises UserError where it has none, and needs one for `why`."""
+    world = by_policy(backbone)
+    if world is None:
+        raise UserError(
+            f"the policy {source!r} is of the backbone {backbone!r}, but {why}: give {' or '.join(policies())}, or a "
+            "policy that was made or trained in such a world"
+        )
+    return world
+
+
 def world_of(spec: Mapping[str, Any]) -> World:
     """The world that a prompt's specification belongs to."""
     name = spec.get("world", TINY)

@@ -201,9 +201,13 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
 def test_expected_time_grows_with_the_work(policy):
     request = parsed(policy, "--methods", "ht", "--budget", "forwards:1000").request
     config = request.config("ht", 0)
-    assert estimate.train_seconds(config) == pytest.approx(2 * estimate.train_seconds(config, spent=500))
+    tiny, large = (estimate.Measured(backbone).train_seconds for backbone in ("embedded", "embedded_large"))
+    assert tiny(config) == pytest.approx(2 * tiny(config, spent=500))
     more = replace(config, budget="iterations:10")
-    assert estimate.train_seconds(replace(more, group_size=18)) == pytest.approx(2 * estimate.train_seconds(more))
+    assert tiny(replace(more, group_size=18)) == pytest.approx(2 * tiny(more))
+    guided = replace(more, guidance=1.0, group_size=9, prompts_per_iteration=6)
+    assert tiny(guided) - tiny(replace(guided, guidance=0.0)) == pytest.approx(10 * 54 * 6 * 0.00156)
+    assert large(guided) > 3 * tiny(guided)
     assert estimate.wall_seconds([100, 60, 50], 2) < estimate.wall_seconds([100, 60, 50], 1)
     assert [estimate.in_words(s) for s in (40, 360, 7200)] == ["40 s", "6 min", "2.0 h"]
 
