@@ -13,8 +13,10 @@ from bench.ask.presets import read
 from bench.run import tune as tuning_runs
 from bench.run.tries import Grid, Try, best, interior, next_tries
 from bench.run.tune_record import mean_scores, missing_runs, read_results, recorded, render, result_file
+from htgrpo.base.errors import UserError
 from htgrpo.base.registry import METHODS
 from htgrpo.base.rng import generator
+from htgrpo.policies import random
 from htgrpo.policies.storage import save_policy
 from htgrpo.training.pretraining import TinySize, new_policy
 from htgrpo.world.world import find
@@ -73,6 +75,16 @@ def test_the_shipped_grid_is_the_same_for_every_method():
     assert tuple(grid["ladder"]) == LADDER and set(grid["start"]) <= set(LADDER)
     for method in grid["methods"]:
         METHODS.get(method)(**{key: value for key, value in grid["own_choice"][method].items() if key != "lr"})
+
+
+def test_policies_of_any_world_are_tuned_on_its_own_prompts_and_no_others(tmp_path):
+    large = tune.asked(tune.parser().parse_args(["--out", str(tmp_path), "--policy", "embedded_large"])).identity()
+    tiny = tune.asked(tune.parser().parse_args(["--out", str(tmp_path)])).identity()
+    assert (large["benchmark"], tiny["benchmark"]) == ("embedded_large_geneval 1", "embedded_geneval 1")
+    assert not set(large["prompts"].values()) & set(tiny["prompts"].values()) and large["settings"]["guidance"] > 0
+    random.make("mmada", tmp_path / "mmada")
+    with pytest.raises(UserError, match="is of the backbone 'mmada', but tries are judged on an embedded world's"):
+        tune.asked(tune.parser().parse_args(["--out", str(tmp_path), "--policy", str(tmp_path / "mmada")]))
 
 
 def test_by_default_a_try_is_trained_as_the_presets_main_view(tmp_path):
