@@ -1,15 +1,14 @@
 """The runs in a folder: state and headline of each, from its files alone."""
 
 import csv
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from bench.record.complete import sealed
-from bench.record.rundir import CONFIG, LOCK, RunDir
+from bench.record.rundir import CONFIG, RunDir
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import log_lines
 from htgrpo.base.run_config import read_config
@@ -17,7 +16,7 @@ from reports.format import number
 
 ABLATIONS, VARIANTS = "ablations.json", "variants"
 RUNNING, COMPLETE, BEGUN, DAMAGED = "running", "complete", "begun", "damaged"
-TORN = "report/table.csv is damaged: make it again with python -m bench.report"
+TORN = "report/table.csv or report/scores.json is damaged: make them again with python -m bench.report"
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,10 @@ def _listed(root: Path, folder: Path) -> Listed:
 
 
 def _state(root: Path) -> str:
-    lock = root / LOCK
-    if lock.is_file():
-        try:
-            with FileLock(lock, timeout=0):
-                pass
-        except Timeout:
-            return RUNNING
-    seal = sealed(RunDir(root))
+    run = RunDir(root)
+    if run.held:
+        return RUNNING
+    seal = sealed(run)
     return COMPLETE if seal and seal.about["whole"] and not seal.about["open"] else BEGUN
 
 
@@ -94,30 +89,46 @@ def _done(parts: list[Path], configs: list[dict[str, Any]]) -> str:
 
 
 def _headline(root: Path, config: dict[str, Any]) -> str:
-    """The scores of the first benchmark's headline in the report, the best first; empty before there is one."""
-    path = root / "report" / "table.csv"
+    """The scores of the first benchmark's headline in the report, the best first; empty before there is one, and where
+    nothing says which is the best."""
+    path, kept = root / "report" / "table.csv", root / "report" / "scores.json"
     if not path.is_file():
         return ""
     try:
-        own, claim = _own(path, config.get("claim"))
-    except (KeyError, ValueError, TypeError):
+        own, claim, place = _own(path, config.get("claim"))
+        if not (own and kept.is_file()):
+            return ""
+        scale, higher = _units(kept, place)
+    except (KeyError, ValueError, TypeError, AttributeError):
         return TORN
-    titles, scale = config.get("titles") or {}, 100.0 if max(own.values(), default=0.0) > 1 else 1.0
-    best = sorted(own.items(), key=lambda pair: -pair[1])
+    titles = config.get("titles") or {}
+    best = sorted(own.items(), key=lambda pair: pair[1], reverse=higher)
     told = ", ".join(f"{titles.get(name, name)} {number(value, scale)}" for name, value in best)
-    return f"{claim['benchmark']}: {told}" if told else ""
+    return f"{claim['benchmark']}: {told}"
 
 
-def _own(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str, float], Mapping[str, str]]:
-    """Scores of a table's main claim by method, and where that stands; the first comparison where none is `named`."""
+def _own(path: Path, named: Mapping[str, str] | None) -> tuple[dict[str, float], Mapping[str, str], tuple[str, ...]]:
+    """Scores of a table's main claim by method, the claim, and where the table has it: (benchmark with its axis, setting,
+    view); the first comparison where none is `named`."""
     with open(path, newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["kind"] == "score" and row["column"] == "headline"]
     claim = named or ({key: rows[0][key] for key in ("benchmark", "setting", "milestone")} if rows else {})
-    name, *places = (claim.get(key) for key in ("benchmark", "setting", "milestone"))
+    name, *places = (claim.get(key, "") for key in ("benchmark", "setting", "milestone"))
     own = [row for row in rows if row["claim"] == "checkpoints" and [row["setting"], row["milestone"]] == places]
     # of several axes the first is meant
-    first = next((row["benchmark"] for row in own if f"{row['benchmark']}.".startswith(f"{name}.")), None)
-    return {row["method"]: float(row["estimate"]) for row in own if row["benchmark"] == first}, claim
+    first = next((row["benchmark"] for row in own if f"{row['benchmark']}.".startswith(f"{name}.")), "")
+    scores = {row["method"]: float(row["estimate"]) for row in own if row["benchmark"] == first}
+    return scores, claim, (first, *places)
+
+
+def _units(path: Path, place: tuple[str, ...]) -> tuple[float, bool]:
+    """Displayed value of a perfect score, and whether higher is better, of a comparison in scores.json. Raises ValueError
+    where that has none such."""
+    for block in json.loads(path.read_text("utf-8"))["blocks"]:
+        name = ".".join(filter(None, (block["benchmark"], block["axis"])))
+        if (name, block["setting"], block["milestone"]) == place:
+            return float(block["meta"]["scale"]), bool(block["meta"]["higher_is_better"])
+    raise ValueError(f"no comparison {place}")
 
 
 def told(found: list[Listed]) -> str:

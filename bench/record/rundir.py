@@ -1,6 +1,7 @@
 """A run is a directory: its layout, its config.json, its lock, and what may be added to it. Imports no torch."""
 
 import contextlib
+import fcntl
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
@@ -161,11 +162,30 @@ class RunDir:
         finally:
             lock.release()
 
+    @property
+    def held(self) -> bool:
+        """Whether a command holds the run. Opens its lock for reading alone, so that a run of somebody else, or one that
+        cannot be written, can be asked."""
+        try:
+            with open(self.root / LOCK, "rb") as lock:
+                return not _shared(lock.fileno())
+        except FileNotFoundError:
+            return False
+
     def _sweep(self) -> None:
         """Removes what a killed command was writing, and nothing else that begins with a dot."""
         for path in list(self.root.rglob(".*.unfinished")):
             if UNFINISHED.fullmatch(path.name):
                 sweep(path)
+
+
+def _shared(descriptor: int) -> bool:
+    """Whether nobody holds the flock that FileLock takes, shared here, so that those who ask do not see one another."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # some file systems answer with the latter
+        return False
+    return True
 
 
 def refuse_difference(root: Path, old: dict[str, Any], new: Request, prompt_sets: dict[str, str] | None = None) -> None:

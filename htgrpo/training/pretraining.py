@@ -117,14 +117,17 @@ def masked_backward(
 
 
 class HalfProducts(TorchFunctionMode):
-    """Within it, linear maps multiply in bf16 and answer in fp32; attention, whose backward pass in bf16 is slow on CPUs
-    without matrix units, and all else stay in fp32."""
+    """Within it, linear maps multiply in bf16 and answer in fp32, where a bias is added; attention, whose backward pass in
+    bf16 is slow on CPUs without matrix units, and all else stay in fp32."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.linear:
-            x, weight = args[:2]  # the network's maps have no bias
-            return func(x.bfloat16(), weight.bfloat16()).float()
-        return func(*args, **(kwargs or {}))
+        return (_half_product if func is F.linear else func)(*args, **(kwargs or {}))
+
+
+def _half_product(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear of HalfProducts, whose arguments it has."""
+    product = F.linear(input.bfloat16(), weight.bfloat16()).float()
+    return product if bias is None else product + bias
 
 
 def optimizers(net: LLaDA, lr: float, muon: float) -> list[torch.optim.Optimizer]:

@@ -1,5 +1,6 @@
 """What each method cost up to every view and how its training stood there, from metrics.jsonl and timing.jsonl."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +77,15 @@ def costs(run: Run) -> list[Cost]:
                 when = view_title(view, run.seconds)
                 out.append(Cost(view, when, method, len(ends), weights=note, level=level, **means))
     return out
+
+
+def spent(metrics: pd.DataFrame, timing: pd.DataFrame, method: str, seeds: Iterable[int]) -> tuple[float, float, float]:
+    """Iterations, forwards and seconds of a method, means over these trainings; NaN where one of them records none."""
+    ends = np.array([_seed_cost(metrics, timing, method, seed) for seed in seeds])
+    iterations, forwards, seconds = (
+        float(ends[:, NUMBERS.index(name)].mean()) for name in ("iterations", "forwards", "seconds")
+    )
+    return iterations, forwards, seconds
 
 
 def by_view(costs: list[Cost]) -> dict[str, list[Cost]]:

@@ -87,9 +87,11 @@ class Moves:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """What is said of every judge that was not trained on and may vouch for the reward or guard quality. Where the
-        reward was scored as a benchmark too, that counts, on the judges' own prompts; else its rise along training."""
-        seen = [move.seen for move in self.moves if move.trained and move.seen and move.seen.gain.known]
+        """What is said of every judge that was not trained on and may vouch for the reward or guard quality. Where one
+        reward alone was trained on and scored as a benchmark too, that counts, on the judges' own prompts; else the rise
+        along training, which of several rewards is that of their weighted sum: no part of it speaks for the whole."""
+        alone = len(self.names) == 1
+        seen = [move.seen for move in self.moves if alone and move.trained and move.seen and move.seen.gain.known]
         scored = min(
             seen, key=lambda one: one.judge not in self.names, default=None
         )  # not what only reads it otherwise

@@ -6,7 +6,7 @@ from typing import Any
 
 from reports.run.questions import asked_questions
 
-HIDDEN = {"reason", "questions", "found", "boxes", "details", "metadata", "mode", "colours", "resized_to"}
+HIDDEN = {"reason", "questions", "found", "boxes", "details", "metadata", "mode", "colours", "resized_to", "testpoints"}
 MOST_VALUES, MOST_LETTERS = 8, 240
 
 
@@ -23,8 +23,8 @@ class Box:
 @dataclass(frozen=True)
 class Seen:
     """Evidence in parts. frame: (width, height) that boxes refer to, None for the picture's own size; questions:
-    {"text", "category", "answer", "score"}, the last two before and after zeroing; values: whatever else there is, by
-    name."""
+    {"text", "category", "answer", "score"}, the last two before and after zeroing, each that was asked once; values:
+    whatever else there is, by name."""
 
     reason: str = ""
     boxes: list[Box] = field(default_factory=list)
@@ -60,6 +60,18 @@ def _value(value: Any) -> str:
 
 
 def _questions(evidence: Any) -> list[dict]:
+    """What was asked. Where that is testpoints, the "questions" beside them count each in every category that it is of."""
+    points = evidence.get("testpoints") if isinstance(evidence, dict) else None
+    if isinstance(points, list) and all(isinstance(one, dict) and {"name", "holds"} <= set(one) for one in points):
+        return [
+            {
+                "text": _value(": ".join(filter(None, (one["name"], one.get("analysis"))))),
+                "category": one["name"],
+                "answer": None,
+                "score": float(one["holds"]),
+            }
+            for one in points
+        ]
     return [
         {
             "text": str(q.get("text") or q.get("question") or (f"question {q['id']}" if "id" in q else q["category"])),

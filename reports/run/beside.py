@@ -121,29 +121,35 @@ def _config(parts: list[Run], views: list[str]) -> dict[str, Any]:
 
 
 def differences(runs: Mapping[str, Run]) -> list[str]:
-    """The settings in which the runs differ, a sentence each: of the runs, and of methods that several of them train."""
-    flat = {name: _flat(run) for name, run in runs.items()}
-    lines = []
-    for key in dict.fromkeys(key for values in flat.values() for key in values):
-        found = {name: values[key] for name, values in flat.items() if key in values}
-        if len(found) > 1 and len({str(value) for value in found.values()}) > 1:
-            lines.append(f"{key}: {listed([f'{_short(value)} in {name}' for name, value in found.items()])}")
+    """The settings in which the runs differ, a sentence each: of the runs, and of methods that several of them train. One
+    that a run does not have is "none" there."""
+    own = {name: {key: value for key, value in run.config.items() if key not in UNTOLD} for name, run in runs.items()}
+    lines, trained = _differing(own, ""), {name: run.config.get("train") or {} for name, run in runs.items()}
+    for method in dict.fromkeys(method for methods in trained.values() for method in methods):
+        sides = {name: methods[method] for name, methods in trained.items() if method in methods}
+        lines += _differing(sides, f"train.{method}")
     return lines
 
 
-def _flat(run: Run) -> dict[str, Any]:
-    """Settings by their dotted names."""
-    config = run.config
-    told = {key: value for key, value in config.items() if key not in UNTOLD}
-    return _leaves({**told, **{f"train.{m}": settings for m, settings in config.get("train", {}).items()}}, "")
+def _differing(sides: Mapping[str, Any], name: str) -> list[str]:
+    """The settings below `name` in which `sides` differ, by run."""
+    flat, lines = {run: _leaves(settings, name) for run, settings in sides.items()}, []
+    for key in dict.fromkeys(key for leaves in flat.values() for key in leaves):
+        found = {run: leaves.get(key) for run, leaves in flat.items()}
+        if len({str(value) for value in found.values()}) > 1:
+            lines.append(f"{key}: {listed([f'{_short(value)} in {run}' for run, value in found.items()])}")
+    return lines
 
 
 def _leaves(value: Any, name: str) -> dict[str, Any]:
-    if isinstance(value, dict) and value:
+    """Settings by their dotted names, without those that are empty: null, "", [] and {} set nothing."""
+    if isinstance(value, dict):
         return {k: v for key, one in value.items() for k, v in _leaves(one, f"{name}.{key}" if name else key).items()}
-    return {name: value}
+    return {} if value in (None, "", []) else {name: value}
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "none"
     text = f"{value:g}" if isinstance(value, float) and math.isfinite(value) else str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from baselines.pretrain import Pretrain
 from htgrpo.base.errors import UserError
@@ -12,7 +13,7 @@ from htgrpo.base.files import read_jsonl, sha256_file
 from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN
 from htgrpo.training.checkpoints import saved
-from htgrpo.training.pretraining import ROWS, TinySize, masked_backward, masked_batch, new_policy
+from htgrpo.training.pretraining import ROWS, HalfProducts, TinySize, masked_backward, masked_batch, new_policy
 from htgrpo.training.trainer import train
 from htgrpo.world.world import find
 from tests.htgrpo.oracle import log_table
@@ -98,6 +99,17 @@ def test_it_trains_counts_and_resumes(tmp_path):
     go(tmp_path / "cut")
     for name in ("metrics.jsonl", f"checkpoints/{saved(tmp_path / 'cut')[-1].name}/model.safetensors"):
         assert sha256_file(tmp_path / "whole" / name) == sha256_file(tmp_path / "cut" / name)
+
+
+def test_half_products_keep_a_bias():
+    """Whichever way F.linear is called, and in fp32: a bias is no product."""
+    draw = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(*shape, generator=draw) for shape in ((3, 8), (5, 8), (5,)))
+    halves = F.linear(x.bfloat16(), weight.bfloat16()).float()
+    with HalfProducts():
+        plain, third, named = F.linear(x, weight), F.linear(x, weight, bias), F.linear(x, weight=weight, bias=bias)
+    assert torch.equal(plain, halves) and plain.dtype == torch.float32
+    assert torch.equal(third, halves + bias) and torch.equal(named, third)
 
 
 @pytest.mark.parametrize("options", [{"updates_per_iteration": 0}, {"batch": 0}])

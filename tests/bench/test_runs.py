@@ -1,16 +1,22 @@
 """bench.runs lists state and headline; live.html is there while a run goes on and only then."""
 
+import csv
+import fcntl
 import json
+import os
 
 import pytest
 from filelock import FileLock
 
 from bench import runs
 from bench.record.listing import TORN, listed
+from bench.record.rundir import RunDir
 from bench.record.work import Job
 from bench.run import live
 from htgrpo.base.folders import seal
+from reports.pages.build import build
 from reports.pages.live import page
+from tests.reports.enriched import add_benchmark
 from tests.reports.synthetic import write_run
 
 
@@ -24,12 +30,28 @@ def folder(tmp_path):
     return tmp_path
 
 
+def write_scores(report, *places, scale=1, higher_is_better=True):
+    """scores.json of a report, as far as a headline asks it, with a comparison at each of (benchmark, axis, setting, view)."""
+    meta = {"scale": scale, "higher_is_better": higher_is_better}
+    keys = ("benchmark", "axis", "setting", "milestone")
+    blocks = [{**dict(zip(keys, place, strict=True)), "meta": meta} for place in places]
+    (report / "scores.json").write_text(json.dumps({"blocks": blocks}))
+
+
+def write_table(report, scores, benchmark="geneval", view="final"):
+    report.mkdir(exist_ok=True)
+    head = "kind,claim,benchmark,setting,milestone,method,column,estimate\n"
+    rows = [f"score,checkpoints,{benchmark},main,{view},{m},headline,{v}\n" for m, v in scores.items()]
+    (report / "table.csv").write_text(head + "".join(rows))
+
+
 def test_states_and_headlines(folder, capsys):
     report = folder / "new" / "report"
     report.mkdir()
     head = "kind,claim,benchmark,setting,milestone,method,column,estimate\n"
     rows = [f"score,checkpoints,geneval,main,forwards:6000,{m},headline,{v}\n" for m, v in (("base", 0.4), ("a", 0.55))]
     (report / "table.csv").write_text(head + "".join(rows))
+    write_scores(report, ("geneval", "", "main", "forwards:6000"))
     (folder / "notes").mkdir()
     first, second = listed(folder)
     assert (first.name, second.name) == ("new", "old") and first.state == second.state == "begun"
@@ -55,7 +77,61 @@ def test_a_claim_on_a_benchmark_of_several_axes_is_that_on_the_first(folder):
     lines = [f"score,checkpoints,{name},main,final,a,headline,{value}\n" for name, value in rows]
     head = "kind,claim,benchmark,setting,milestone,method,column,estimate\n"
     (folder / "new" / "report" / "table.csv").write_text(head + "".join(lines))
+    write_scores(folder / "new" / "report", ("geneval", "", "main", "final"), ("geneval2", "gm", "main", "final"))
     assert listed(folder)[0].headline == "geneval2: A-GRPO 0.500"
+
+
+def test_scale_and_direction_are_the_benchmarks_and_nothing_is_guessed(folder):
+    """Scores below 1 on a scale of 100, scores above 1 on the unit scale, and one of which less is better."""
+    report, place = folder / "new" / "report", ("geneval", "", "main", "final")
+    write_table(report, {"base": 0.25, "a": 0.75})
+    assert listed(folder)[0].headline == "", "a report that does not tell its scale"
+    write_scores(report, place, scale=100)
+    assert listed(folder)[0].headline == "geneval: A-GRPO 0.8, base 0.2"
+    write_scores(report, place, higher_is_better=False)
+    assert listed(folder)[0].headline == "geneval: base 0.250, A-GRPO 0.750"
+    write_table(report, {"base": 3.14159, "a": 4})
+    write_scores(report, place)
+    assert listed(folder)[0].headline == "geneval: A-GRPO 4.000, base 3.142"
+    for torn in ("{", "[]", '{"blocks": [{"benchmark": "geneval"}]}', '{"blocks": []}'):
+        (report / "scores.json").write_text(torn)
+        assert listed(folder)[0].headline == TORN
+
+
+def test_a_real_reports_headline_is_that_of_its_table(folder, plain_figures):
+    add_benchmark(folder / "new", "lpips", lambda r: r, title="LPIPS", scale=100, higher_is_better=False)
+    config = json.loads((folder / "new" / "config.json").read_text())
+    config["claim"] = {"benchmark": "lpips", "setting": "main", "milestone": "forwards:6000"}
+    (folder / "new" / "config.json").write_text(json.dumps(config))
+    build(folder / "new")
+    with open(folder / "new" / "report" / "table.csv", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if r["benchmark"] == "lpips" and r["kind"] == "score"]
+    own = sorted((float(r["estimate"]), r["method"]) for r in rows if r["column"] == "headline")
+    names = {"a": "A-GRPO"}
+    told = ", ".join(f"{names.get(name, name)} {value:.1f}" for value, name in own)
+    assert len(own) == 2 and listed(folder)[0].headline == f"lpips: {told}"
+
+
+def test_a_listing_writes_nothing_and_needs_no_right_to(folder, monkeypatch):
+    """A run of somebody else, or on a read-only disk; and of two who list at once neither takes the other for a command."""
+    lock = folder / "old" / ".lock"
+    lock.write_text("kept")
+
+    def read_only(path, flags, *rest, opened=os.open, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *rest, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", read_only)
+        assert [one.state for one in listed(folder)] == ["begun", "begun"]
+    with open(lock, "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)
+        assert {one.state for one in listed(folder)} == {"begun"}
+    assert lock.read_text() == "kept" and not (folder / "new" / ".lock").exists()
+    with RunDir(folder / "new").locked():
+        assert [one.state for one in listed(folder)] == ["running", "begun"]
+        assert RunDir(folder / "new").held and not RunDir(folder / "old").held
 
 
 @pytest.mark.parametrize("text", ["", "kind,claim\nscore,che", "a,b\n1,2\n"])

@@ -18,7 +18,7 @@ from reports.pages import gallery as gallery_module
 from reports.pages import pool
 from reports.pages.build import build
 from reports.pages.evidence import read_evidence
-from reports.pages.gallery import make_gallery
+from reports.pages.gallery import Tile, make_gallery
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
 from reports.run.pictures import file_of
@@ -85,6 +85,14 @@ def test_evidence_of_every_benchmark_is_understood():
         "sigma": "1.235",
         "flag": "True",
     }
+    points = [
+        {"name": "Attribute - Color", "holds": 1, "analysis": "red"},
+        {"name": "Style", "holds": 0, "analysis": ""},
+    ]
+    kinds = [{"category": c, "score": s} for c, s in (("Attribute", 1.0), ("Attribute - Color", 1.0), ("Style", 0.0))]
+    tallied = read_evidence({"share": 0.5, "testpoints": points, "questions": kinds})
+    assert [(q["text"], q["score"]) for q in tallied.questions] == [("Attribute - Color: red", 1.0), ("Style", 0.0)]
+    assert Tile("a", "", "", seen=tallied).held == 1 and tallied.values == {"share": "0.5"}, "each is asked once"
     assert read_evidence(None) == read_evidence("text") == read_evidence({})
 
 

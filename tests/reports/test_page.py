@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from htgrpo.base.records import CURVE
 from htgrpo.base.registry import METHODS
 from reports.figures.quality import figure as quality_figure
 from reports.figures.style import COLOURS, colours, markers
@@ -22,6 +24,7 @@ from reports.pages.drawing import inline, tones, variable
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
 from reports.statistics.stats import Interval
+from tests.reports.enriched import rewrite
 from tests.reports.synthetic import write_run
 
 VIEWS = ("final", "milestone")
@@ -74,7 +77,7 @@ def test_quality_stands_over_every_cost_with_the_tables_intervals(tmp_path):
     root = write_run(tmp_path, {"a": 0.1, "b": 0.3}, seeds=3, prompts=20, milestones=VIEWS, images=False)
     run, results = results_of(root)
     spent = costs(run)
-    (panel,) = quality(run, results, spent)
+    (panel,) = quality(run, results)
     assert panel.base == results[0].scores["base"].headline and panel.methods == ["a", "b"]
     for axis in ("iterations", "forwards", "seconds"):
         points = panel.of("b", axis)
@@ -89,6 +92,51 @@ def test_quality_stands_over_every_cost_with_the_tables_intervals(tmp_path):
         *[(m, i) for i in ("30", "20") for m in "ab"],
     ]
     assert {row["interval"] for row in rows[1:]} == {"seeds and prompts"}
+
+
+def test_views_on_different_prompts_have_a_panel_and_a_start_each(tmp_path):
+    effects = {"a": 0.1, "b": 0.3}
+    root = write_run(
+        tmp_path, effects, seeds=1, prompts=20, samples=1, milestones=VIEWS, fail=("b-seed0", 3), images=False
+    )
+    run = load_run(root)
+    (whole,) = quality(run, [analyse(block) for block in make_blocks(run)])
+    assert whole.prompts == 120 and whole.view == "" and whole.title == "GenEval (embedded world)"
+    results = [analyse(block, allow_incomplete=True) for block in make_blocks(run)]
+    panels = quality(run, results)
+    assert [panel.title for panel in panels] == [
+        "GenEval (embedded world), at equal forwards (6000), 117 prompts",
+        "GenEval (embedded world), at equal iterations (20), 120 prompts",
+    ]
+    for panel, result in zip(panels, results, strict=True):
+        assert panel.base == result.scores["base"].headline and panel.prompts == result.prompts_used
+        assert {point.method: point.score for point in panel.points} == {
+            name: score.headline for name, score in result.scores.items() if name != "base"
+        }
+    assert panels[0].base.estimate != panels[1].base.estimate
+    rows = [row for row in csv.DictReader(io.StringIO(to_csv(panels))) if row["method"] == "base"]
+    assert [(row["view"], row["prompts"], float(row["estimate"])) for row in rows] == [
+        (panel.view, str(panel.prompts), pytest.approx(panel.base.estimate)) for panel in panels
+    ]
+    assert [row["view"] for row in rows] == ["forwards:6000", "iterations:20"]
+
+
+def test_the_cost_of_a_point_is_that_of_the_trainings_that_are_scored(tmp_path):
+    """`b` has no third training, so that the third of `a`, ten times as slow, is in no score; nor in its saved checkpoints."""
+    root = write_run(tmp_path, {"a": 0.1, "b": 0.3}, seeds=3, prompts=20, samples=1, images=False)
+    shutil.rmtree(root / "train" / "b" / "seed2")
+    verdicts = root / "verdicts" / "geneval"
+    for path in (verdicts / "main").glob("b-seed2.*"):
+        path.unlink()
+    rewrite(root / "train" / "a" / "seed2" / "timing.jsonl", lambda r: {**r, "seconds_total": 10 * r["seconds_total"]})
+    shutil.copytree(verdicts / "main", verdicts / CURVE)
+    for path in (verdicts / CURVE).glob("a-seed2.*"):
+        path.unlink()
+    run, results = results_of(root)
+    assert results[0].scores["a"].per_seed == results[0].scores["a"].per_seed[:2]
+    panels = quality(run, results)
+    found = [(point.method, point.seeds, point.seconds) for panel in panels for point in panel.points]
+    assert len(panels) == 2 and sorted(found) == sorted(2 * [("a", 2, 37.5), ("b", 2, 37.5)])
 
 
 def test_words_of_quality_have_the_digits_of_its_scale(tmp_path):
@@ -168,7 +216,7 @@ def text(tmp_path_factory):
     spent = costs(run)
     plain = b'<svg viewBox="0 0 72 72"><rect style="fill: #0072b2"/></svg>'
     contents = {f"{name}.svg": plain for name in ("differences", "quality_iterations", "curves_seconds", "categories")}
-    return html.page(run, results, spent, contents, panels=quality(run, results, spent))
+    return html.page(run, results, spent, contents, panels=quality(run, results))
 
 
 def test_the_answer_the_differences_and_the_table_come_first(text):

@@ -78,6 +78,19 @@ def test_settings_that_differ_are_named(runs, capsys):
     assert sorted(path.name for path in runs.iterdir()) == ["one", "two"]
 
 
+def test_a_setting_that_one_run_alone_has_is_named_and_one_of_a_method_it_does_not_train_is_not(runs):
+    """Run `two` clips and has a margin, `one` trains `b`, which is no difference of settings; null says as little as nothing."""
+    change(runs / "two" / "config.json", train={"a": {"method": "a", "lr": 1e-4, "clip": {"low": 0.0}}}, margin=0.05)
+    change(runs / "one" / "config.json", tuned=None, policy_options={})
+    shutil.copytree(runs / "one", runs / "three")
+    change(runs / "three" / "config.json", margin=0.02)
+    alone = {name: load_run(runs / name) for name in ("one", "two", "three")}
+    assert set(differences(alone)) == {
+        "margin: none in one, 0.05 in two and 0.02 in three",
+        "train.a.clip.low: none in one, 0 in two and none in three",
+    }
+
+
 def test_the_report_of_both_is_written_where_it_is_told(runs, capsys):
     assert report.main([str(runs / "one"), str(runs / "two"), "--out", str(runs / "both"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

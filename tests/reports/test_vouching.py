@@ -18,6 +18,7 @@ from reports.findings.vouching import (
     GUARD,
     HELD,
     RED,
+    RULE,
     TABLE,
     Seen,
     compare,
@@ -168,6 +169,27 @@ def test_a_run_whose_judge_falls_is_red_and_one_whose_judge_rises_is_green(tmp_p
     page, text = (root / "report" / "index.html").read_text(), (root / "report" / "table.md").read_text()
     assert "Held-out judges" in page and "red: reward hacking" in page
     assert "## Held-out judges" in text and "- bad, trained on hpsv3: red on what was asked" in text
+
+
+@pytest.mark.parametrize("rewards", ["hpsv3=1,imagereward=0.5", "imagereward=0.5,hpsv3=1"])
+def test_of_several_rewards_their_weighted_sum_decides_and_not_one_that_rose(rewards, tmp_path):
+    """HPSv3 rises, ImageReward falls: whether "the reward" rose is what training itself says."""
+
+    def trained_on(rewards, slope):
+        root = run_of(tmp_path / f"{rewards}{slope}", rewards, rising=(), good=0.25)
+        for path in (root / "train" / "good").glob("*/metrics.jsonl"):
+            rewrite(path, lambda r: {**r, "reward_mean": 0.5 + slope * r["iteration"]})
+        add_benchmark(root, "hpsv3", lambda r: r, title="HPSv3")
+        add_benchmark(root, "imagereward", lambda r: {**r, "score": 3 - r["score"]}, title="ImageReward")
+        add_benchmark(root, "geneval2", lambda r: r, title="GenEval 2")
+        (moves,) = moves_of(root)
+        return overall(moves.verdicts, HELD), {one.word for one in moves.verdicts}
+
+    silent = ("", {"the trained reward did not rise, resolved"})
+    assert trained_on(rewards, -0.02) == silent and trained_on(rewards, 0.02) == (GREEN, {"both rose"})
+    assert "both rose" in trained_on("hpsv3=1", -0.02)[1], "one reward's own benchmark says so on the judges' prompts"
+    assert trained_on("imagereward=1", 0.02) == silent
+    assert "the weighted sum of several" in RULE
 
 
 @pytest.mark.parametrize(
