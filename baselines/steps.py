@@ -97,7 +97,7 @@ class Xing(Method):
     """Options of Mask-GRPO of Xing et al.: candidate 2 of its transition probabilities, which its published code
     computes under both names.
 
-    Which steps its training visits is not published. steps: "first" takes an image's first K, "uniform" K spread evenly
+    Which steps its training visits is not published. visit: "first" takes an image's first K, "uniform" K spread evenly
     from its first to its last; an image with fewer starts again. A product over many tokens leaves the clip range at
     once; level "mean" does not. The clip is its own, 0.9 to 1.2.
     """
@@ -106,7 +106,7 @@ class Xing(Method):
     look = ("#EE6677", "8")
     summary = "Mask-GRPO of Xing et al. (arXiv 2510.13418; `mask` is another one): one step an image and update"
     updates_per_rollout: Updates = 8
-    steps: Literal["first", "uniform"] = "first"
+    visit: Literal["first", "uniform"] = "first"
     level: Level = "product"
     kl_ref: Literal["ref", "old"] = "ref"
 
@@ -121,6 +121,6 @@ class Xing(Method):
         import torch
 
         count = self.updates_per_rollout
-        if self.steps == "uniform" and 1 < count <= len(distinct):
+        if self.visit == "uniform" and 1 < count <= len(distinct):
             return distinct[torch.arange(count) * (len(distinct) - 1) // (count - 1)]
         return in_turn(distinct, count)

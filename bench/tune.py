@@ -64,6 +64,7 @@ def parser() -> Parser:
 
 def asked(args: argparse.Namespace) -> Tuning:
     """What the command line asks for. Raises UserError; loads no torch."""
+    from bench.ask.overrides import resolve
     from bench.ask.weights import inspect
 
     grid = read("tune")
@@ -75,6 +76,8 @@ def asked(args: argparse.Namespace) -> Tuning:
     defaults = preset(grid["preset"], weights.backbone)
     budget = training_budget(parse_views(args.budget if args.budget is not None else defaults["budget"]))
     settings = {**defaults["train"], "budget": budget, "save_every": 1000}
+    for method in methods:  # before the first try, not after the last
+        resolve(method, budget, [defaults["train"], grid["own_choice"].get(method, {})])
     rule = Grid(grid["lr"], tuple(grid["start"]), tuple(grid["ladder"]), grid["own_choice"], tuple(args.seeds))
     return Tuning(
         tuple(methods), weights.source, weights.sha256, world, defaults["benchmarks"][0], settings, args.samples, rule

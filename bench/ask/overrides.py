@@ -100,8 +100,14 @@ def literal(text: str) -> Any:
 def resolve(method: str, budget: str, layers: list[dict[str, Any]]) -> TrainConfig:
     """The TrainConfig (seed 0) of `method`; later layers win; keys that TrainConfig lacks are options of the method.
 
-    Raises UserError for values that cannot be, those of options included.
+    Raises UserError for values that cannot be, those of options included, and for a method one of whose options is named
+    as a setting is, so that it could not be set.
     """
+    taken = [f.name for f in dataclasses.fields(METHODS.get(method)) if f.name in FIELDS]
+    if taken:
+        raise UserError(
+            f"the method {method!r} calls an option {taken[0]!r}, which is a setting of all: rename it there"
+        )
     merged = {name: value for layer in layers for name, value in layer.items()}
     options = {name: value for name, value in merged.items() if name not in FIELDS}
     known = {name: value for name, value in merged.items() if name in FIELDS}

@@ -24,7 +24,8 @@ FIELDS = "benchmark prompts method view iterations forwards seconds estimate low
 @dataclass(frozen=True)
 class Point:
     """One method at one checkpoint: score and costs are means over the same `seeds` trainings. score: over seeds and
-    prompts from 3 trainings on, else over prompts. view: "" for a checkpoint that no view looks at. Costs are NaN where the run does not record them."""
+    prompts from 3 trainings on, else over prompts. view: "" for a checkpoint that no view looks at. Costs are NaN where
+    the run does not record them."""
 
     method: str
     view: str

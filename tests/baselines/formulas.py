@@ -223,7 +223,7 @@ def xing_terms(method, group, images, updates):
     for i in images:
         steps = sorted(set(group.reveal_step[i].tolist()))
         chosen[i] = [steps[k % len(steps)] for k in range(count)]
-        if method.steps == "uniform" and 1 < count <= len(steps):
+        if method.visit == "uniform" and 1 < count <= len(steps):
             chosen[i] = [steps[k * (len(steps) - 1) // (count - 1)] for k in range(count)]
     return [
         step_terms(group, images, {i: chosen[i][k] for i in images}, method.level, (0.9, 1.2), dict.fromkeys(images))

@@ -41,7 +41,7 @@ CASES = {
     "egspo": (EGSPO(3), formulas.egspo_terms),
     "egspo_product": (EGSPO(6, level="product", low=0.02, high=0.05, advantage="own"), formulas.egspo_terms),
     "xing": (Xing(3), formulas.xing_terms),
-    "xing_uniform_mean": (Xing(3, steps="uniform", level="mean"), formulas.xing_terms),
+    "xing_uniform_mean": (Xing(3, visit="uniform", level="mean"), formulas.xing_terms),
     "focus": (Focus(2), formulas.focus_terms),
     "focus_step": (Focus(2, mask="step"), formulas.focus_terms),
     "focus_entropy": (Focus(3, select="entropy", shared_mask=False), formulas.focus_terms),

@@ -46,9 +46,9 @@ def test_equal_entropies_are_taken_in_time():
 def test_xings_steps():
     distinct = torch.tensor([0, 2, 3, 5, 7])
     assert Xing(3).chosen(distinct).tolist() == [0, 2, 3]
-    assert Xing(3, steps="uniform").chosen(distinct).tolist() == [0, 3, 7]
-    assert Xing(5, steps="uniform").chosen(distinct).tolist() == Xing(5).chosen(distinct).tolist() == distinct.tolist()
-    assert Xing(7, steps="uniform").chosen(distinct).tolist() == [0, 2, 3, 5, 7, 0, 2]
+    assert Xing(3, visit="uniform").chosen(distinct).tolist() == [0, 3, 7]
+    assert Xing(5, visit="uniform").chosen(distinct).tolist() == Xing(5).chosen(distinct).tolist() == distinct.tolist()
+    assert Xing(7, visit="uniform").chosen(distinct).tolist() == [0, 2, 3, 5, 7, 0, 2]
 
 
 def test_xings_product_is_what_the_sampler_drew_with(monkeypatch):

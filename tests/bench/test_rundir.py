@@ -1,7 +1,7 @@
 """Run directories, requests and plans: what defines a run, what may be added, what is left to do."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,23 @@ def test_overrides_go_where_they_belong(policy):
     assert resolve("ht", "iterations:1", [{"lr": 1.0}, {"lr": 2.0}]).lr == 2.0
     with pytest.raises(UserError, match="not understood"):
         parse_overrides([".x=1"], ["ht"], ["main"])
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_option_of_a_method_can_be_set(method):
+    """One that is called as a setting of all is refused, since --set would reach the setting."""
+    options = asdict(METHODS.get(method)())
+    assert resolve(method, "iterations:1", [options]).method_options == options
+
+
+def test_a_method_whose_option_is_named_as_a_setting_is_refused(monkeypatch):
+    @dataclass(frozen=True)
+    class Clashing(METHODS.get("ht")):
+        steps: str = "first"
+
+    monkeypatch.setattr(METHODS, "get", lambda name: Clashing)
+    with pytest.raises(UserError, match="calls an option 'steps', which is a setting of all"):
+        resolve("ht", "iterations:1", [{}])
 
 
 def test_seeds():

@@ -69,12 +69,14 @@ def test_rates_that_diverge_are_worst_and_smaller_ones_follow():
     assert best(nothing, "ht") is None and min(one.lr for one in nothing) == 1e-6 and not interior(GRID, "ht", nothing)
 
 
-def test_the_shipped_grid_is_the_same_for_every_method():
+def test_the_shipped_grid_is_the_same_for_every_method_and_is_checked_before_the_first_try(tmp_path, monkeypatch):
     grid = read("tune")
     assert set(grid["methods"]) == set(METHODS.names()) == set(grid["own_choice"])
     assert tuple(grid["ladder"]) == LADDER and set(grid["start"]) <= set(LADDER)
-    for method in grid["methods"]:
-        METHODS.get(method)(**{key: value for key, value in grid["own_choice"][method].items() if key != "lr"})
+    tune.asked(tune.parser().parse_args(["--methods", "all", "--out", str(tmp_path)]))  # which builds every own choice
+    monkeypatch.setattr(tune, "read", lambda name: {**grid, "own_choice": {"ht": {"alpha": 2}}})
+    with pytest.raises(UserError, match="ht.alpha is 2"):
+        tune.asked(tune.parser().parse_args(["--methods", "ht", "--out", str(tmp_path)]))
 
 
 def test_policies_of_any_world_are_tuned_on_its_own_prompts_and_no_others(tmp_path):
