@@ -148,7 +148,7 @@ def make_requests(
     parsed = from_arguments(args).told()
     request = replace(parsed.request, curve=0)
     if args.budget is None and any(not view.startswith("iterations") for view in request.views):
-        request = replace(request, budget=f"iterations:{data['iterations']}")
+        request = replace(request, budget=f"iterations:{data['iterations'][args.preset]}")
     base = {**request.train[method], "budget": training_budget(request.views)}
     requests = {
         name: replace(request, train={method: {**base, "method_options": {**base["method_options"], **options}}})

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bench import ablate
-from bench.ask.presets import read
+from bench.ask.presets import PRESETS, read
 from htgrpo.base.errors import EXIT_OK, EXIT_USAGE, UserError
 from htgrpo.base.options import build
 from htgrpo.ht import HT
@@ -22,7 +22,7 @@ from tests.bench.tiny_runs import SMALL, leave, records, tree
 from tests.reports.ablation_runs import write_ablations
 
 DATA = read("ablations")
-BUDGET = f"iterations:{DATA['iterations']}"
+BUDGET = f"iterations:{DATA['iterations']['quick']}"
 GENEVAL = read("quick")["benchmarks"][0]
 
 
@@ -76,6 +76,10 @@ def test_the_studies_are_the_papers():
         "none",
         "stage_mean",
     }
+
+
+def test_every_preset_has_its_seeds_and_iterations():
+    assert set(DATA["seeds"]) == set(DATA["iterations"]) == set(PRESETS)
 
 
 def test_findings_compare_variants_of_their_study():
