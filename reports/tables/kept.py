@@ -3,6 +3,7 @@ nor verdicts are, and so that anybody can do statistics of their own."""
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -31,9 +32,19 @@ def kept(
     record: dict[str, Any] | None = None,
 ) -> bytes:
     """The file. record: that of the ablations, where the methods are variants."""
-    parts = {"about": ABOUT, "config": config, "record": record, "allow_incomplete": allow_incomplete}
+    parts = {"about": ABOUT, "config": _shared(config), "record": record, "allow_incomplete": allow_incomplete}
     whole = {**parts, "blocks": [_plain(block) for block in blocks], "costs": [_plain(cost) for cost in costs]}
     return (json.dumps(whole, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+
+
+def _shared(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the folder of its run, since this file is made to be given away."""
+    told = {key: value for key, value in config.items() if key != "folder"}
+    words = shlex.split(told.get("command") or "")
+    if words:
+        out = {n for n, word in enumerate(words) if word.startswith("--out=") or "--out" in words[max(0, n - 1) : n + 1]}
+        told["command"] = shlex.join(word for n, word in enumerate(words) if n not in out)
+    return told
 
 
 def read_kept(path: Path) -> tuple[dict[str, Any], list[Block], list[Cost]]:
