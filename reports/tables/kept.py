@@ -42,7 +42,9 @@ def _shared(config: dict[str, Any]) -> dict[str, Any]:
     told = {key: value for key, value in config.items() if key != "folder"}
     words = shlex.split(told.get("command") or "")
     if words:
-        out = {n for n, word in enumerate(words) if word.startswith("--out=") or "--out" in words[max(0, n - 1) : n + 1]}
+        out = {
+            n for n, word in enumerate(words) if word.startswith("--out=") or "--out" in words[max(0, n - 1) : n + 1]
+        }
         told["command"] = shlex.join(word for n, word in enumerate(words) if n not in out)
     return told
 

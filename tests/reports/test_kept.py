@@ -51,7 +51,11 @@ def test_what_is_kept_reads_back_as_it_was(folder):
 
 @pytest.mark.parametrize("out", ["--out '/home/me/my runs/a'", "'--out=/home/me/a'", "--out /home/me/a"])
 def test_what_is_kept_does_not_say_where_it_was(out, folder):
-    config = {"command": f"python -m bench.compare {out} --seeds 3 --set 'title=a b'", "folder": "/home/me/a", "seeds": [0]}
+    config = {
+        "command": f"python -m bench.compare {out} --seeds 3 --set 'title=a b'",
+        "folder": "/home/me/a",
+        "seeds": [0],
+    }
     told = json.loads(kept.kept(config, (), (), False))["config"]
     assert told == {"command": "python -m bench.compare --seeds 3 --set 'title=a b'", "seeds": [0]}
 
