@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bench.ask.request import Request
     from bench.ask.selection import Selection
     from bench.benchmarks.base import Benchmark
+    from reports.findings.readouts import Gain, Readouts, Row
     from reports.run.load import Run
 
 VARIANCE = "variance"
@@ -55,6 +56,26 @@ def table(found: dict[str, Components]) -> list[str]:
                         f"calls equal within {establishes(planned):.3f}"
                     )
     return lines
+
+
+def beside(found: "Readouts") -> list[str]:
+    """How well two benchmarks of the same pictures know the same differences."""
+    return [
+        f"{found.one} and {found.other}, which judge the same pictures:",
+        *(f"  {_both(row)}" for row in found.rows),
+        f"  all together: {_gain(found.gain)}",
+    ]
+
+
+def _both(row: "Row") -> str:
+    one, other = row.one, row.other
+    values = " and ".join(f"{known.difference:+.4f} ± {known.error:.4f}" for known in (one, other))
+    seeds = f" ({other.over_seeds / one.over_seeds:.2f})" if one.over_seeds and other.over_seeds is not None else ""
+    return f"{row.pair}: {values}, x {other.error / one.error:.2f}{seeds}; {_gain(row.gain)}"
+
+
+def _gain(gain: "Gain") -> str:
+    return f"gain {gain.value:.2f} [{gain.low:.2f}, {gain.high:.2f}]"
 
 
 def sentences(

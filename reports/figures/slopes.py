@@ -6,10 +6,23 @@ from matplotlib.figure import Figure
 
 from reports.figures.style import GREY, colours, markers, spread_labels, style
 from reports.findings.hacking import Move, Moves
-from reports.format import short
+from reports.format import csv_text, exact, short
 from reports.run.load import Run
 
 ACROSS = 4
+FIELDS = ("method", "rewards", "measure", "trained_on", "start", "end", "change", "low", "high", "p", "verdict")
+
+
+def to_csv(moves: list[Moves]) -> str:
+    """What the picture is drawn from, a line per method and measure, in displayed units."""
+    lines = []
+    for one in moves:
+        for move in one.moves:
+            change = move.change
+            values = (move.start, move.end, change.estimate, change.low, change.high, change.p)
+            cells = (one.method, one.rewards, move.measure, int(move.trained), *map(exact, values), move.word)
+            lines.append(dict(zip(FIELDS, cells, strict=True)))
+    return csv_text(FIELDS, lines)
 
 
 def slopes(run: Run, moves: list[Moves]) -> Figure | None:

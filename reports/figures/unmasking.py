@@ -2,6 +2,7 @@
 2)."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import image as mpimg
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
 from reports.figures.style import bare, style
 from reports.findings.analysis import Result
-from reports.format import short
+from reports.format import csv_text, exact, short
 from reports.run.blocks import Block
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, first_images, opened
@@ -24,13 +25,34 @@ LEAST = 0.12
 is."""
 
 
-def unmasking(run: Run, results: list[Result]) -> Figure | None:
-    """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their
-    order.
+@dataclass(frozen=True)
+class Seen:
+    """What the figure shows. orders: by setting of generation; block: whose pictures; prompts: of single pictures, which
+    every method has drawn."""
 
-    From the first benchmark with pictures; None where no order was recorded, and where all methods share every order,
-    which then says nothing of them.
-    """
+    block: Block
+    orders: dict[str, Orders]
+    prompts: list[str]
+
+    @property
+    def main(self) -> Orders:
+        """Under the main setting."""
+        return self.orders[self.block.setting]
+
+    @property
+    def means(self) -> dict[tuple[str, str], np.ndarray]:
+        """(setting, method) -> mean rank of every slot, float [h, w]."""
+        return {
+            (setting, name): np.mean(list(by_method[name].values()), axis=0)
+            for setting, by_method in self.orders.items()
+            for name in self.main
+            if name in by_method
+        }
+
+
+def seen(run: Run, results: list[Result]) -> Seen | None:
+    """The orders of the first benchmark with pictures; None where none was recorded, and where all methods share every
+    order, which then says nothing of them."""
     main = next((r for r in results if r.block.shown), None)
     if main is None:
         return None
@@ -45,19 +67,37 @@ def unmasking(run: Run, results: list[Result]) -> Figure | None:
     found = {setting: by_method for setting, by_method in found.items() if by_method}
     if main.block.setting not in found or all(all_equal(by_method) for by_method in found.values()):
         return None
-    shown = found[main.block.setting]
-    names, prompts = (
-        list(shown),
-        [p for p in choose_prompts(main.block) if all(p in ranks for ranks in shown.values())][:EXAMPLES],
+    shown = found[main.block.setting].values()
+    prompts = [prompt for prompt in choose_prompts(main.block) if all(prompt in ranks for ranks in shown)]
+    return Seen(main.block, found, prompts[:EXAMPLES])
+
+
+def to_csv(found: Seen) -> str:
+    """A line per slot: its rank under a setting and a method, on one prompt's picture or, without a prompt, the mean over
+    all of them."""
+    ranks = [(setting, name, "", mean) for (setting, name), mean in found.means.items()]
+    main = found.block.setting
+    ranks += [(main, name, prompt, own[prompt]) for prompt in found.prompts for name, own in found.main.items()]
+    fields = ("setting", "method", "prompt", "row", "column", "rank")
+    lines = (
+        dict(zip(fields, (*where, row, column, exact(float(rank))), strict=True))
+        for *where, table in ranks
+        for (row, column), rank in np.ndenumerate(table)
     )
-    alpha = structure_share(run)
+    return csv_text(fields, lines)
+
+
+def unmasking(run: Run, found: Seen) -> Figure:
+    """Above: mean rank of each slot, a row per setting of generation, a column per method. Below: pictures beside their
+    order."""
+    names, settings = list(found.main), len(found.orders)
     with style():
         cell = min(1.9, 7.2 / len(names))
-        heights = ((cell + 0.22) * len(found) + HEAD, (cell / 2 + 0.04) * len(prompts) + LOWER_HEAD)
+        heights = ((cell + 0.22) * settings + HEAD, (cell / 2 + 0.04) * len(found.prompts) + LOWER_HEAD)
         figure = plt.figure(figsize=(cell * len(names) / SHARE, sum(heights)))
         (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         _means(upper, found, names, run)
-        _examples(lower, run, main.block, shown, prompts, alpha)
+        _examples(lower, run, found.block, found.main, found.prompts, structure_share(run))
     return figure
 
 
@@ -67,8 +107,8 @@ def _orders(run: Run, block: Block) -> Orders:
     return {name: ranks for name, ranks in by_method.items() if ranks}
 
 
-def _means(part: SubFigure, found: dict[str, Orders], names: list[str], run: Run) -> None:
-    means = {(s, n): np.mean(list(found[s][n].values()), axis=0) for s in found for n in names if n in found[s]}
+def _means(part: SubFigure, shown: Seen, names: list[str], run: Run) -> None:
+    found, means = shown.orders, shown.means
     slots = next(iter(means.values())).size
     middle = (slots + 1) / 2
     reach = max(LEAST * slots, max(float(abs(mean - middle).max()) for mean in means.values()))

@@ -38,11 +38,7 @@ class Agreement:
 
 def agreements(run: Run, results: list[Result]) -> list[Agreement]:
     """Every pair of main benchmarks that judge the same pictures, each by its first axis."""
-    chosen = [
-        r.block
-        for r in results
-        if r.block.is_main and r.block.axis in ("", next(iter(r.block.meta.get("axes") or [""])))
-    ]
+    chosen = [r.block for r in results if r.block.is_main and r.block.leads]
     out = []
     for a, b in combinations(chosen, 2):
         if a.picture_set == b.picture_set and a.setting == b.setting and a.samples > 1:

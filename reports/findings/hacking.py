@@ -165,8 +165,7 @@ def _from_base(result: Result, method: str, weights: dict[str, float]) -> Move |
     )
     start, end = (result.scores[name].headline.estimate for name in (BASE, method))
     judge = block.benchmark.partition("@")[0]
-    first = block.axis == next(iter(block.meta.get("axes") or [""]))
-    named = [f"{judge}.{block.axis}"] * bool(block.axis) + [judge] * first
+    named = [f"{judge}.{block.axis}"] * bool(block.axis) + [judge] * block.leads
     used = [name for name, weight in weights.items() if weight]
     part = next(((name, of) for name in named if (of := role(name, used))), (judge, ""))
     base = next(one for one in block.methods if one.name == BASE).scores.mean(0)

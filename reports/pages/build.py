@@ -42,7 +42,7 @@ def inputs_of(run_dir: Path) -> Iterator[Path]:
 def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = ()) -> dict[str, bytes]:
     """Every file of the report by name. told: what must be known of it besides, as a warning each."""
     # Imported here: an unchanged report is answered without loading the plotting and statistics libraries.
-    from reports.figures import curves, drawings
+    from reports.figures import drawings
     from reports.findings import agreement, choices, costs, diversity, hacking, health, heldout, quality
     from reports.findings.analysis import analyse
     from reports.pages import gallery, html
@@ -77,9 +77,6 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
     ).encode()
     contents["table.csv"] = csv.to_csv(results, spent).encode()
     contents[kept.FILE] = kept.kept(run.config, blocks, spent, allow_incomplete)
-    if len(run.metrics):
-        contents["curves.csv"] = curves.to_csv(run).encode()
-    contents["quality.csv"] = quality.to_csv(panels).encode()
     contents["table.tex"] = latex.to_latex(run.title, results, spent, run.names).encode()
     contents["index.html"] = html.page(
         run, results, spent, contents, gallery.make_gallery(run, results), moves, trained, warnings, panels, signs

@@ -139,6 +139,7 @@ def _drawings(
     told |= {name: shown.categories(run, result) for name, result in shown.category_names(mains).items()}
     data = dict.fromkeys([name for name in told if name.startswith(("differences", "categories"))], "table.csv")
     data |= {f"quality_{axis}": "quality.csv" for axis in AXES} | {f"curves_{axis}": "curves.csv" for axis in AXES}
+    data |= {"entropy_by_rank": "curves.csv"} | {name: f"{name}.csv" for name in ("reward_and_rest", "unmasking")}
     return drawings(contents, told, data)
 
 

@@ -80,9 +80,14 @@ class Block:
         return self.setting == "main" and self.main_view
 
     @property
+    def leads(self) -> bool:
+        """Whether this is what is meant by the benchmark's name alone: it has one axis, or this is its first."""
+        return self.axis in ("", next(iter(self.meta.get("axes") or [""])))
+
+    @property
     def shown(self) -> bool:
         """Whether pictures of this block are shown: once per benchmark, whatever its axes."""
-        return self.is_main and self.pictures and self.axis in ("", next(iter(self.meta.get("axes") or [""])))
+        return self.is_main and self.pictures and self.leads
 
     @property
     def scale(self) -> float:

@@ -29,6 +29,7 @@ def test_findings_come_first_and_every_file_is_there(root):
     places = [text.index(part) for part in order]
     assert places == sorted(places) and not re.search(r"<th[^>]*></th>", text)
     beside = set(re.findall(r'href="(?!["#])([^"]*)"', text))
+    assert text.count('<figure class="drawing"') == text.count(">CSV</a>") > 0
     assert "ablations.csv" in beside and beside <= {path.name for path in report.files}
     assert not build(root).fresh
 

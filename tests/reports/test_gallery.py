@@ -1,5 +1,7 @@
 """The gallery, the order of unmasking and what the page does in a browser."""
 
+import csv
+import io
 import json
 import re
 import shutil
@@ -122,6 +124,33 @@ def test_orders_are_read_as_generation_wrote_them(tmp_path):
     rewrite(path, lambda r: {**r, "rank": "!"} if "rank" in r else r)
     with pytest.raises(UserError, match="the order of .* cannot be read"):
         orders(load_run(root), "base", results[0].block)
+
+
+def test_every_figure_links_its_numbers(built):
+    folder = built / "report"
+    figures = re.findall(r'<figure class="drawing".*?</figure>', (folder / "index.html").read_text(), re.S)
+    named = {
+        re.search(r'id="(\w+)-shows"', one)[1]: re.search(r'href="([^"]*)" download>CSV', one)[1] for one in figures
+    }
+    assert {"differences", "quality_seconds", "curves_seconds", "entropy_by_rank"} < set(named)
+    assert (named["unmasking"], named["reward_and_rest"]) == ("unmasking.csv", "reward_and_rest.csv")
+    lines = list(csv.DictReader(io.StringIO((folder / "unmasking.csv").read_text())))
+    run, results = results_of(built)
+    for method in ("base", "alpha", "beta_2"):
+        own = [line for line in lines if line["method"] == method]
+        of_policy = orders(run, "base" if method == "base" else f"{method}-seed0", results[0].block)
+        means = [float(line["rank"]) for line in own if not line["prompt"]]
+        assert means == pytest.approx(np.mean(list(of_policy.values()), axis=0).ravel())
+        (prompt, *_) = dict.fromkeys(line["prompt"] for line in own if line["prompt"])
+        assert [int(line["rank"]) for line in own if line["prompt"] == prompt] == of_policy[prompt].ravel().tolist()
+    moved = list(csv.DictReader(io.StringIO((folder / "reward_and_rest.csv").read_text())))
+    for one in (line for line in moved if line["measure"].startswith("GenEval")):
+        pair, scores = results[0].pair(one["method"], "base"), results[0].scores
+        told = [float(one[key]) for key in ("start", "end", "change", "low", "high")]
+        change = pair.interval()
+        ends = (scores["base"].headline.estimate, scores[one["method"]].headline.estimate)
+        assert told == pytest.approx([*ends, change.estimate, change.low, change.high])
+    assert {line["method"] for line in moved if line["trained_on"] == "1"} == {"alpha", "beta_2"}
 
 
 def test_structure_is_the_first_part_of_the_order_and_is_outlined():
