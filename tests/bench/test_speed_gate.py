@@ -1,19 +1,36 @@
 """The speed gate lets the program pass that made its baseline, and stops one in which work is done more than once."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from bench import speed
 from bench.cost import speed_gate
+from bench.cost.sizes import SIZES
 from htgrpo.base.errors import UserError
 from htgrpo.policies.llada import Block
 
 
 @pytest.fixture
 def stored(monkeypatch, tmp_path):
-    """A baseline of this machine for one prompt and few rounds, with a tolerance that so short a look allows."""
-    for name, value in (("PROMPTS", 1), ("ROUNDS", 1), ("TOLERANCE", 2.0), ("BASELINE", tmp_path / "gate.json")):
+    """A baseline for one small group and one round. The clock counts rows that go through blocks and products, so that no
+    other work on this machine is seen."""
+    done = [0]
+
+    def counted(work, which):
+        def run(*given):
+            done[0] += len(given[which])
+            return work(*given)
+
+        return run
+
+    monkeypatch.setattr(Block, "forward", counted(Block.forward, 1))
+    monkeypatch.setattr(torch.Tensor, "__matmul__", counted(torch.Tensor.__matmul__, 0))
+    monkeypatch.setattr("bench.cost.speed_gate.time.process_time", lambda: float(done[0]))
+    monkeypatch.setitem(SIZES, "embedded", replace(SIZES["embedded"], group=3))
+    for name, value in (("PROMPTS", 1), ("ROUNDS", 1), ("BASELINE", tmp_path / "gate.json")):
         monkeypatch.setattr(speed_gate, name, value)
     assert speed.main(["--gate", "--update"]) == 0
 
@@ -31,8 +48,8 @@ def slower(capsys) -> set[str]:
 def test_the_gate_passes_what_is_as_fast_and_stops_what_is_slower(stored, monkeypatch, capsys):
     assert slower(capsys) == set()
     once = Block.forward
-    with monkeypatch.context() as planted:  # every block does its work four times
-        planted.setattr(Block, "forward", lambda *given: [once(*given) for _ in range(4)][-1])
+    with monkeypatch.context() as planted:  # every block does its work twice
+        planted.setattr(Block, "forward", lambda *given: [once(*given) for _ in range(2)][-1])
         assert slower(capsys) == {speed_gate.ROLLOUT, speed_gate.LEARNING}
     monkeypatch.setattr(speed_gate, "SHARING", "none")  # ht's equal contexts are no longer run once
     assert slower(capsys) == {speed_gate.SHARED}

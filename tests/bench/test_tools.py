@@ -1,5 +1,6 @@
 """bench.pretrain and bench.speed do what their help says, at sizes that take seconds."""
 
+import functools
 import json
 import re
 
@@ -8,6 +9,7 @@ import torch
 
 from bench import pretrain, speed
 from bench.cost.kernels import class_of
+from bench.cost.speed import matmul_peak
 from bench.cost.speed_table import render
 from htgrpo.base.errors import UserError
 from htgrpo.base.rng import generator
@@ -21,6 +23,15 @@ from htgrpo.world.world import find
 from tests.bench.tiny_runs import leave
 
 SMALL = ["--d-model", "16", "--n-layers", "1", "--n-heads", "2", "--mlp-hidden-size", "16", "--batch", "4"]
+
+
+@pytest.fixture(autouse=True)
+def one_peak(monkeypatch):
+    """Of each dtype the machine's peak is measured once, which takes longer than most phases."""
+    monkeypatch.setattr("bench.cost.speed.matmul_peak", once_a_kind)
+
+
+once_a_kind = functools.cache(matmul_peak)
 
 
 def test_pretraining_is_repeatable_and_its_policy_loads(tmp_path):

@@ -27,10 +27,12 @@ PROMPTS = [
     Prompt("three", "two circle", "counting", {}),
     Prompt("four", "a photo of blue square", "position", {}),
 ]
-BASE = replace(CONFIG, budget="iterations:3", prompts_per_iteration=3, group_size=3, save_every=2)
+BASE = replace(CONFIG, budget="iterations:2", prompts_per_iteration=3, group_size=3, save_every=2)
 PER_UPDATE = {"updates_per_rollout": 3}
+STOPPED = {"budget": "iterations:3"}
+"""Of those that are stopped on the way: one iteration more than a checkpoint."""
 SCENARIOS = {
-    "plain": {},
+    "plain": STOPPED,
     "dropped_group": {"rewards": f"{HERE}one_prompt_fails", "prompts_per_iteration": 4, "tokens_per_forward": 30},
     "one_prompt": {"prompts_per_iteration": 1},
     "no_group_on_one_rank": {
@@ -45,13 +47,13 @@ SCENARIOS = {
         "method": "mask", "method_options": PER_UPDATE, "interleave": True, "rewards": f"{HERE}one_prompt_fails",
         "prompts_per_iteration": 4,
     },
-    "adapters": {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4.0},
+    "adapters": {"tuning": "lora", "lora_rank": 2, "lora_alpha": 4.0, **STOPPED},
     "pretrain": {"method": "pretrain", "method_options": {"updates_per_iteration": 2, "batch": 5}},
     "pretrain_of_one": {"method": "pretrain", "method_options": {"updates_per_iteration": 1, "batch": 1}},
     "refuses": {"rewards": f"{HERE}refuses"},
     "breaks": {"rewards": f"{HERE}breaks"},
     "dies": {"rewards": f"{HERE}dies"},
-    "node_dies": {"rewards": f"{HERE}node_dies_once", "save_every": 1},
+    "node_dies": {"rewards": f"{HERE}node_dies_once", "save_every": 1, **STOPPED},
 }  # fmt: skip
 
 

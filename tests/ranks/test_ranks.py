@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.utils import DistributedType
 
@@ -72,6 +73,20 @@ def test_every_shipped_configuration_says_whether_it_ran():
         text = path.read_text()
         assert ("Never run on two machines here" in text) == (path.stem == "multi_node")
         assert path.stem in ("one_gpu", "multi_node") or "Never run on several GPUs here" in text
+
+
+MACHINES = {"num_machines", "main_process_ip", "main_process_port", "rdzv_backend", "same_network", "num_processes"}
+
+
+def test_what_is_launched_speaks_for_what_is_not():
+    """tests/ranks launches multi_node, once as it is and once with weights kept after the forward: of the two for one
+    machine, one differs from it in the machines alone, and the other from that one in what is kept."""
+    nodes, fsdp, zero2 = (
+        yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        for name in ("multi_node", "fsdp2_8gpu", "fsdp2_zero2_8gpu")
+    )
+    assert {key for key in nodes.keys() | fsdp.keys() if nodes.get(key) != fsdp.get(key)} == MACHINES
+    assert zero2 == fsdp | {"fsdp_config": fsdp["fsdp_config"] | {"fsdp_reshard_after_forward": False}}
 
 
 class _Accelerator:

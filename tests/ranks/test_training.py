@@ -1,5 +1,5 @@
 """Two processes train as one does: same images, same counts, same curves, same weights, however unequal their shares
-are."""
+are; one machine holds both, or two machines hold one each, of which one is lost on the way."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from htgrpo.base.files import read_jsonl
 from htgrpo.training.checkpoints import saved
 from tests.ranks import scenarios
-from tests.ranks.launching import launch
+from tests.ranks.launching import launch, launch_nodes
 
 WELL = (
     "plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
@@ -22,9 +22,12 @@ SOME = [name for name in WELL if name not in (
     "plain", "normalised", "interleaved", "pretrain_of_one", "one_prompt", "no_group_at_all",
 )]  # fmt: skip
 RUN = {
-    "ddp_8gpu": [*WELL, *ENDS, "plain+begun", "dies"],
-    "fsdp2_8gpu": [*SOME, *ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2"],
-}
+    "ddp_8gpu": [*WELL[1:], *ENDS, "plain+begun", "dies"],
+    "multi_node": [
+        "node_dies", *SOME, *ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2",
+    ],
+}  # fmt: skip
+"""Scenarios by configuration; tests/ranks/test_ranks.py says how those that are not launched differ."""
 
 
 def cases(wanted):
@@ -36,23 +39,47 @@ def cases(wanted):
 def alone(tmp_path_factory):
     """Every scenario in one process."""
     out = tmp_path_factory.mktemp("alone")
-    scenarios.main(out, list(WELL))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIED", str(out / "died"))
+        scenarios.main(out, [*WELL, "node_dies"])
     return out
 
 
 @pytest.fixture(scope="module")
-def launched(tmp_path_factory):
-    """The folder with the scenarios of a configuration, run by two processes when it is first asked for."""
-    done = {}
+def ddp_8gpu(tmp_path_factory):
+    """The scenarios of two processes on one machine, of which the last kills one."""
+    out = tmp_path_factory.mktemp("ddp_8gpu")
+    result = launch("ddp_8gpu", "tests.ranks.scenarios", str(out), json.dumps(RUN["ddp_8gpu"]))
+    assert result.returncode != 0, result.stderr[-3000:]
+    return out
 
-    def run(config):
-        if config not in done:
-            done[config] = tmp_path_factory.mktemp(config)
-            result = launch(config, "tests.ranks.scenarios", str(done[config]), json.dumps(RUN[config]))
-            assert (result.returncode == 0) == ("dies" not in RUN[config]), result.stderr[-3000:]
-        return done[config]
 
-    return run
+def on_nodes(out):
+    """The exit codes of two nodes that run their scenarios in `out`, or what is left to do of them."""
+    command = ("multi_node", "tests.ranks.scenarios", str(out), json.dumps(RUN["multi_node"]))
+    return launch_nodes(*command, DIED=str(out / "died"))
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory):
+    """The folder of two nodes of which one is lost, the exit codes of both, and {scenario: iterations} of what is there."""
+    out = tmp_path_factory.mktemp("multi_node")
+    codes = on_nodes(out)
+    there = {path: [line["iteration"] for line in read_jsonl(path / "metrics.jsonl")] for path in out.glob("*/")}
+    return out, codes, {path.name: iterations for path, iterations in there.items()}
+
+
+@pytest.fixture(scope="module")
+def multi_node(lost):
+    """The scenarios of two nodes, finished by the same command."""
+    assert on_nodes(lost[0]) == [0, 0]
+    return lost[0]
+
+
+@pytest.fixture
+def launched(request):
+    """launched(configuration): the folder with its scenarios."""
+    return request.getfixturevalue
 
 
 def numbers(line):
@@ -60,14 +87,20 @@ def numbers(line):
     return [one for value in line.values() for one in (value if isinstance(value, list) else [value])]
 
 
-@pytest.mark.parametrize(("config", "name"), cases(WELL))
+def test_a_lost_node_ends_the_other_and_what_was_done_is_kept(lost):
+    """The other node ends with a code that says so."""
+    out, codes, there = lost
+    assert all(codes) and (out / "died").exists() and there == {"node_dies": [1]}
+
+
+@pytest.mark.parametrize(("config", "name"), cases((*WELL, "node_dies")))
 def test_two_processes_equal_one(config, name, alone, launched):
     """Counters are equal, everything else to 1e-9: the order of sums is all that differs."""
     ours, theirs = launched(config) / name, alone / name.removesuffix("@zero2")
     assert [(ours / f"ended.{rank}").read_text() for rank in (0, 1)] == ["well", "well"]
     assert not (ours / "held").exists()  # of a second training in the same processes, that would be memory lost
     lines, wanted = read_jsonl(ours / "metrics.jsonl"), read_jsonl(theirs / "metrics.jsonl")
-    assert len(lines) == len(wanted) >= 3
+    assert len(lines) == len(wanted) >= 2
     for line, other in zip(lines, wanted, strict=True):
         assert list(line) == list(other)
         for value, expected in zip(numbers(line), numbers(other), strict=True):
