@@ -36,8 +36,9 @@ of mask against them, that of ht against that of mask) beside the stored ones; t
 has grown by more than the tolerance.
 
 With --upstream: generation by a checkout of MaskGRPO, MMaDA or Lumina-DiMOO beside ours, in turn, on the same random weights.
-Its network must answer as ours does. Of MaskGRPO old, reference and updates run as well, on the same pictures and masks,
-and the gradients are compared. The code in DIR is run: give one that you trust.
+Its network must answer as ours does. Of MaskGRPO's trainer the emerge sampler runs as well, whose decisions are compared
+under the same draws, and old, reference and updates, on the same pictures and masks, whose gradients are compared. The
+code in DIR is run: give one that you trust.
 """
 EXAMPLES = (
     ("", "the embedded policy"),
@@ -142,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.out:
         from htgrpo.base.folders import check_file
 
-        check_file(args.out, ("threads", "rounds") if args.upstream else ("threads", "peak_gflops", "rows"))
+        check_file(args.out, ("threads", "samplers") if args.upstream else ("threads", "peak_gflops", "rows"))
     threads = args.threads or len(os.sched_getaffinity(0))
     device = find_device(args.device)
     cpu.tune(threads)

@@ -43,14 +43,19 @@ def render(result: dict[str, Any]) -> str:
 def beside(found: dict[str, Any]) -> str:
     """The table of a published loop beside ours."""
     lines = [
-        f"{found['pictures']} pictures, {found['steps']} steps: generation of {found['upstream']} beside our sampler "
-        f"{found['sampler']}, in turn; logits are {found['logits_apart']:.1e} apart, of the largest one",
-        f"{'round':>5} {'ours':>9} {'theirs':>9}   CPU: {'ours':>9} {'theirs':>9}",
+        f"{found['pictures']} pictures, {found['steps']} steps on the same weights, in turn; logits are "
+        f"{found['logits_apart']:.1e} apart, of the largest one"
     ]
-    for number, one in enumerate(found["rounds"], 1):
-        (ours, own), (theirs, other) = (one[side].values() for side in ("ours", "theirs"))
-        lines.append(f"{number:5} {ours:9.3f} {theirs:9.3f}        {own:9.3f} {other:9.3f}")
-    lines.append(f"theirs takes {found['ratio']} times ours ({found['clock']})")
+    for sampler, turns in found["samplers"].items():
+        lines.append(f"generation of {found['upstream']} beside our sampler {sampler}")
+        lines.append(f"{'round':>5} {'ours':>9} {'theirs':>9}   CPU: {'ours':>9} {'theirs':>9}")
+        for number, one in enumerate(turns["rounds"], 1):
+            (ours, own), (theirs, other) = (one[side].values() for side in ("ours", "theirs"))
+            lines.append(f"{number:5} {ours:9.3f} {theirs:9.3f}        {own:9.3f} {other:9.3f}")
+        lines.append(f"theirs takes {turns['ratio']} times ours ({found['clock']})")
+    if "emerge" in found["samplers"]:
+        compared = found["decisions"] and f"{found['decisions']} decisions under the same draws were the same"
+        lines.append(f"emerge: {compared or 'decisions were not compared, as theirs draws in half precision'}")
     if (training := found["training"]) is None:
         return "\n".join([*lines, "their training step is not run"])
     lines.append(

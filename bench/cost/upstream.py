@@ -2,26 +2,30 @@
 
 DIR is a checkout that the user has made; its modules are imported from there, nothing of it is part of this project. Both
 sides sample the same number of pictures of the same prompts in the same number of guided steps, in turn, and both
-networks have answered alike before a clock starts. MaskGRPO's training step runs as well
-(bench.cost.upstream_training).
+networks have answered alike before a clock starts. Of MaskGRPO's trainer the emerge sampler (bench.cost.upstream_emerge)
+and the training step (bench.cost.upstream_training) run as well.
 """
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.cost.sizes import SIZES, policy_of
+from bench.cost.upstream_emerge import decisions_alike
+from bench.cost.upstream_loops import Loop, Side, emerge, lumina, mmada, ours
 from bench.cost.upstream_training import clocked, trainer_of, training_beside
 from htgrpo.base.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from htgrpo.policies.policy import Policy
@@ -35,102 +39,17 @@ class Checkout:
     """A repository that is known. sign: a file that only it has. packages: its folders that are imported, without what
     else they would import. config, network: module and name of its classes. loop: runs it. sampler: ours of the same
     kind. image: ids around a picture's slots, as fields of Backbone. trainer: module and name of its trainer, where its
-    training step is run too."""
+    emerge sampler and its training step are run too."""
 
     name: str
     sign: str
     packages: tuple[str, ...]
     config: tuple[str, str]
     network: tuple[str, str]
-    loop: "Callable[[Any, Side], Callable[[], Tensor]]"
+    loop: Loop
     sampler: str
     image: tuple[tuple[str, Any], ...] = ()
     trainer: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True)
-class Side:
-    """What both sides sample: `owners` are the prompts (ids) of all pictures."""
-
-    policy: "Policy"
-    owners: list[tuple[int, ...]]
-    steps: int
-    guidance: float
-
-
-def mmada(net: Any, side: Side) -> "Callable[[], Tensor]":
-    """t2i_generate on all pictures at once. It takes prompts of one length: the empty one is padded on the left and the
-    pads are masked."""
-    import torch
-
-    policy, backbone = side.policy, side.policy.backbone
-    image = backbone.to_ids(backbone.image_block(backbone.grid))
-    image[: len(backbone.image_open)] = torch.tensor(backbone.image_open)
-    image[len(image) - len(backbone.image_close) :] = torch.tensor(backbone.image_close)
-    longest, device = max(map(len, side.owners)), policy.device
-
-    def rows(prompts: list[tuple[int, ...]]) -> "tuple[Tensor, Tensor]":
-        pads = [longest - len(prompt) for prompt in prompts]
-        ids = [[backbone.pad or 0] * pad + list(prompt) for pad, prompt in zip(pads, prompts, strict=True)]
-        shown = [[0] * pad + [1] * (longest - pad + len(image)) for pad in pads]
-        both = torch.cat([torch.tensor(ids), image.expand(len(ids), -1)], dim=1)
-        return both.to(device), torch.tensor(shown, device=device)
-
-    def run() -> "Tensor":
-        ids, mask = rows(side.owners)
-        empty, empty_mask = rows([policy.unconditional()] * len(side.owners))
-        return net.t2i_generate(
-            input_ids=ids,
-            attention_mask=mask,
-            uncond_input_ids=empty,
-            uncond_attention_mask=empty_mask,
-            guidance_scale=side.guidance,
-            timesteps=side.steps,
-            seq_len=backbone.grid[0] * backbone.grid[1],
-            mask_token_id=backbone.mask,
-            resolution=longest - 1,
-            codebook_size=backbone.codebook_size,
-            generator=torch.Generator(device).manual_seed(0),
-            uni_prompting=SimpleNamespace(text_tokenizer=range(backbone.image_offset)),
-        )
-
-    return run
-
-
-def lumina(net: Any, side: Side) -> "Callable[[], Tensor]":
-    """generate_image, which takes one picture at a time, without its cache."""
-    import torch
-
-    loop = importlib.import_module("generators.image_generation_generator").generate_image
-    policy, backbone = side.policy, side.policy.backbone
-    block = backbone.image_block(backbone.grid)
-    before, after = len(backbone.image_open), len(block) - len(backbone.image_close)
-    row = torch.tensor([*[backbone.mask] * backbone.grid[1], *backbone.row_close]).repeat(backbone.grid[0])
-    image = torch.cat([block[:before], row, block[after:]])
-
-    def run() -> "Tensor":
-        noise = torch.Generator(policy.device).manual_seed(0)
-        made = [
-            loop(
-                net,
-                torch.cat([torch.tensor(prompt), image])[None].to(policy.device),
-                seq_len=backbone.grid[0] * backbone.grid[1],
-                newline_every=backbone.grid[1],
-                timesteps=side.steps,
-                mask_token_id=backbone.mask,
-                newline_id=backbone.row_close[0],
-                cfg_scale=side.guidance,
-                uncon_ids=torch.tensor([policy.unconditional()], device=policy.device),
-                code_start=len(prompt) + before,
-                codebook_size=backbone.codebook_size,
-                text_vocab_size=backbone.image_offset,
-                generator=noise,
-            )
-            for prompt in side.owners
-        ]
-        return torch.cat(made) - backbone.image_offset
-
-    return run
 
 
 MMADA = (
@@ -244,10 +163,10 @@ def apart(theirs: Any, side: Side) -> float:
 
 
 def beside(folder: Path, size: str, prompts: int | None, repeats: int, device: str) -> dict[str, Any]:
-    """{"upstream", "sampler", "pictures", "steps", "logits_apart", "rounds", "ratio", "training"}: seconds of both sides
-    in every round, of the wall's clock and of the CPU's, and how many times theirs ours is in the fastest of each (of CPU
-    time on a CPU). A round of two steps that is not counted goes before. training: see `training_beside`; None where it
-    is not run, as at 8b, where it would hold four networks."""
+    """{"upstream", "pictures", "steps", "logits_apart", "clock", "samplers", "decisions", "training"}. samplers: by the
+    name of ours, as `_turns` says. decisions: how many of emerge's were the same under the same draws; None where it is
+    not run, and of half-precision weights, in which theirs draws in half precision. training: see `training_beside`;
+    None where it is not run, as at 8b, where it would hold four networks."""
     folder = folder.resolve()
     checkout, setup = known(folder), SIZES[size]
     policy, texts = policy_of(size, prompts or setup.prompts, device)
@@ -257,41 +176,45 @@ def beside(folder: Path, size: str, prompts: int | None, repeats: int, device: s
     with imported(folder, checkout) as (config, model):
         net = network(config, model, policy)
         gap = apart(net, side)
-        _round(checkout, net, replace(side, steps=2))
-        rounds = [_round(checkout, net, side) for _ in range(repeats)]
-        training = None
-        if checkout.trainer and size != "8b":
+        samplers = {checkout.sampler: _turns(checkout.loop, checkout.sampler, net, side, repeats, clock)}
+        decisions = training = None
+        if checkout.trainer:
             with trainer_of(*checkout.trainer) as kind:
-                training = training_beside(kind, net, policy, texts[0], setup.group, repeats, clock)
-    best = {name: min(one[name][clock] for one in rounds) for name in ("ours", "theirs")}
+                if next(policy.net.parameters()).element_size() == 4:
+                    decisions = decisions_alike(kind, net, side.attending())
+                samplers["emerge"] = _turns(partial(emerge, kind), "emerge", net, side.attending(), repeats, clock)
+                if size != "8b":
+                    training = training_beside(kind, net, policy, texts[0], setup.group, repeats, clock)
     return {
         "upstream": checkout.name,
-        "sampler": checkout.sampler,
         "pictures": len(side.owners),
         "steps": side.steps,
         "logits_apart": gap,
-        "rounds": rounds,
         "clock": clock,
-        "ratio": round(best["theirs"] / best["ours"], 2),
+        "samplers": samplers,
+        "decisions": decisions,
         "training": training,
     }
 
 
-def _round(checkout: Checkout, net: Any, side: Side) -> dict[str, dict[str, float]]:
-    """Both sides' seconds, one after the other."""
-    from htgrpo.base.registry import SAMPLERS
-    from htgrpo.rollout import generate
+def _turns(loop: Loop, sampler: str, net: Any, side: Side, repeats: int, clock: str) -> dict[str, Any]:
+    """{"rounds", "ratio"}: seconds of both sides in every round, of the wall's clock and of the CPU's, and how many times
+    theirs ours is in the fastest of each by `clock`. A round of two steps that is not counted goes before."""
 
-    keys = [("upstream", i) for i in range(len(side.owners))]
-    sampler = SAMPLERS.get(checkout.sampler)(steps=side.steps)
-    ours = partial(generate, side.policy, side.owners, keys, sampler, side.guidance)
-    theirs = checkout.loop(net, side)
-    return {"ours": _timed(lambda: ours().codes, side), "theirs": _timed(theirs, side)}
+    def both(steps: int) -> dict[str, dict[str, float]]:
+        now = replace(side, steps=steps)
+        own = ours(sampler, now)
+        return {"ours": _timed(lambda: own().codes, now), "theirs": _timed(loop(net, now), now)}
+
+    both(2)
+    rounds = [both(side.steps) for _ in range(repeats)]
+    best = {name: min(one[name][clock] for one in rounds) for name in ("ours", "theirs")}
+    return {"rounds": rounds, "ratio": round(best["theirs"] / best["ours"], 2)}
 
 
 def _timed(work: "Callable[[], Tensor]", side: Side) -> dict[str, float]:
     codes, taken = clocked(work, side.policy)
-    columns, slots = side.policy.backbone.codebook_size, side.policy.backbone.grid[0] * side.policy.backbone.grid[1]
-    if codes.shape != (len(side.owners), slots) or not bool(((codes >= 0) & (codes < columns)).all()):
-        raise UserError(f"--upstream: it did not sample {len(side.owners)} whole pictures of {slots} slots")
+    columns = side.policy.backbone.codebook_size
+    if codes.shape != (len(side.owners), side.slots) or not bool(((codes >= 0) & (codes < columns)).all()):
+        raise UserError(f"--upstream: it did not sample {len(side.owners)} whole pictures of {side.slots} slots")
     return taken

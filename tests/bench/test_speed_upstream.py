@@ -1,5 +1,5 @@
 """bench.speed --upstream on a folder laid out as MMaDA is, whose network is ours and whose loop is a few forwards;
-and as MaskGRPO is, whose training step is its formula written out."""
+and as MaskGRPO is, whose emerge sampler and training step are their formulas written out."""
 
 import json
 import sys
@@ -42,6 +42,7 @@ class MMadaModelLM(LLaDA):
         return codes[:, : seq_len - SHORT]
 """
 TRAINER = """
+import math
 from collections.abc import Callable
 import torch
 import wandb
@@ -54,7 +55,28 @@ from models.modeling_mmada import MMadaModelLM
 if is_vllm_available():
     import not_installed_either
 
+def sample_categorical(probs):
+    return torch.multinomial(probs.flatten(0, 1), 1).view(probs.shape[:2])
+
 class MaskGRPOTrainer(GRPOTrainer):
+    def t2i_generate_emerge(self, model, input_ids, uncond_input_ids, timesteps, seq_len, guidance_scale, **rest):
+        offset, count = len(self.uni_prompting.text_tokenizer), rest["codebook_size"]
+        slots = slice(-seq_len - 1, -1)
+        for step in range(timesteps):
+            uncond_input_ids[:, slots] = input_ids[:, slots]
+            given, nothing = model.answer(torch.cat([input_ids, uncond_input_ids])).logits.chunk(2)
+            guided = given + GUIDE * guidance_scale * (given - nothing)
+            probs = guided[:, slots, offset : offset + count].softmax(-1)
+            now, then = (math.cos(math.pi / 2 * (step + k) / timesteps) for k in range(2))
+            if step + 1 < timesteps:
+                stay = torch.full_like(probs[..., :1], STAY * then / now)
+                probs = torch.cat([probs * (1 - stay), stay], -1)
+            drawn = sample_categorical(probs) + offset
+            drawn[drawn == offset + count] = rest["mask_token_id"]
+            again = torch.full_like(drawn, AGAIN, dtype=torch.bool) | (input_ids[:, slots] == rest["mask_token_id"])
+            input_ids[:, slots] = torch.where(again, drawn, input_ids[:, slots])
+        return input_ids
+
     def _get_per_token_logps(self, model, input_ids, logits_to_keep, mask_seeds, cur_iter=0):
         [ids], [seed] = input_ids, mask_seeds
         set_seed(int(seed))
@@ -97,12 +119,18 @@ def test_their_generation_runs_beside_ours_on_the_same_weights(tmp_path, capsys)
     assert speed.main([*given, "--repeats", "2", "--out", str(tmp_path / "found.json")]) == 0
     table = capsys.readouterr().out
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found["training"] is None and "their training step is not run" in table
+    assert found["training"] is None and "their training step is not run" in table and "emerge" not in table
     assert "generation of MMaDA beside our sampler maskgit" in table and "a configuration" not in table
-    assert found["logits_apart"] < 1e-5 and found["pictures"] == 3 and len(found["rounds"]) == 2
-    best = {side: min(one[side]["cpu_seconds"] for one in found["rounds"]) for side in ("ours", "theirs")}
-    assert found["ratio"] == pytest.approx(best["theirs"] / best["ours"], abs=0.01)
+    assert found["logits_apart"] < 1e-5 and found["pictures"] == 3 and list(found["samplers"]) == ["maskgit"]
+    turns_of(found, "maskgit")
     assert sys.path == path and not {name for name in set(sys.modules) - modules if name.startswith("models")}
+
+
+def turns_of(found, sampler):
+    """Both rounds are there, and the ratio is that of the fastest of each."""
+    rounds, ratio = found["samplers"][sampler]["rounds"], found["samplers"][sampler]["ratio"]
+    best = {side: min(one[side]["cpu_seconds"] for one in rounds) for side in ("ours", "theirs")}
+    assert len(rounds) == 2 and ratio == pytest.approx(best["theirs"] / best["ours"], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -128,24 +156,33 @@ def test_what_is_no_checkout_and_what_does_not_go_with_one_is_refused(tmp_path):
         speed.main([*given, "--limit-seconds", "9"])
 
 
-def masked(folder, wrong=1.0):
-    """A folder that seems to be MaskGRPO."""
+def masked(folder, **damage):
+    """A folder that seems to be MaskGRPO. wrong: the penalty; guide, stay: guidance and probability of staying hidden, as
+    parts of the published ones; again: what is revealed is drawn anew."""
+    parts = {"wrong": 1.0, "guide": 1.0, "stay": 1.0, "again": False} | damage
     given = checkout(folder)
     (folder / "grpo").mkdir()
-    (folder / "grpo" / "mask_grpo_trainer.py").write_text(f"WRONG = {wrong}\n{TRAINER}")
+    (folder / "grpo" / "mask_grpo_trainer.py").write_text(
+        "".join(f"{k.upper()} = {v}\n" for k, v in parts.items()) + TRAINER
+    )
     return given
 
 
-def test_their_training_step_runs_beside_ours_without_its_surroundings(tmp_path, capsys):
+def test_their_trainers_sampler_and_step_run_beside_ours_without_its_surroundings(tmp_path, capsys):
     given, modules, state = masked(tmp_path), set(sys.modules), torch.get_rng_state()
     assert speed.main([*given, "--repeats", "2", "--out", str(tmp_path / "found.json")]) == 0
     table, found = capsys.readouterr().out, json.loads((tmp_path / "found.json").read_text())
+    turns_of(found, "maskgit")
+    turns_of(found, "emerge")
+    assert f"emerge: {found['decisions']} decisions under the same draws were the same" in table
+    # 16 slots of 3 pictures: all at the first step, a share of cos(30 degrees), then of a half
+    assert found["decisions"] == pytest.approx(48 * (1 + 0.87 + 0.5), rel=0.15)
     training = found["training"]
     assert training["gradients_apart"] < 1e-5 and training["pictures"] == 3 and len(training["rounds"]) == 2
     for phase in ("before", "update"):
         best = {s: min(one[phase][s]["cpu_seconds"] for one in training["rounds"]) for s in ("ours", "theirs")}
         assert training[f"ratio_{phase}"] == pytest.approx(best["theirs"] / best["ours"], abs=0.01)
-    assert "a cycle of 2 updates on 3 pictures" in table and table.count("theirs takes") == 3
+    assert "a cycle of 2 updates on 3 pictures" in table and table.count("theirs takes") == 4
     assert not {name for name in set(sys.modules) - modules if name.startswith(("models", "grpo", "trl", "wandb"))}
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -154,3 +191,13 @@ def test_another_gradient_is_said_in_a_sentence(tmp_path):
     """A penalty of ten times ours, which the second update sees."""
     with pytest.raises(UserError, match="another gradient than ours"):
         speed.main(masked(tmp_path, wrong=10.0))
+
+
+@pytest.mark.parametrize("damage", [{"guide": 0.9}, {"stay": 0.9}, {"again": True}])
+def test_another_decision_is_said_in_a_sentence(tmp_path, damage):
+    """Guidance, probability of staying hidden, and slots that are drawn twice; nothing of it is seen in a shape."""
+    modules, state = set(sys.modules), torch.get_rng_state()
+    with pytest.raises(UserError, match="its emerge sampler drew 3 times in 3 steps, and"):
+        speed.main(masked(tmp_path, **damage))
+    assert not {name for name in set(sys.modules) - modules if name.startswith(("models", "grpo", "trl", "wandb"))}
+    assert torch.equal(torch.get_rng_state(), state)
