@@ -91,8 +91,8 @@ def _beside(one: Block, other: Block) -> Readouts | None:
         squares = [_squared(m.mean(0)[places], category, own) for m, own in zip(both, weights, strict=True)]
         if all(own[0] > 0 for own in squares):
             clear.append(squares)
-            known = (_known(m, category, own) for m, own in zip(both, weights, strict=True))
-            rows.append(Row(pair, *known, _gain(*squares)))
+            first, second = (_known(m, category, own) for m, own in zip(both, weights, strict=True))
+            rows.append(Row(pair, first, second, _gain(*squares)))
     return Readouts(one.benchmark, other.benchmark, rows, _gain(*np.nansum(clear, axis=0))) if rows else None
 
 
