@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.ask.presets import read, written
 from reports.statistics.components import Components
-from reports.statistics.power import establishes, sees
+from reports.statistics.power import MOST_SEEDS, establishes, fewest_seeds, sees
 from reports.statistics.stats import MIN_SEEDS, headline_weights
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from reports.run.load import Run
 
 VARIANCE = "variance"
-MOST_SEEDS = 64
 EXAMPLE = {"prompts": (216, 1000), "seeds": (4, 8), "pictures": (2, 4)}
 """What the table of bench.power plans for, one comparison each."""
 
@@ -109,7 +108,7 @@ def sentences(
 
 def _more(measured: Components, weights: np.ndarray, samples: int, pairs: int, margin: float, scale: float) -> str:
     """How many seeds are needed to call two methods equal within the margin."""
-    for seeds in range(MIN_SEEDS, MOST_SEEDS + 1):
-        if establishes(measured.planned(weights, seeds, samples), pairs) <= margin:
-            return f"; equal within {margin * scale:.3g} needs {seeds} seeds"
-    return f"; equal within {margin * scale:.3g} is out of reach of {MOST_SEEDS} seeds on these prompts"
+    seeds = fewest_seeds(lambda seeds: establishes(measured.planned(weights, seeds, samples), pairs) <= margin)
+    if seeds is None:
+        return f"; equal within {margin * scale:.3g} is out of reach of {MOST_SEEDS} seeds on these prompts"
+    return f"; equal within {margin * scale:.3g} needs {seeds} seeds"

@@ -13,7 +13,8 @@ import numpy as np
 from reports.run.blocks import Block
 from reports.run.scores import MethodScores
 from reports.statistics import stats
-from reports.statistics.power import detectable
+from reports.statistics.components import Components
+from reports.statistics.power import detectable, establishes, fewest_seeds, sees
 from reports.statistics.stats import Interval
 
 ALPHA = 0.05
@@ -39,7 +40,8 @@ class Pair:
 
     seeds: training seeds that both have; per_seed: the difference of each. sign: +1 where higher is better, else -1.
     margin: within which two count as equal, NaN where there is none. comparisons: how many pairs Holm's adjustment is
-    over. Where a level ("methods" or "checkpoints") is not named, the stronger one that this pair supports is meant.
+    over. parts: what the difference varies with, and the prompts' weights; None below 3 seeds. Where a level ("methods" or
+    "checkpoints") is not named, the stronger one that this pair supports is meant.
     """
 
     a: str
@@ -56,6 +58,7 @@ class Pair:
     methods_holm: float = float("nan")
     checkpoints_equal: float = float("nan")
     methods_equal: float = float("nan")
+    parts: tuple[Components, np.ndarray] | None = field(default=None, compare=False, repr=False)
 
     @property
     def level(self) -> str:
@@ -77,6 +80,20 @@ class Pair:
     def sees(self, level: str = "") -> float:
         """The smallest true difference that this comparison would have told from zero; NaN without an interval."""
         return detectable(self.interval(level), self.comparisons)
+
+    def seeds_needed(self) -> int | None:
+        """With how many training seeds a true difference as large as this one would be told from zero, or told to lie within
+        the margin, four times in five on the same prompts and pictures; None where 64 are too few, or nothing is known."""
+        if self.parts is None:
+            return None
+        (parts, weights), size = self.parts, abs(self.methods.estimate)
+
+        def enough(seeds: int) -> bool:
+            planned = parts.planned(weights, seeds, 1)
+            room = self.margin - size
+            return sees(planned, self.comparisons) <= size or establishes(planned, self.comparisons) <= room
+
+        return fewest_seeds(enough)
 
     def equal(self, level: str = "") -> bool:
         """Whether the difference is told to lie within the margin, after Holm's adjustment of its own."""
@@ -207,8 +224,10 @@ def analyse(block: Block, allow_incomplete: bool = False) -> Result:
         cells = {name: values[len(methods) + index] for name, values in columns.items()}
         scores = result.scores[a.name].per_seed, result.scores[b.name].per_seed
         per_seed = [scores[0][i] - scores[1][j] for i, j in zip(*sides[index], strict=True)]
+        weights = stats.headline_weights(category, aggregate)
+        parts = (Components.of(matrix[..., None], category, weights), weights) if level.known else None
         result.pairs.append(
-            Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed, block.margin)
+            Pair(a.name, b.name, seeds, found[index], level, cells, result.sign, per_seed, block.margin, parts=parts)
         )
     result.pairs = adjusted(result.pairs)
     return result

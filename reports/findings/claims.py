@@ -18,8 +18,8 @@ UNMEASURED, NO_CLAIM = "not measured", "no claim"
 class Finding:
     """A claim of the paper in this run: `status`, and the differences it rests on (better minus worse).
 
-    weakest: the one that speaks least for it (one resolved against it before all others); None where nothing is
-    measured.
+    weakest: the one that speaks least for it (one resolved against it before all others, one resolved for it after them);
+    None where nothing is measured.
     """
 
     claim: str
@@ -44,7 +44,10 @@ def judged(claim: Mapping[str, Any], gaps: Mapping[tuple[str, str], Pair]) -> Fi
         status = NO_CLAIM
     else:
         status = HOLDS if words == {"better"} else EQUAL if words == {"equal"} else UNRESOLVED
-    weakest = min(found, key=lambda gap: (gap.verdict() != "worse", gap.sign * gap.interval().estimate), default=None)
+    ranks = {"worse": 0, "better": 2}
+    weakest = min(
+        found, key=lambda gap: (ranks.get(gap.verdict(), 1), gap.sign * gap.interval().estimate), default=None
+    )
     return Finding(claim["claim"], claim["source"], status, found, weakest)
 
 

@@ -30,11 +30,11 @@ class Components:
 
     @staticmethod
     def of(differences: np.ndarray, categories: np.ndarray, weights: np.ndarray) -> "Components":
-        """Of differences, float [S, P, K] with at least two of each, of prompts in `categories` (int [P]) that a headline
-        gives `weights` (float [P], sum 1)."""
+        """Of differences, float [S, P, K] with at least two seeds and prompts, of prompts in `categories` (int [P]) that a
+        headline gives `weights` (float [P], sum 1). Where K is 1 nothing tells pictures apart: `both` contains them."""
         seeds, _, pictures = differences.shape
         means = differences.mean(2)
-        picture = float(differences.var(2, ddof=1).mean())
+        picture = float(differences.var(2, ddof=1).mean()) if pictures > 1 else 0.0
         residual, between, total = 0.0, 0.0, 0.0
         for name in np.unique(categories):
             cell, share = means[:, categories == name], float(weights[categories == name].sum())

@@ -1,15 +1,19 @@
 """How small a difference a comparison can see, and how close to equal it can call two methods."""
 
+import bisect
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
 from reports.statistics.components import Planned
-from reports.statistics.stats import LEVEL, Interval
+from reports.statistics.stats import LEVEL, MIN_SEEDS, Interval
 
 POWER = 0.8
+MOST_SEEDS = 64
+"""How many training seeds are thought of."""
 _POINTS = (np.arange(4000) + 0.5) / 4000
 """Quantiles at which the estimated standard error is averaged over (scipy's noncentral t gives NaN at few degrees of
 freedom)."""
@@ -61,3 +65,10 @@ def establishes(planned: Planned, comparisons: int = 1) -> float:
         return float((2 * stats.norm.cdf(margin - limit) - 1).clip(0.0).mean()) - POWER
 
     return planned.error * brentq(shortfall, 0.0, 2 * float(limit.max()) + 10)
+
+
+def fewest_seeds(enough: Callable[[int], bool]) -> int | None:
+    """The fewest training seeds that are `enough`, as all larger numbers then are; None where MOST_SEEDS are not."""
+    seeds = range(MIN_SEEDS, MOST_SEEDS + 1)
+    first = bisect.bisect_left(seeds, True, key=enough)
+    return seeds[first] if first < len(seeds) else None

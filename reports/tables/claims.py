@@ -4,16 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from reports.findings.analysis import Result
-from reports.findings.claims import HOLDS, NO_CLAIM, UNMEASURED, Finding, of_methods
+from reports.findings.claims import HOLDS, NO_CLAIM, UNMEASURED, UNRESOLVED, Finding, of_methods
 from reports.format import CHECKPOINTS_ONLY, NONE, number, probability, table, wrap
+from reports.statistics.power import MOST_SEEDS
 from reports.tables.view import cell
 
 TITLE = "The paper's claims here"
-HEADER = ["the paper claims", "here", "difference", "value", "p", "could see", "judged on", "view", "in"]
+HEADER = ["the paper claims", "here", "difference", "value", "p", "could see", "seeds", "judged on", "view", "in"]
 NOTE = (
     "A claim *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, is "
     "*equal within the margin* when all are told to be as small as that, and is *unresolved* otherwise, which does not mean that "
-    "there is no difference. The difference shown is the one that speaks least for the claim. Nothing here is about MMaDA or "
+    "there is no difference. The difference shown is the one that speaks least for the claim; *seeds*: how many training seeds "
+    "would resolve one of its size, or tell that it lies within the margin, four times in five on these prompts (over "
+    f"{MOST_SEEDS}: more prompts are needed). Nothing here is about MMaDA or "
     "Lumina-DiMOO unless they were trained."
 )
 
@@ -31,7 +34,16 @@ def sentence(finding: Finding, level: str, scale: float, label: Callable[[str], 
     sees = (
         f"; could see {number(worst.sees(), scale)}" if math.isfinite(worst.sees()) else f" ({worst.interval().note})"
     )
-    return f"{head}. {least}: {label(worst.a)} − {label(worst.b)} {value}{sees}."
+    more = f"; needs {needed(finding)} seeds" if needed(finding) != NONE else ""
+    return f"{head}. {least}: {label(worst.a)} − {label(worst.b)} {value}{sees}{more}."
+
+
+def needed(finding: Finding) -> str:
+    """How many training seeds would answer an unresolved claim about methods."""
+    worst = finding.weakest
+    if finding.status != UNRESOLVED or worst is None or worst.parts is None:
+        return NONE
+    return str(worst.seeds_needed() or f"over {MOST_SEEDS}")
 
 
 def rows(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[list[str]]:
@@ -47,7 +59,8 @@ def rows(results: Sequence[Result], names: Mapping[str, str] | None = None) -> l
             value = str(cell(gap.interval(), scale, True))
             sees = number(gap.sees(), scale) if math.isfinite(gap.sees()) else NONE
             where = [result.block.title, result.block.when, found.source]
-            lines.append([found.claim, f"{found.status}{about}", pair, value, probability(gap.holm()), sees, *where])
+            numbers = [value, probability(gap.holm()), sees, needed(found)]
+            lines.append([found.claim, f"{found.status}{about}", pair, *numbers, *where])
     return lines
 
 

@@ -52,3 +52,18 @@ def test_other_benchmarks_and_soft_read_outs_are_not_what_the_paper_speaks_of(re
     for name in ("embedded_geneval_soft", "hpsv3"):
         assert claims.of_methods(replace(one, block=replace(one.block, benchmark=name))) == []
     assert tables.markdown([]) == [] == tables.terminal([])
+
+
+def test_an_unresolved_claim_shows_a_difference_that_is_and_how_many_seeds_would_answer(tmp_path):
+    """mask is far above uni, trace is not told from it: the claim that both are better rests on trace."""
+    effects = {"mask": 0.4, "trace": 0.02, "uni": 0.0}
+    result = results_of(write_run(tmp_path / "run", effects, seeds=4, images=False))[0]
+    (found,) = [one for one in claims.of_methods(result) if one.claim.endswith("better than UniGRPO")]
+    assert found.status == claims.UNRESOLVED and found.weakest.a == "trace"
+    needed = found.weakest.seeds_needed()
+    assert tables.needed(found) == (str(needed) if needed else "over 64")
+    assert f"needs {tables.needed(found)} seeds" in tables.sentence(found, "methods", 1.0)
+    (row,) = [row for row in tables.rows([result]) if row[0] == found.claim]
+    assert row[tables.HEADER.index("seeds")] == tables.needed(found)
+    (held,) = [row for row in tables.rows([result]) if row[0].startswith("MaskGRPO, TraceGRPO and")]
+    assert held[1] == claims.UNRESOLVED or held[tables.HEADER.index("seeds")] == "–"

@@ -1,6 +1,7 @@
 """Equal within a margin: the test keeps its level at the margin and finds equal methods; plans are as exact as runs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,6 +63,32 @@ def test_components_are_found_again():
     for name in ("prompt", "both", "picture"):
         assert np.mean([getattr(one, name) for one in found]) == pytest.approx(getattr(TRUTH, name), rel=0.3)
     assert np.mean([one.seed for one in found]) == pytest.approx(TRUTH.seed, rel=0.4)
+
+
+def test_means_over_pictures_have_the_same_components_with_pictures_among_both():
+    differences = drawn(np.random.default_rng(4), 0.1, replace(TRUTH, both=0.1))
+    whole, means = (Components.of(one, CATEGORY, WEIGHTS) for one in (differences, differences.mean(2, keepdims=True)))
+    assert (means.seed, means.prompt, means.picture) == (pytest.approx(whole.seed), pytest.approx(whole.prompt), 0.0)
+    assert means.both == pytest.approx(whole.both + whole.picture / differences.shape[2])
+
+
+@pytest.mark.parametrize("size, margin", [(0.05, math.nan), (0.002, 0.04), (0.03, math.nan)])
+def test_the_seeds_that_are_needed_are_the_fewest_that_see_it_or_call_it_equal(size, margin):
+    parts = Components(seed=0.0004, prompt=0.0, both=0.002, picture=0.0)
+    pair = Pair("a", "b", 8, Interval(size), Interval(size), {}, 1, [], margin, 15, parts=(parts, WEIGHTS))
+
+    def answered(seeds):
+        planned = parts.planned(WEIGHTS, seeds, 1)
+        return sees(planned, 15) <= size or establishes(planned, 15) <= margin - size
+
+    needed = pair.seeds_needed()
+    assert 3 < needed <= 64 and answered(needed) and not answered(needed - 1)
+
+
+def test_no_number_of_seeds_is_named_where_prompts_are_too_few_or_nothing_is_known():
+    parts = Components(seed=0.0, prompt=0.1, both=0.0, picture=0.0)
+    pair = Pair("a", "b", 8, Interval(0.01), Interval(0.01), {}, 1, [], math.nan, 15, parts=(parts, WEIGHTS))
+    assert pair.seeds_needed() is None and replace(pair, parts=None).seeds_needed() is None
 
 
 def test_equality_needs_an_interval_and_a_margin():
