@@ -1,5 +1,7 @@
 """The picture of the panel of reward hacking: each measure from the starting policy to the end of training."""
 
+import textwrap
+
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,14 +74,5 @@ def _panel(
     ax.set_xticks([0, 1], ["start", "end"])
     ax.margins(y=0.12)
     ax.grid(False, axis="x")
-    ax.set_title(_lines(measure), fontsize=8.8)
+    ax.set_title(textwrap.fill(measure, 27, break_long_words=False), fontsize=8.8)
     spread_labels(ax, ends, gap=0.075)
-
-
-def _lines(text: str) -> str:
-    words, lines = text.split(), [""]
-    for word in words:
-        if len(lines[-1]) + len(word) > 27 and lines[-1]:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

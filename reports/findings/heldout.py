@@ -52,8 +52,8 @@ class Onset:
     def text(self) -> str:
         """The sentence."""
         return (
-            f"{self.method}, seed {self.seed}: {self.title} fell by {number(self.fall, self.scale)} from iteration {self.best} to "
-            f"{self.iteration} while the trained reward still rose: stop at {self.best}, or look at the pictures."
+            f"{self.method}: with training seed {self.seed} {self.title} fell by {number(self.fall, self.scale)} from iteration "
+            f"{self.best} to {self.iteration} while the trained reward still rose: stop at {self.best}, or look at the pictures."
         )
 
 

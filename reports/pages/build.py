@@ -57,6 +57,7 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
     trained = health.health(run)
     signs = [one.text for one in heldout.onsets(run, heldout.held_out(run))]
     signs += agreement.told(agreement.agreements(run, results), moves)
+    signs = [run.spoken(line) for line in signs]
     panels = quality.quality(run, results)
     warnings = [*told, *health.warnings(trained), *hacking.warnings(moves)]
     contents = drawings.drawn(run, results, moves, panels)
