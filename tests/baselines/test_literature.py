@@ -61,10 +61,10 @@ def gap(found, expected):
     return max(float((a - b).abs().max()) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("kl", ["k3", "exact"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize(("case", "kl"), [(case, ("k3", "exact")[i % 2]) for i, case in enumerate(CASES)], ids=str)
 def test_a_method_equals_brute_force(case, kl):
-    """Two prompts of different length and grid, one image without reward, clipping active."""
+    """Two prompts of different length and grid, one image without reward, clipping active. Penalties, which no method
+    knows of, take turns."""
     method, formula = CASES[case]
     policy = tiny_policy(1)
     groups, reference = recorded_groups(policy, size=4, failed=(1,)), moved(policy.net, 7)

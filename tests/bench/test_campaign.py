@@ -19,7 +19,7 @@ class Made:
     name: str
     kind: str = ""
     group: str = "made"
-    limit: float = 20.0
+    limit: float = 600.0
 
     def run(self, ground: Ground, scratch: Path) -> Outcome:
         outcome, tried = Outcome(), ground.root / f"{self.name}.tried"

@@ -186,12 +186,12 @@ def test_a_worker_ends_without_a_word_when_its_parent_is_killed(policy, tmp_path
         start_new_session=True,
     )
     log = run / "train/ht/seed0/metrics.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not log.is_file() or log.read_bytes().count(b"\n") < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
-    told = process.communicate(timeout=60)[1]  # the worker holds the pipe as long as it lives
+    told = process.communicate(timeout=600)[1]  # the worker holds the pipe as long as it lives
     assert "Traceback" not in told and not (run / "logs").exists()
 
 

@@ -78,18 +78,24 @@ def test_a_checkpoint_is_kept_at_every_budget(tmp_path):
     assert one.keys() == two.keys() and all((one[name] == two[name]).all() for name in one)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of an uninterrupted run, and its metrics."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, run(out, **BOTH)
+
+
 @pytest.mark.parametrize(
     "points", [[(3, "update")], [(3, "done")], [(4, "rollout")], [(2, "done"), (4, "update")]], ids=str
 )
-def test_going_on_across_a_budget_is_bit_identical(points, tmp_path):
-    whole = run(tmp_path / "whole", **BOTH)
+def test_going_on_across_a_budget_is_bit_identical(points, whole, tmp_path):
     for point in points:
         with pytest.raises(Killed):
-            run(tmp_path / "killed", on_progress=killer(*point), **BOTH)
-    assert run(tmp_path / "killed", **BOTH) == whole
+            run(tmp_path, on_progress=killer(*point), **BOTH)
+    assert run(tmp_path, **BOTH) == whole[1]
     files = [
-        {str(path.relative_to(tmp_path / name)): sha256_file(path) for path in (tmp_path / name).rglob("*.safetensors")}
-        for name in ("whole", "killed")
+        {str(path.relative_to(out)): sha256_file(path) for path in out.rglob("*.safetensors")}
+        for out in (whole[0], tmp_path)
     ]
     assert files[0] == files[1] and len(files[0]) > 2
 

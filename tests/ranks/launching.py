@@ -12,7 +12,7 @@ CONFIGS = ROOT / "bench" / "run" / "launch"
 
 
 def launch(
-    config: str, module: str, *arguments: str, timeout: float = 600.0, **environment: str
+    config: str, module: str, *arguments: str, timeout: float = 3600.0, **environment: str
 ) -> subprocess.CompletedProcess:
     """Runs `module` under bench/run/launch/CONFIG.yaml, for `timeout` seconds at most. Everything but the number of
     processes and the port is as shipped."""
@@ -25,7 +25,7 @@ def launch(
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def launch_nodes(config: str, module: str, *arguments: str, timeout: float = 600.0, **environment: str) -> list[int]:
+def launch_nodes(config: str, module: str, *arguments: str, timeout: float = 3600.0, **environment: str) -> list[int]:
     """Two launches, as on two machines of one process each, which meet on this machine's loopback; their exit codes. A
     node that is still waiting after `timeout` seconds is killed."""
     with socket.socket() as free:

@@ -24,7 +24,7 @@ SOME = [name for name in WELL if name not in (
 RUN = {
     "ddp_8gpu": [*WELL[1:], *ENDS, "plain+begun", "dies"],
     "multi_node": [
-        "node_dies", *SOME, *ENDS, "plain+begun", "plain+resumed@zero2", "no_group_on_one_rank@zero2",
+        "node_dies", *SOME, *ENDS, "plain+begun", "plain@zero2", "no_group_on_one_rank@zero2",
     ],
 }  # fmt: skip
 """Scenarios by configuration; tests/ranks/test_ranks.py says how those that are not launched differ."""

@@ -67,7 +67,7 @@ def looked_at(page: Path, folder: Path, *flags: str) -> dict:
         CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000", *flags, "--dump-dom",
         with_axe.resolve().as_uri(),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
     found = re.search(r'<pre id="axe-found">(.*?)</pre>', done.stdout)
     assert found, "axe-core did not end"

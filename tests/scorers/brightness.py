@@ -74,7 +74,7 @@ def item(data, prompt="a", name="0"):
 
 def ask(server, method="POST", path="/score", body=b"", headers=None):
     """(status, JSON) of one raw request."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request(
         method,
         path,

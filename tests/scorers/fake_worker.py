@@ -59,9 +59,6 @@ def score(images, prompts):
 
 if "--raw" in sys.argv:  # one that does not use our helper
     raw = sys.argv[sys.argv.index("--raw") + 1]
-    if raw == "garbage":
-        print("garbage\n" * 50, flush=True)
-        time.sleep(1000)
     if raw == "protocol":
         print(MARK + '{"hello": {"protocol": 2, "name": "fake"}}', flush=True)
     if raw == "glued":

@@ -205,13 +205,13 @@ def test_limits():
 
 def test_a_body_far_over_the_limit_is_not_read(server):
     """A length of 1 TB is answered at once, or the connection is closed, without waiting for it."""
-    with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as stream:
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as stream:
         head = b"POST /score HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         stream.sendall(head + b"Content-Length: 1000000000000\r\n\r\n")
         stream.shutdown(socket.SHUT_WR)
         assert b" 413 " in stream.makefile("rb").readline()
     for length in ("-1", "many", "1e3", "9" * 30, "²"):
-        with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as stream:
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as stream:
             stream.sendall(f"POST /score HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n".encode("latin-1"))
             assert b" 411 " in stream.makefile("rb").readline()
 
@@ -256,7 +256,7 @@ def test_a_request_is_decoded_while_the_model_is_at_another(brightness_server, m
     monkeypatch.setattr(serving, "decoded", noting)
     judge = brightness_server.scorer.score
     monkeypatch.setattr(
-        brightness_server.scorer, "score", lambda images, prompts: (read.wait(10), judge(images, prompts))[1]
+        brightness_server.scorer, "score", lambda images, prompts: (read.wait(60), judge(images, prompts))[1]
     )
     judged = client(brightness_server).score(greys(*range(32)), ["a"] * 32)
     assert read.is_set() and [one.score for one in judged] == list(range(32))

@@ -40,7 +40,7 @@ def canned_client(canned, answer, **options):
 
     canned.reply = reply
     return RemoteScorer(
-        "brightness", Connection(canned.url, **{"retries": 2, "backoff": 0.0, "timeout": 5.0} | options)
+        "brightness", Connection(canned.url, **{"retries": 2, "backoff": 0.0, "timeout": 60.0} | options)
     )
 
 
@@ -52,7 +52,7 @@ def test_a_busy_server_is_asked_again(canned):
 
 def test_a_server_that_stays_away_fails_pictures_with_the_reason(canned):
     scorer = canned_client(canned, lambda body: json.dumps({"items": [{"id": "0", "score": 1}]}).encode())
-    canned.fails, canned.meet = [503] * 6, threading.Barrier(2, timeout=10).wait
+    canned.fails, canned.meet = [503] * 6, threading.Barrier(2, timeout=60).wait
     judged = scorer.score(greys(*range(32)), ["a"] * 32)  # two batches, on their way together: three tries each
     assert [one.score for one in judged] == [None] * 32 and "failed: unwell" in judged[0].error
     assert len(canned.requests) == 6
@@ -70,10 +70,10 @@ def test_a_server_that_dies_is_a_failure_not_an_end(canned):
 
 def test_a_silent_server_is_not_waited_for_long(canned):
     release = threading.Event()
-    scorer = canned_client(canned, lambda body: release.wait(10) and b"", timeout=0.2, retries=0)
+    scorer = canned_client(canned, lambda body: release.wait(60) and b"", timeout=0.2, retries=0)
     started = time.monotonic()
     assert "gave no answer in 1 tries" in scorer.score(greys(1), ["a"])[0].error
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
     release.set()
 
 
@@ -179,7 +179,7 @@ def test_the_command_serves_until_it_is_ended(end):
         remote = RemoteScorer("brightness", Connection(line.split()[3], {"Authorization": "Bearer t"}))
         assert remote.score(greys(8), ["a"])[0].score == 8
         process.send_signal(end)
-        assert process.wait(10) == 0 and process.stderr.read() == ""
+        assert process.wait(600) == 0 and process.stderr.read() == ""
 
 
 def test_the_command_does_not_serve_what_fails_its_test(monkeypatch, capsys):

@@ -21,7 +21,7 @@ SCRIPT = Path(__file__).with_name("fake_worker.py")
 
 class Fake(WorkerScorer):
     name, title, version, needs_prompt, published_range = "fake", "Fake", "1", True, "0..255"
-    timeout, start_timeout = 20.0, 20.0
+    timeout, start_timeout = 600.0, 600.0
 
 
 def fake(tmp_path, *arguments, **settings):
@@ -41,8 +41,8 @@ def alive(pid):
 
 
 def gone(*pids):
-    """Whether the processes end within 5 s."""
-    deadline = time.monotonic() + 5
+    """Whether the processes end, which may take a busy machine two minutes."""
+    deadline = time.monotonic() + 120
     while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(alive(pid) for pid in pids)
@@ -116,7 +116,13 @@ def test_a_worker_that_dies_once_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_a_hanging_worker_loses_one_picture(tmp_path):
-    with fake(tmp_path, timeout=0.6) as scorer:
+
+    def hastily(self, items):
+        """Has little patience where a picture hangs, and enough with all others."""
+        self.timeout = 0.6 if any(item["prompt"] == "hang" for item in items) else 600.0
+        return Fake._answers(self, items)
+
+    with fake(tmp_path, _answers=hastily) as scorer:
         judged = ask(scorer, "a", "hang", "b")
     assert scores(judged) == [10, None, 30]
     assert "gave no answer for 0.6 s" in judged[1].error
@@ -126,7 +132,7 @@ def test_a_worker_that_does_not_read_is_ended(tmp_path):
     with fake(tmp_path, "--raw", "deaf", timeout=0.3, restarts=0) as scorer:
         started = time.monotonic()
         judged = ask(scorer, *["x" * 200_000] * 3)  # more than a pipe holds
-    assert all("no answer for 0.3 s" in one.error for one in judged) and time.monotonic() - started < 5
+    assert all("no answer for 0.3 s" in one.error for one in judged) and time.monotonic() - started < 120
 
 
 def test_memory_that_runs_out(tmp_path):
@@ -155,14 +161,13 @@ def test_a_score_that_is_no_number_fails_alone(tmp_path):
     assert scores(judged) == [10, None] and "nan" in judged[1].error
 
 
-def test_restarts_are_bounded(tmp_path):
+def test_restarts_are_bounded(tmp_path, monkeypatch):
     with fake(tmp_path, restarts=2, batch_size=2) as scorer:
         judged = ask(scorer, *["exit 137"] * 8)
         assert scores(judged) == [None] * 8
         assert "given up after 3 deaths in a row" in judged[-1].error
-        started = time.monotonic()
-        assert scores(ask(scorer, "a")) == [None]  # nothing is started any more
-        assert time.monotonic() - started < 0.1
+        monkeypatch.setattr("bench.scorers.worker.WorkerProcess", lambda *_: pytest.fail("it was started again"))
+        assert scores(ask(scorer, "a")) == [None]
 
 
 @pytest.mark.parametrize(
@@ -171,16 +176,20 @@ def test_restarts_are_bounded(tmp_path):
         (["--mode", "refuse"], "weights not found: run `hf download nobody/nothing`"),
         (["--mode", "dies"], "ended with exit code 1; its last words: no such module: a_library"),
         (["--mode", "other name"], "says that it is 'other'"),
-        (["--raw", "garbage"], "did not say hello within 0.5 s, only 51 other lines"),
         (["--raw", "protocol"], "speaks protocol 2, accepted is 1"),
         (["--raw", "nothing"], "ended with exit code 0"),
     ],
 )
 def test_a_worker_that_cannot_start_says_why(tmp_path, arguments, said):
-    limit = 0.5 if "garbage" in arguments else 20.0
     with pytest.raises(UserError) as caught:
-        fake(tmp_path, *arguments, start_timeout=limit)
+        fake(tmp_path, *arguments)
     assert said in caught.value.message and "\n" not in caught.value.message
+
+
+def test_a_program_that_says_other_things_is_not_waited_for(tmp_path):
+    program = ["sh", "-c", "seq 51; exec sleep 1000"]  # which starts faster than Python
+    with pytest.raises(UserError, match="did not say hello within 0.5 s, only 51 other lines"):
+        type("Fake", (Fake,), {"start_timeout": 0.5})(program, tmp_path / "log")
 
 
 def test_no_program_to_start(tmp_path):
@@ -215,21 +224,26 @@ def test_close_ends_all_of_the_group(tmp_path):
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
 def test_no_orphans_when_we_die_in_a_batch(tmp_path, end):
     """A process of ours that is killed while its worker hangs in a batch, or just ends, takes the worker with it."""
-    pids = tmp_path / "pids"
+    pids, picture = tmp_path / "pids", tmp_path / "0.png"
+    grey(1).save(picture)
     program = textwrap.dedent(f"""
         import sys
         sys.path.insert(0, {str(SCRIPT.parents[2])!r})
         from pathlib import Path
-        from tests.scorers.test_worker import ask, fake
-        scorer = fake(Path({str(tmp_path)!r}), "--pids", {str(pids)!r})
+        from bench.scorers.worker_process import WorkerProcess
+        command = [sys.executable, {str(SCRIPT)!r}, "--pids", {str(pids)!r}]
+        process = WorkerProcess("fake", command, Path({str(tmp_path / "log")!r}), 600.0)
         print("ready", flush=True)
-        ask(scorer, "a" if {end is None} else "hang")
+        item = {{"id": "0", "path": {str(picture)!r}, "prompt": "a" if {end is None} else "hang"}}
+        assert [answer["score"] for answer in process.ask([item], 600.0)] == [1.0]
+        print("judged", flush=True)
         """)
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as parent:
         assert parent.stdout.readline() == b"ready\n", parent.stderr.read()
         if end:
             parent.send_signal(end)
-        parent.wait(20)
+        assert parent.stdout.read() == (b"" if end else b"judged\n"), parent.stderr.read()
+        parent.wait(600)
     assert gone(int(pids.read_text().split()[0]))
 
 
