@@ -62,10 +62,12 @@ def decisions_alike(kind: Any, net: Any, side: Side) -> int:
     decide = _Decisions(side)
     with patch.object(sys.modules[kind.__module__], "sample_categorical", decide, create=True):
         codes = emerge(kind, net, side)()
-    if decide.step != side.steps or decide.differ or not torch.equal(codes, decide.codes):
+    same = torch.equal(codes, decide.codes)
+    if decide.step != side.steps or decide.differ or not same:
         raise UserError(
-            f"--upstream: its emerge sampler drew {decide.step} times in {side.steps} steps, and {decide.differ} of "
-            f"{decide.made} decisions are other ones than ours under the same draws, so that times of the two say "
-            "nothing: use a checkout of the published code"
+            f"--upstream: its emerge sampler decides otherwise than ours under the same draws: it drew {decide.step} times "
+            f"in {side.steps} steps, {decide.differ} of {decide.made} decisions differ, and its pictures are "
+            f"{'the same' if same else 'others'}, so that times of the two say nothing: use a checkout of the published "
+            "code"
         )
     return decide.made
