@@ -26,10 +26,11 @@ EXAMPLE = {"prompts": (216, 1000), "seeds": (4, 8), "pictures": (2, 4)}
 def record(run: "Run", found: dict[str, Components]) -> dict[str, Any]:
     """What was measured, with what it was measured on."""
     config = run.config
-    kept = {key: config.get(key) for key in ("policy_sha256", "methods", "seeds", "budget", "git_commit")}
+    told = {key: config.get(key) for key in ("policy_sha256", "methods", "seeds", "budget", "git_commit")}
     return {
-        "about": "Written by python -m bench.power RUN --write: variances of paired differences, in shares of the scale.",
-        "run": {"name": run.root.name, **kept},
+        "about": "Written by python -m bench.power RUN --write: variances of paired differences, in shares of the scale, by "
+        "benchmark, and the run in which each was measured.",
+        "runs": {name: {"name": run.root.name, **told} for name in found},
         "benchmarks": {name: asdict(one) for name, one in found.items()},
     }
 
@@ -37,7 +38,7 @@ def record(run: "Run", found: dict[str, Components]) -> dict[str, Any]:
 def write(measured: dict[str, Any]) -> Path:
     """Makes them those that plans are made with; benchmarks that were not measured this time keep theirs."""
     old = read(VARIANCE)
-    return written(VARIANCE, {**measured, "benchmarks": {**old["benchmarks"], **measured["benchmarks"]}})
+    return written(VARIANCE, {**measured, **{part: {**old[part], **measured[part]} for part in ("runs", "benchmarks")}})
 
 
 def table(found: dict[str, Components]) -> list[str]:

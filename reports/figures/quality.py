@@ -1,5 +1,7 @@
 """Quality against cost: a curve per method with a band, the starting policy as a line, and where each view looks."""
 
+import textwrap
+
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,7 +59,7 @@ def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
         ax.plot(xs, ys, color=palette[name])
         ax.plot(xs[len(start) :], ys[len(start) :], shapes[name], color=palette[name], markersize=5)
         ends.append((xs[-1], ys[-1], short(run.called(name), 16), palette[name]))
-    ax.set_title(panel.title, fontsize=9.5)
+    ax.set_title(textwrap.fill(panel.title, 40), fontsize=9.5)
     ax.set_xlabel(AXES[axis])
     ax.margins(x=0.02)
     ax.xaxis.set_major_locator(plt.MaxNLocator(5, integer=axis != "seconds"))
