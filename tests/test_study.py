@@ -54,7 +54,9 @@ TINY = "| GenEval (embedded world) | 16 iterations each: main claim | 50,000 for
     [("README.md", TINY, "tiny"), ("docs/study.md", TINY, "tiny"), ("docs/study.md", ALL, "all")],
 )
 def test_a_page_says_what_the_table_says(page, heading, folder):
-    assert told(ROOT / page, heading) == measured(STUDY / folder)
+    said = told(ROOT / page, heading)
+    columns = {n for _, n in said}
+    assert 1 in columns and said == {key: cell for key, cell in measured(STUDY / folder).items() if key[1] in columns}
 
 
 def by_prompt(folder: Path, milestone: str) -> dict[str, dict[str, float]]:

@@ -188,7 +188,7 @@ class _Run:
         now, number = self.here(), before.iteration + 1
         rate = config.lr * min(1.0, number / max(1, config.warmup))
         self.setup.holding.optimizer.rate = rate
-        started = time.perf_counter()
+        started, worked = time.perf_counter(), time.process_time()
         done = self.learner.iteration(number, lambda phase: on_progress({**now, "phase": phase}))
         seconds = time.perf_counter() - started
         spent = sum(done.forwards.values())
@@ -216,6 +216,7 @@ class _Run:
                     "seconds": seconds,
                     **done.seconds,
                     "other": seconds - sum(done.seconds.values()),
+                    "cpu_seconds": time.process_time() - worked,
                     "peak_memory_mb": peak_memory_mb(),
                 },
             )

@@ -9,6 +9,8 @@ import pandas as pd
 from reports.run.blocks import view_title
 from reports.run.load import Run, titled, weights_note
 
+BUSY = 0.15
+"""From which part of the training time on that was spent waiting for the processor, seconds are not trusted."""
 TAIL = 0.1  # training ends are means over this last part of the iterations
 PHASES = ("rollout", "old", "ref", "train")
 
@@ -133,3 +135,22 @@ def _last(frame: pd.DataFrame, key: str) -> float:
 def _mean(values: list) -> float:
     finite = [float(v) for v in values if v is not None and np.isfinite(v)]
     return float(np.mean(finite)) if finite else float("nan")
+
+
+def waited(run: Run) -> list[str]:
+    """A warning where trainings of one thread on a CPU waited for it, so that seconds tell of other work too; none where
+    the run does not record it."""
+    machine, timing = run.config.get("machine") or {}, run.timing
+    alone = [machine.get(key) for key in ("device", "threads_per_job", "processes")] == ["cpu", 1, 1]
+    if not alone or "cpu_seconds" not in timing:
+        return []
+    rewards = timing["reward"] if "reward" in timing else 0.0  # a judge elsewhere may be waited for
+    waiting = (timing["seconds"] - timing["cpu_seconds"] - rewards).clip(lower=0)
+    share = waiting.groupby(timing["method"]).sum() / timing["seconds"].groupby(timing["method"]).sum()
+    if not share.max() > BUSY:
+        return []
+    least, most = (f"{name} {share[name]:.0%}" for name in (share.idxmin(), share.idxmax()))
+    return [
+        f"the machine was busy with other work: of their time trainings waited for it between {least} and {most}, so equal "
+        "training seconds and all costs in seconds are no fair comparison"
+    ]

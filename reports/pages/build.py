@@ -59,7 +59,7 @@ def contents_of(run: Run, allow_incomplete: bool = False, told: Sequence[str] = 
     signs += agreement.told(agreement.agreements(run, results), moves)
     signs = [run.spoken(line) for line in signs]
     panels = quality.quality(run, results)
-    warnings = [*told, *health.warnings(trained), *hacking.warnings(moves)]
+    warnings = [*told, *costs.waited(run), *health.warnings(trained), *hacking.warnings(moves)]
     contents = drawings.drawn(run, results, moves, panels)
     contents["table.md"] = tables.markdown(
         run.title,

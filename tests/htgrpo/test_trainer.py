@@ -73,6 +73,7 @@ def test_a_line_of_metrics(tmp_path):
     for t in timing:
         phases = sum(t[name] for name in ("rollout", "reward", "old", "ref", "update", "other"))
         assert phases == pytest.approx(t["seconds"]) and t["peak_memory_mb"] > 10
+        assert t["cpu_seconds"] > 0
     assert timing[-1]["seconds_total"] == pytest.approx(sum(t["seconds"] for t in timing))
     last = load_policy(str(saved(tmp_path)[-1]))
     assert torch.equal(weights(last), weights(policy).float()), "trained in place, and saved"
