@@ -144,12 +144,14 @@ def waited(run: Run) -> list[str]:
     alone = [machine.get(key) for key in ("device", "threads_per_job", "processes")] == ["cpu", 1, 1]
     if not alone or "cpu_seconds" not in timing:
         return []
-    rewards = timing["reward"] if "reward" in timing else 0.0  # a judge elsewhere may be waited for
+    rewards = timing.get("reward", 0.0)  # a judge elsewhere may be waited for
     waiting = (timing["seconds"] - timing["cpu_seconds"] - rewards).clip(lower=0)
-    share = waiting.groupby(timing["method"]).sum() / timing["seconds"].groupby(timing["method"]).sum()
-    if not share.max() > BUSY:
+    methods = timing["method"]
+    shares = dict((waiting.groupby(methods).sum() / timing["seconds"].groupby(methods).sum()).items())
+    if not shares or max(shares.values()) <= BUSY:
         return []
-    least, most = (f"{name} {share[name]:.0%}" for name in (share.idxmin(), share.idxmax()))
+    by_share = sorted(shares.items(), key=lambda pair: pair[1])
+    least, most = (f"{name} {share:.0%}" for name, share in (by_share[0], by_share[-1]))
     return [
         f"the machine was busy with other work: of their time trainings waited for it between {least} and {most}, so equal "
         "training seconds and all costs in seconds are no fair comparison"
