@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 NONE = "–"
 WIDTH = 80
+MANY = 8
+"""Methods up to which every pair is shown one by one, and figures have room for names as papers write them."""
 MARGIN = 0.02
 """Share of a benchmark's scale within which two policies count as equal, where a run names none."""
 CHECKPOINTS_ONLY = "these checkpoints, not these methods"
@@ -59,6 +61,12 @@ def amount(value: float, digits: int = 0) -> str:
 def short(name: str, limit: int = 24) -> str:
     """`name`, cut in the middle when longer than `limit`."""
     return name if len(name) <= limit else f"{name[: limit - 9]}…{name[-8:]}"
+
+
+def whole(title: str) -> str:
+    """A title that can stand in a list: "TraceGRPO, each row once" is "TraceGRPO (each row once)"."""
+    first, comma, rest = title.partition(", ")
+    return f"{first} ({rest})" if comma else title
 
 
 def listed(parts: Sequence[str]) -> str:

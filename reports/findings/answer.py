@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from htgrpo.base.records import BASE
 from reports.findings.analysis import Result
 from reports.findings.sentences import claim_label
-from reports.format import bounds, listed, number
+from reports.format import bounds, listed, number, whole
 from reports.run.blocks import MAIN_CLAIM
 
 
@@ -27,7 +27,7 @@ def in_every_view(results: list[Result]) -> list[Result]:
 def answer(results: list[Result], names: Mapping[str, str]) -> list[str]:
     """Sentences: which method is best, which are shown to be above the starting policy, and what the claim is about.
     names: of methods, as papers write them."""
-    main, names = claimed(results), {name: _whole(title) for name, title in names.items()}
+    main, names = claimed(results), {name: whole(title) for name, title in names.items()}
     if main is None or not main.scores:
         return ["No comparison has a headline: see what is missing below."]
     where = f"On {main.block.title}, {main.block.when}"
@@ -41,12 +41,6 @@ def answer(results: list[Result], names: Mapping[str, str]) -> list[str]:
         else ""
     )
     return [f"{where}, {_best(main, names)}", *_above_base(main, names), f"{about}{power}."]
-
-
-def _whole(title: str) -> str:
-    """A title that can stand in a list: "TraceGRPO, each row once" is "TraceGRPO (each row once)"."""
-    first, comma, rest = title.partition(", ")
-    return f"{first} ({rest})" if comma else title
 
 
 def _told(result: Result, name: str, names: Mapping[str, str]) -> str:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+from htgrpo.base.records import BASE
 from reports.findings.analysis import Pair, Result
-from reports.format import CHECKPOINTS_ONLY, bounds, number, probability
+from reports.findings.central import central
+from reports.format import CHECKPOINTS_ONLY, MANY, bounds, number, probability, whole
 from reports.run.blocks import MAIN_CLAIM
 
 
@@ -31,12 +33,13 @@ def claim_label(result: Result) -> str:
 
 
 def pair_sentences(results: list[Result], names: Mapping[str, str] | None = None) -> list[str]:
-    """One sentence for each pair of each benchmark, the main claim's first: its main block, then how every other block
+    """One sentence for each pair of each benchmark (of many methods: those of reports.findings.central), the main claim's first:
+    its main block, then how every other block
     compares with it."""
     out = []
     for main in sorted((r for r in results if r.block.is_main), key=lambda r: r.block.claim != MAIN_CLAIM):
         others = [r for r in results if r.block.name == main.block.name and r is not main]
-        out += [_pair_sentence(pair, main, others, names or {}) for pair in main.pairs]
+        out += [_pair_sentence(pair, main, others, names or {}) for pair in central(main)]
     return out
 
 
@@ -94,7 +97,10 @@ def _elsewhere(pair: Pair, word: str, name: str, other: Result) -> str:
 
 
 def resolution(result: Result, names: Mapping[str, str] | None = None) -> str:
-    """How many differences of a block are resolved, and which; how many are equal within the margin."""
+    """How many differences of a block are resolved, and which; how many are equal within the margin. Of many methods,
+    those with the starting policy and the best are named, the others counted."""
+    if len(result.scores) > MANY:
+        return _resolution_of_many(result, names or {})
     won, equal = [], []
     for pair in result.pairs:
         word, (a, b) = pair.verdict(), ((names or {}).get(name, name) for name in (pair.a, pair.b))
@@ -105,4 +111,24 @@ def resolution(result: Result, names: Mapping[str, str] | None = None) -> str:
     rest = len(result.pairs) - len(won) - len(equal)
     named = f": {', '.join(won)}" if won else ""
     same = f"; equal within {number(result.block.margin, result.block.scale)}: {', '.join(equal)}" if equal else ""
+    return f"{len(won)} of {len(result.pairs)} differences resolved{named}{same}; {rest} unresolved"
+
+
+def _resolution_of_many(result: Result, names: Mapping[str, str]) -> str:
+    won = [pair if pair.verdict() == "better" else pair.flipped() for pair in result.pairs if pair.resolved()]
+    equal = sum(pair.verdict() == "equal" for pair in result.pairs)
+    best = result.best or ""
+    sides = {
+        "above the starting policy": [pair.a for pair in won if pair.b == BASE],
+        "below the starting policy": [pair.b for pair in won if pair.a == BASE],
+    }
+    if best != BASE:
+        below = [pair.b for pair in won if pair.a == best and pair.b != BASE]
+        sides[f"below the best, {whole(names.get(best, best))}"] = below
+    told = [f"{side}: {', '.join(whole(names.get(n, n)) for n in found)}" for side, found in sides.items() if found]
+    others = len(won) - sum(map(len, sides.values()))
+    told += [f"{others} between other methods"] if others else []
+    same = f"; {equal} equal within {number(result.block.margin, result.block.scale)}" if equal else ""
+    named = f" ({'; '.join(told)})" if told else ""
+    rest = len(result.pairs) - len(won) - equal
     return f"{len(won)} of {len(result.pairs)} differences resolved{named}{same}; {rest} unresolved"

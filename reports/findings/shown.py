@@ -3,6 +3,7 @@
 from reports.findings import sentences
 from reports.findings.analysis import Result
 from reports.findings.answer import in_every_view
+from reports.findings.central import left_out
 from reports.findings.hacking import Moves
 from reports.findings.quality import AXES, Panel, with_time
 from reports.format import bounds, listed, number
@@ -58,11 +59,13 @@ def _scores(run: Run, result: Result) -> str:
 
 
 def _resolved(run: Run, results: list[Result]) -> str:
-    return " ".join(
+    told = [left_out(result, names=run.names) for result in results[:1]]
+    told += [
         f"{result.block.title}, {result.block.when}: {sentences.resolution(result, run.names)}."
         for result in results
         if result.pairs
-    )
+    ]
+    return " ".join(filter(None, told))
 
 
 def _quality(run: Run, panels: list[Panel], axis: str) -> str:

@@ -10,6 +10,7 @@ from reports.figures.style import colours
 from reports.findings import choices, health, sentences, shown
 from reports.findings.analysis import Result
 from reports.findings.answer import answer, in_every_view
+from reports.findings.central import central, left_out
 from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
@@ -56,6 +57,7 @@ def page(
         first=[_block(r, run, palette) for r in first],
         others=[_block(r, run, palette) for r in others],
         sentences=sentences.pair_sentences(results, run.names),
+        every_pair=not any(map(left_out, results)),
         orders=[line for result in results for line in notes.order_lines(result, run.names)],
         costs={when: [_cost(cost, run, palette) for cost in own] for when, own in by_view(costs).items()},
         cost_columns=list(cost_tables.COSTS.values()),
@@ -152,7 +154,10 @@ def facts(run: Run) -> list[str]:
 
 def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
     claims = CLAIMS if any(pair.seeds >= MIN_SEEDS for pair in result.pairs) else {"These checkpoints": "checkpoints"}
-    tables = {title: [row.cells for row in pair_rows(result, level, run.names)] for title, level in claims.items()}
+    tables = {
+        title: [row.cells for row in pair_rows(result, level, run.names, central(result))]
+        for title, level in claims.items()
+    }
     return {
         "label": result.block.label,
         "title": result.block.title,
@@ -166,6 +171,7 @@ def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
         "elsewhere": [notes.elsewhere(run.called(name)) for name in result.block.elsewhere],
         "note": notes.score_note(result),
         "claims": tables if result.pairs else {},
+        "pairs_left_out": left_out(result, names=run.names),
         "methods_claimed": len(claims) == 2,
         "pair_header": PAIR_HEADER,
         "no_method_claim": notes.NO_METHOD_CLAIM,

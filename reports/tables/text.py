@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reports.findings import sentences
 from reports.findings.analysis import Result
+from reports.findings.central import central, left_out
 from reports.findings.costs import Cost, costs_title
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves
@@ -35,7 +36,7 @@ def terminal(
         if result.scores:
             parts += [*_short_scores(result), wrap(score_note(result))]
         if result.pairs:
-            parts += [_short_pairs(result), wrap(_claim_note(result))]
+            parts += [_short_pairs(result), wrap(f"{left_out(result)} {_claim_note(result)}".strip())]
     rest = [r for r in results if not r.block.is_main]
     if rest:
         parts.append("## Does the order survive?")
@@ -128,7 +129,7 @@ def _full_pairs(result: Result, level: str, names: Mapping[str, str] | None) -> 
 
 def _short_pairs(result: Result) -> str:
     rows = []
-    for pair, row in zip(result.pairs, pair_rows(result, result.level), strict=True):
+    for pair, row in zip(central(result), pair_rows(result, result.level, pairs=central(result)), strict=True):
         _, _, value, interval, adjusted, _, word = row.cells
         rows.append([f"{cut(pair.a, 12)} − {cut(pair.b, 12)}", value, interval, adjusted, word])
     return table(["difference", "value", "95% interval", "Holm p", "verdict"], rows)

@@ -100,12 +100,14 @@ def _places(found: dict[str, Interval], sign: int) -> dict[str, int]:
     return {name: min(3, levels.index(values[name]) + 1) if name in values else 3 for name in found}
 
 
-def pair_rows(result: Result, level: str, names: Mapping[str, str] | None = None) -> list[PairRow]:
-    """Every difference of the headline at one level of claim ("checkpoints" or "methods")."""
+def pair_rows(
+    result: Result, level: str, names: Mapping[str, str] | None = None, pairs: list[Pair] | None = None
+) -> list[PairRow]:
+    """Every difference of the headline, or `pairs` of them, at one level of claim ("checkpoints" or "methods")."""
     scale = result.block.scale
     return [
         PairRow(pair_cells(pair, scale, level, names), {c: cell(pair.columns[c], scale, True) for c in result.columns})
-        for pair in result.pairs
+        for pair in (result.pairs if pairs is None else pairs)
     ]
 
 

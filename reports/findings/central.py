@@ -1,0 +1,35 @@
+"""Which differences of many methods stand one by one: with the starting policy, and with the best. Tables keep them all."""
+
+from collections.abc import Mapping
+
+from htgrpo.base.records import BASE
+from reports.findings.analysis import Pair, Result
+from reports.format import MANY, listed
+
+
+def central(result: Result, best: str | None = None) -> list[Pair]:
+    """All pairs of up to MANY policies. Of more: every one minus the starting policy, then minus `best` (the result's own
+    where none is named), each from the highest score to the lowest."""
+    if len(result.scores) <= MANY:
+        return result.pairs
+    ranked = sorted(result.scores, key=lambda name: -result.sign * result.scores[name].headline.estimate)
+    found = [result.pair(name, other) for other in _others(result, best) for name in ranked]
+    pairs = {frozenset((pair.a, pair.b)): pair for pair in reversed(found) if pair}
+    return list(pairs.values())[::-1]
+
+
+def left_out(result: Result, best: str | None = None, names: Mapping[str, str] | None = None) -> str:
+    """What `central` shows and leaves, in words; nothing where it shows every pair."""
+    left = len(result.pairs) - len(central(result, best))
+    roles = {BASE: "the starting policy", best or result.best: "the best, {}"}
+    told = [roles[name].format((names or {}).get(name, name)) for name in _others(result, best)]
+    return (
+        f"Every method against {listed(told)}; the other {left} differences are in table.md and table.csv."
+        if left
+        else ""
+    )
+
+
+def _others(result: Result, best: str | None) -> list[str]:
+    """What every method is compared with: the starting policy, where it has a score, and the best."""
+    return list(dict.fromkeys(name for name in (BASE, best or result.best) if name in result.scores))
