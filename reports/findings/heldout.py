@@ -1,5 +1,6 @@
 """The held-out score along training: verdicts of saved checkpoints on a few prompts, which no table shows."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -7,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from htgrpo.base.records import BASE, CURVE
+from reports.findings.analysis import ALPHA
 from reports.findings.hacking import reward_weights
 from reports.findings.vouching import HELD, role
 from reports.format import number
 from reports.run.load import Run
-from reports.statistics.shapes import moments
+from reports.statistics.shapes import moments, student
 from reports.statistics.stats import headline_weights, too_few
 
-ERRORS = 2
 ONSET = (
-    f"Onset: the first checkpoint of the held-out curve that lies more than {ERRORS} standard errors of the paired difference "
-    "below the best one before it, while the trained reward was higher since that one than over as many iterations before."
+    f"Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, at {ALPHA:.0%} "
+    "over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that one than over "
+    "as many iterations before."
 )
 
 
@@ -99,16 +101,25 @@ def onsets(run: Run, curve: Curve | None) -> list[Onset]:
     weights = headline_weights(curve.category, meta["aggregate"])
     sign = 1 if meta["higher_is_better"] else -1
     start = curve.prompts.get((BASE, None), {})
+    looked = {
+        (method, seed): {at: sign * row for at, row in (start | scores).items()}
+        for (method, seed), scores in curve.prompts.items()
+        if method != BASE and seed is not None and _held(run, method, curve.benchmark)
+    }
+    pairs = sum(math.comb(len(scores), 2) for scores in looked.values())
     out = []
-    for (method, seed), scores in curve.prompts.items():
-        used = [name for name, weight in reward_weights(run, method).items() if weight]
-        if method == BASE or seed is None or role(curve.benchmark.partition("@")[0], used) != HELD:
-            continue
+    for (method, seed), scores in looked.items():
         rewards = _rewards(run, method, seed)
-        found = onset({at: sign * row for at, row in (start | scores).items()}, curve.category, weights, rewards)
+        found = onset(scores, curve.category, weights, rewards, pairs)
         if found:
             out.append(Onset(method, seed, *found, title=str(meta["title"]), scale=float(meta["scale"])))
     return out
+
+
+def _held(run: Run, method: str, benchmark: str) -> bool:
+    """Whether the benchmark may vouch for what `method` was trained on."""
+    used = [name for name, weight in reward_weights(run, method).items() if weight]
+    return role(benchmark.partition("@")[0], used) == HELD
 
 
 def _rewards(run: Run, method: str, seed: int) -> pd.Series:
@@ -121,18 +132,19 @@ def _rewards(run: Run, method: str, seed: int) -> pd.Series:
 
 
 def onset(
-    scores: Mapping[int, np.ndarray], category: np.ndarray, weights: np.ndarray, rewards: pd.Series
+    scores: Mapping[int, np.ndarray], category: np.ndarray, weights: np.ndarray, rewards: pd.Series, pairs: int
 ) -> tuple[int, int, float] | None:
     """(best, iteration, fall) by ONSET; None where nothing turned. scores: iteration -> float [P], higher is better;
-    category: int [P]; weights: of the headline; rewards: by iteration."""
+    category: int [P]; weights: of the headline; rewards: by iteration; pairs: of checkpoints that are looked at in all."""
     best: int | None = None
+    least = float(student(ALPHA / pairs, len(category) - len(np.unique(category))))
     for now in sorted(scores):
         if best is None or scores[now] @ weights >= scores[best] @ weights:
             best = now
             continue
         lost = moments((scores[best] - scores[now])[None], category, weights)
         fall, error = float(lost.mean[0]), float(lost.variance[0]) ** 0.5
-        if fall > ERRORS * error and _rose(rewards, best, now):
+        if fall > least * error and _rose(rewards, best, now):
             return best, now, fall
     return None
 
