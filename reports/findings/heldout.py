@@ -17,8 +17,8 @@ from reports.statistics.shapes import moments, student
 from reports.statistics.stats import headline_weights, too_few
 
 ONSET = (
-    f"Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, at {ALPHA:.0%} "
-    "over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that one than over "
+    "Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, at "
+    f"{ALPHA:.0%} over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that one than over "
     "as many iterations before."
 )
 
