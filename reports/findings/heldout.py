@@ -18,8 +18,8 @@ from reports.statistics.stats import headline_weights, too_few
 
 ONSET = (
     "Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, at "
-    f"{ALPHA:.0%} over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that one than over "
-    "as many iterations before."
+    f"{ALPHA:.0%} over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that "
+    "one than over as many iterations before."
 )
 
 
