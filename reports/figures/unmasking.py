@@ -10,9 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 
 from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
-from reports.figures.style import bare, style
+from reports.figures.style import bare, labels, style
 from reports.findings.analysis import Result
-from reports.format import csv_text, exact, short
+from reports.format import csv_text, exact
 from reports.run.blocks import Block
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, first_images, opened
@@ -128,7 +128,7 @@ def _means(part: SubFigure, shown: Seen, names: list[str], run: Run) -> None:
                     f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
                 )
     for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(short(run.called(name), 16), loc="center", fontsize=9)
+        ax.set_title(labels(run, 16)[name], loc="center", fontsize=9)
     place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
     bar = part.colorbar(
         plt.cm.ScalarMappable(scale, COLOURS), cax=place, ticks=[middle - reach, middle, middle + reach]
