@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from reports.figures.style import GREY, INK, SOFT, colours, labels, markers, style
 from reports.run.load import Run
 
-ACROSS, WIDE, ROW = 6, 1.75, 0.19
+ACROSS, WIDE, ROW = 7, 1.75, 0.19
 """Panels beside each other; inches of a panel and of a row."""
 
 
@@ -48,7 +48,7 @@ def dots(run: Run, measures: list[Measure], note: str) -> Figure:
             )
         for ax in axes.flat[len(measures) :]:
             ax.set_visible(False)
-        figure.suptitle(note, fontsize=9, color=SOFT, x=0.01, ha="left")
+        figure.suptitle(textwrap.fill(note, int(14 * size[0])), fontsize=9, color=SOFT, x=0.01, ha="left")
     return figure
 
 
@@ -63,7 +63,7 @@ def _panel(ax: Axes, run: Run, measure: Measure, names: list[str]) -> None:
             face = colour if dot.filled else "white"
             ax.plot(dot.value, y, shapes.get(name, "o"), color=colour, markersize=5, markerfacecolor=face, zorder=3)
     ax.set_ylim(-0.7, len(names) - 0.3)
-    ax.set_title(textwrap.fill(measure.title, 24, break_long_words=False), fontsize=8.8)
+    ax.set_title(textwrap.fill(measure.title, 20, break_long_words=False), fontsize=8.8)
     ax.xaxis.set_major_locator(plt.MaxNLocator(4))
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0, labelsize=8.5, labelcolor=INK)

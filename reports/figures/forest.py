@@ -101,7 +101,7 @@ def forest(run: Run, shown: list[Result]) -> Figure | None:
         figure, axes = plt.subplots(down, across, figsize=size, squeeze=False)
         figure.set_layout_engine("constrained", wspace=0.05, w_pad=0.08)
         for i, (ax, result) in enumerate(zip(axes.flat, shown, strict=False)):
-            _panel(ax, result, pairs, palette)
+            _panel(ax, result, pairs, palette, bool(left))
             names = [f"{called[a]} − {called[b]}" for a, b in pairs]
             ax.set_yticks(range(len(pairs))[::-1], names if i % across == 0 else [""] * len(pairs))
             ax.tick_params(axis="y", length=0, labelsize=8.8, labelcolor=INK)
@@ -126,8 +126,10 @@ def _legend(shown: list[Result]) -> list[plt.Line2D]:
     return entries
 
 
-def _panel(ax: Axes, result: Result, pairs: list[tuple[str, str]], palette: dict[str, str]) -> None:
+def _panel(ax: Axes, result: Result, pairs: list[tuple[str, str]], palette: dict[str, str], grouped: bool) -> None:
     ax.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
+    for y in (len(pairs) - i - 0.5 for i in range(1, len(pairs)) if grouped and pairs[i][1] != pairs[i - 1][1]):
+        ax.axhline(y, color=FAINT, linewidth=1.2, zorder=1)
     for y, (a, b) in zip(range(len(pairs))[::-1], pairs, strict=True):
         if pair := result.pair(a, b):
             _row(ax, y, pair, result.block.scale, palette)

@@ -144,7 +144,15 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
 
 def _column(ax: Axes, points: list[tuple[float, float, Any, Any]], gap: float) -> None:
     for height, (x, y, text, colour) in zip(_apart([point[1] for point in points], gap), points, strict=True):
-        line = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.6, "shrinkA": 0, "shrinkB": 0}
+        line = {
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.6,
+            "alpha": 0.6,
+            "shrinkA": 1,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        }
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "axes fraction", "va": "center"}
         ax.annotate(
             text, (x, y), (1.05, height), color=colour, fontsize=8, fontweight="bold", arrowprops=line, **place

@@ -13,9 +13,12 @@ def central(result: Result, best: str | None = None) -> list[Pair]:
     if len(result.scores) <= MANY:
         return result.pairs
     ranked = sorted(result.scores, key=lambda name: -result.sign * result.scores[name].headline.estimate)
-    found = [result.pair(name, other) for other in _others(result, best) for name in ranked]
-    pairs = {frozenset((pair.a, pair.b)): pair for pair in reversed(found) if pair}
-    return list(pairs.values())[::-1]
+    found: dict[frozenset[str], Pair] = {}
+    for other in _others(result, best):
+        for name in ranked:
+            if pair := result.pair(name, other):
+                found.setdefault(frozenset((name, other)), pair)
+    return list(found.values())
 
 
 def left_out(result: Result, best: str | None = None, names: Mapping[str, str] | None = None) -> str:
