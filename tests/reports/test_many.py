@@ -55,7 +55,9 @@ def test_many_methods_are_compared_with_the_start_and_the_best(many):
     estimates = [pair.interval().estimate for pair in shown[:11]]
     assert estimates == sorted(estimates, reverse=True)
     assert all(main.pair(pair.a, pair.b).interval() == pair.interval() for pair in shown)
-    assert "the starting policy and the best, X" in left_out(main, names={best: "X"}) and "other 45" in left_out(main)
+    assert f"the starting policy and X (best, {main.block.when});" in left_out(
+        main, names={best: "X"}
+    ) and "other 45" in left_out(main)
     other = list(METHODS)[0]
     assert [pair.b for pair in central(main, other)][11:] == [other] * 10
 
