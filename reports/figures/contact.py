@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.figures.style import GREY, INK, style
+from reports.figures.style import GREY, INK, labels, style
 from reports.figures.tones import legend, mark, span, tone
 from reports.findings.analysis import Result
-from reports.format import short
 from reports.run.blocks import Block, records_of
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, first_images, opened
@@ -45,7 +44,7 @@ def contact_sheet(run: Run, result: Result) -> Figure | None:
         ax.set(xlim=(0, 1.12 * len(prompts)), ylim=(1.22 * len(names), 0))
         ax.axis("off")
         for i, name in enumerate(names):
-            ax.text(-0.1, 1.22 * i + 0.5, short(run.called(name), 14), ha="right", va="center", fontweight="bold")
+            ax.text(-0.1, 1.22 * i + 0.5, labels(run, 14)[name], ha="right", va="center", fontweight="bold")
             ax.text(-0.1, 1.22 * i + 0.66, notes[name], ha="right", va="center", fontsize=6.5, color=GREY)
             for j, prompt in enumerate(prompts):
                 score = float(tables[name][prompt]["score"]) if prompt in tables[name] else float("nan")

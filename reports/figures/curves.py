@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.order import COLOURS
-from reports.figures.style import GREY, INK, SOFT, colours, spread_labels, style
+from reports.figures.style import GREY, INK, SOFT, colours, labels, spread_labels, style, tall
 from reports.findings.quality import AXES, with_time
-from reports.format import short
 from reports.run.load import Run
 
 PANELS = {
@@ -26,7 +25,8 @@ LOGARITHMIC = ("kl",)
 """Panels in which one bad iteration would flatten everything else."""
 COLUMNS = {"iterations": "iteration", "forwards": "forwards_total", "seconds": "seconds_total"}
 """The column of each axis of cost."""
-ACROSS = 3
+ACROSS, RANKS_ACROSS = 3, 6
+"""Panels beside each other: of training measures, of entropy."""
 End = tuple[float, float, str, str]
 """x, y, text and colour of the label at the end of a curve."""
 
@@ -58,7 +58,11 @@ def learning_curves(run: Run, axis: str) -> Figure | None:
         across = min(ACROSS, len(panels))
         rows = -(-len(panels) // across)
         figure, axes = plt.subplots(
-            rows, across, figsize=(4.25 * across, 2.75 * rows + 0.6), squeeze=False, layout="constrained"
+            rows,
+            across,
+            figsize=(4.25 * across, tall(2.75, len(names)) * rows + 0.6),
+            squeeze=False,
+            layout="constrained",
         )
         for ax in axes.flat[len(panels) :]:
             ax.set_visible(False)
@@ -87,10 +91,10 @@ def _bands(run: Run, frame: pd.DataFrame) -> str:
 def _panel(
     ax: Axes, key: str, frame: pd.DataFrame, run: Run, names: Iterable[str], column: str, palette: dict[str, str]
 ) -> list[End]:
-    ends = []
+    ends, called = [], labels(run, 16)
     for name in names:
         own = frame[frame["method"] == name]
-        end = _curve(ax, own, column, key, palette[name], run.called(name))
+        end = _curve(ax, own, column, key, palette[name], called[name])
         if key == "entropy_ends" and end:
             _curve(ax, own, column, "entropy_last", palette[name], "", dashed=True)
         ends.append(end)
@@ -128,7 +132,7 @@ def _curve(
         ax.fill_between(x, smooth.min(axis=1), smooth.max(axis=1), color=colour, alpha=0.16, linewidth=0)
     ax.plot(x, smooth.mean(axis=1), color=colour, linestyle=(0, (4, 2)) if dashed else "-")
     ax.plot(x.iloc[-1:], smooth.mean(axis=1).iloc[-1:], "o", color=colour, markersize=4)
-    return float(x.iloc[-1]), float(smooth.mean(axis=1).iloc[-1]), short(name, 16), colour
+    return float(x.iloc[-1]), float(smooth.mean(axis=1).iloc[-1]), name, colour
 
 
 def entropy_by_rank(run: Run) -> Figure | None:
@@ -144,16 +148,21 @@ def entropy_by_rank(run: Run) -> Figure | None:
     if not names:
         return None
     with style():
-        size = (2.9 * len(names) + 1.0, 2.6)
-        figure, (axes,) = plt.subplots(1, len(names), figsize=size, squeeze=False, sharey=True, layout="constrained")
-        for ax, name in zip(axes, names, strict=True):
+        across, called = min(RANKS_ACROSS, len(names)), labels(run)
+        down = -(-len(names) // across)
+        size = (2.9 * across + 1.0, 2.25 * down + 0.35)
+        figure, axes = plt.subplots(down, across, figsize=size, squeeze=False, sharey=True, layout="constrained")
+        for ax in axes.flat[len(names) :]:
+            ax.set_visible(False)
+        for ax, name in zip(axes.flat, names, strict=False):
             count = _rank_lines(ax, frame[frame["method"] == name])
             ax.xaxis.set_major_locator(plt.MaxNLocator(4, integer=True))
             ax.set_xlabel(AXES["iterations"], fontsize=8)
-            ax.set_title(short(run.called(name), 24), color=colours(run)[name])
-        axes[0].set_ylabel("entropy (nats)", fontsize=8)
+            ax.set_title(called[name], color=colours(run)[name])
+        for ax in axes[:, 0]:
+            ax.set_ylabel("entropy (nats)", fontsize=8)
         scale = plt.cm.ScalarMappable(plt.Normalize(1, count), COLOURS)
-        bar = figure.colorbar(scale, ax=axes, shrink=0.7, aspect=18, pad=0.01, ticks=[1, count])
+        bar = figure.colorbar(scale, ax=axes, shrink=0.7 / down, aspect=18, pad=0.01, ticks=[1, count])
         bar.ax.set_yticklabels(["first\nunmasked", "last"], fontsize=7.5)
         bar.outline.set_visible(False)
         title = f"Rollout entropy by the order of unmasking, {count} equal parts ({run.title}; mean over seeds)"

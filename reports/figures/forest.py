@@ -1,4 +1,4 @@
-"""Bars per category, and the forest of paired differences."""
+"""Scores per category, and the forest of paired differences."""
 
 import textwrap
 from typing import Any
@@ -8,9 +8,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import FAINT, GREY, INK, SOFT, colours, markers, style
+from htgrpo.base.records import BASE
+from reports.figures.dots import Dot, Measure, dots
+from reports.figures.style import FAINT, GREY, INK, SOFT, colours, labels, markers, style
 from reports.findings.analysis import Pair, Result
-from reports.format import number, probability, short
+from reports.findings.central import central, left_out
+from reports.format import MANY, number, probability
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 
@@ -19,10 +22,13 @@ ACROSS = 3
 
 
 def category_bars(run: Run, result: Result) -> Figure | None:
-    """Bars with 95 % intervals (these checkpoints) of the headline and every category; None without scores."""
+    """Bars with 95 % intervals (these checkpoints) of the headline and every category, dots where methods are many; None
+    without scores."""
     if not result.scores:
         return None
-    palette, shapes = colours(run), markers(run)
+    if len(result.scores) > MANY:
+        return _category_dots(run, result)
+    palette, shapes, called = colours(run), markers(run), labels(run)
     names = list(result.scores)
     groups = ["overall", *result.columns]
     with style():
@@ -35,24 +41,14 @@ def category_bars(run: Run, result: Result) -> Figure | None:
             cells = [score.headline, *(score.columns[c] for c in result.columns)]
             x = np.arange(len(groups)) + (i - (len(names) - 1) / 2) * width
             heights = np.array([c.estimate for c in cells])
-            ax.bar(
-                x,
-                heights,
-                width * 0.88,
-                color=palette[name],
-                alpha=0.82,
-                linewidth=0,
-                label=short(run.called(name)),
-                zorder=2,
-            )
+            ax.bar(x, heights, width * 0.88, color=palette[name], alpha=0.82, linewidth=0, label=called[name], zorder=2)
             known = np.array([c.known for c in cells])
             low = np.array([c.low for c in cells])[known]
             high = np.array([c.high for c in cells])[known]
             ax.vlines(x[known], low, high, color=INK, linewidth=1.0, zorder=3)
             ax.plot(x, heights, shapes[name], color=INK, markersize=2.4, zorder=4)
         ax.axvspan(-0.5, 0.5, color=FAINT, alpha=0.45, zorder=0, linewidth=0)
-        labels = [g.removeprefix("questions: ").replace("_", " ") for g in groups]
-        ax.set_xticks(range(len(groups)), [label.replace(" ", "\n") for label in labels])
+        ax.set_xticks(range(len(groups)), [_title(group).replace(" ", "\n") for group in groups])
         ax.get_xticklabels()[0].set_fontweight("bold")
         ax.set_xlim(-0.5, len(groups) - 0.5)
         ax.grid(False, axis="x")
@@ -74,27 +70,45 @@ def category_bars(run: Run, result: Result) -> Figure | None:
     return figure
 
 
+def _title(column: str) -> str:
+    return column.removeprefix("questions: ").replace("_", " ")
+
+
+def _category_dots(run: Run, result: Result) -> Figure:
+    cells = {name: {"overall": score.headline, **score.columns} for name, score in result.scores.items()}
+    measures = []
+    for column in ("overall", *result.columns):
+        own = {name: Dot(cell[column].estimate, cell[column].low, cell[column].high) for name, cell in cells.items()}
+        measures.append(Measure(_title(column), own[BASE].value if BASE in own else None, own))
+    note = f"{result.block.label}: score, 95% interval (these checkpoints)"
+    return dots(run, measures, f"{note}; dashed: the starting policy" if BASE in cells else note)
+
+
 def forest(run: Run, shown: list[Result]) -> Figure | None:
-    """Paired differences of the headline, a panel for each of `shown`, every pair one way round in all of them; thin line:
-    these checkpoints, thick: these methods. None without a pair."""
+    """Paired differences of the headline, a panel for each of `shown`, every pair one way round in all of them (of many
+    methods: against the starting policy and against the best of the first panel, in its order); thin line: these checkpoints,
+    thick: these methods. None without a pair."""
     shown = [result for result in shown if result.pairs]
     if not shown:
         return None
-    palette = colours(run)
-    pairs = list(dict.fromkeys((pair.a, pair.b) for result in shown for pair in result.pairs))
+    palette, called, best = colours(run), labels(run), shown[0].best
+    pairs = list(dict.fromkeys((pair.a, pair.b) for result in shown for pair in central(result, best)))
+    left = left_out(shown[0], best, called)
     with style():
         across = min(len(shown), ACROSS)
         down = -(-len(shown) // across)
-        size = (4.1 * across + 2.2, (0.3 * len(pairs) + 1.15) * down + 0.35)
+        size = (4.1 * across + 2.2, ((0.22 if left else 0.3) * len(pairs) + 1.15) * down + (0.6 if left else 0.35))
         figure, axes = plt.subplots(down, across, figsize=size, squeeze=False)
         figure.set_layout_engine("constrained", wspace=0.05, w_pad=0.08)
         for i, (ax, result) in enumerate(zip(axes.flat, shown, strict=False)):
-            _panel(ax, result, pairs, palette)
-            names = [f"{short(run.called(a))} − {short(run.called(b))}" for a, b in pairs]
+            _panel(ax, result, pairs, palette, bool(left))
+            names = [f"{called[a]} − {called[b]}" for a, b in pairs]
             ax.set_yticks(range(len(pairs))[::-1], names if i % across == 0 else [""] * len(pairs))
             ax.tick_params(axis="y", length=0, labelsize=8.8, labelcolor=INK)
         for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
+        if left:
+            figure.suptitle(left, fontsize=9, color=SOFT, x=0.01, ha="left")
         figure.legend(handles=_legend(shown), ncols=1 + across, frameon=False, loc="outside lower left", fontsize=8)
     return figure
 
@@ -112,8 +126,10 @@ def _legend(shown: list[Result]) -> list[plt.Line2D]:
     return entries
 
 
-def _panel(ax: Axes, result: Result, pairs: list[tuple[str, str]], palette: dict[str, str]) -> None:
+def _panel(ax: Axes, result: Result, pairs: list[tuple[str, str]], palette: dict[str, str], grouped: bool) -> None:
     ax.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
+    for y in (len(pairs) - i - 0.5 for i in range(1, len(pairs)) if grouped and pairs[i][1] != pairs[i - 1][1]):
+        ax.axhline(y, color=FAINT, linewidth=1.2, zorder=1)
     for y, (a, b) in zip(range(len(pairs))[::-1], pairs, strict=True):
         if pair := result.pair(a, b):
             _row(ax, y, pair, result.block.scale, palette)

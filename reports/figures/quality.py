@@ -6,9 +6,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import GREY, SOFT, colours, markers, spread_labels, style
+from reports.figures.style import GREY, SOFT, colours, labels, markers, spread_labels, style, tall
 from reports.findings.quality import AXES, Panel
-from reports.format import short
+from reports.format import MANY
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 
@@ -23,7 +23,8 @@ def figure(run: Run, panels: list[Panel], axis: str) -> Figure | None:
     with style():
         across = min(ACROSS, len(shown))
         down = -(-len(shown) // across)
-        size = (4.1 * across + 0.3, 3.0 * down + 0.35)
+        most = max(len(panel.methods) for panel in shown)
+        size = (4.1 * across + 0.3, tall(3.0, most) * down + 0.35)
         drawn, axes = plt.subplots(down, across, figsize=size, squeeze=False, layout="constrained")
         for ax in axes.flat[len(shown) :]:
             ax.set_visible(False)
@@ -31,14 +32,15 @@ def figure(run: Run, panels: list[Panel], axis: str) -> Figure | None:
             _panel(ax, run, panel, axis)
         seeds = {point.seeds for panel in shown for point in panel.points}
         band = "training seeds and prompts" if min(seeds) >= MIN_SEEDS else "prompts (too few seeds for more)"
-        lines = f"; dotted: where a view looks ({run.title})"
-        note = f"Mean over {'/'.join(map(str, sorted(seeds)))} training seeds; band: 95% interval over {band}{lines}"
+        where = f"dotted: where a view looks ({run.title})"
+        drawn_as = "bars" if most > MANY else "band"
+        note = f"Mean over {'/'.join(map(str, sorted(seeds)))} training seeds; {drawn_as}: 95% interval over {band}; {where}"
         drawn.suptitle(note, fontsize=8.5, color=SOFT, x=0.01, ha="left")
     return drawn
 
 
 def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
-    palette, shapes, ends = colours(run), markers(run), []
+    palette, shapes, called, ends = colours(run), markers(run), labels(run, 16), []
     if panel.base:
         ax.axhline(panel.base.estimate, color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
     for limit in _limits(run, axis) if any(point.view for point in panel.points) else []:
@@ -52,13 +54,14 @@ def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
         xs, ys = [x for x, _ in line], [score.estimate for _, score in line]
         known = [(x, score) for x, score in line if score.known]
         low, high = [score.low for _, score in known], [score.high for _, score in known]
-        ax.fill_between([x for x, _ in known], low, high, color=palette[name], alpha=0.13, linewidth=0)
+        if len(panel.methods) <= MANY:  # more bands cannot be told apart, and hide the curves
+            ax.fill_between([x for x, _ in known], low, high, color=palette[name], alpha=0.13, linewidth=0)
         for x, score in line[len(start) :]:
             if score.known:
                 ax.vlines(x, score.low, score.high, color=palette[name], linewidth=1.1)
         ax.plot(xs, ys, color=palette[name])
         ax.plot(xs[len(start) :], ys[len(start) :], shapes[name], color=palette[name], markersize=5)
-        ends.append((xs[-1], ys[-1], short(run.called(name), 16), palette[name]))
+        ends.append((xs[-1], ys[-1], called[name], palette[name]))
     ax.set_title(textwrap.fill(panel.title, 40), fontsize=9.5)
     ax.set_xlabel(AXES[axis])
     ax.margins(x=0.02)

@@ -6,9 +6,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import GREY, colours, markers, spread_labels, style
+from reports.figures.dots import Dot, Measure, dots
+from reports.figures.style import GREY, colours, labels, markers, spread_labels, style
 from reports.findings.hacking import Move, Moves
-from reports.format import csv_text, exact, short
+from reports.format import MANY, csv_text, exact
 from reports.run.load import Run
 
 ACROSS = 4
@@ -28,11 +29,18 @@ def to_csv(moves: list[Moves]) -> str:
 
 
 def slopes(run: Run, moves: list[Moves]) -> Figure | None:
-    """One panel per measure, one line per method, the interval of the difference at its end. None without a measure to
-    compare."""
+    """One panel per measure, one line per method (a row each where they are many), the interval of the difference at its
+    end. None without a measure to compare."""
     measures = list(dict.fromkeys(move.measure for one in moves for move in one.moves))
     if len(measures) < 2:
         return None
+    found = {
+        name: {one.method: move for one in moves for move in one.moves if move.measure == name} for name in measures
+    }
+    title = f"From the starting policy to the end of training ({run.title})"
+    note = f"{title}; filled: resolved, or no test; bars: 95% interval of the difference"
+    if len(moves) > MANY:
+        return dots(run, [_measure(name, own) for name, own in found.items()], f"{note}; dashed: the starting policy")
     palette, shapes = colours(run), markers(run)
     with style():
         across = min(ACROSS, len(measures))
@@ -43,33 +51,41 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
         for ax in axes.flat[len(measures) :]:
             ax.set_visible(False)
         for ax, measure in zip(axes.flat, measures, strict=False):
-            found = {one.method: move for one in moves for move in one.moves if move.measure == measure}
-            _panel(ax, run, measure, found, palette, shapes)
-        title = f"From the starting policy to the end of training ({run.title})"
-        note = "filled: resolved, or no test; bars: 95% interval of the difference"
-        figure.suptitle(f"{title}; {note}", fontsize=9, color="#555555", x=0.01, ha="left")
+            _panel(ax, run, measure, found[measure], palette, shapes)
+        figure.suptitle(note, fontsize=9, color="#555555", x=0.01, ha="left")
     return figure
+
+
+def _measure(title: str, found: dict[str, Move]) -> Measure:
+    ends = {
+        name: Dot(move.end, move.start + move.change.low, move.start + move.change.high, _told(move))
+        for name, move in found.items()
+    }
+    return Measure(title, next(iter(found.values())).start, ends)
+
+
+def _told(move: Move) -> bool:
+    return "resolved" in move.word and move.word != "unresolved" or not move.change.known
 
 
 def _panel(
     ax: Axes, run: Run, measure: str, found: dict[str, Move], palette: dict[str, str], shapes: dict[str, str]
 ) -> None:
-    ends = []
+    ends, names = [], labels(run, 14)
     for i, (name, move) in enumerate(found.items()):
         colour, x = palette.get(name, GREY), 1 + 0.035 * (i - (len(found) - 1) / 2)
         ax.plot([0, x], [move.start, move.end], color=colour, linewidth=1.6, alpha=0.9)
         if move.change.known:
             ax.vlines(x, move.start + move.change.low, move.start + move.change.high, color=colour, linewidth=1.4)
-        resolved = "resolved" in move.word and move.word != "unresolved" or not move.change.known
         ax.plot(
             x,
             move.end,
             shapes.get(name, "o"),
             color=colour,
             markersize=5,
-            markerfacecolor=colour if resolved else "white",
+            markerfacecolor=colour if _told(move) else "white",
         )
-        ends.append((1.09, float(move.end), short(run.called(name), 14), colour))
+        ends.append((1.09, float(move.end), names[name], colour))
     ax.set_xlim(-0.08, 1.12)
     ax.set_xticks([0, 1], ["start", "end"])
     ax.margins(y=0.12)

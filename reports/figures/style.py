@@ -14,6 +14,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from htgrpo.base.records import BASE
+from reports.format import MANY, short
 from reports.run.load import Run
 
 # Okabe and Ito (2008): told apart under the common colour deficiencies. Yellow is left out (too pale on white).
@@ -22,6 +23,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY, INK, SOFT, FAINT = "#8A8A8A", "#222222", "#555555", "#E3E3E3"
 GOOD, HALF, BAD = "#1A9850", "#E0940B", "#D73027"
 DPI = 160
+LINE = 0.14
+"""Inches of a label's line beside a curve."""
 WIDTH = 0.3
 """Of a label beside a curve, as a part of the axes."""
 _STYLE: dict[Any, Any] = {
@@ -56,6 +59,20 @@ def _looks(run: Run, place: int, free: Sequence[str], fixed: dict[str, str]) -> 
     others = [name for name in run.methods if name not in known]
     left = [one for one in free if one not in known.values()] or free
     return known | {name: left[i % len(left)] for i, name in enumerate(others)}
+
+
+def labels(run: Run, limit: int = 24) -> dict[str, str]:
+    """What each method is called in figures, at most `limit` letters: as papers write it; where methods are many, or two
+    would read the same, by its own name, as tables on the terminal do."""
+    found = {name: short(run.called(name), limit) for name in run.methods}
+    if len(found) > MANY or len(set(found.values())) < len(found):
+        return {name: short(name, limit) for name in found}
+    return found
+
+
+def tall(height: float, ends: int) -> float:
+    """Inches of a panel with the labels of `ends` curves beside it: `height`, more where they would not fit."""
+    return max(height, LINE * ends + 0.8)
 
 
 def bare(ax: Axes) -> None:
@@ -103,12 +120,16 @@ def _in_order(svg: bytes) -> bytes:
 def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: float = 0.06) -> None:
     """Writes labels beside the ends of curves: (x, y in data units, text, colour).
 
-    Each stands at its own end; those that would overlap are moved apart in height.
+    Each stands at its own end; those that would overlap are moved apart in height. Where they are many, all stand in one
+    column beside the axes, each with a thin line to its end.
     """
     ax.autoscale_view()
     to_axes = ax.transData + ax.transAxes.inverted()
     places = [to_axes.transform((x, y)) for x, y, _, _ in ends]
     points = sorted((float(x), float(y), *words[2:]) for (x, y), words in zip(places, ends, strict=True))
+    if len(points) > MANY:
+        _column(ax, sorted((point for point in points if point[2]), key=lambda point: point[1]), gap)
+        return
     while points:
         near = [point for point in points if point[0] - points[0][0] < WIDTH]
         points = points[len(near) :]
@@ -121,16 +142,40 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
             ax.annotate(text, (x + 0.018, height), color=colour, fontsize=8.5, fontweight="bold", **place)
 
 
+def _column(ax: Axes, points: list[tuple[float, float, Any, Any]], gap: float) -> None:
+    for height, (x, y, text, colour) in zip(_apart([point[1] for point in points], gap), points, strict=True):
+        line = {
+            "arrowstyle": "-",
+            "color": colour,
+            "linewidth": 0.6,
+            "alpha": 0.6,
+            "shrinkA": 1,
+            "shrinkB": 0,
+            "relpos": (0, 0.5),
+        }
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "axes fraction", "va": "center"}
+        ax.annotate(
+            text, (x, y), (1.05, height), color=colour, fontsize=8, fontweight="bold", arrowprops=line, **place
+        )  # fmt: skip
+
+
 def _apart(heights: list[float], gap: float) -> list[float]:
-    """`heights` (ascending) moved as little as needed to stand `gap` apart: clusters spread about their centre."""
-    clusters = [(h, 1) for h in heights]
+    """`heights` (ascending, parts of the axes) moved as little as needed to stand `gap` apart, less where the axes are
+    full: clusters spread about their centre, within the axes."""
+    gap = min(gap, 1 / max(1, len(heights) - 1))
+
+    def within(centre: float, count: int) -> tuple[float, int]:
+        half = gap * (count - 1) / 2
+        return min(max(centre, half), 1 - half), count
+
+    clusters = [within(h, 1) for h in heights]
     merged = True
     while merged:
         merged = False
         for i in range(len(clusters) - 1):
             (a, n), (b, m) = clusters[i], clusters[i + 1]
             if b - a < gap * (n + m) / 2 - 1e-9:
-                clusters[i : i + 2] = [((a * n + b * m) / (n + m), n + m)]
+                clusters[i : i + 2] = [within((a * n + b * m) / (n + m), n + m)]
                 merged = True
                 break
     return [centre + (k - (count - 1) / 2) * gap for centre, count in clusters for k in range(count)]

@@ -10,9 +10,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 
 from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
-from reports.figures.style import bare, style
+from reports.figures.style import bare, labels, style
 from reports.findings.analysis import Result
-from reports.format import csv_text, exact, short
+from reports.format import MANY, csv_text, exact
 from reports.run.blocks import Block
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, first_images, opened
@@ -92,8 +92,8 @@ def unmasking(run: Run, found: Seen) -> Figure:
     order."""
     names, settings = list(found.main), len(found.orders)
     with style():
-        cell = min(1.9, 7.2 / len(names))
-        heights = ((cell + 0.22) * settings + HEAD, (cell / 2 + 0.04) * len(found.prompts) + LOWER_HEAD)
+        cell = max(0.7, min(1.9, 7.2 / len(names)))
+        heights = ((cell + 0.22) * settings + _head(names), (cell / 2 + 0.04) * len(found.prompts) + LOWER_HEAD)
         figure = plt.figure(figsize=(cell * len(names) / SHARE, sum(heights)))
         (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)
         _means(upper, found, names, run)
@@ -114,7 +114,7 @@ def _means(part: SubFigure, shown: Seen, names: list[str], run: Run) -> None:
     reach = max(LEAST * slots, max(float(abs(mean - middle).max()) for mean in means.values()))
     scale = plt.Normalize(middle - reach, middle + reach)
     axes = part.subplots(len(found), len(names), squeeze=False, gridspec_kw={"wspace": 0.08, "hspace": 0.2})
-    _place(part, HEAD, bottom=0.06)
+    _place(part, _head(names), bottom=0.06)
     for row, setting in zip(axes, found, strict=True):
         values = run.config.get("settings", {}).get(setting, {})
         label = f"{setting}\n({values.get('sampler', '?')},\n{values.get('steps', '?')} steps)"
@@ -124,11 +124,13 @@ def _means(part: SubFigure, shown: Seen, names: list[str], run: Run) -> None:
             if (setting, name) in means:
                 mean = means[setting, name]
                 ax.imshow(mean, cmap=COLOURS, norm=scale, interpolation="nearest")
-                ax.set_xlabel(
-                    f"{mean.min():.0f} to {mean.max():.0f} of {slots}", fontsize=6.8, labelpad=2, color="#666666"
-                )
+                of = f" of {slots}" if len(names) <= MANY else ""
+                ax.set_xlabel(f"{mean.min():.0f} to {mean.max():.0f}{of}", fontsize=6.8, labelpad=2, color="#666666")
     for ax, name in zip(axes[0], names, strict=True):
-        ax.set_title(short(run.called(name), 16), loc="center", fontsize=9)
+        if len(names) > MANY:
+            ax.set_title(labels(run, 16)[name], loc="left", fontsize=7, rotation=35)
+        else:
+            ax.set_title(labels(run, 16)[name], loc="center", fontsize=9)
     place = part.add_axes((LEFT + SHARE + 0.02, 0.25, 0.013, 0.45))
     bar = part.colorbar(
         plt.cm.ScalarMappable(scale, COLOURS), cax=place, ticks=[middle - reach, middle, middle + reach]
@@ -179,6 +181,11 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
         va="top",
         ha="left",
     )
+
+
+def _head(names: list[str]) -> float:
+    """Inches above the means: names of many methods stand slanted."""
+    return HEAD + (0.35 if len(names) > MANY else 0)
 
 
 def _place(part: SubFigure, head: float, bottom: float) -> None:

@@ -13,16 +13,20 @@ def central(result: Result, best: str | None = None) -> list[Pair]:
     if len(result.scores) <= MANY:
         return result.pairs
     ranked = sorted(result.scores, key=lambda name: -result.sign * result.scores[name].headline.estimate)
-    found = [result.pair(name, other) for other in _others(result, best) for name in ranked]
-    pairs = {frozenset((pair.a, pair.b)): pair for pair in reversed(found) if pair}
-    return list(pairs.values())[::-1]
+    found: dict[frozenset[str], Pair] = {}
+    for other in _others(result, best):
+        for name in ranked:
+            if pair := result.pair(name, other):
+                found.setdefault(frozenset((name, other)), pair)
+    return list(found.values())
 
 
 def left_out(result: Result, best: str | None = None, names: Mapping[str, str] | None = None) -> str:
     """What `central` shows and leaves, in words; nothing where it shows every pair."""
     left = len(result.pairs) - len(central(result, best))
-    roles = {BASE: "the starting policy", best or result.best: "the best, {}"}
-    told = [roles[name].format((names or {}).get(name, name)) for name in _others(result, best)]
+    top = best or result.best or ""
+    roles = {BASE: "the starting policy"} | {top: f"{(names or {}).get(top, top)} (best, {result.block.when})"}
+    told = [roles[name] for name in _others(result, best)]
     return (
         f"Every method against {listed(told)}; the other {left} differences are in table.md and table.csv."
         if left

@@ -19,8 +19,8 @@ from reports.run.load import Run
 from reports.run.pictures import Thumbnail, choose_prompts, file_of, first_images, opened, thumbnail
 
 EACH = 12
-"""Prompts per category, fewer where the pictures would weigh more than BYTES in all."""
-BYTES = 4_000_000
+"""Prompts per category, fewer where the pictures would weigh more than BYTES in all, or be more than TILES."""
+BYTES, TILES = 4_000_000, 1_000
 APART = 0.25
 """Scores that are no plain right or wrong disagree from this part of their scale on."""
 
@@ -89,7 +89,7 @@ class Gallery:
     alpha: float
     shown: int
     pool: str = ""
-    pictures: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def categories(self) -> list[str]:
@@ -119,7 +119,8 @@ def make_gallery(run: Run, results: list[Result]) -> Gallery | None:
     shown = [first for first, *_ in groups.values()]
     by_result = [_cases(run, first, [r.block for r in rest], alpha) for first, *rest in groups.values()]
     weight = sum(case.weight for cases in by_result for case in cases)
-    each = EACH if weight <= BYTES else max(1, EACH * BYTES // weight)
+    tiles = sum(len(case.tiles) for cases in by_result for case in cases)
+    each = max(1, min(EACH, EACH * BYTES // max(1, weight), EACH * TILES // max(1, tiles)))
     if each < EACH:
         by_result = [_fewer(cases, each) for cases in by_result]
     cases = [case for cases in by_result for case in cases if any(tile.picture for tile in case.tiles)]

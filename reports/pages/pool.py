@@ -20,11 +20,10 @@ from reports.pages.drawing import variable
 from reports.pages.evidence import Seen, read_evidence
 from reports.run.blocks import Block, records_of
 from reports.run.load import Run
-from reports.run.pictures import SMALL, file_of
+from reports.run.pictures import file_of, is_small, opened, thumbnail
 
-PICTURES, EVIDENCE = 2_000_000, 2_000_000
+PICTURES, EVIDENCE = 1_000_000, 2_000_000
 """Bytes of pictures beside the static ones, and of compressed evidence, that a page may hold."""
-PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def pack(groups: list[list[Result]], run: Run) -> str:
@@ -124,36 +123,36 @@ def usual_file(policy: str, pictures: str, setting: str, prompt: str, sample: in
 def _strange_files(run: Run, block: Block, records: pd.DataFrame) -> dict[str, str]:
     """ "policy/prompt/sample" -> file (see file_of) of pictures that have another name than the usual one, "" for none."""
     found = {}
-    for record in records.itertuples(index=False):
-        policy, prompt, sample = str(record.policy), str(record.prompt_id), int(str(record.sample))
+    for record in records.to_dict("records"):
+        policy, prompt, sample = record["policy"], record["prompt_id"], record["sample"]
         file = file_of(run, block, record)
         if file != usual_file(policy, block.picture_set, block.setting, prompt, sample):
             found[f"{policy}/{prompt}/{sample}"] = file
     return found
 
 
-def small_pictures(run: Run, groups: list[list[Result]], without: set[str]) -> dict[str, str]:
-    """File -> base64 of the small PNG pictures that are shown nowhere else (not in `without`), first samples first, as many
+def small_pictures(run: Run, groups: list[list[Result]], without: set[str]) -> dict[str, dict[str, str]]:
+    """Folder -> file -> base64 of the small pictures that are shown nowhere else (not in `without`), first samples first, as many
     as fit into PICTURES."""
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, str]] = {}
     left = PICTURES
-    images = [image for group in groups for image in _images(run, group[0].block)]
-    for _, image in sorted(images, key=lambda pair: pair[0]):
-        path = run.root / image
-        if not image or image in without or not path.is_file():
+    images = [(block, record, file) for group in groups for block, record, file in _images(run, group[0].block)]
+    for block, record, file in sorted(images, key=lambda image: image[1]["sample"]):
+        small = file not in without and is_small(run.root / file)
+        picture = opened(run, block, record) if small else None
+        if picture is None:
             continue
-        data = path.read_bytes()
-        if not data.startswith(PNG) or max(int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) > SMALL:
-            continue
+        data = thumbnail(picture).data
         left -= len(data)
         if left < 0:
             break
-        found[image] = base64.b64encode(data).decode()
+        folder, _, name = file.rpartition("/")
+        found.setdefault(folder, {})[name] = base64.b64encode(data).decode()
     return found
 
 
-def _images(run: Run, block: Block) -> list[tuple[int, str]]:
-    """(sample, file) of every picture that is a file of its own."""
+def _images(run: Run, block: Block) -> list[tuple[Block, Any, str]]:
+    """(block, record, file) of every picture that is a file of its own."""
     records = _ordered(run, block, [policy for m in block.methods for policy in m.policies])
-    found = [(int(str(record.sample)), file_of(run, block, record)) for record in records.itertuples(index=False)]
-    return [(sample, file) for sample, file in found if "#" not in file]
+    found = [(block, record, file_of(run, block, record)) for record in records.to_dict("records")]
+    return [(block, record, file) for block, record, file in found if file and "#" not in file]

@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -15,19 +17,31 @@ from reports.run.blocks import Block
 from reports.run.load import Run
 
 SMALL = 128
-"""Pictures up to this many px stay as they are."""
+"""Pictures up to this many px keep every pixel."""
 SIDE, QUALITY = 224, 80
 
 
-def file_of(run: Run, block: Block, record: Any) -> str:
+def file_of(run: Run, block: Block, record: Mapping[str, Any] | pd.Series) -> str:
     """The file of a record's picture from the run's folder, followed by "#left,upper,right,lower" where the file holds
     several; "" where there is none."""
-    noted = run.manifest(record.policy, block.picture_set, block.setting).get((record.prompt_id, record.sample))
+    noted = run.manifest(record["policy"], block.picture_set, block.setting).get(
+        (record["prompt_id"], record["sample"])
+    )
     crop = noted.get("crop") if noted else None
-    return f"{record.image}#{','.join(map(str, crop))}" if record.image and crop else str(record.image)
+    image = str(record["image"])
+    return f"{image}#{','.join(map(str, crop))}" if image and crop else image
 
 
-def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
+def is_small(path: Path) -> bool:
+    """Whether a file holds a picture of up to SMALL px, by its header alone."""
+    try:
+        with Image.open(path) as picture:
+            return max(picture.size) <= SMALL
+    except OSError:
+        return False
+
+
+def opened(run: Run, block: Block, record: Mapping[str, Any] | pd.Series) -> Image.Image | None:
     """The picture of a record, cut out where its file holds several; None where there is none that can be read."""
     if not record["image"]:
         return None
@@ -44,7 +58,6 @@ def opened(run: Run, block: Block, record: pd.Series) -> Image.Image | None:
 class Thumbnail:
     """A picture inside the page. width, height: of the original in px."""
 
-    kind: str
     data: bytes
     width: int
     height: int
@@ -52,19 +65,20 @@ class Thumbnail:
     @property
     def uri(self) -> str:
         """It as a data URI."""
-        return f"data:image/{self.kind};base64,{base64.b64encode(self.data).decode()}"
+        return f"data:image/webp;base64,{base64.b64encode(self.data).decode()}"
 
 
 def thumbnail(picture: Image.Image) -> Thumbnail:
-    """`picture` as a PNG where it is small, else at most SIDE px wide and high as a WebP."""
-    stream, small = io.BytesIO(), max(picture.size) <= SMALL
-    if small:
-        picture.save(stream, format="PNG", optimize=True)
+    """`picture` as a WebP: every pixel of it where it is small (less than half of the PNG's bytes), else at most SIDE px wide
+    and high."""
+    stream = io.BytesIO()
+    if max(picture.size) <= SMALL:
+        picture.save(stream, format="WEBP", lossless=True, method=4)
     else:
         reduced = picture.copy()
         reduced.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
         reduced.save(stream, format="WEBP", quality=QUALITY, method=4)
-    return Thumbnail("png" if small else "webp", stream.getvalue(), *picture.size)
+    return Thumbnail(stream.getvalue(), *picture.size)
 
 
 def choose_prompts(block: Block, limit: int = 12) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.judge.images import pack_ranks
@@ -246,7 +247,7 @@ def test_words_and_a_dense_benchmark_are_found_in_a_browser(built):
 
 
 def test_pictures_within_one_file_are_told_apart():
-    record = SimpleNamespace(policy="p", prompt_id="q", sample=1, image="images/grid.png")
+    record = pd.Series({"policy": "p", "prompt_id": "q", "sample": 1, "image": "images/grid.png"})
     run = SimpleNamespace(manifest=lambda *_: {("q", 1): {"crop": [4, 0, 8, 4]}})
     block = SimpleNamespace(picture_set="s", setting="main")
     assert file_of(run, block, record) == "images/grid.png#4,0,8,4"
@@ -258,12 +259,14 @@ def test_first_samples_come_first_and_all_pictures_are_inside_while_they_fit(bui
     inside = json.loads(text.partition('id="pool-pictures">')[2].partition("</script>")[0])
     still = set(re.findall(r'data-file="([^"]*)"', text))
     files = {path.relative_to(built).as_posix() for path in built.glob("images/*/*/*/*.png")}
-    assert set(inside) | still == files and not set(inside) & still
+    inside = {f"{folder}/{name}" for folder, own in inside.items() for name in own}
+    assert inside | still == files and not inside & still
     run, results = results_of(built)
     groups = [[result] for result in results]
     monkeypatch.setattr(pool, "PICTURES", 3000)
     fewer = pool.small_pictures(run, groups, set())
-    assert 0 < len(fewer) < len(files) and all(name.endswith("_0.png") for name in fewer)
+    names = [name for own in fewer.values() for name in own]
+    assert 0 < len(names) < len(files) and all(name.endswith("_0.png") for name in names)
 
 
 def test_without_a_script_prompts_are_shown(built):

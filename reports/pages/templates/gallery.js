@@ -86,8 +86,9 @@
       return svg;
     }
     inside = inside || JSON.parse(document.getElementById("pool-pictures").textContent);
-    const src = inside[path] ? `data:image/png;base64,${inside[path]}` : near(path);
-    const img = make("img", { src, alt, loading: "lazy", className: inside[path] ? "pixels" : "" });
+    const end = path.lastIndexOf("/"), data = (inside[path.slice(0, end)] || {})[path.slice(end + 1)];
+    const src = data ? `data:image/webp;base64,${data}` : near(path);
+    const img = make("img", { src, alt, loading: "lazy", className: data ? "pixels" : "" });
     img.addEventListener("error", () => img.replaceWith(make("p", { className: "none", textContent: "This picture lies in the run's folder, which is not beside this page." })));
     return img;
   }
