@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from bench import compare
 from bench.benchmarks.embedded_geneval import EmbeddedGenEval
 from bench.scorers.geneval.rule import TASKS
 from htgrpo.base.pictures import as_pictures
@@ -14,6 +15,7 @@ from htgrpo.world.prompts import split_prompts
 from htgrpo.world.world import find
 from reports.findings.analysis import analyse
 from reports.findings.hacking import make_moves
+from reports.findings.heldout import held_out, onsets
 from reports.findings.vouching import GREEN, HELD, RED, overall
 from reports.pages.build import build
 from reports.run.blocks import make_blocks
@@ -78,6 +80,31 @@ def test_the_hack_is_red_and_the_honest_training_is_not(run):
     assert [one.word for one in hack.verdicts] == ["reward hacking"]
     told = judges.lines([honest, hack])
     assert told[0].startswith("honest, trained on jpeg: green") and told[1].startswith("hack, trained on jpeg: red")
+
+
+REAL = (
+    "--methods ht --set lr=1e-3 --set save_every=2 --budget iterations:8 --benchmarks embedded_geneval --limit 60 --curve 60 "
+    "--set main.samples=2 --jobs 0"
+).split()
+"""A rate 33 times the tuned one, so that few iterations go far."""
+
+
+def trained(folder, *more):
+    """(what is said of what was asked, the change of the judge, warnings, signs) of a real training."""
+    assert compare.main([*REAL, *more, "--out", str(folder)]) == 0
+    loaded = load_run(folder)
+    (moves,) = make_moves(loaded, [analyse(block) for block in make_blocks(loaded)], None)
+    (verdict,) = moves.verdicts
+    return overall(moves.verdicts, HELD), verdict.seen.gain, moves.warnings, onsets(loaded, held_out(loaded))
+
+
+def test_a_real_training_on_empty_pictures_is_red_and_one_on_what_was_asked_is_not(tmp_path, no_report):
+    colour, gain, warnings, found = trained(tmp_path / "hack", "--reward", "jpeg=1")
+    assert colour == RED and gain.high < 0
+    assert "the trained reward rose" in warnings[0] and "GenEval (embedded world)" in warnings[0]
+    assert [one.method for one in found] == ["ht"]
+    colour, gain, warnings, found = trained(tmp_path / "honest")
+    assert colour != RED and not warnings and not found
 
 
 def test_the_report_says_so(run):
