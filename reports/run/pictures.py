@@ -21,7 +21,7 @@ SMALL = 128
 SIDE, QUALITY = 224, 80
 
 
-def file_of(run: Run, block: Block, record: Mapping[str, Any] | pd.Series) -> str:
+def file_of(run: Run, block: Block, record: Mapping[Any, Any] | pd.Series) -> str:
     """The file of a record's picture from the run's folder, followed by "#left,upper,right,lower" where the file holds
     several; "" where there is none."""
     noted = run.manifest(record["policy"], block.picture_set, block.setting).get(

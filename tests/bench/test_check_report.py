@@ -82,7 +82,7 @@ def test_an_edited_picture_is_named_or_said_not_to_be_compared(run, compared, mo
 
 def test_pictures_within_the_page_count_as_pictures(run, compared, monkeypatch):
     page = run / "report/index.html"
-    page.write_text(page.read_text().replace("data:image/png;base64,iVBOR", "data:image/png;base64,iVBXR", 1))
+    page.write_text(page.read_text().replace("data:image/webp;base64,UklGR", "data:image/webp;base64,UklXR", 1))
     reseal_report(run)
     assert len(compared().mismatches) == 1
     monkeypatch.setattr(report, "_other_code", lambda recorded: "another commit")

@@ -285,8 +285,10 @@ def test_same_files_give_the_same_bytes_and_an_unchanged_run_is_not_redone(two_s
 
 def test_html_is_self_contained(two_seeds):
     text = (two_seeds / "report" / "index.html").read_text()
-    assert text.count("<svg") >= 9 and 'src="data:image/png;base64,' in text
-    markup = re.sub(r"data:image/png;base64,[\sA-Za-z0-9+/=]+|/\*!.*?\*/", "", text)  # pictures; a library's banner
+    assert text.count("<svg") >= 9 and 'src="data:image/webp;base64,' in text
+    markup = re.sub(
+        r"data:image/(?:png|webp);base64,[\sA-Za-z0-9+/=]+|/\*!.*?\*/", "", text
+    )  # pictures; a library's banner
     assert not re.search(r"https?://|<script [^>]*src|<link|@import|url\((?!#)|fetch\(", markup.replace(SVG, ""))
     assert not re.search(r'src="(?!")', markup)
     beside = set(re.findall(r'href="(?!["#])([^"]*)"', markup))
