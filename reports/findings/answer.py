@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from htgrpo.base.records import BASE
 from reports.findings.analysis import Result
 from reports.findings.sentences import claim_label
-from reports.format import bounds, listed, number, whole
+from reports.format import MANY, bounds, listed, number, whole
 from reports.run.blocks import MAIN_CLAIM
 
 
@@ -43,6 +43,11 @@ def answer(results: list[Result], names: Mapping[str, str]) -> list[str]:
     return [f"{where}, {_best(main, names)}", *_above_base(main, names), f"{about}{power}."]
 
 
+def _named(methods: list[str]) -> str:
+    """Methods by name, counted where they are too many to read; tables mark each."""
+    return listed(methods) if len(methods) <= MANY else f"{len(methods)} others"
+
+
 def _told(result: Result, name: str, names: Mapping[str, str]) -> str:
     value = number(result.scores[name].headline.estimate, result.block.scale)
     return f"{names.get(name, name)} ({value})"
@@ -62,8 +67,8 @@ def _best(result: Result, names: Mapping[str, str]) -> str:
         return f"{_told(result, best, names)} is better than {listed(beaten)}."
     within = number(result.block.margin, result.block.scale)
     parts = [
-        f"is not told apart from {listed(open_)}" if open_ else "",
-        f"equals {listed(equal)} within {within}" if equal else "",
+        f"is not told apart from {_named(open_)}" if open_ else "",
+        f"equals {_named(equal)} within {within}" if equal else "",
         f"is better than {listed(beaten)}" if beaten else "",
     ]
     head = "no method is shown to be the best: " if open_ or equal else ""
@@ -93,7 +98,7 @@ def _above_base(result: Result, names: Mapping[str, str]) -> list[str]:
     parts = [
         f"{listed(above)} {'is' if len(above) == 1 else 'are'} shown to be above it" if above else "",
         f"{listed(below)} below it" if below else "",
-        f"{listed(rest)} {'is' if len(rest) == 1 else 'are'} not told apart from it" if rest else "",
+        f"{_named(rest)} {'is' if len(rest) == 1 else 'are'} not told apart from it" if rest else "",
     ]
     base = number(result.scores[BASE].headline.estimate, result.block.scale)
     return [f"The starting policy has {base}: {listed([part for part in parts if part])}."]

@@ -41,18 +41,22 @@ def inline(svg: str, name: str) -> str:
     text = svg[svg.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r'(<image\b[^>]*?) id="[^"]*"', r"\1", text)  # equal pictures in a figure have equal ids
-    text = re.sub(r'\bid="', f'id="{name}-', text)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
     text = re.sub(r'(?:xlink:)?href="#', f'href="#{name}-', text).replace("url(#", f"url(#{name}-")
     text = re.sub(r"(fill|stroke): ?(#[0-9a-f]{6})", lambda m: f"{m[1]}:{variable(m[2])}", text)
     text = re.sub(r"\s*\n\s*", "\n", text.replace("xlink:href", "href").replace("base64,\n", "base64,"))
     head, rest = text.split(">", 1)
-    rest = re.sub(
-        r"(?<=\s)(?:d|x|y|transform)=\"[^\"]*\"", lambda m: re.sub(r"(\.\d{2})\d+", r"\1", m[0]), rest
-    )  # hundredths of a point
+    rest = re.sub(r'(?<=\s)(?:d|x|y|transform)="[^"]*"', _hundredths, rest)
     box = re.search(r'viewBox="([\d. ]+)"', head)
     width, height = (float(value) for value in (box[1] if box else "0 0 1 1").split()[2:])
     size = f'width="{round(width * POINTS)}" height="{round(height * POINTS)}"'
     return f'<svg {size} viewBox="0 0 {width:g} {height:g}" role="img" aria-labelledby="{name}-shows">{rest}'.strip()
+
+
+def _hundredths(places: re.Match[str]) -> str:
+    """An attribute with its places in hundredths of a point."""
+    return re.sub(r"(\.\d{2})\d+", r"\1", places[0])
 
 
 def variable(colour: str) -> str:

@@ -20,7 +20,7 @@ from reports.run.pictures import Thumbnail, choose_prompts, file_of, first_image
 
 EACH = 12
 """Prompts per category, fewer where the pictures would weigh more than BYTES in all, or be more than TILES."""
-BYTES, TILES = 4_000_000, 1_000
+BYTES, TILES = 4_000_000, 600
 APART = 0.25
 """Scores that are no plain right or wrong disagree from this part of their scale on."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from reports.figures.style import colours
+from reports.figures.style import colours, labels
 from reports.findings import choices, health, sentences, shown
 from reports.findings.analysis import Result
 from reports.findings.answer import answer, in_every_view
@@ -16,6 +16,7 @@ from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
 from reports.findings.quality import AXES, Panel
+from reports.format import MANY
 from reports.pages.charts import charts
 from reports.pages.drawing import Drawing, drawings, tones, variable
 from reports.pages.gallery import Gallery
@@ -154,8 +155,10 @@ def facts(run: Run) -> list[str]:
 
 def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
     claims = CLAIMS if any(pair.seeds >= MIN_SEEDS for pair in result.pairs) else {"These checkpoints": "checkpoints"}
+    many = len(run.methods) > MANY
+    names = labels(run) if many else run.names
     tables = {
-        title: [row.cells for row in pair_rows(result, level, run.names, central(result))]
+        title: [row.cells for row in pair_rows(result, level, names, central(result))]
         for title, level in claims.items()
     }
     return {
@@ -167,11 +170,12 @@ def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
         "protocol": notes.protocol(result),
         "columns": [column_title(name) for name in result.columns],
         "rows": [(row, palette.get(row.name, "#888")) for row in score_rows(result, run.names)],
+        "own_names": many,
         "withheld": {run.called(name): reason for name, reason in result.withheld.items()},
         "elsewhere": [notes.elsewhere(run.called(name)) for name in result.block.elsewhere],
         "note": notes.score_note(result),
         "claims": tables if result.pairs else {},
-        "pairs_left_out": left_out(result, names=run.names),
+        "pairs_left_out": left_out(result, names=names),
         "methods_claimed": len(claims) == 2,
         "pair_header": PAIR_HEADER,
         "no_method_claim": notes.NO_METHOD_CLAIM,

@@ -22,7 +22,7 @@ from reports.run.blocks import Block, records_of
 from reports.run.load import Run
 from reports.run.pictures import file_of, is_small, opened, thumbnail
 
-PICTURES, EVIDENCE = 1_000_000, 2_000_000
+PICTURES, EVIDENCE = 800_000, 2_000_000
 """Bytes of pictures beside the static ones, and of compressed evidence, that a page may hold."""
 
 
