@@ -4,6 +4,7 @@ setting.
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from reports.run.blocks import Block
 from reports.run.scores import MethodScores
 from reports.statistics import stats
-from reports.statistics.components import Components
+from reports.statistics.components import Components, Planned
 from reports.statistics.power import detectable, establishes, fewest_seeds, sees
 from reports.statistics.stats import Interval
 
@@ -81,19 +82,21 @@ class Pair:
         """The smallest true difference that this comparison would have told from zero; NaN without an interval."""
         return detectable(self.interval(level), self.comparisons)
 
-    def seeds_needed(self) -> int | None:
-        """With how many training seeds a true difference as large as this one would be told from zero, or told to lie within
-        the margin, four times in five on the same prompts and pictures; None where 64 are too few, or nothing is known."""
+    def seeds_needed(self) -> tuple[int, str] | None:
+        """With how many training seeds a true difference as large as this one would be "resolved", or told to be "equal"
+        within the margin, whichever needs fewer, four times in five on the same prompts and pictures; at most, as Holm's
+        strictest step is taken. None where 64 are too few, or nothing is known."""
         if self.parts is None:
             return None
         (parts, weights), size = self.parts, abs(self.methods.estimate)
 
-        def enough(seeds: int) -> bool:
-            planned = parts.planned(weights, seeds, 1)
-            room = self.margin - size
-            return sees(planned, self.comparisons) <= size or establishes(planned, self.comparisons) <= room
+        def fewest(enough: Callable[[Planned], bool]) -> int | None:
+            return fewest_seeds(lambda seeds: enough(parts.planned(weights, seeds, 1)))
 
-        return fewest_seeds(enough)
+        resolved = fewest(lambda planned: sees(planned, self.comparisons) <= size)
+        equal = fewest(lambda planned: establishes(planned, self.comparisons) <= self.margin - size)
+        found = [(seeds, word) for seeds, word in ((resolved, "resolved"), (equal, "equal")) if seeds]
+        return min(found, default=None)
 
     def equal(self, level: str = "") -> bool:
         """Whether the difference is told to lie within the margin, after Holm's adjustment of its own."""

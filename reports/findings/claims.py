@@ -18,7 +18,8 @@ UNMEASURED, NO_CLAIM = "not measured", "no claim"
 class Finding:
     """A claim of the paper in this run: `status`, and the differences it rests on (better minus worse).
 
-    weakest: the one that speaks least for it (one resolved against it before all others, one resolved for it after them);
+    weakest: the one that speaks least for it (one resolved against it before all others, one that has an answer after those
+    that have none);
     None where nothing is measured.
     """
 
@@ -44,7 +45,7 @@ def judged(claim: Mapping[str, Any], gaps: Mapping[tuple[str, str], Pair]) -> Fi
         status = NO_CLAIM
     else:
         status = HOLDS if words == {"better"} else EQUAL if words == {"equal"} else UNRESOLVED
-    ranks = {"worse": 0, "better": 2}
+    ranks = {"worse": 0, "equal": 2, "better": 3}
     weakest = min(
         found, key=lambda gap: (ranks.get(gap.verdict(), 1), gap.sign * gap.interval().estimate), default=None
     )

@@ -145,6 +145,7 @@ def waited(run: Run) -> list[str]:
     if not alone or "cpu_seconds" not in timing:
         return []
     rewards = timing.get("reward", 0.0)  # a judge elsewhere may be waited for
+    timing = timing.dropna(subset=["cpu_seconds"])  # a training may have begun before it was recorded
     waiting = (timing["seconds"] - timing["cpu_seconds"] - rewards).clip(lower=0)
     methods = timing["method"]
     shares = dict((waiting.groupby(methods).sum() / timing["seconds"].groupby(methods).sum()).items())

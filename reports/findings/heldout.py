@@ -17,9 +17,9 @@ from reports.statistics.shapes import moments, student
 from reports.statistics.stats import headline_weights, too_few
 
 ONSET = (
-    "Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, at "
-    f"{ALPHA:.0%} over all pairs of checkpoints of all trainings, by Bonferroni), while the trained reward was higher since that "
-    "one than over as many iterations before."
+    "Onset: the first checkpoint of the held-out curve that lies below the best one before it (paired over prompts, one-sided at "
+    f"{ALPHA:.0%} over all pairs of a training's checkpoints, by Bonferroni: one honest training in twenty may turn), while "
+    "the trained reward was higher since that one than over as many iterations before. On few prompts only large falls are seen."
 )
 
 
@@ -106,11 +106,10 @@ def onsets(run: Run, curve: Curve | None) -> list[Onset]:
         for (method, seed), scores in curve.prompts.items()
         if method != BASE and seed is not None and _held(run, method, curve.benchmark)
     }
-    pairs = sum(math.comb(len(scores), 2) for scores in looked.values())
     out = []
     for (method, seed), scores in looked.items():
         rewards = _rewards(run, method, seed)
-        found = onset(scores, curve.category, weights, rewards, pairs)
+        found = onset(scores, curve.category, weights, rewards)
         if found:
             out.append(Onset(method, seed, *found, title=str(meta["title"]), scale=float(meta["scale"])))
     return out
@@ -132,19 +131,19 @@ def _rewards(run: Run, method: str, seed: int) -> pd.Series:
 
 
 def onset(
-    scores: Mapping[int, np.ndarray], category: np.ndarray, weights: np.ndarray, rewards: pd.Series, pairs: int
+    scores: Mapping[int, np.ndarray], category: np.ndarray, weights: np.ndarray, rewards: pd.Series
 ) -> tuple[int, int, float] | None:
     """(best, iteration, fall) by ONSET; None where nothing turned. scores: iteration -> float [P], higher is better;
-    category: int [P]; weights: of the headline; rewards: by iteration; pairs: of checkpoints that are looked at in all."""
+    category: int [P]; weights: of the headline; rewards: by iteration."""
     best: int | None = None
-    least = float(student(ALPHA / pairs, len(category) - len(np.unique(category))))
+    pairs = math.comb(len(scores), 2)
     for now in sorted(scores):
         if best is None or scores[now] @ weights >= scores[best] @ weights:
             best = now
             continue
         lost = moments((scores[best] - scores[now])[None], category, weights)
         fall, error = float(lost.mean[0]), float(lost.variance[0]) ** 0.5
-        if fall > least * error and _rose(rewards, best, now):
+        if fall > float(student(ALPHA / pairs, lost.df[0])) * error and _rose(rewards, best, now):
             return best, now, fall
     return None
 

@@ -14,9 +14,9 @@ HEADER = ["the paper claims", "here", "difference", "value", "p", "could see", "
 NOTE = (
     "A claim *holds* when all its differences are resolved in its favour, *fails* when one is resolved against it, is "
     "*equal within the margin* when all are told to be as small as that, and is *unresolved* otherwise, which does not mean that "
-    "there is no difference. The difference shown is the one that speaks least for the claim; *seeds*: how many training seeds "
-    "would resolve one of its size, or tell that it lies within the margin, four times in five on these prompts (over "
-    f"{MOST_SEEDS}: more prompts are needed). Nothing here is about MMaDA or "
+    "there is no difference. The difference shown is the one that speaks least for the claim; *seeds*: with how many training "
+    "seeds at most one of its size would be resolved, or (equal) told to lie within the margin, four times in five on these "
+    f"prompts (over {MOST_SEEDS}: more prompts are needed). Nothing here is about MMaDA or "
     "Lumina-DiMOO unless they were trained."
 )
 
@@ -34,16 +34,18 @@ def sentence(finding: Finding, level: str, scale: float, label: Callable[[str], 
     sees = (
         f"; could see {number(worst.sees(), scale)}" if math.isfinite(worst.sees()) else f" ({worst.interval().note})"
     )
-    more = f"; needs {needed(finding)} seeds" if needed(finding) != NONE else ""
+    seeds = needed(finding)
+    more = f"; needs {seeds} seeds" if seeds != NONE else ""
     return f"{head}. {least}: {label(worst.a)} − {label(worst.b)} {value}{sees}{more}."
 
 
 def needed(finding: Finding) -> str:
-    """How many training seeds would answer an unresolved claim about methods."""
+    """With how many training seeds the shown difference of an unresolved claim about methods would be answered."""
     worst = finding.weakest
-    if finding.status != UNRESOLVED or worst is None or worst.parts is None:
+    if finding.status != UNRESOLVED or worst is None or worst.parts is None or worst.verdict() != "unresolved":
         return NONE
-    return str(worst.seeds_needed() or f"over {MOST_SEEDS}")
+    found = worst.seeds_needed()
+    return f"over {MOST_SEEDS}" if found is None else f"{found[0]} (equal)" if found[1] == "equal" else str(found[0])
 
 
 def rows(results: Sequence[Result], names: Mapping[str, str] | None = None) -> list[list[str]]:

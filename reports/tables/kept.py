@@ -40,13 +40,19 @@ def kept(
 def _shared(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration without the folder of its run, since this file is made to be given away."""
     told = {key: value for key, value in config.items() if key != "folder"}
-    words = shlex.split(told.get("command") or "")
-    if words:
-        out = {
-            n for n, word in enumerate(words) if word.startswith("--out=") or "--out" in words[max(0, n - 1) : n + 1]
-        }
-        told["command"] = shlex.join(word for n, word in enumerate(words) if n not in out)
+    if told.get("command"):
+        told["command"] = _elsewhere(told["command"])
     return told
+
+
+def _elsewhere(command: str) -> str:
+    """A command without its --out; empty where it cannot be read."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    out = {n for n, word in enumerate(words) if word.startswith("--out=") or "--out" in words[max(0, n - 1) : n + 1]}
+    return shlex.join(word for n, word in enumerate(words) if n not in out)
 
 
 def read_kept(path: Path) -> tuple[dict[str, Any], list[Block], list[Cost]]:

@@ -81,8 +81,9 @@ def test_the_seeds_that_are_needed_are_the_fewest_that_see_it_or_call_it_equal(s
         planned = parts.planned(WEIGHTS, seeds, 1)
         return sees(planned, 15) <= size or establishes(planned, 15) <= margin - size
 
-    needed = pair.seeds_needed()
+    needed, word = pair.seeds_needed()
     assert 3 < needed <= 64 and answered(needed) and not answered(needed - 1)
+    assert word == ("equal" if size < margin else "resolved")
 
 
 def test_no_number_of_seeds_is_named_where_prompts_are_too_few_or_nothing_is_known():

@@ -272,13 +272,13 @@ def test_the_onset_is_the_first_checkpoint_that_fell_while_the_reward_rose():
     weights = headline_weights(category, "category_mean")
     rising = pd.Series(np.linspace(0, 1, 40), index=range(1, 41))
     levels = {0: 0.0, 10: 0.5, 20: 0.48, 30: 0.2, 40: 0.0}
-    best, now, fall = onset(curve_of(levels), category, weights, rising, 10)
+    best, now, fall = onset(curve_of(levels), category, weights, rising)
     assert (best, now) == (10, 30) and fall == pytest.approx(0.3, abs=0.06)
-    assert onset(curve_of(levels), category, weights, -rising, 10) is None, "the reward fell as well"
-    assert onset(curve_of(levels, noise=3.0), category, weights, rising, 10) is None, "within the noise"
-    assert onset(curve_of({0: 0.0, 10: 0.1, 20: 0.2}), category, weights, rising, 10) is None
-    assert onset(curve_of({0: 0.5, 20: 0.0, 40: -1.0}), category, weights, rising, 10)[:2] == (0, 20)
-    assert onset(curve_of(levels), category, weights, pd.Series(dtype=float), 10) is None
+    assert onset(curve_of(levels), category, weights, -rising) is None, "the reward fell as well"
+    assert onset(curve_of(levels, noise=3.0), category, weights, rising) is None, "within the noise"
+    assert onset(curve_of({0: 0.0, 10: 0.1, 20: 0.2}), category, weights, rising) is None
+    assert onset(curve_of({0: 0.5, 20: 0.0, 40: -1.0}), category, weights, rising)[:2] == (0, 20)
+    assert onset(curve_of(levels), category, weights, pd.Series(dtype=float)) is None
 
 
 def test_honest_trainings_are_rarely_said_to_turn():
@@ -291,5 +291,5 @@ def test_honest_trainings_are_rarely_said_to_turn():
     for _ in range(300):
         hard = rng.normal(0, 0.15, 48)
         rights = {5 * n: (rng.random(48) < np.clip(s + hard, 0, 1)).astype(float) for n, s in enumerate(share)}
-        turned += onset(rights, category, weights, rising, 28) is not None
+        turned += onset(rights, category, weights, rising) is not None
     assert turned <= 15
