@@ -76,7 +76,8 @@ def _panel(
         colour, x = palette.get(name, GREY), 1 + 0.035 * (i - (len(found) - 1) / 2)
         ax.plot([0, x], [move.start, move.end], color=colour, linewidth=1.6, alpha=0.9)
         if move.change.known:
-            ax.vlines(x, move.start + move.change.low, move.start + move.change.high, color=colour, linewidth=1.4)
+            before = move.end - move.change.estimate  # the trained reward's change is not from its start
+            ax.vlines(x, before + move.change.low, before + move.change.high, color=colour, linewidth=1.4)
         ax.plot(
             x,
             move.end,
