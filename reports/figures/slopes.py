@@ -57,11 +57,14 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
 
 
 def _measure(title: str, found: dict[str, Move]) -> Measure:
-    ends = {
-        name: Dot(move.end, move.start + move.change.low, move.start + move.change.high, _told(move))
-        for name, move in found.items()
-    }
+    ends = {name: Dot(move.end, *_bar(move), _told(move)) for name, move in found.items()}
     return Measure(title, next(iter(found.values())).start, ends)
+
+
+def _bar(move: Move) -> tuple[float, float]:
+    """The interval of the change around the end; the trained reward's change is not from its start."""
+    before = move.end - move.change.estimate
+    return before + move.change.low, before + move.change.high
 
 
 def _told(move: Move) -> bool:
@@ -76,8 +79,7 @@ def _panel(
         colour, x = palette.get(name, GREY), 1 + 0.035 * (i - (len(found) - 1) / 2)
         ax.plot([0, x], [move.start, move.end], color=colour, linewidth=1.6, alpha=0.9)
         if move.change.known:
-            before = move.end - move.change.estimate  # the trained reward's change is not from its start
-            ax.vlines(x, before + move.change.low, before + move.change.high, color=colour, linewidth=1.4)
+            ax.vlines(x, *_bar(move), color=colour, linewidth=1.4)
         ax.plot(
             x,
             move.end,
