@@ -7,13 +7,15 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from htgrpo.base.records import BASE
+
 if TYPE_CHECKING:
     from reports.statistics.stats import Interval
 
 NONE = "–"
 WIDTH = 80
 MANY = 8
-"""Methods up to which every pair is shown one by one, and figures have room for names as papers write them."""
+"""Trained methods up to which every pair is shown one by one, and figures have room for names as papers write them."""
 MARGIN = 0.02
 """Share of a benchmark's scale within which two policies count as equal, where a run names none."""
 CHECKPOINTS_ONLY = "these checkpoints, not these methods"
@@ -61,6 +63,11 @@ def amount(value: float, digits: int = 0) -> str:
 def short(name: str, limit: int = 24) -> str:
     """`name`, cut in the middle when longer than `limit`."""
     return name if len(name) <= limit else f"{name[: limit - 9]}…{name[-8:]}"
+
+
+def many(methods: Iterable[str]) -> bool:
+    """Whether these are more than MANY, the starting policy not counted."""
+    return sum(name != BASE for name in methods) > MANY
 
 
 def whole(title: str) -> str:

@@ -16,8 +16,9 @@ import pandas as pd
 from htgrpo.base.errors import UserError
 from htgrpo.base.files import read_object
 from htgrpo.base.records import BASE, FINAL
-from reports.findings.analysis import Pair, Result, Score, adjusted, analyse
+from reports.findings.analysis import Result, Score, analyse
 from reports.findings.claims import Finding, judged
+from reports.findings.pairs import Pair, adjusted
 from reports.run.blocks import Block, make_blocks
 from reports.run.load import Run, check_comparable, joined, load_run
 

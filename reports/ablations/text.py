@@ -3,8 +3,8 @@
 import math
 
 from reports.ablations.studies import Row, Study
-from reports.findings.analysis import Pair
 from reports.findings.claims import Finding
+from reports.findings.pairs import Pair
 from reports.format import CHECKPOINTS_ONLY, NONE, amount, csv_text, exact, number, table, wrap
 from reports.paper import published as paper
 from reports.statistics.power import POWER

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from htgrpo.base.records import BASE
 from reports.figures.dots import Dot, Measure, dots
 from reports.figures.style import FAINT, GREY, INK, SOFT, colours, labels, markers, style
-from reports.findings.analysis import Pair, Result
+from reports.findings.analysis import Result
 from reports.findings.central import central, left_out
-from reports.format import MANY, number, probability
+from reports.findings.pairs import Pair
+from reports.format import many, number, probability
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 
@@ -26,7 +27,7 @@ def category_bars(run: Run, result: Result) -> Figure | None:
     without scores."""
     if not result.scores:
         return None
-    if len(result.scores) > MANY:
+    if many(result.scores):
         return _category_dots(run, result)
     palette, shapes, called = colours(run), markers(run), labels(run)
     names = list(result.scores)

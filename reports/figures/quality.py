@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from reports.figures.style import GREY, SOFT, colours, labels, markers, spread_labels, style, tall
 from reports.findings.quality import AXES, Panel
-from reports.format import MANY
+from reports.format import many
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 
@@ -33,7 +33,7 @@ def figure(run: Run, panels: list[Panel], axis: str) -> Figure | None:
         seeds = {point.seeds for panel in shown for point in panel.points}
         band = "training seeds and prompts" if min(seeds) >= MIN_SEEDS else "prompts (too few seeds for more)"
         where = f"dotted: where a view looks ({run.title})"
-        drawn_as = "bars" if most > MANY else "band"
+        drawn_as = "bars" if any(many(panel.methods) for panel in shown) else "band"
         note = f"Mean over {'/'.join(map(str, sorted(seeds)))} training seeds; {drawn_as}: 95% interval over {band}; {where}"
         drawn.suptitle(note, fontsize=8.5, color=SOFT, x=0.01, ha="left")
     return drawn
@@ -54,7 +54,7 @@ def _panel(ax: Axes, run: Run, panel: Panel, axis: str) -> None:
         xs, ys = [x for x, _ in line], [score.estimate for _, score in line]
         known = [(x, score) for x, score in line if score.known]
         low, high = [score.low for _, score in known], [score.high for _, score in known]
-        if len(panel.methods) <= MANY:  # more bands cannot be told apart, and hide the curves
+        if not many(panel.methods):  # more bands cannot be told apart, and hide the curves
             ax.fill_between([x for x, _ in known], low, high, color=palette[name], alpha=0.13, linewidth=0)
         for x, score in line[len(start) :]:
             if score.known:

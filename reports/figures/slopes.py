@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from reports.figures.dots import Dot, Measure, dots
 from reports.figures.style import GREY, colours, labels, markers, spread_labels, style
 from reports.findings.hacking import Move, Moves
-from reports.format import MANY, csv_text, exact
+from reports.format import csv_text, exact, many
 from reports.run.load import Run
 
 ACROSS = 4
@@ -39,7 +39,7 @@ def slopes(run: Run, moves: list[Moves]) -> Figure | None:
     }
     title = f"From the starting policy to the end of training ({run.title})"
     note = f"{title}; filled: resolved, or no test; bars: 95% interval of the difference"
-    if len(moves) > MANY:
+    if many(one.method for one in moves):
         return dots(run, [_measure(name, own) for name, own in found.items()], f"{note}; dashed: the starting policy")
     palette, shapes = colours(run), markers(run)
     with style():

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from htgrpo.base.records import BASE
-from reports.format import MANY, short
+from reports.format import MANY, many, short
 from reports.run.load import Run
 
 # Okabe and Ito (2008): told apart under the common colour deficiencies. Yellow is left out (too pale on white).
@@ -65,7 +65,7 @@ def labels(run: Run, limit: int = 24) -> dict[str, str]:
     """What each method is called in figures, at most `limit` letters: as papers write it; where methods are many, or two
     would read the same, by its own name, as tables on the terminal do."""
     found = {name: short(run.called(name), limit) for name in run.methods}
-    if len(found) > MANY or len(set(found.values())) < len(found):
+    if many(found) or len(set(found.values())) < len(found):
         return {name: short(name, limit) for name in found}
     return found
 
@@ -127,7 +127,7 @@ def spread_labels(ax: Axes, ends: list[tuple[float, float, str, str]], gap: floa
     to_axes = ax.transData + ax.transAxes.inverted()
     places = [to_axes.transform((x, y)) for x, y, _, _ in ends]
     points = sorted((float(x), float(y), *words[2:]) for (x, y), words in zip(places, ends, strict=True))
-    if len(points) > MANY:
+    if sum(bool(text) for _, _, text, _ in points) > MANY:
         _column(ax, sorted((point for point in points if point[2]), key=lambda point: point[1]), gap)
         return
     while points:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
 from reports.figures.style import bare, labels, style
 from reports.findings.analysis import Result
-from reports.format import MANY, csv_text, exact
+from reports.format import csv_text, exact, many
 from reports.run.blocks import Block
 from reports.run.load import Run
 from reports.run.pictures import choose_prompts, first_images, opened
@@ -124,10 +124,10 @@ def _means(part: SubFigure, shown: Seen, names: list[str], run: Run) -> None:
             if (setting, name) in means:
                 mean = means[setting, name]
                 ax.imshow(mean, cmap=COLOURS, norm=scale, interpolation="nearest")
-                of = f" of {slots}" if len(names) <= MANY else ""
+                of = f" of {slots}" if not many(names) else ""
                 ax.set_xlabel(f"{mean.min():.0f} to {mean.max():.0f}{of}", fontsize=6.8, labelpad=2, color="#666666")
     for ax, name in zip(axes[0], names, strict=True):
-        if len(names) > MANY:
+        if many(names):
             ax.set_title(labels(run, 16)[name], loc="left", fontsize=7, rotation=35)
         else:
             ax.set_title(labels(run, 16)[name], loc="center", fontsize=9)
@@ -185,7 +185,7 @@ def _examples(part: SubFigure, run: Run, block: Block, shown: Orders, prompts: l
 
 def _head(names: list[str]) -> float:
     """Inches above the means: names of many methods stand slanted."""
-    return HEAD + (0.35 if len(names) > MANY else 0)
+    return HEAD + (0.35 if many(names) else 0)
 
 
 def _place(part: SubFigure, head: float, bottom: float) -> None:

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 
 from htgrpo.base.records import BASE
-from reports.findings.analysis import Pair, Result
-from reports.format import MANY, listed
+from reports.findings.analysis import Result
+from reports.findings.pairs import Pair
+from reports.format import listed, many
 
 
 def central(result: Result, best: str | None = None) -> list[Pair]:
-    """All pairs of up to MANY policies. Of more: every one minus the starting policy, then minus `best` (the result's own
+    """All pairs of up to format.MANY methods. Of more: every one minus the starting policy, then minus `best` (the result's own
     where none is named), each from the highest score to the lowest."""
-    if len(result.scores) <= MANY:
+    if not many(result.scores):
         return result.pairs
     ranked = sorted(result.scores, key=lambda name: -result.sign * result.scores[name].headline.estimate)
     found: dict[frozenset[str], Pair] = {}

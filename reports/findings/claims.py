@@ -8,7 +8,8 @@ from fnmatch import fnmatch
 from importlib import resources
 from typing import Any
 
-from reports.findings.analysis import Pair, Result
+from reports.findings.analysis import Result
+from reports.findings.pairs import Pair
 
 HOLDS, FAILS, EQUAL, UNRESOLVED = "holds", "fails", "equal within the margin", "unresolved"
 UNMEASURED, NO_CLAIM = "not measured", "no claim"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from htgrpo.base.records import BASE, CURVE
-from reports.findings.analysis import ALPHA
 from reports.findings.hacking import reward_weights
+from reports.findings.pairs import ALPHA
 from reports.findings.vouching import HELD, role
 from reports.format import number
 from reports.run.load import Run

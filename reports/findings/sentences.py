@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 from htgrpo.base.records import BASE
-from reports.findings.analysis import Pair, Result
+from reports.findings.analysis import Result
 from reports.findings.central import central
-from reports.format import CHECKPOINTS_ONLY, MANY, bounds, number, probability, whole
+from reports.findings.pairs import Pair
+from reports.format import CHECKPOINTS_ONLY, bounds, many, number, probability, whole
 from reports.run.blocks import MAIN_CLAIM
 
 
@@ -99,7 +100,7 @@ def _elsewhere(pair: Pair, word: str, name: str, other: Result) -> str:
 def resolution(result: Result, names: Mapping[str, str] | None = None) -> str:
     """How many differences of a block are resolved, and which; how many are equal within the margin. Of many methods,
     those with the starting policy and the best are named, the others counted."""
-    if len(result.scores) > MANY:
+    if many(result.scores):
         return _resolution_of_many(result, names or {})
     won, equal = [], []
     for pair in result.pairs:

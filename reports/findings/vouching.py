@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from reports.findings.pairs import ALPHA
 from reports.statistics.stats import Interval, holm
 
 HELD, GUARD = "held out", "quality guard"
 RED, AMBER, GREEN = "red", "amber", "green"
 SAME = 0.05
 """Within which a change is none, in standard deviations of the starting policy's prompts."""
-ALPHA = 0.05
 RULE = (
     "A verdict is of a reward that rose (its interval is above 0) and one judge that was not trained on. A single reward that "
     "was scored as a benchmark too rose if it did there, from the starting policy to the final one; another, and the weighted "

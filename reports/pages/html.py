@@ -16,7 +16,7 @@ from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
 from reports.findings.quality import AXES, Panel
-from reports.format import MANY
+from reports.format import many
 from reports.pages.charts import charts
 from reports.pages.drawing import Drawing, drawings, tones, variable
 from reports.pages.gallery import Gallery
@@ -155,8 +155,8 @@ def facts(run: Run) -> list[str]:
 
 def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
     claims = CLAIMS if any(pair.seeds >= MIN_SEEDS for pair in result.pairs) else {"These checkpoints": "checkpoints"}
-    many = len(run.methods) > MANY
-    names = labels(run) if many else run.names
+    own_names = many(run.methods)
+    names = labels(run) if own_names else run.names
     tables = {
         title: [row.cells for row in pair_rows(result, level, names, central(result))]
         for title, level in claims.items()
@@ -170,7 +170,7 @@ def _block(result: Result, run: Run, palette: dict[str, str]) -> dict[str, Any]:
         "protocol": notes.protocol(result),
         "columns": [column_title(name) for name in result.columns],
         "rows": [(row, palette.get(row.name, "#888")) for row in score_rows(result, run.names)],
-        "own_names": many,
+        "own_names": own_names,
         "withheld": {run.called(name): reason for name, reason in result.withheld.items()},
         "elsewhere": [notes.elsewhere(run.called(name)) for name in result.block.elsewhere],
         "note": notes.score_note(result),

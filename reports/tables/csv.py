@@ -1,7 +1,8 @@
 """The same numbers for machines: CSV, one line per number."""
 
-from reports.findings.analysis import Pair, Result
+from reports.findings.analysis import Result
 from reports.findings.costs import NUMBERS, Cost
+from reports.findings.pairs import Pair
 from reports.format import csv_text, exact
 from reports.statistics.stats import MIN_SEEDS, Interval
 

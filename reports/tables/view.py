@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from htgrpo.base.records import BASE
-from reports.findings.analysis import Pair, Result
+from reports.findings.analysis import Result
+from reports.findings.pairs import Pair
 from reports.format import CHECKPOINTS_ONLY, NONE, bounds, half_width, number, probability
 from reports.run.load import labelled
 from reports.statistics.stats import MIN_SEEDS, Interval

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports.findings.analysis import Pair, adjusted
+from reports.findings.pairs import Pair, adjusted
 from reports.statistics import stats
 from reports.statistics.components import Components
 from reports.statistics.crossed import Crossed

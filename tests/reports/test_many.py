@@ -14,6 +14,7 @@ from reports.findings.analysis import analyse
 from reports.findings.central import central, left_out
 from reports.findings.quality import quality as panels_of
 from reports.format import MANY
+from reports.format import many as many_of
 from reports.pages.drawing import inline
 from reports.run.blocks import make_blocks
 from reports.run.load import load_run
@@ -23,6 +24,12 @@ from tests.reports.synthetic import CATEGORIES, write_run
 
 METHODS = {f"m{i:02}_adaptive": 0.04 * i - 0.05 for i in range(11)}
 TITLES = {name: f"A-GRPO, adaptive number {i} of a kind (ours)" for i, name in enumerate(METHODS)}
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    yield
+    style.plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +163,7 @@ def test_figures_in_the_page_are_drawn_to_hundredths_and_say_what_they_said():
     svg = '<svg viewBox="0 0 9 9">\n<path d="M 1.23456 2 L 3.5 -0.987654"/><text x="1.23456">0.00123</text></svg>'
     found = inline(svg, "f")
     assert 'd="M 1.23 2 L 3.5 -0.98"' in found and 'x="1.23">0.00123<' in found
+
+
+def test_the_starting_policy_is_not_counted_among_many():
+    assert not many_of([BASE, *list(METHODS)[:MANY]]) and many_of(list(METHODS)[: MANY + 1])

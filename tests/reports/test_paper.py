@@ -20,7 +20,7 @@ from bench.ask.request import Request
 from htgrpo.base.errors import EXIT_OK, UserError
 from htgrpo.base.registry import METHODS
 from htgrpo.training.train_config import TrainConfig
-from reports.findings.analysis import ALPHA
+from reports.findings.pairs import ALPHA
 from reports.paper import tables as paper_tables
 from reports.paper.published import mark, published
 from reports.paper.settings import CHOSEN, DIFFERS, SAME, SILENT, UNKNOWN, compared, entry_of, settings_markdown, shown
