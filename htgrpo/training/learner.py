@@ -63,11 +63,13 @@ class Setup:
 class Iteration:
     """What an iteration did: metrics for the log and forwards by phase, both of all ranks, and this rank's seconds by
     phase. Among the metrics: optimiser_steps, rollouts (pictures sampled), reward_queries (pictures put to the
-    rewards), forwards_undeduplicated (what the forwards would be with dedup="none")."""
+    rewards), forwards_undeduplicated (what the forwards would be with dedup="none"). reward_cpu: processor seconds of the
+    rewards in this process."""
 
     metrics: dict[str, Any]
     forwards: dict[str, int]
     seconds: dict[str, float]
+    reward_cpu: float = 0.0
 
 
 class GroupLearner:
@@ -128,7 +130,7 @@ class GroupLearner:
             metrics.update(totals.metrics())
             counts["optimiser_steps"] = int(totals.sums["steps"])
             counts["forwards_undeduplicated"] += int(totals.sums["unshared"])
-        return Iteration({**counts, **metrics}, forwards, clock.seconds)
+        return Iteration({**counts, **metrics}, forwards, clock.seconds, clock.cpu["reward"])
 
     def _sample(self, prompts: list[Prompt], number: int) -> tuple[list[Rollouts], int]:
         """The images of every prompt, sampled together, and the forwards that took, which do not depend on how many
@@ -213,15 +215,16 @@ class GroupLearner:
 
 
 class _Clock:
-    """Seconds by phase."""
+    """Seconds by phase, and those of the processor."""
 
     def __init__(self):
         self.seconds: dict[str, float] = {}
-        self.last = time.perf_counter()
+        self.cpu: dict[str, float] = {}
+        self.last = time.perf_counter(), time.process_time()
 
     def lap(self, phase: str) -> None:
-        now = time.perf_counter()
-        self.seconds[phase] = now - self.last
+        now = time.perf_counter(), time.process_time()
+        self.seconds[phase], self.cpu[phase] = now[0] - self.last[0], now[1] - self.last[1]
         self.last = now
 
 

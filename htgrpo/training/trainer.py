@@ -216,7 +216,7 @@ class _Run:
                     "seconds": seconds,
                     **done.seconds,
                     "other": seconds - sum(done.seconds.values()),
-                    "cpu_seconds": time.process_time() - worked,
+                    "cpu_seconds": time.process_time() - worked - done.reward_cpu,
                     "peak_memory_mb": peak_memory_mb(),
                 },
             )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.format import listed
 from reports.run.blocks import view_title
 from reports.run.load import Run, titled, weights_note
 
@@ -139,21 +140,20 @@ def _mean(values: list) -> float:
 
 def waited(run: Run) -> list[str]:
     """A warning where trainings of one thread on a CPU waited for it, so that seconds tell of other work too; none where
-    the run does not record it."""
+    the run does not record it. The rewards do not count, whose judges may be elsewhere."""
     machine, timing = run.config.get("machine") or {}, run.timing
     alone = [machine.get(key) for key in ("device", "threads_per_job", "processes")] == ["cpu", 1, 1]
     if not alone or "cpu_seconds" not in timing:
         return []
-    rewards = timing.get("reward", 0.0)  # a judge elsewhere may be waited for
     timing = timing.dropna(subset=["cpu_seconds"])  # a training may have begun before it was recorded
-    waiting = (timing["seconds"] - timing["cpu_seconds"] - rewards).clip(lower=0)
+    own = timing["seconds"] - (timing["reward"].fillna(0.0) if "reward" in timing else 0.0)
     methods = timing["method"]
-    shares = dict((waiting.groupby(methods).sum() / timing["seconds"].groupby(methods).sum()).items())
+    waiting = (own - timing["cpu_seconds"]).clip(lower=0)
+    shares = dict((waiting.groupby(methods).sum() / own.groupby(methods).sum()).items())
     if not shares or max(shares.values()) <= BUSY:
         return []
-    by_share = sorted(shares.items(), key=lambda pair: pair[1])
-    least, most = (f"{name} {share:.0%}" for name, share in (by_share[0], by_share[-1]))
+    told = listed([f"{name} {share:.0%}" for name, share in shares.items()])
     return [
-        f"the machine was busy with other work: of their time trainings waited for it between {least} and {most}, so equal "
-        "training seconds and all costs in seconds are no fair comparison"
+        f"the machine was busy with other work: trainings waited for it in a part of their time ({told}), so equal training "
+        "seconds and all costs in seconds are no fair comparison"
     ]

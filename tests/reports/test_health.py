@@ -118,20 +118,28 @@ def test_no_trend_in_noise_even_where_neighbours_are_alike(alike, most):
 
 
 def test_seconds_of_a_busy_machine_are_warned_of(tmp_path):
-    """`a` had the processor for half of its time and `b` all the time; a judge that is waited for is no other work."""
+    """`a` had the processor for half of its time and `b` all the time; the rewards' time is not counted, wherever they are."""
     root = write_run(tmp_path, {"a": 0.1, "b": 0.3}, seeds=1, prompts=2, samples=1, images=False)
     config = json.loads((root / "config.json").read_text())
 
     def told(shares, rewards=0.0, **machine):
         for name, share in shares.items():
             path = root / "train" / name / "seed0" / "timing.jsonl"
-            rewrite(path, lambda r, s=share: {**r, "cpu_seconds": s * r["seconds"], "reward": rewards * r["seconds"]})
+            rewrite(
+                path,
+                lambda r, s=share: {
+                    **r,
+                    "cpu_seconds": s * (1 - rewards) * r["seconds"],
+                    "reward": rewards * r["seconds"],
+                },
+            )
         known = {**config["machine"], "device": "cpu", "processes": 1, **machine}
         (root / "config.json").write_text(json.dumps({**config, "machine": known}))
         return waited(load_run(root))
 
     assert told({"a": 0.95, "b": 1.0}) == []
     (line,) = told({"a": 0.5, "b": 1.0})
-    assert "between b 0% and a 50%" in line and "no fair comparison" in line
-    assert told({"a": 0.5, "b": 1.0}, rewards=0.5) == [] == told({"a": 0.5, "b": 1.0}, threads_per_job=2)
+    assert "(a 50% and b 0%)" in line and "no fair comparison" in line
+    assert told({"a": 0.5, "b": 1.0}, rewards=0.9) == [line], "a long reward hides nothing"
+    assert told({"a": 1.0, "b": 1.0}, rewards=0.9) == [] == told({"a": 0.5, "b": 1.0}, threads_per_job=2)
     assert told({"a": 0.5, "b": 1.0}, device="cuda") == []
