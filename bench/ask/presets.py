@@ -19,6 +19,19 @@ from htgrpo.training.train_config import Dtype, Guidance, Sampler, Steps
 PRESETS = ("quick", "full", "study", "paper")
 
 
+TUNED_ALIKE = (
+    "policy_sha256",
+    "settings",
+    "samples",
+    "seeds",
+    "lr",
+    "start",
+    "ladder",
+    "split",
+    "prompts",
+    "benchmark",
+)
+"""What a record of tuning says once, for all of its methods."""
 CACHE_FIELDS = tuple(f.name for f in fields(CacheConfig))
 
 
@@ -124,11 +137,19 @@ def tuning_record(backbone: str) -> dict[str, Any] | None:
 
 def write_tuned(backbone: str, record: dict[str, Any]) -> list[Path]:
     """Makes what bench.tune has found the settings of an embedded policy's methods; returns the files. Methods that
-    were not tuned this time keep theirs."""
+    were not tuned this time keep theirs; raises UserError where these were tuned otherwise, since one record tells of all."""
     settings, old = read("methods"), tuning_record(backbone) or {}
     chosen = {method: one["settings"] for method, one in record["chosen"].items()}
-    tries = [one for one in old.get("tries", []) if one["method"] not in chosen]
-    record = {**record, "chosen": {**old.get("chosen", {}), **record["chosen"]}, "tries": [*tries, *record["tries"]]}
+    others = [method for method in old.get("chosen", {}) if method not in chosen]
+    for key in TUNED_ALIKE if others else ():
+        if old[key] != record[key]:
+            raise UserError(
+                f"tuning_{backbone}.json has {', '.join(others)} tuned with {key} = {old[key]!r}, but these tries have "
+                f"{record[key]!r}: give these --methods too (finished tries are kept)"
+            )
+    tries = [one for one in old.get("tries", []) if one["method"] in others]
+    both = {part: {**old.get(part, {}), **record[part]} for part in ("chosen", "own_choice")}
+    record = {**record, **both, "tries": [*tries, *record["tries"]]}
     own = {**settings.get(backbone, {}), **chosen}
     whole = {"methods": {**settings, backbone: own}, f"tuning_{backbone}": record}
     return [written(name, value) for name, value in whole.items()]

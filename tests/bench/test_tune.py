@@ -236,4 +236,10 @@ def test_the_result_becomes_the_presets(policy, out, tmp_path, monkeypatch):
     presets.write_tuned("embedded", {**record, "chosen": {"mask": record["chosen"]["ht"]}, "tries": []})
     kept = json.loads((folder / "tuning_embedded.json").read_text())
     assert set(kept["chosen"]) == {"ht", "mask"} and kept["tries"] == record["tries"]
+    only = {"chosen": {"mask": record["chosen"]["ht"]}, "own_choice": {"mask": {"min_rate": 0.5}}, "tries": []}
+    presets.write_tuned("embedded", {**record, **only})
+    both = json.loads((folder / "tuning_embedded.json").read_text())["own_choice"]
+    assert both == {**record["own_choice"], **only["own_choice"]}, "the others' own choices stay, as their tries do"
+    with pytest.raises(UserError, match=r"has ht tuned with seeds = .*, but these tries have \[5, 6\]"):
+        presets.write_tuned("embedded", {**record, **only, "seeds": [5, 6]})
     assert render(record).count("| ht |") == len(read_results(tuning, "ht", out)) == record["chosen"]["ht"]["tries"]
