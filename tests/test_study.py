@@ -60,6 +60,34 @@ def test_a_page_says_what_the_table_says(page, heading, folder):
     assert 1 in columns and said == {key: cell for key, cell in measured(STUDY / folder).items() if key[1] in columns}
 
 
+def rows_of(folder: str, kind: str) -> list[dict[str, str]]:
+    with open(STUDY / folder / "table.csv", newline="", encoding="utf-8") as stream:
+        return [row for row in csv.DictReader(stream) if row["kind"] == kind]
+
+
+def test_every_difference_of_the_page_is_in_the_table():
+    """In either direction."""
+    known = set()
+    for row in (row for row in rows_of("tiny", "difference") if row["column"] == "headline"):
+        value, low, high = (float(row[key]) for key in ("estimate", "low", "high"))
+        for numbers in ((value, low, high), (-value, -high, -low)):
+            known.add("{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers).replace("-", "−"))
+    said = [cell for cell in CELL.findall((ROOT / "docs/study.md").read_text("utf-8")) if cell[0] in "+−"]
+    assert len(said) > 20 and not set(said) - known
+
+
+@pytest.mark.parametrize(("heading", "folder"), [(TINY, "tiny"), (ALL, "all")])
+def test_the_costs_of_the_page_are_in_the_table(heading, folder):
+    titles = read_kept(STUDY / folder / FILE)[0]["config"]["titles"]
+    cost = {(row["method"], row["milestone"], row["column"]): row["estimate"] for row in rows_of(folder, "cost")}
+    lines = (ROOT / "docs/study.md").read_text("utf-8").partition(f"\n{heading}")[2].splitlines()[2:]
+    for name, title in titles.items():
+        line = next(line for line in lines if line.startswith(f"| {title} | "))
+        cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")[1:] if not CELL.search(cell)]
+        places = [("iterations:16", "forwards"), ("forwards:40000", "iterations")][: len(cells)]
+        assert cells and cells == [f"{float(cost[name, *place]):.0f}" for place in places]
+
+
 def by_prompt(folder: Path, milestone: str) -> dict[str, dict[str, float]]:
     """Method -> prompt -> score of its first training on the world's GenEval."""
     _, blocks, _ = read_kept(folder / FILE)
