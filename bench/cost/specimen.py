@@ -13,7 +13,7 @@ from htgrpo.base.rng import generator
 from htgrpo.interface import HIDDEN, Method, RolloutGroup, Update
 from htgrpo.training.planning import judged, plan_group
 from htgrpo.training.train_config import TrainConfig
-from reports.figures.methods import Explained, Moment
+from reports.findings.explained import Explained, Moment
 
 GRID, IMAGES, STEPS, CODES = (8, 8), 9, 8, 64
 SHOWN = 4

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.ablations.studies import Study
-from reports.figures.style import COLOURS, FAINT, GREY, INK, style
+from reports.figures.looks import COLOURS, FAINT, GREY, INK
+from reports.figures.style import style
 from reports.format import CHECKPOINTS_ONLY, number
 from reports.paper import published as paper
 

@@ -18,7 +18,8 @@ from reports.findings.claims import NO_CLAIM, UNMEASURED
 from reports.format import listed
 from reports.pages.drawing import drawings
 from reports.pages.gallery import Gallery
-from reports.pages.html import about, facts, render
+from reports.pages.html import facts
+from reports.pages.template import about, render
 from reports.run.load import Run
 
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.figures.style import GREY, INK, labels, style
+from reports.figures.looks import GREY, INK, labels
+from reports.figures.style import style
 from reports.figures.tones import legend, mark, span, tone
 from reports.findings.analysis import Result
 from reports.run.blocks import Block, records_of

@@ -2,29 +2,18 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from reports.figures.looks import GREY, INK, SOFT, colours, labels
 from reports.figures.order import COLOURS
-from reports.figures.style import GREY, INK, SOFT, colours, labels, spread_labels, style, tall
-from reports.findings.quality import AXES, with_time
+from reports.figures.style import spread_labels, style, tall
+from reports.findings.training import AXES, COLUMNS, LOGARITHMIC, PANELS, smoothed, with_rank_ends, with_time
 from reports.run.load import Run
 
-PANELS = {
-    "reward_mean": "Mean training reward",
-    "kl": "KL to reference (nats)",
-    "clip_fraction": "Clipped tokens (fraction)",
-    "entropy": "Rollout entropy (nats)",
-    "entropy_ends": "Entropy of the first and last eighth unmasked",
-}
-LOGARITHMIC = ("kl",)
-"""Panels in which one bad iteration would flatten everything else."""
-COLUMNS = {"iterations": "iteration", "forwards": "forwards_total", "seconds": "seconds_total"}
-"""The column of each axis of cost."""
 ACROSS, RANKS_ACROSS = 3, 6
 """Panels beside each other: of training measures, of entropy."""
 End = tuple[float, float, str, str]
@@ -102,20 +91,6 @@ def _panel(
         lines = [plt.Line2D([], [], color=INK, linestyle=s, linewidth=1.4) for s in ("-", (0, (4, 2)))]
         ax.legend(lines, ["first eighth (structure)", "last eighth"], frameon=False, fontsize=7.5, loc="best")
     return [end for end in ends if end]
-
-
-def with_rank_ends(frame: pd.DataFrame) -> pd.DataFrame:
-    """`frame` with the first and the last bin of entropy_by_rank as columns entropy_ends and entropy_last."""
-    if "entropy_by_rank" not in frame:
-        return frame
-    bins = frame["entropy_by_rank"]
-    known = [value if isinstance(value, list) and value else [np.nan] for value in bins]
-    return frame.assign(entropy_ends=[value[0] for value in known], entropy_last=[value[-1] for value in known])
-
-
-def smoothed(table: pd.DataFrame) -> pd.DataFrame:
-    """Columns as moving means over a twelfth of the rows."""
-    return table.rolling(max(1, len(table) // 12), center=True, min_periods=1).mean()
 
 
 def _curve(

@@ -7,7 +7,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import GREY, INK, SOFT, colours, labels, markers, style
+from reports.figures.looks import GREY, INK, SOFT, colours, labels, markers
+from reports.figures.style import style
 from reports.run.load import Run
 
 ACROSS, WIDE, ROW = 7, 1.75, 0.19

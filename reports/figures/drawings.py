@@ -6,8 +6,9 @@ from reports.figures import contact, curves, forest, quality, slopes, style, unm
 from reports.findings import answer
 from reports.findings.analysis import Result
 from reports.findings.hacking import Moves
-from reports.findings.quality import AXES, Panel, to_csv
+from reports.findings.quality import Panel, to_csv
 from reports.findings.shown import category_names
+from reports.findings.training import AXES
 from reports.run.load import Run
 
 

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from htgrpo.base.records import BASE
 from reports.figures.dots import Dot, Measure, dots
-from reports.figures.style import FAINT, GREY, INK, SOFT, colours, labels, markers, style
+from reports.figures.looks import FAINT, GREY, INK, SOFT, colours, labels, markers
+from reports.figures.style import style
 from reports.findings.analysis import Result
 from reports.findings.central import central, left_out
 from reports.findings.pairs import Pair

@@ -1,7 +1,6 @@
 """What methods hide and what they train, one row each: the idea of every method in one figure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,45 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reports.figures.style import GREY, INK, style
+from reports.figures.looks import GREY, INK
+from reports.figures.style import style
+from reports.findings.explained import Explained
 from reports.format import table
 
 SHOWN, TRAINED = "Blues", "Oranges"
 TILE, PAIR, GAP, ROW = 0.62, 1.3, 0.28, 0.86
 """Inches: a map, the pair of one update and what is between pairs, a row."""
 LEFT = 2.75
-
-
-@dataclass(frozen=True)
-class Moment:
-    """One image under one of its contexts at update k (from 0). number: which of `contexts` (from 1). shown: float
-    [h, w], 1 where a code is visible; trained: float [h, w], a slot's part of the loss under it beside the update's
-    largest."""
-
-    k: int
-    number: int
-    contexts: int
-    shown: np.ndarray
-    trained: np.ndarray
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A method on a made-up group. contexts: different ones an update trains on, in the mean; forwards: of the whole
-    group with a penalty. The least and the most that a context shows of a picture (shown) and that an update trains of
-    the group's tokens (trained), as parts of all; weights: the smallest and the largest of a token."""
-
-    name: str
-    title: str
-    level: str
-    objective: str
-    updates: int
-    contexts: float
-    forwards: int
-    shown: tuple[float, float]
-    trained: tuple[float, float]
-    weights: tuple[float, float]
-    moments: list[Moment]
 
 
 def explain(methods: Sequence[Explained], steps: np.ndarray, title: str) -> Figure:

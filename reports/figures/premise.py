@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from reports.figures.style import COLOURS, INK, style
+from reports.figures.looks import COLOURS, INK
+from reports.figures.style import style
 
 
 def figure(measured: list[dict[str, Any]], title: str) -> Figure:

@@ -6,8 +6,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports.figures.style import GREY, SOFT, colours, labels, markers, spread_labels, style, tall
-from reports.findings.quality import AXES, Panel
+from reports.figures.looks import GREY, SOFT, colours, labels, markers
+from reports.figures.style import spread_labels, style, tall
+from reports.findings.quality import Panel
+from reports.findings.training import AXES
 from reports.format import many
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS

@@ -3,7 +3,8 @@
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from reports.figures.style import COLOURS, MARKERS, style
+from reports.figures.looks import COLOURS, MARKERS
+from reports.figures.style import style
 from reports.format import table
 
 Rates = list[tuple[str, float]]

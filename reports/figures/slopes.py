@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports.figures.dots import Dot, Measure, dots
-from reports.figures.style import GREY, colours, labels, markers, spread_labels, style
+from reports.figures.looks import GREY, colours, labels, markers
+from reports.figures.style import spread_labels, style
 from reports.findings.hacking import Move, Moves
 from reports.format import csv_text, exact, many
 from reports.run.load import Run

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from reports.figures.style import BAD, GOOD, GREY, HALF
+from reports.figures.looks import BAD, GOOD, GREY, HALF
 from reports.format import number
 from reports.run.blocks import Block
 

@@ -9,8 +9,9 @@ from matplotlib import image as mpimg
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure, SubFigure
 
+from reports.figures.looks import labels
 from reports.figures.order import COLOURS, Orders, all_equal, heat_map, orders, structure_share
-from reports.figures.style import bare, labels, style
+from reports.figures.style import bare, style
 from reports.findings.analysis import Result
 from reports.format import csv_text, exact, many
 from reports.run.blocks import Block

@@ -10,12 +10,11 @@ import pandas as pd
 from htgrpo.base.records import BASE, CURVE
 from reports.findings.analysis import Result
 from reports.findings.costs import spent
+from reports.findings.training import AXES, with_time
 from reports.format import csv_text, exact
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS, Interval, method_score, score_intervals
 
-AXES = {"iterations": "iteration", "forwards": "forward passes", "seconds": "training seconds"}
-"""What a cost is counted in, with its title."""
 Spent = Callable[[str, str, tuple[int, ...]], tuple[float, float, float]]
 """(view, method, training seeds) -> iterations, forwards and seconds, means over those trainings; NaN where not known."""
 FIELDS = "benchmark prompts method view iterations forwards seconds estimate low high interval seeds".split()
@@ -116,15 +115,6 @@ def _panel(same: list[Result], cost: Spent, alone: bool = False) -> Panel:
     base = first.scores[BASE].headline if BASE in first.scores else None
     title = f"{block.title}, {block.when}, {count} {block.noun}" if alone else block.title
     return Panel(block.name, title, count, base, points, block.scale, block.milestone if alone else "")
-
-
-def with_time(run: Run) -> pd.DataFrame:
-    """The metrics with the training seconds of their iteration, where those are known."""
-    frame = run.metrics
-    if len(run.timing) and "seconds_total" in run.timing:
-        keys = ["method", "seed", "iteration"]
-        frame = frame.merge(run.timing[[*keys, "seconds_total"]], on=keys, how="left")
-    return frame
 
 
 def saved(run: Run) -> Panel | None:

@@ -5,7 +5,8 @@ from reports.findings.analysis import Result
 from reports.findings.answer import in_every_view
 from reports.findings.central import left_out
 from reports.findings.hacking import Moves
-from reports.findings.quality import AXES, Panel, with_time
+from reports.findings.quality import Panel
+from reports.findings.training import AXES, with_time
 from reports.format import bounds, listed, number
 from reports.run.load import Run
 

@@ -1,20 +1,22 @@
 """The curves as data, for the page's own charts: hover, zoom, raw and smoothed, over any cost."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from reports.figures.curves import COLUMNS, LOGARITHMIC, PANELS, smoothed, with_rank_ends
-from reports.figures.style import GREY, colours
-from reports.findings.quality import AXES, Panel, with_time
+from reports.figures.looks import GREY, colours
+from reports.findings.training import AXES, COLUMNS, LOGARITHMIC, PANELS, smoothed, with_rank_ends, with_time
 from reports.pages.drawing import variable
 from reports.run.load import Run
+
+if TYPE_CHECKING:
+    from reports.findings.quality import Panel
 
 DIGITS = 5
 
 
-def charts(run: Run, panels: list[Panel]) -> dict[str, Any]:
+def charts(run: Run, panels: "list[Panel]") -> dict[str, Any]:
     """{"axes": {axis: title}, "quality": [chart], "curves": [chart]}; a chart is {"title", "log", "base", "series"}, a
     series one method: x by axis, y, low, high and, of training, raw, the mean over seeds before it was smoothed."""
     return {**training(run), "quality": [_quality(run, panel) for panel in panels]}
@@ -25,7 +27,7 @@ def training(run: Run) -> dict[str, Any]:
     return {"axes": AXES, "curves": _curves(run)}
 
 
-def _quality(run: Run, panel: Panel) -> dict[str, Any]:
+def _quality(run: Run, panel: "Panel") -> dict[str, Any]:
     palette, series = colours(run), []
     for name in panel.methods:
         points = panel.of(name, "iterations")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from reports.figures.looks import GREY, colours
 from reports.figures.order import all_equal, heat_map, orders, structure_share
-from reports.figures.style import GREY, colours
 from reports.figures.tones import ink_on, legend, mark, span, tone
 from reports.findings.analysis import Result
 from reports.pages.drawing import variable

@@ -1,12 +1,9 @@
 """index.html: the whole report in one file that needs no network."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from reports.figures.style import colours, labels
+from reports.figures.looks import colours, labels
 from reports.findings import choices, health, sentences, shown
 from reports.findings.analysis import Result
 from reports.findings.answer import answer, in_every_view
@@ -15,18 +12,19 @@ from reports.findings.costs import Cost, by_view
 from reports.findings.diversity import MEASURE
 from reports.findings.hacking import REWARD_NOTE, Moves, heading
 from reports.findings.health import Health
-from reports.findings.quality import AXES, Panel
+from reports.findings.quality import Panel
+from reports.findings.training import AXES
 from reports.format import many
 from reports.pages.charts import charts
-from reports.pages.drawing import Drawing, drawings, tones, variable
+from reports.pages.drawing import Drawing, drawings, variable
 from reports.pages.gallery import Gallery
+from reports.pages.template import about, render
 from reports.run.load import Run
 from reports.statistics.stats import MIN_SEEDS
 from reports.tables import claims, judges, notes
 from reports.tables import costs as cost_tables
 from reports.tables.view import PAIR_HEADER, column_title, pair_rows, score_rows
 
-TEMPLATES, VENDOR = (Path(__file__).parent / name for name in ("templates", "vendor"))
 CLAIMS = {"These checkpoints": "checkpoints", "These methods": "methods"}
 
 
@@ -104,34 +102,6 @@ def page(
         },
         **about(run.config),
     )
-
-
-def render(template: str, **values: Any) -> str:
-    """A template of this package, with the colours that its figures and dots use."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["brief"] = lambda value: f"{value:.4g}"
-    environment.globals["vendor"] = lambda name: (VENDOR / name).read_text("utf-8")
-    text = environment.get_template(template).render(palette="/*palette*/", **values)
-    return text.replace("/*palette*/", _palette(tones(text)), 1)
-
-
-def _palette(used: list[str]) -> str:
-    """Style of the colours that a page uses: as they are on white, lighter on black."""
-    light = "".join(f"--c-{one}:#{one};" for one in used)
-    dark = "".join(f"--c-{one}:color-mix(in oklab,#{one} 62%,#fff);" for one in used)
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}"
-
-
-def about(config: Mapping[str, Any]) -> dict[str, str]:
-    """The run's name and the command that made it."""
-    folder = str(config.get("folder") or "")
-    return {"name": Path(folder).name or "Comparison", "command": str(config.get("command") or "")}
 
 
 def _drawings(

@@ -11,7 +11,7 @@ import pandas as pd
 from htgrpo.base.records import Picture, records
 from htgrpo.base.run_config import read_config
 from reports.pages.charts import training
-from reports.pages.html import about, render
+from reports.pages.template import about, render
 from reports.run.load import Run, read_training
 
 PROMPTS = 6

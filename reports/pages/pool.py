@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.figures.style import GREY, colours
+from reports.figures.looks import GREY, colours
 from reports.figures.tones import span
 from reports.findings.analysis import Result
 from reports.format import decimals

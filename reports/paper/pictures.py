@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from htgrpo.base.errors import UserError
 from htgrpo.base.records import BASE
 from reports.figures.contact import picture_of, tile
+from reports.figures.looks import INK
 from reports.figures.order import COLOURS, orders, structure_share
-from reports.figures.style import INK, bare, style
+from reports.figures.style import bare, style
 from reports.figures.tones import legend, span
 from reports.findings.analysis import Result
 from reports.paper.tables import Source

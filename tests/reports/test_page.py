@@ -12,8 +12,8 @@ import pytest
 
 from htgrpo.base.records import CURVE
 from htgrpo.base.registry import METHODS
+from reports.figures.looks import COLOURS, colours, markers
 from reports.figures.quality import figure as quality_figure
-from reports.figures.style import COLOURS, colours, markers
 from reports.findings.analysis import analyse
 from reports.findings.answer import answer, claimed, in_every_view
 from reports.findings.costs import costs
