@@ -14,13 +14,15 @@ from bench.ask.presets import read
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import atomic_json, sha256_json
 from htgrpo.base.folders import check_place
-from htgrpo.base.values import Text
+from htgrpo.base.values import Names, Text
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
     from bench.ask.request import Request
 
 PRESET = "ablations"
+Studies = dict[str, dict[str, Any]]
+"""Studies by their names, as in the preset."""
 DESCRIPTION = """\
 Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
 
@@ -42,6 +44,7 @@ forwards of the others. With --budget forwards:N it gets fewer iterations instea
 EXAMPLES = (
     ("", "all five, two training seeds: 18 variants, 36 trainings"),
     ("A4 --seeds 4", "one study; studies and seeds can be added later to the same --out"),
+    ("--variants reversed,no_credit", "these two and the default; claims that need others are left out"),
     ("--dry-run", "what it would do, and how long that takes"),
     (
         "A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12",
@@ -54,6 +57,12 @@ def parser() -> Parser:
     """The command line."""
     p = Parser("ablate", DESCRIPTION, EXAMPLES, EXITS)
     p.flag("studies STUDY", Text(), "any of A1 A2 A3 A4 A5 (default: all)", nargs="*")
+    p.flag(
+        "--variants NAMES",
+        Names(),
+        "only these variants, with commas between, beside the default (default: all of the studies)",
+        TRAINING,
+    )
     p.flag(
         "--seeds N|LIST",
         kinds.seeds,
@@ -78,8 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
-    names = chosen(args.studies, data)
-    parsed, requests = make_requests(args, data, names)
+    studies = chosen(data, args.studies, args.variants)
+    parsed, requests = make_requests(args, data, studies)
     from bench.ask.options import Options, check
     from bench.record.rundir import RunDir
     from bench.run.ending import tell
@@ -92,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     check(options)
     check_servers(options.scorer_url, requests.values(), options.stages)
     if machine.is_main_process() and not args.dry_run:
-        _write_record(root, data, names)
+        _write_record(root, data, studies)
     runs = {RunDir(root / VARIANTS / name): request for name, request in requests.items()}
     return run_all(runs, root, options, lambda ended: tell(root, options, ended, lambda: _print_report(root, options)))
 
@@ -109,29 +118,42 @@ def _print_report(root: Path, options: "Options") -> dict[str, Any]:
     return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
-def chosen(asked: list[str], data: dict[str, Any]) -> list[str]:
-    """The studies asked for, in the paper's order; all by default. Raises UserError for an unknown one."""
+def chosen(data: dict[str, Any], asked: list[str], variants: list[str] | None = None) -> Studies:
+    """The studies asked for, in the paper's order; all by default. variants: what is run of them beside the default, for
+    which those without any are left out. Raises UserError for an unknown name."""
     wanted = [name.upper() for name in asked]
     for given, name in zip(asked, wanted, strict=True):
         if name not in data["studies"]:
             raise suggest(given, data["studies"], "study", "STUDY")
-    return [name for name in data["studies"] if not wanted or name in wanted]
+    studies = {name: study for name, study in data["studies"].items() if not wanted or name in wanted}
+    if not variants:
+        return studies
+    default = data["default"]["name"]
+    known = list(dict.fromkeys(name for study in studies.values() for name in study["variants"] if name != default))
+    for name in variants:
+        if name not in known:
+            raise suggest(name, known, "variant", "--variants")
+    return {key: narrowed(s, {default, *variants}) for key, s in studies.items() if {*variants} & {*s["variants"]}}
 
 
-def variants_of(data: dict[str, Any], studies: list[str]) -> dict[str, dict[str, Any]]:
+def narrowed(study: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """A study of some of its variants, with the findings that these decide."""
+    findings = [one for one in study["findings"] if {name for pair in one["pairs"] for name in pair} <= names]
+    return {**study, "variants": [name for name in study["variants"] if name in names], "findings": findings}
+
+
+def variants_of(data: dict[str, Any], studies: Studies) -> dict[str, dict[str, Any]]:
     """Options by variant, each variant once, the default first, which every study needs."""
     default = data["default"]
     found = {default["name"]: dict(default["options"])}
-    for study in studies:
-        for name in data["studies"][study]["variants"]:
+    for study in studies.values():
+        for name in study["variants"]:
             if name != default["name"]:
                 found[name] = {**default["options"], **data["variants"][name]["options"]}
     return found
 
 
-def make_requests(
-    args: argparse.Namespace, data: dict[str, Any], studies: list[str]
-) -> "tuple[str, dict[str, Request]]":
+def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: Studies) -> "tuple[str, dict[str, Request]]":
     """A hash of the settings, and one request per variant. Raises UserError as bench.ask.asked does, and for a --set
     of an option that the studies change."""
     from bench.ask.asked import from_arguments
@@ -167,12 +189,16 @@ def _check_root(root: Path) -> None:
         raise UserError(f"--out {str(root)!r} holds other files and no {RECORD}: give a new or empty folder")
 
 
-def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
-    """Writes ablations.json: the studies asked for now or before, in the paper's order."""
+def _write_record(root: Path, data: dict[str, Any], studies: Studies) -> None:
+    """Writes ablations.json: the studies asked for now or before, in the paper's order, with their variants."""
     from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
-    kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}
+    kept = {}
+    for key, study in data["studies"].items():
+        names = {name for asked in (before["studies"], studies) if key in asked for name in asked[key]["variants"]}
+        if names:
+            kept[key] = narrowed(study, names)
     if before != {**data, "studies": kept}:
         atomic_json(root / RECORD, {**data, "studies": kept})
 

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measures, prints and writes."""
     args = parser().parse_args(argv)
     from bench.ask.cli import say
-    from bench.ask.machine import cores
+    from bench.ask.machine import threads
     from bench.ask.presets import preset
     from bench.ask.selection import select
     from bench.ask.weights import inspect
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     reward = args.reward or preset("full", weights.backbone)["train"].get("rewards", TrainConfig.rewards)
     check_names(reward)
-    cpu.tune(cores())
+    cpu.tune(threads())
     prompts = select("validation", split_prompts(world, "validation"), None, args.prompts)
     policy, measured = load_policy(weights.source), []
     for name, guidance in WAYS:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +10,7 @@ from bench.ask import arguments, kinds
 from bench.ask.cli import run_main
 from bench.ask.flags import OUTPUT, RUNNING, Parser
 from bench.ask.machine import cpu_name
+from bench.ask.machine import threads as machine_threads
 from bench.ask.width import fitted
 from bench.cost import speed_gate, upstream
 from bench.cost.sizes import SIZES
@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
         from htgrpo.base.folders import check_file
 
         check_file(args.out, ("threads", "samplers") if args.upstream else ("threads", "peak_gflops", "rows"))
-    threads = args.threads or len(os.sched_getaffinity(0))
+    threads = args.threads or machine_threads()
     device = find_device(args.device)
     cpu.tune(threads)
     if args.upstream:

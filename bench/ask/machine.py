@@ -25,6 +25,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads(at_once: int = 1) -> int:
+    """Compute threads of each of `at_once` jobs on this machine: its cores shared out, and no more than OMP_NUM_THREADS
+    where that is set, as torch itself takes it."""
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    most = int(given) if given.isdecimal() and int(given) else cores()
+    return max(1, min(most, cores() // at_once))
+
+
 def cpu_name() -> str:
     """The processor's name where the system tells it."""
     info = Path("/proc/cpuinfo")

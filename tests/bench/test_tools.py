@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import pretrain, speed
+from bench.ask import machine
 from bench.cost.kernels import class_of
 from bench.cost.sizes import SIZES
 from bench.cost.speed import matmul_peak
@@ -129,6 +130,16 @@ def test_speed_leaves_out_what_has_no_time(monkeypatch, capsys):
     assert len(result["rows"]) == 1 and result["left_out"] == [
         "rollout by maskgit", "rollout by lumina", "ht (all)", "profile",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "at_once", "threads"),
+    [("", 1, 8), ("", 3, 2), ("", 20, 1), ("2", 1, 2), ("2,1", 2, 2), ("64", 2, 4), ("many", 1, 8), ("0", 1, 8)],
+)
+def test_compute_threads_are_the_cores_shared_out_and_no_more_than_asked_for(monkeypatch, given, at_once, threads):
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert machine.threads(at_once) == threads
 
 
 def test_kernels_have_classes():
