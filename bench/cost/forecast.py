@@ -54,12 +54,14 @@ class Card:
 class TrainingCost:
     """One iteration of a method on all its prompts. forwards: by phase, as budgets count them (a training forward
     thrice). looks: those of training forwards that are first passes over units larger than a batch. flop: of everything,
-    backward passes and recomputation included. Bytes at the peak: activations, what they would be if all were kept, and
-    logits."""
+    backward passes and recomputation included; sampling: of rollouts alone. steps: of the optimiser. Bytes at the peak:
+    activations, what they would be if all were kept, and logits."""
 
     forwards: dict[str, int]
     looks: int
     flop: float
+    sampling: float
+    steps: int
     held: Held
     activations: float
     activations_kept: float
@@ -111,7 +113,8 @@ class Forecast:
     def _training(self, config: TrainConfig, method: Method) -> TrainingCost:
         size, backbone = self.outline.size, self.outline.backbone
         held = held_by(size, config, sampling_dtype(config.weights_dtype, self.device))
-        spent = count_iteration(self._standin(), method, config, self.text, backbone.grid_of(config.resolution))
+        policy = self._standin()
+        spent = count_iteration(policy, method, config, self.text, backbone.grid_of(config.resolution))
         train, count = spent[TRAIN], config.prompts_per_iteration
         adapters = {phase: 0.0 if phase == REF else 2.0 * held.adapters * one.length for phase, one in spent.items()}
         # A backward pass computes the gradient of every product's input, and of its weights where these learn.
@@ -129,7 +132,15 @@ class Forecast:
         forwards = {phase: one.forwards * count * (3 if phase == TRAIN else 1) for phase, one in spent.items()}
         looks = forwards.pop(LOOK)
         forwards[TRAIN] += looks
-        return TrainingCost(forwards, looks, flop * count, held, kept, uncut, logits)
+        sampling = (spent[ROLLOUT].flop + adapters[ROLLOUT]) * count
+        steps = cast(Meter, policy.net).steps
+        return TrainingCost(forwards, looks, flop * count, sampling, steps, held, kept, uncut, logits)
+
+    def sequence(self) -> float:
+        """Operations of one forward of that prompt's sequence with the head on every slot."""
+        backbone = self.outline.backbone
+        length = self.prompt_tokens + len(backbone.image_block(backbone.grid))
+        return self.outline.size.forward_flops(length, backbone.grid[0] * backbone.grid[1], backbone.codebook_size)
 
     def picture(self, values: dict[str, Any]) -> Spent:
         """One picture under a generation setting."""

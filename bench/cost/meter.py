@@ -43,12 +43,14 @@ class Spent:
 
 
 class Meter(nn.Module):
-    """Called as LLaDA.forward is; answers random logits (equal ones would tie where samplers rank by confidence)."""
+    """Called as LLaDA.forward is; answers random logits (equal ones would tie where samplers rank by confidence). steps: of
+    the optimiser, in the iteration that was counted."""
 
     def __init__(self, size: Size):
         super().__init__()
         self.size = size
         self.phase, self.spent = ROLLOUT, {phase: Spent() for phase in (ROLLOUT, OLD, REF, LOOK, TRAIN)}
+        self.steps = 0
         self.shift = nn.Parameter(torch.zeros(1, 1))
         self.noise = generator("meter", "logits")
 
@@ -117,13 +119,15 @@ def count_pictures(
     grid: tuple[int, int],
     tokens_per_forward: int | None = None,
     pads: str = "strip",
+    predict: bool = False,
 ) -> RolloutGroup:
-    """Samples `count` pictures of one prompt; returns them as a group with rewards that differ."""
+    """Samples `count` pictures of one prompt; returns them as a group with rewards that differ. predict: as in
+    htgrpo.rollout.generate."""
     prompt, keys = policy.prompt(text, pads), [("meter", i) for i in range(count)]
     order, limit = SAMPLERS.get(sampler)(steps=steps), tokens_per_forward or TOKENS_PER_FORWARD
-    made = generate(policy, [prompt] * count, keys, order, guidance, grid, limit, pads=pads)
+    made = generate(policy, [prompt] * count, keys, order, guidance, grid, limit, pads=pads, predict=predict)
     reward = torch.arange(count, dtype=torch.float64)
-    return RolloutGroup(prompt, grid, made.codes, made.reveal_step, made.rank, reward, made.entropy)
+    return RolloutGroup(prompt, grid, made.codes, made.reveal_step, made.rank, reward, made.entropy, made.predicted)
 
 
 def count_iteration(
@@ -142,11 +146,12 @@ def count_iteration(
         grid,
         config.tokens_per_forward,
         config.pads,
+        "predicted" in method.needs,
     )
     engine, totals = Engine(policy, meter.during(REF), config), Totals()
     meter.phase = OLD
     steps = engine.plan([group], method, [generator("meter")], totals)
-    meter.phase = LOOK
+    meter.phase, meter.steps = LOOK, len(steps)
     for k, step in enumerate(steps):
         engine.accumulate(step, 1, totals, unmoved=k == 0)
     return meter.spent

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.ask.request import Request
@@ -9,7 +10,6 @@ from bench.ask.selection import Selection, select_all
 from bench.ask.weights import Weights, inspect
 from bench.benchmarks.base import MAIN
 from bench.benchmarks.evaluation import Evaluation
-from bench.cost import estimate
 from bench.record.pictures import is_generated
 from bench.record.rundir import RunDir
 from bench.record.trainings import training_of
@@ -25,6 +25,7 @@ from htgrpo.training.train_config import TrainConfig
 if TYPE_CHECKING:
     from bench.benchmarks.base import Benchmark
     from bench.cost.forecast import Forecast
+    from bench.cost.measured import Measured
     from bench.cost.outline import Outline
 
 
@@ -46,11 +47,13 @@ class Context:
     forecast: "Forecast | None" = None
     remarks: tuple[str, ...] = ()
 
-    @property
-    def clock(self) -> Any:
-        """What expected seconds are asked of: the forecast where the weights are published ones, else what was measured
+    @cached_property
+    def clock(self) -> "Forecast | Measured":
+        """What expected seconds are asked of: the forecast where the weights are published ones, else rates measured
         once."""
-        return self.forecast or estimate.Measured(self.request.backbone)
+        from bench.cost.measured import Measured
+
+        return self.forecast or Measured(self.outline, self.train_prompts)
 
     @property
     def base(self) -> Weights:

@@ -9,7 +9,7 @@ from bench.cost.meter import LOOK, OLD, REF, ROLLOUT, TRAIN, Meter, Spent, count
 from bench.cost.outline import Outline
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt
-from htgrpo.base.registry import BACKBONES
+from htgrpo.base.registry import BACKBONES, METHODS
 from htgrpo.policies.llada import LLaDA, Packed, Size
 from htgrpo.training.train_config import TrainConfig, make_method
 
@@ -90,6 +90,15 @@ def test_a_whole_iteration_adds_backward_passes_and_recomputation():
     many = config("ht", budget="iterations:10")
     assert forecast.train_seconds(many) == pytest.approx(10 * full.flop / 0.5e15)
     assert forecast.train_seconds(many, spent=228) == pytest.approx(9 * full.flop / 0.5e15)
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_every_method_has_a_forecast(method):
+    cost = Forecast(TEXT_128, CARD, [Prompt("a", "x", "x", {})]).training(config(method, prompts_per_iteration=2))
+    if not METHODS.get(method).rewarded:
+        assert cost is None
+    else:
+        assert 0 < cost.sampling < cost.flop and cost.forwards[ROLLOUT] == 2 * 202 and cost.steps > 0
 
 
 def test_memory_of_the_published_sizes():

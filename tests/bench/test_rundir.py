@@ -16,10 +16,13 @@ from bench.ask.request import Request
 from bench.ask.selection import select
 from bench.benchmarks.evaluation import Evaluation
 from bench.cost import estimate
+from bench.cost.measured import Measured
+from bench.cost.outline import outline_of
 from bench.judge.images import BATCH, generate
 from bench.record.complete import is_complete, mark_complete
 from bench.record.pictures import identity_of, manifest, whole_pictures
 from bench.record.rundir import RunDir, refuse_difference, write_config
+from bench.sources.training_prompts import load
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
 from htgrpo.base.registry import BENCHMARKS, METHODS
@@ -215,16 +218,27 @@ def test_generation_goes_on_and_a_batch_is_made_whole_or_again(policy, tmp_path)
     assert identity_of(cut) == other.generation_identity(net.sha256) and len(list(cut.glob("*.png"))) == 5
 
 
-def test_expected_time_grows_with_the_work(policy):
-    request = parsed(policy, "--methods", "ht", "--budget", "forwards:1000").request
-    config = request.config("ht", 0)
-    tiny, large = (estimate.Measured(backbone).train_seconds for backbone in ("embedded", "embedded_large"))
-    assert tiny(config) == pytest.approx(2 * tiny(config, spent=500))
-    more = replace(config, budget="iterations:10")
-    assert tiny(replace(more, group_size=18)) == pytest.approx(2 * tiny(more))
-    guided = replace(more, guidance=1.0, group_size=9, prompts_per_iteration=6)
-    assert tiny(guided) - tiny(replace(guided, guidance=0.0)) == pytest.approx(10 * 54 * 6 * 0.00156)
-    assert large(guided) > 3 * tiny(guided)
+SECONDS = {
+    "embedded": {"ht": 0.39, "mask": 1.73, "trace": 4.9},
+    "embedded_large": {"ht": 8.0, "mask": 22.9, "trace": 108.0},
+}
+"""CPU seconds of an iteration, one core of the machine that the rates are of (28 November 2026)."""
+
+
+@pytest.mark.parametrize("backbone", SECONDS)
+def test_expected_time_is_what_was_measured(backbone):
+    request = parsed(backbone, "--methods", ",".join(SECONDS[backbone]), "--budget", "iterations:1").request
+    clock = Measured(outline_of(request), load(request.train_prompts))
+    for method, seconds in SECONDS[backbone].items():
+        config = request.config(method, 0)
+        assert clock.train_seconds(config) == pytest.approx(seconds, rel=0.15)
+        forwards = sum(clock.forecast.training(config).forwards.values())
+        assert clock.train_seconds(replace(config, budget=f"forwards:{3 * forwards}"), spent=forwards) == pytest.approx(
+            2 * clock.train_seconds(config)
+        )
+
+
+def test_times_of_several_jobs_and_in_words():
     assert estimate.wall_seconds([100, 60, 50], 2) < estimate.wall_seconds([100, 60, 50], 1)
     assert [estimate.in_words(s) for s in (40, 360, 7200)] == ["40 s", "6 min", "2.0 h"]
 
