@@ -29,6 +29,10 @@ class Pretrain(Method):
     batch: Annotated[int, Whole(1, 65536)] = 64
     rewarded = False
 
+    @property
+    def forwards(self) -> int:
+        return 3 * self.updates_per_iteration * self.batch
+
     def learner(self, setup: Setup) -> PretrainLearner:
         from htgrpo.world.world import by_policy
 
@@ -69,10 +73,7 @@ class PretrainLearner:
                 losses.append(self._backward(*masked_batch(self.setup.policy, self.world, self.method.batch, g)))
                 norms.append(float(self.setup.holding.step()))
         mean = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
-        steps, forwards = (
-            self.method.updates_per_iteration,
-            {"train": 3 * self.method.updates_per_iteration * self.method.batch},
-        )
+        steps, forwards = self.method.updates_per_iteration, {"train": self.method.forwards}
         counts = {
             "rollouts": 0,
             "reward_queries": 0,

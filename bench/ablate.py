@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bench.ask.request import Request
 
 PRESET = "ablations"
-Studies = dict[str, dict[str, Any]]
-"""Studies by their names, as in the preset."""
 DESCRIPTION = """\
 Which parts of HT-GRPO matter? The paper's five studies, on any backbone:
 
@@ -44,7 +42,7 @@ forwards of the others. With --budget forwards:N it gets fewer iterations instea
 EXAMPLES = (
     ("", "all five, two training seeds: 18 variants, 36 trainings"),
     ("A4 --seeds 4", "one study; studies and seeds can be added later to the same --out"),
-    ("--variants reversed,no_credit", "these two and the default; claims that need others are left out"),
+    ("--variants reversed,no_credit", "these two and the default; others can be added later to the same --out"),
     ("--dry-run", "what it would do, and how long that takes"),
     (
         "A1 --backbone mmada --policy runs/tiny-mmada --budget iterations:2 --limit 12",
@@ -60,7 +58,8 @@ def parser() -> Parser:
     p.flag(
         "--variants NAMES",
         Names(),
-        "only these variants, with commas between, beside the default (default: all of the studies)",
+        "only these variants of the studies beside the default, with commas between (default: all); the report says which "
+        "were not run",
         TRAINING,
     )
     p.flag(
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     from bench.record.work import GENERATE, SCORE, TRAIN
 
     data = read(PRESET)
-    studies = chosen(data, args.studies, args.variants)
+    studies = chosen(args.studies, data, args.variants)
     parsed, requests = make_requests(args, data, studies)
     from bench.ask.options import Options, check
     from bench.record.rundir import RunDir
@@ -118,42 +117,35 @@ def _print_report(root: Path, options: "Options") -> dict[str, Any]:
     return {"report": [str(path) for path in report.files], "rows": report.rows}
 
 
-def chosen(data: dict[str, Any], asked: list[str], variants: list[str] | None = None) -> Studies:
-    """The studies asked for, in the paper's order; all by default. variants: what is run of them beside the default, for
-    which those without any are left out. Raises UserError for an unknown name."""
-    wanted = [name.upper() for name in asked]
+def chosen(asked: list[str], data: dict[str, Any], only: list[str] | None = None) -> list[str]:
+    """The studies asked for, in the paper's order; by default all, or those that have one of the variants `only`. Raises
+    UserError for an unknown one."""
+    studies, wanted = data["studies"], [name.upper() for name in asked]
     for given, name in zip(asked, wanted, strict=True):
-        if name not in data["studies"]:
-            raise suggest(given, data["studies"], "study", "STUDY")
-    studies = {name: study for name, study in data["studies"].items() if not wanted or name in wanted}
-    if not variants:
-        return studies
+        if name not in studies:
+            raise suggest(given, studies, "study", "STUDY")
+    own = {*(only or ())} - {data["default"]["name"]}
+    return [
+        name for name, study in studies.items() if (name in wanted if wanted else not own or own & {*study["variants"]})
+    ] or list(studies)
+
+
+def variants_of(data: dict[str, Any], studies: list[str], only: list[str] | None = None) -> dict[str, dict[str, Any]]:
+    """Options by variant, each variant once, the default first, which every study needs. only: those that are wanted
+    beside it. Raises UserError for one that the studies do not have."""
     default = data["default"]["name"]
-    known = list(dict.fromkeys(name for study in studies.values() for name in study["variants"] if name != default))
-    for name in variants:
-        if name not in known:
-            raise suggest(name, known, "variant", "--variants")
-    return {key: narrowed(s, {default, *variants}) for key, s in studies.items() if {*variants} & {*s["variants"]}}
+    names = dict.fromkeys([default, *(name for study in studies for name in data["studies"][study]["variants"])])
+    for name in only or ():
+        if name not in names:
+            raise suggest(name, names, "variant", "--variants")
+    options = {name: data["variants"][name]["options"] for name in names if name != default}
+    found = {name: {**data["default"]["options"], **options.get(name, {})} for name in names}
+    return {name: one for name, one in found.items() if not only or name in (default, *only)}
 
 
-def narrowed(study: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """A study of some of its variants, with the findings that these decide."""
-    findings = [one for one in study["findings"] if {name for pair in one["pairs"] for name in pair} <= names]
-    return {**study, "variants": [name for name in study["variants"] if name in names], "findings": findings}
-
-
-def variants_of(data: dict[str, Any], studies: Studies) -> dict[str, dict[str, Any]]:
-    """Options by variant, each variant once, the default first, which every study needs."""
-    default = data["default"]
-    found = {default["name"]: dict(default["options"])}
-    for study in studies.values():
-        for name in study["variants"]:
-            if name != default["name"]:
-                found[name] = {**default["options"], **data["variants"][name]["options"]}
-    return found
-
-
-def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: Studies) -> "tuple[str, dict[str, Request]]":
+def make_requests(
+    args: argparse.Namespace, data: dict[str, Any], studies: list[str]
+) -> "tuple[str, dict[str, Request]]":
     """A hash of the settings, and one request per variant. Raises UserError as bench.ask.asked does, and for a --set
     of an option that the studies change."""
     from bench.ask.asked import from_arguments
@@ -174,7 +166,7 @@ def make_requests(args: argparse.Namespace, data: dict[str, Any], studies: Studi
     base = {**request.train[method], "budget": training_budget(request.views)}
     requests = {
         name: replace(request, train={method: {**base, "method_options": {**base["method_options"], **options}}})
-        for name, options in variants_of(data, studies).items()
+        for name, options in variants_of(data, studies, args.variants).items()
     }
     return sha256_json([parsed.folder.name, request.budget])[:8], requests
 
@@ -189,16 +181,12 @@ def _check_root(root: Path) -> None:
         raise UserError(f"--out {str(root)!r} holds other files and no {RECORD}: give a new or empty folder")
 
 
-def _write_record(root: Path, data: dict[str, Any], studies: Studies) -> None:
-    """Writes ablations.json: the studies asked for now or before, in the paper's order, with their variants."""
+def _write_record(root: Path, data: dict[str, Any], studies: list[str]) -> None:
+    """Writes ablations.json: the studies asked for now or before, in the paper's order."""
     from reports.ablations.studies import RECORD, read_record
 
     before = read_record(root) if (root / RECORD).is_file() else {"studies": {}}
-    kept = {}
-    for key, study in data["studies"].items():
-        names = {name for asked in (before["studies"], studies) if key in asked for name in asked[key]["variants"]}
-        if names:
-            kept[key] = narrowed(study, names)
+    kept = {name: study for name, study in data["studies"].items() if name in studies or name in before["studies"]}
     if before != {**data, "studies": kept}:
         atomic_json(root / RECORD, {**data, "studies": kept})
 

@@ -97,7 +97,11 @@ def parser() -> Parser:
         help="prompt groups in the iteration (default 6 embedded, 1 mid, 2 tiny and 8b)",
     )
     p.add_argument(
-        "--threads", group=RUNNING, type=Whole(1, 4096), metavar="N", help="compute threads (default: all cores)"
+        "--threads",
+        group=RUNNING,
+        type=Whole(1, 4096),
+        metavar="N",
+        help="compute threads (default: all cores, or OMP_NUM_THREADS)",
     )
     p.add_argument(
         "--repeats",

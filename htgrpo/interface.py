@@ -167,6 +167,11 @@ class Method(ABC):
         """Numbers of a group that are worth logging, by name; their means over groups are logged as method/NAME."""
         return {}
 
+    @property
+    def forwards(self) -> int:
+        """Forwards of an iteration without rollouts, a training forward thrice; 0 where rollouts say what it takes."""
+        return 0
+
     def __post_init__(self):
         check(self, f"{type(self).__name__.lower()}.")
 

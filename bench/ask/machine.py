@@ -26,11 +26,11 @@ def cores() -> int:
 
 
 def threads(at_once: int = 1) -> int:
-    """Compute threads of each of `at_once` jobs on this machine: its cores shared out, and no more than OMP_NUM_THREADS
-    where that is set, as torch itself takes it."""
+    """Compute threads of each of `at_once` jobs in this process: its machine's cores shared out, and no more than
+    OMP_NUM_THREADS where that is set, as torch itself takes it. (In a launch it is set to 1 where the user says nothing.)"""
     given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    most = int(given) if given.isdecimal() and int(given) else cores()
-    return max(1, min(most, cores() // at_once))
+    most = int(given) if processes() == 1 and given.isdecimal() and int(given) else cores()
+    return max(1, min(most, cores() // (at_once * processes(here=True))))
 
 
 def cpu_name() -> str:

@@ -137,7 +137,7 @@ class Forecast:
         return TrainingCost(forwards, looks, flop * count, sampling, steps, held, kept, uncut, logits)
 
     def sequence(self) -> float:
-        """Operations of one forward of that prompt's sequence with the head on every slot."""
+        """Operations of one forward of the middle training prompt's sequence (`text`) with the head on every slot."""
         backbone = self.outline.backbone
         length = self.prompt_tokens + len(backbone.image_block(backbone.grid))
         return self.outline.size.forward_flops(length, backbone.grid[0] * backbone.grid[1], backbone.codebook_size)

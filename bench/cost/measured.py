@@ -6,7 +6,7 @@ from bench.benchmarks.evaluation import Evaluation
 from bench.cost.forecast import Card, Forecast
 from bench.cost.outline import Outline
 from htgrpo.base.prompts import Prompt
-from htgrpo.training.train_config import TrainConfig, parse_budgets
+from htgrpo.training.train_config import TrainConfig, make_method, parse_budgets
 
 
 class Measured:
@@ -19,11 +19,15 @@ class Measured:
         return flop / (1e9 * float(self.measured["gflops"][rate]))
 
     def _iteration(self, config: TrainConfig) -> tuple[float, float]:
-        """(forwards, seconds) of one iteration."""
-        cost, measured = self.forecast.training(config), self.measured
-        if cost is None:  # without rollouts
-            forwards = float(measured["forwards_without_rollouts"])
-            return forwards, self._seconds("learn", forwards * self.forecast.sequence())
+        """(forwards, seconds) of one iteration; (1, 0) where a method cannot be counted: a plan is no reason to end, and
+        its own training will say what is wrong."""
+        measured = self.measured
+        try:
+            cost, forwards = self.forecast.training(config), make_method(config).forwards
+        except Exception:
+            return 1.0, 0.0
+        if cost is None:
+            return float(forwards), self._seconds("learn", forwards * self.forecast.sequence())
         images = config.prompts_per_iteration * config.group_size
         seconds = self._seconds("sample", cost.sampling) + self._seconds("learn", cost.flop - cost.sampling)
         seconds += cost.steps * measured["seconds_per_step"] + images * measured["seconds_per_reward"]

@@ -42,8 +42,11 @@ def outline_of(request: Request) -> Outline:
         )
     if model.kind == EMBEDDED:
         from htgrpo.policies import embedded
+        from htgrpo.policies.tokenizer import WordTokenizer
 
-        return Outline(*embedded.read_record(model), _guess, "its configuration")
+        whole = (model.path / embedded.TOKENIZER).is_file()
+        encode = WordTokenizer.load(model.path).encode if whole else _guess
+        return Outline(*embedded.read_record(model), encode, "its configuration")
     return _published(model, request.backbone)
 
 

@@ -181,7 +181,7 @@ def _shares(options: Options, device: str, published: bool) -> tuple[int, int]:
     alone = options.in_process or machine.processes() > 1
     default = machine.cores() if device == "cpu" and not alone and not published else 1
     at_once = default if options.jobs is None else max(1, options.jobs)
-    return at_once, machine.threads(at_once * machine.processes(here=True))
+    return at_once, machine.threads(at_once)
 
 
 def _later(planned: Plan, options: Options, ranks: "Ranks") -> list[Job]:

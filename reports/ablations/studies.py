@@ -200,7 +200,7 @@ def _row(name: str, data: dict, record: dict, result: Result, gap: Pair | None) 
     score = result.scores.get(name)
     why = "" if score else result.withheld.get(name, "no prompt in common")
     if method is None:
-        return Row(name, label, None, 0, None, math.nan, math.nan, why)
+        return Row(name, label, None, 0, None, math.nan, math.nan, "not run here")
     return Row(
         name,
         label,

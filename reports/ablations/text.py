@@ -126,7 +126,7 @@ def _short_table(study: Study) -> str:
 
 def _gap_cells(row: Row, scale: float) -> list[str]:
     if row.gap is None:
-        return ["not scored" if row.score is None else NONE, "", NONE]
+        return [(row.why or "not scored") if row.score is None else NONE, "", NONE]
     gap = row.gap
     value = str(cell(gap.interval(), scale, True))
     return [

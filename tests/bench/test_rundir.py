@@ -10,6 +10,7 @@ from bench import compare
 from bench.ask import machine
 from bench.ask.asked import from_arguments
 from bench.ask.kinds import seeds
+from bench.ask.options import Options
 from bench.ask.overrides import literal, parse_overrides, resolve
 from bench.ask.presets import PRESETS, preset, read, tuned
 from bench.ask.request import Request
@@ -22,6 +23,7 @@ from bench.judge.images import BATCH, generate
 from bench.record.complete import is_complete, mark_complete
 from bench.record.pictures import identity_of, manifest, whole_pictures
 from bench.record.rundir import RunDir, refuse_difference, write_config
+from bench.run import loop
 from bench.sources.training_prompts import load
 from htgrpo.base.errors import UserError
 from htgrpo.base.prompts import Prompt, prompt_set_sha256
@@ -236,6 +238,25 @@ def test_expected_time_is_what_was_measured(backbone):
         assert clock.train_seconds(replace(config, budget=f"forwards:{3 * forwards}"), spent=forwards) == pytest.approx(
             2 * clock.train_seconds(config)
         )
+
+
+def test_a_method_that_cannot_be_counted_ends_no_plan():
+    """What is wrong with it is its own training's to say."""
+    request = parsed("embedded", "--methods", "focus,pretrain", "--set", "steps=1", "--budget", "iterations:2").request
+    clock = Measured(outline_of(request), load(request.train_prompts))
+    with pytest.raises(UserError, match="steps that focus can choose from"):
+        clock.forecast.training(request.config("focus", 0))
+    assert clock.train_seconds(request.config("focus", 0)) == 0
+    config = request.config("pretrain", 0)
+    twice = replace(config, method_options={**config.method_options, "batch": 128})
+    assert 0 < clock.train_seconds(config) == pytest.approx(clock.train_seconds(twice) / 2)
+
+
+def test_compute_threads_reach_the_jobs(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    shares = [loop._shares(Options((), jobs=jobs), "cpu", False) for jobs in (None, 0, 2, 8)]
+    assert shares == [(8, 1), (1, 2), (2, 2), (8, 1)]
 
 
 def test_times_of_several_jobs_and_in_words():

@@ -142,6 +142,13 @@ def test_compute_threads_are_the_cores_shared_out_and_no_more_than_asked_for(mon
     assert machine.threads(at_once) == threads
 
 
+def test_a_launch_sets_that_bound_itself_and_its_processes_share_the_cores(monkeypatch):
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    for name, value in {"OMP_NUM_THREADS": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert machine.threads() == 4
+
+
 def test_kernels_have_classes():
     named = {
         "nvjet_hsh_128x256": "matrix products", "flash_fwd_kernel": "attention", "triton_poi_fused_mul": "fused",

@@ -422,3 +422,13 @@ def test_the_reports_load_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_a_training_needs_of_reports_draws_nothing():
+    """Its page while it goes on, and what its configuration says of the method."""
+    code = (
+        "import sys, reports.pages.live, reports.findings.explained\n"
+        "assert not {'matplotlib', 'scipy', 'statsmodels'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
