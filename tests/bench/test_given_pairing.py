@@ -1,55 +1,22 @@
 """Which picture is judged under which prompt: numbers in names count as numbers, and a guess is refused with both sides
 shown."""
 
-import json
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from bench import score
-from bench.given import prompts as given_prompts
 from bench.given.layouts import read
 from bench.given.names import natural, unordered
 from bench.given.pairing import assigned, items, own_prompts
-from bench.given.prompts import benchmarks_for
-from bench.record.rundir import RunDir
-from bench.scorers import opening
-from bench.scorers.base import Judged
 from htgrpo.base.errors import UserError
-from htgrpo.base.files import read_jsonl
 from htgrpo.base.prompts import Prompt
-from htgrpo.world.scenes import render, training_scenes
-from htgrpo.world.world import find
+from tests.bench.pairings import lines, made, paired, rows
 from tests.bench.test_given import save
-from tests.bench.test_judging import Grey
-from tests.bench.tiny_runs import leave
 
 TWELVE = [f"prompt {number}" for number in range(12)]
-
-
-def made(folder, *names, size=(4, 4)):
-    for name in names:
-        save(folder / name, 0, size)
-    return folder
-
-
-def lines(folder, *prompts, name="p.txt"):
-    (folder.parent / name).write_text("".join(line + "\n" for line in prompts), "utf-8")
-    return folder.parent / name
-
-
-def rows(folder, *records, name="p.jsonl"):
-    return lines(folder, *map(json.dumps, records), name=name)
-
-
-def paired(folder, prompts, layout="auto"):
-    return [(p.file.relative_to(folder).as_posix(), p.text) for p in read(folder, layout, prompts, None).pictures]
 
 
 @pytest.mark.parametrize(
@@ -295,116 +262,6 @@ def test_folders_behind_links_and_names_that_are_no_text(tmp_path):
         read(folder, "flat", None, None)
 
 
-def test_single_pictures_of_dpg_are_a_layout_and_never_cut_without_a_word(tmp_path):
-    folder = made(tmp_path / "in", "partiprompts9.png", "12.JPG", size=(6, 4))
-    found = read(folder, "dpg-single", None, None)
-    assert [(p.prompt, p.crop) for p in found.pictures] == [("12", None), ("partiprompts9", None)] and found.notes == []
-    assert list(benchmarks_for(["hpsv3"], "dpg-single", found.pictures)) == ["hpsv3"]
-    with pytest.raises(UserError, match="measures 6 x 4, .* --layout dpg-single for files that hold one picture each"):
-        read(folder, "dpg-grid", None, None)
-    with pytest.raises(UserError, match="--layout dpg-single for files that hold one picture each"):
-        read(folder, "dpg", None, None)
-    grids = made(tmp_path / "grids", "a.png", "b.png", size=(8, 8))
-    assert read(grids, "dpg-grid", None, None).notes == [
-        "every file is cut into four pictures of 4 x 4 px (nothing on them tells whether they are grids; single pictures are "
-        "--layout dpg-single)"
-    ]
-    save(grids / "c.png", size=(4, 4))
-    with pytest.raises(UserError, match="'a.png' of 8 x 8 and 'c.png' of 4 x 4"):
-        read(grids, "dpg-grid", None, None)
-    with pytest.raises(UserError, match="c.png' measures 4 x 4"):
-        read(grids, "dpg-grid", None, 4)
-    save(grids / "a.v2.png", size=(8, 8))
-    with pytest.raises(UserError, match="are both 'a'"):
-        read(grids, "dpg-single", None, None)
-
-
-def gradient(angle, side=64):
-    rows, columns = np.mgrid[:side, :side] / side
-    return 255 * (0.5 + 0.5 * np.sin(3 * (rows * np.sin(angle) + columns * np.cos(angle)) + angle))
-
-
-def grid_of(number, gutter=0):
-    """Four pictures, with so many white lines between them."""
-    quarters = [gradient(number + angle) for angle in (0, 1.5, 3, 4.5)]
-    rows = [np.insert(np.hstack(pair), [64] * gutter, 255, axis=1) for pair in (quarters[:2], quarters[2:])]
-    return np.insert(np.vstack(rows), [64] * gutter, 255, axis=0)
-
-
-def test_a_single_picture_is_not_taken_for_a_grid_because_its_size_would_allow_it(tmp_path):
-    """Its middle goes on across the edges that a grid has; --grid says that it is one all the same."""
-    (tmp_path / "single").mkdir()
-    (tmp_path / "grid").mkdir()
-    for number in range(3):
-        for name, pixels in (("single", gradient(number, 128)), ("grid", grid_of(number))):
-            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / f"{number}.png")
-    found = read(tmp_path / "grid", "dpg-grid", None, None)
-    assert len(found.pictures) == 12 and found.notes == [
-        "every file is cut into four pictures of 64 x 64 px (single pictures are --layout dpg-single)"
-    ]
-    with pytest.raises(UserError, match="files .* show no edge where four pictures would meet .*--layout dpg-single"):
-        read(tmp_path / "single", "dpg-grid", None, None)
-    assert len(read(tmp_path / "single", "dpg-grid", None, 64).pictures) == 12
-    found = read(tmp_path / "single", "dpg-single", None, None)
-    assert len(found.pictures) == 3 and found.notes == []
-
-
-@pytest.mark.parametrize(
-    "layout, name",
-    [
-        ("dpg-single", "{}.png"), ("dpg", "{}_0.png"), ("dpg", "{}/0.png"), ("geneval", "{}/samples/0.png"),
-        ("flat", "{}.png"), ("folders", "{}/0.png"),
-    ],
-)  # fmt: skip
-def test_grids_are_not_judged_whole_without_a_word(tmp_path, layout, name):
-    """A layout that was recognised is refused; one that was asked for is told of."""
-    folder = tmp_path / "in"
-    for number in range(3):
-        path = folder / name.format(number)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(grid_of(number).astype(np.uint8)).save(path)
-        if layout in ("flat", "folders"):
-            (path.with_suffix(".txt") if layout == "flat" else path.parent / "prompt.txt").write_text("a cat")
-    found = read(folder, layout, None, None)
-    assert len(found.pictures) == 3
-    assert "3 of 3 files that were looked at show edges where four pictures" in " ".join(found.notes)
-    assert "--layout dpg-grid" in " ".join(found.notes)
-    if not layout.startswith("dpg"):
-        with pytest.raises(
-            UserError, match=f"3 of 3 files .* --layout dpg-grid, .* holds single pictures, give --layout {layout}"
-        ):
-            read(folder, "auto", None, None)
-
-
-@pytest.mark.parametrize("turned, told", [(False, "side by side"), (True, "one above the other")])
-def test_one_edge_through_the_middle_is_no_grid(tmp_path, turned, told):
-    """As a horizon or two panels side by side have it."""
-    for number in range(3):
-        halves = np.hstack([gradient(number, 128)[:, :64], gradient(number + 3, 128)[:, 64:]]).astype(np.uint8)
-        Image.fromarray(halves.T if turned else halves).save(tmp_path / f"{number}.png")
-    assert read(tmp_path, "dpg-single", None, None).notes == []
-    with pytest.raises(UserError, match=f"show one edge alone, as two pictures {told} do .*cut them apart"):
-        read(tmp_path, "dpg-grid", None, None)
-    assert len(read(tmp_path, "dpg-grid", None, 64).pictures) == 12
-
-
-@pytest.mark.parametrize("gutter", [1, 2, 4, 10])
-def test_grids_with_lines_between_their_pictures_are_refused(tmp_path, gutter):
-    """Quarters of them would hold a part of the line; those of an odd size are no grids by their size."""
-    for number in range(3):
-        Image.fromarray(grid_of(number, gutter).astype(np.uint8)).save(tmp_path / f"{number}.png")
-    with pytest.raises(UserError, match="measures 129 x 129" if gutter == 1 else "cut them apart, for --layout dpg"):
-        read(tmp_path, "dpg-grid", None, None)
-
-
-def test_small_drawings_on_a_plain_ground_are_no_grids(tmp_path):
-    """A few of them have edges at the middle by chance, and most tell nothing."""
-    for number, scene in enumerate(training_scenes(find(), 48, torch.Generator().manual_seed(0))[1]):
-        Image.fromarray(render(find(), scene)).save(tmp_path / f"{number // 16}_{number}.png")
-        (tmp_path / f"{number // 16}_{number}.txt").write_text("a cat")
-    assert read(tmp_path, "auto", None, None).notes == []
-
-
 def test_official_prompts_are_known_whatever_white_space_is_around_them(tmp_path):
     """DPG-Bench has a prompt that begins with a blank and one that ends with a line break."""
     official = [Prompt("countbench4", "A comic.\n", "dense", {}), Prompt("diffusiondb25", " an e", "dense", {})]
@@ -438,118 +295,3 @@ def test_what_is_wrong_with_a_folder_is_told_before_torch_is_loaded(tmp_path):
     code = f"import sys; from bench.score import main\ntry: main({argv})\nexcept Exception as e: print('torch' in sys.modules, e)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert told.startswith("False which of the 2 pictures")
-
-
-class GivenGrey(Grey):
-    """Judges whatever is given, by its grey value and its own prompts."""
-
-    pictures = ""
-    known: list = []
-
-    def prompts(self, split):
-        return self.known
-
-    drawn = prompts
-
-
-@pytest.fixture
-def greys(monkeypatch):
-    monkeypatch.setattr(given_prompts, "make", lambda name: GivenGrey(name))
-
-
-def graded(folder, count=12):
-    for number in range(count):
-        save(folder / f"{number}.png", 10 * number)
-    return folder
-
-
-def test_the_tenth_picture_is_judged_under_the_tenth_prompt(tmp_path, greys, monkeypatch, capsys):
-    """And the pairing is shown before anything is judged."""
-    monkeypatch.setattr(GivenGrey, "known", [Prompt(f"p{n}", text, "a", {}) for n, text in enumerate(TWELVE)])
-    folder = graded(tmp_path / "in")
-    (folder / "0001.png.tmp").write_text("")
-    prompts = lines(folder, *TWELVE)
-    argv = [
-        "--images", str(folder), "--prompts", str(prompts), "--benchmarks", "geneval", "--out", str(tmp_path / "run"),
-    ]  # fmt: skip
-    assert leave(score.main, [*argv, "--dry-run"]) == 0
-    out = capsys.readouterr().out
-    for line in (
-        "in: 12 pictures, such as",
-        "0.png: 'prompt 0' (prompt p0, picture 0)",
-        "11.png: 'prompt 11' (prompt p11, picture 0)",
-        "left out: 1 (0001.png.tmp), each no picture by its ending",
-    ):
-        assert line in out
-    assert out.count("(prompt p") == 6 and not (tmp_path / "run").exists()
-    assert leave(score.main, argv) == 0
-    assert "11.png: 'prompt 11'" in capsys.readouterr().err
-    records = read_jsonl(tmp_path / "run/verdicts/geneval/main/in.jsonl")
-    assert [(record["prompt"], record["score"]) for record in records] == [
-        (text, 10.0 * n) for n, text in enumerate(TWELVE)
-    ]
-
-
-def test_a_list_with_one_line_twice_works_to_the_headline(tmp_path, brightness_given, capsys):
-    folder = graded(tmp_path / "in", 5)
-    prompts = lines(folder, "a", "b", "a", "c", "d")
-    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "hpsv3", "--out", str(tmp_path / "run")]
-    assert leave(score.main, argv) == 0
-    out = capsys.readouterr()
-    assert "have no verdict" not in out.err + out.out
-    records = read_jsonl(tmp_path / "run/verdicts/hpsv3@given/main/in.jsonl")
-    assert [(record["prompt"], record["score"]) for record in records] == list(zip("abacd", (0, 10, 20, 30, 40)))
-    assert brightness_given == list("abacd")
-
-
-def test_two_folders_under_one_prompt_must_show_it(tmp_path, brightness_given, capsys):
-    one, two = graded(tmp_path / "one", 3), graded(tmp_path / "two", 3)
-    common = ["--benchmarks", "hpsv3", "--out", str(tmp_path / "run")]
-    assert leave(score.main, ["--images", str(one), "--prompts", str(lines(one, "a", "b", "c")), *common]) == 0
-    other = lines(two, "a", "c", "b", name="q.txt")
-    assert leave(score.main, ["--images", str(two), "--prompts", str(other), *common]) == 2
-    assert "'one' and 'two' do not show the same prompts (00001: 'b' and 'c')" in capsys.readouterr().err
-    assert RunDir(tmp_path / "run").config()["methods"] == ["one"]
-
-
-@pytest.fixture
-def brightness_given(monkeypatch):
-    """hpsv3 as a scorer that answers with the grey value; the prompts that it was asked."""
-    asked = []
-
-    class Stand:
-        reads_spec = False
-
-        def score(self, images, prompts):
-            asked.extend(prompts)
-            return [Judged.of(float(image.convert("L").getpixel((0, 0)))) for image in images]
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(opening, "open_scorer", lambda *_: Stand())
-    monkeypatch.setattr(opening, "identity_of", lambda name: {"name": name, "version": "1", "weights_revision": None})
-    monkeypatch.setattr("bench.run.plan.without_scorers", lambda benchmarks: [])
-    return asked
-
-
-def test_scorers_of_prompts_are_not_asked_without_one(tmp_path, brightness_given, capsys):
-    folder = graded(tmp_path / "in", 3)
-    argv = ["--images", str(folder), "--layout", "flat", "--out", str(tmp_path / "run"), "--benchmarks"]
-    assert leave(score.main, [*argv, "hpsv3"]) == 2
-    assert "0.png' came without one: give --prompts FILE" in capsys.readouterr().err
-    assert leave(score.main, [*argv, "deqa"]) == 0
-    assert "no picture has a prompt" in capsys.readouterr().err
-
-
-def test_sixteen_bits_of_grey_score_as_eight(tmp_path, brightness_given):
-    folder = tmp_path / "in"
-    save(folder / "0.png", 100)
-    Image.new("I;16", (4, 4), 100 * 257).save(folder / "1.png")
-    prompts = lines(folder, "a", "b")
-    argv = ["--images", str(folder), "--prompts", str(prompts), "--benchmarks", "hpsv3", "--out", str(tmp_path / "run")]
-    assert leave(score.main, argv) == 0
-    assert [record["score"] for record in read_jsonl(tmp_path / "run/verdicts/hpsv3@given/main/in.jsonl")] == [
-        100.0,
-        100.0,
-    ]
