@@ -42,8 +42,8 @@ def main(argv: list[str] | None = None) -> int:
     found, both = components(run), readouts(run)
     if not found and (args.write or not both):
         raise UserError(
-            f"{str(args.run)!r} has no benchmark on which two trained methods have two training seeds in common and two "
-            "pictures of each prompt: give a run that has"
+            f"{str(args.run)!r} has no benchmark on which two trained methods have two training seeds in common: give a "
+            "run that has"
         )
     record = power.record(run, found)
     if args.write:

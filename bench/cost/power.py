@@ -47,6 +47,8 @@ def table(found: dict[str, Components]) -> list[str]:
     for name, one in found.items():
         shares = ", ".join(f"{part} {value**0.5:.4f}" for part, value in asdict(one).items())
         lines += [f"{name}: standard deviations in shares of the scale: {shares}"]
+        if not one.picture:
+            lines.append("  (of one picture a prompt, so that a plan counts on no gain from more)")
         for prompts in EXAMPLE["prompts"]:
             for seeds in EXAMPLE["seeds"]:
                 for pictures in EXAMPLE["pictures"]:

@@ -15,12 +15,12 @@ from reports.statistics.stats import headline_weights
 
 def components(run: Run) -> dict[str, Components]:
     """The mean over all pairs of trained methods of what their difference varied with, in shares of the benchmark's
-    scale, by benchmark (of several axes the first); main setting and view. Pairs need two common seeds and prompts two
-    pictures."""
+    scale, by benchmark (of several axes the first); main setting and view. Pairs need two common seeds. Where prompts have
+    one picture each, what pictures differ in is counted as the trainings' and the prompts'."""
     found = {}
     for block in make_blocks(run):
         methods = [method for method in block.usable(False) if method.name != BASE and len(method.seeds) > 1]
-        if not (block.is_main and block.leads) or len(methods) < 2 or block.samples < 2:
+        if not (block.is_main and block.leads) or len(methods) < 2:
             continue
         pictures = {method.name: _pictures(run, block, method) for method in methods}
         weights = headline_weights(block.category, block.meta["aggregate"])

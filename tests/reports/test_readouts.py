@@ -52,6 +52,16 @@ def test_a_plan_knows_the_first_axis_by_the_benchmarks_name(run):
     assert found["halved"].picture == pytest.approx(found["geneval"].picture / 4)
 
 
+def test_with_one_picture_a_prompt_its_variance_is_not_lost(tmp_path, capsys):
+    """`both` holds it then, as if it were of the training and the prompt, and no plan counts on further pictures."""
+    root = write_run(tmp_path / "run", seeds=3, prompts=10, samples=1, images=False)
+    one = components(load_run(root))["geneval"]
+    assert one.picture == 0 < one.both
+    weights = np.full(100, 0.01)
+    assert one.planned(weights, 4, 8).error == one.planned(weights, 4, 1).error
+    assert power.main([str(root)]) == 0 and "one picture a prompt" in capsys.readouterr().out
+
+
 def test_it_is_printed(run, capsys):
     assert power.main([str(run)]) == 0
     text = " ".join(capsys.readouterr().out.split())
