@@ -14,7 +14,7 @@ from bench.ask.presets import read
 from htgrpo.base.errors import UserError, suggest
 from htgrpo.base.files import atomic_json, sha256_json
 from htgrpo.base.folders import check_place
-from htgrpo.base.values import Names, Text
+from htgrpo.base.values import Names, OneOf, Text
 
 if TYPE_CHECKING:
     from bench.ask.options import Options
@@ -51,13 +51,19 @@ EXAMPLES = (
 )
 
 
+def variants() -> list[str]:
+    """Of all studies, the default first."""
+    data = read(PRESET)
+    return [data["default"]["name"], *data["variants"]]
+
+
 def parser() -> Parser:
     """The command line."""
     p = Parser("ablate", DESCRIPTION, EXAMPLES, EXITS)
     p.flag("studies STUDY", Text(), "any of A1 A2 A3 A4 A5 (default: all)", nargs="*")
     p.flag(
         "--variants NAMES",
-        Names(),
+        Names(OneOf(variants, "variant")),
         "only these variants of the studies beside the default, with commas between (default: all); the report says which "
         "were not run",
         TRAINING,
