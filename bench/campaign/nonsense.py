@@ -91,7 +91,7 @@ FLAGS = {
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
     "--upstream": "folder", "--products": "name", "--license": "free",
     "run": "folder", "runs": "folder", "folder": "folder", "checkpoint": "weights", "scorer": "name",
-    "scorers": "name", "studies": "name",
+    "scorers": "name", "studies": "name", "--variants": "names",
     "names": "name", "parts": "name",
 }  # fmt: skip
 """What flags, and words without one, take."""
