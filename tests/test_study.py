@@ -14,7 +14,7 @@ from tests import drawing
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "docs" / "study"
-FOLDERS = [STUDY / name for name in ("tiny", "ablations", "all")]
+FOLDERS = [STUDY / name for name in ("tiny", "large", "large_guided", "ablations", "all")]
 CELL = re.compile(r"[−+]?\d\.\d{3} \[[−+]?\d\.\d{3}, [−+]?\d\.\d{3}\]")
 
 
@@ -40,7 +40,7 @@ def measured(folder: Path) -> dict[tuple[str, int], str]:
     with open(folder / "table.csv", newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if (row["kind"], row["column"]) == ("score", "headline")]
     for row in rows:  # claims about checkpoints stand before those about methods
-        if (row["benchmark"], row["setting"]) == ("embedded_geneval", "main"):
+        if (row["benchmark"], row["setting"]) == (config["benchmarks"][0], "main"):
             numbers = [float(row[key]) for key in ("estimate", "low", "high")]
             found[titles[row["method"]], views[row["milestone"]]] = "{:.3f} [{:.3f}, {:.3f}]".format(*numbers)
     return found
@@ -48,11 +48,18 @@ def measured(folder: Path) -> dict[tuple[str, int], str]:
 
 ALL = "| method, GenEval (embedded world) |"
 TINY = "| GenEval (embedded world) | 16 iterations each: main claim | 50,000 forwards each |"
+LARGE, GUIDED = (f"| GenEval (large embedded world), {how} |" for how in ("no guidance", "guidance 4"))
 
 
 @pytest.mark.parametrize(
     ("page", "heading", "folder"),
-    [("README.md", TINY, "tiny"), ("docs/study.md", TINY, "tiny"), ("docs/study.md", ALL, "all")],
+    [
+        ("README.md", TINY, "tiny"),
+        ("docs/study.md", TINY, "tiny"),
+        ("docs/study.md", LARGE, "large"),
+        ("docs/study.md", GUIDED, "large_guided"),
+        ("docs/study.md", ALL, "all"),
+    ],
 )
 def test_a_page_says_what_the_table_says(page, heading, folder):
     said = told(ROOT / page, heading)
@@ -68,7 +75,8 @@ def rows_of(folder: str, kind: str) -> list[dict[str, str]]:
 def test_every_difference_of_the_page_is_in_the_table():
     """In either direction."""
     known = set()
-    for row in (row for row in rows_of("tiny", "difference") if row["column"] == "headline"):
+    differences = [row for folder in ("tiny", "large", "large_guided") for row in rows_of(folder, "difference")]
+    for row in (row for row in differences if row["column"] == "headline"):
         value, low, high = (float(row[key]) for key in ("estimate", "low", "high"))
         for numbers in ((value, low, high), (-value, -high, -low)):
             known.add("{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers).replace("-", "−"))
@@ -76,7 +84,7 @@ def test_every_difference_of_the_page_is_in_the_table():
     assert len(said) > 20 and not set(said) - known
 
 
-@pytest.mark.parametrize(("heading", "folder"), [(TINY, "tiny"), (ALL, "all")])
+@pytest.mark.parametrize(("heading", "folder"), [(TINY, "tiny"), (LARGE, "large"), (GUIDED, "large_guided"), (ALL, "all")])
 def test_the_costs_of_the_page_are_in_the_table(heading, folder):
     titles = read_kept(STUDY / folder / FILE)[0]["config"]["titles"]
     cost = {(row["method"], row["milestone"], row["column"]): row["estimate"] for row in rows_of(folder, "cost")}
