@@ -84,7 +84,9 @@ def test_every_difference_of_the_page_is_in_the_table():
     assert len(said) > 20 and not set(said) - known
 
 
-@pytest.mark.parametrize(("heading", "folder"), [(TINY, "tiny"), (LARGE, "large"), (GUIDED, "large_guided"), (ALL, "all")])
+@pytest.mark.parametrize(
+    ("heading", "folder"), [(TINY, "tiny"), (LARGE, "large"), (GUIDED, "large_guided"), (ALL, "all")]
+)
 def test_the_costs_of_the_page_are_in_the_table(heading, folder):
     titles = read_kept(STUDY / folder / FILE)[0]["config"]["titles"]
     cost = {(row["method"], row["milestone"], row["column"]): row["estimate"] for row in rows_of(folder, "cost")}
