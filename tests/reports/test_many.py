@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from htgrpo.base.records import BASE
-from reports.figures import curves, forest, quality, slopes, style
+from reports.figures import curves, forest, looks, quality, slopes, style
 from reports.findings import hacking, sentences
 from reports.findings.analysis import analyse
 from reports.findings.central import central, left_out
@@ -99,10 +99,10 @@ def test_tables_keep_every_pair_and_the_terminal_says_which_it_leaves(many):
 
 def test_names_are_told_apart(many):
     run, _ = many
-    assert style.labels(run, 16) == {name: name for name in run.methods}
+    assert looks.labels(run, 16) == {name: name for name in run.methods}
     two = few(run, 2)
-    assert len(set(style.labels(two, 16).values())) == 3 and style.labels(two, 16)["m00_adaptive"] == "m00_adaptive"
-    assert style.labels(two, 60)["m00_adaptive"] == TITLES["m00_adaptive"]
+    assert len(set(looks.labels(two, 16).values())) == 3 and looks.labels(two, 16)["m00_adaptive"] == "m00_adaptive"
+    assert looks.labels(two, 60)["m00_adaptive"] == TITLES["m00_adaptive"]
 
 
 def test_labels_stand_apart_and_within_the_axes():
