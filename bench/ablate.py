@@ -130,10 +130,10 @@ def chosen(asked: list[str], data: dict[str, Any], only: list[str] | None = None
     for given, name in zip(asked, wanted, strict=True):
         if name not in studies:
             raise suggest(given, studies, "study", "STUDY")
-    own = {*(only or ())} - {data["default"]["name"]}
-    return [
-        name for name, study in studies.items() if (name in wanted if wanted else not own or own & {*study["variants"]})
-    ] or list(studies)
+    if not wanted:
+        own = {*(only or ())} - {data["default"]["name"]}
+        wanted = [name for name, study in studies.items() if not own or own & {*study["variants"]}]
+    return [name for name in studies if name in wanted]
 
 
 def variants_of(data: dict[str, Any], studies: list[str], only: list[str] | None = None) -> dict[str, dict[str, Any]]:

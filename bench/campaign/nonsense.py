@@ -89,9 +89,9 @@ FLAGS = {
     "--keep-every": "whole0", "--d-model": "whole", "--n-layers": "whole", "--n-heads": "whole",
     "--mlp-hidden-size": "whole", "--only": "name", "--cases": "whole0", "--minutes": "positive0", "--trials": "whole",
     "--copy": "file", "--margin": "share", "--hyperparameters": "name", "--world": "name", "--limit-seconds": "whole",
-    "--upstream": "folder", "--products": "name", "--license": "free",
+    "--upstream": "folder", "--products": "name", "--license": "free", "--variants": "names",
     "run": "folder", "runs": "folder", "folder": "folder", "checkpoint": "weights", "scorer": "name",
-    "scorers": "name", "studies": "name", "--variants": "names",
+    "scorers": "name", "studies": "name",
     "names": "name", "parts": "name",
 }  # fmt: skip
 """What flags, and words without one, take."""

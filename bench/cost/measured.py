@@ -10,21 +10,23 @@ from htgrpo.training.train_config import TrainConfig, make_method, parse_budgets
 
 
 class Measured:
-    """Expected seconds on one core. prompts: of training."""
+    """Expected seconds on one core. prompts: of training. uncounted: methods that could not be, with the reason."""
 
     def __init__(self, outline: Outline, prompts: list[Prompt]):
         self.forecast, self.measured = Forecast(outline, Card.find(None), prompts, "cpu"), timing()
+        self.uncounted: dict[str, str] = {}
 
     def _seconds(self, rate: str, flop: float) -> float:
         return flop / (1e9 * float(self.measured["gflops"][rate]))
 
     def _iteration(self, config: TrainConfig) -> tuple[float, float]:
         """(forwards, seconds) of one iteration; (1, 0) where a method cannot be counted: a plan is no reason to end, and
-        its own training will say what is wrong."""
+        what is wrong stands in `basis`, and its own training will say it again."""
         measured = self.measured
         try:
             cost, forwards = self.forecast.training(config), make_method(config).forwards
-        except Exception:
+        except Exception as error:
+            self.uncounted[config.method] = str(error) or type(error).__name__
             return 1.0, 0.0
         if cost is None:
             return float(forwards), self._seconds("learn", forwards * self.forecast.sequence())
@@ -48,5 +50,6 @@ class Measured:
         return items * (measured["seconds_per_image"] + made)
 
     def basis(self) -> str:
-        """What expected times rest on."""
-        return f"operations, at rates measured on {self.measured['machine']}"
+        """What expected times rest on, and which trainings they leave out."""
+        without = "".join(f"; without {name}, which cannot be counted: {why}" for name, why in self.uncounted.items())
+        return f"operations, at rates measured on {self.measured['machine']}{without}"

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from bench.ask.request import Request
+from htgrpo.base.errors import UserError
 from htgrpo.base.registry import BACKBONES
 from htgrpo.policies.backbone import Backbone
 from htgrpo.policies.llada import Size
@@ -44,9 +45,13 @@ def outline_of(request: Request) -> Outline:
         from htgrpo.policies import embedded
         from htgrpo.policies.tokenizer import WordTokenizer
 
-        whole = (model.path / embedded.TOKENIZER).is_file()
-        encode = WordTokenizer.load(model.path).encode if whole else _guess
-        return Outline(*embedded.read_record(model), encode, "its configuration")
+        try:
+            encode = WordTokenizer.load(model.path).encode
+        except Exception as error:  # the library raises untyped errors for files that are damaged or not there
+            raise UserError(
+                f"{str(model.path / embedded.TOKENIZER)!r} cannot be read ({error}): use an undamaged checkpoint"
+            ) from error
+        return Outline(*embedded.read_record(model), encode, "its configuration and its tokenizer")
     return _published(model, request.backbone)
 
 

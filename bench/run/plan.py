@@ -51,9 +51,11 @@ class Context:
     def clock(self) -> "Forecast | Measured":
         """What expected seconds are asked of: the forecast where the weights are published ones, else rates measured
         once."""
+        if self.forecast:
+            return self.forecast
         from bench.cost.measured import Measured
 
-        return self.forecast or Measured(self.outline, self.train_prompts)
+        return Measured(self.outline, self.train_prompts)
 
     @property
     def base(self) -> Weights:

@@ -246,7 +246,8 @@ def test_a_method_that_cannot_be_counted_ends_no_plan():
     clock = Measured(outline_of(request), load(request.train_prompts))
     with pytest.raises(UserError, match="steps that focus can choose from"):
         clock.forecast.training(request.config("focus", 0))
-    assert clock.train_seconds(request.config("focus", 0)) == 0
+    assert "without" not in clock.basis() and clock.train_seconds(request.config("focus", 0)) == 0
+    assert "without focus, which cannot be counted: the number of steps that focus can choose from" in clock.basis()
     config = request.config("pretrain", 0)
     twice = replace(config, method_options={**config.method_options, "batch": 128})
     assert 0 < clock.train_seconds(config) == pytest.approx(clock.train_seconds(twice) / 2)
