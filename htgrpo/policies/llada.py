@@ -167,9 +167,8 @@ def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's
     dtype."""
     cos, sin = rope
-    first, second = x.to(cos.dtype).chunk(2, dim=-1)
-    turned = (torch.addcmul(first * cos, second, sin, value=-1.0), torch.addcmul(second * cos, first, sin))
-    return torch.cat(turned, dim=-1).to(x.dtype)
+    wide = x.to(cos.dtype)
+    return torch.addcmul(wide * cos, wide.roll(wide.shape[-1] // 2, -1), sin).to(x.dtype)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, packed: Packed) -> Tensor:
@@ -182,7 +181,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, packed: Packed) -> Tensor:
         return all_at_once(q, k, v, starts, starts, longest, longest).flatten(1)
     sizes, outputs = [count * length for count, length in runs], []
     for (count, length), *part in zip(runs, *(x.split(sizes) for x in (q, k, v)), strict=True):
-        mixed = F.scaled_dot_product_attention(*(x.unflatten(0, (count, length)).transpose(1, 2) for x in part))
+        mixed = F.scaled_dot_product_attention(*(x.view(count, length, *x.shape[1:]).transpose(1, 2) for x in part))
         outputs.append(mixed.transpose(1, 2).reshape(count * length, -1))
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
@@ -240,7 +239,8 @@ class LLaDA(nn.Module):
         return F.linear(h, net.ff_out.weight[columns])
 
     def rope(self, runs: list[tuple[int, int]], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin [T, 1, head_dim / 2] of the packed positions; every sequence starts at position 0."""
+        """cos and sin [T, 1, head_dim] of the packed positions, sin negative in the first half, for `rotate`; every
+        sequence starts at position 0."""
         half = self.size.d_model // self.size.n_heads // 2
         # Tables that were made in inference mode cannot take part in a backward pass.
         return _rope(tuple(runs), half, self.size.rope_theta, device, dtype, torch.is_inference_mode_enabled())
@@ -264,7 +264,7 @@ def _rope(
     def packed(part: Tensor) -> Tensor:
         return torch.cat([part[:n].repeat(count, 1) for count, n in runs])[:, None, :]
 
-    return packed(cos), packed(sin)
+    return packed(torch.cat([cos, cos], dim=-1)), packed(torch.cat([-sin, sin], dim=-1))
 
 
 def initialise(net: LLaDA, generator: torch.Generator) -> None:

@@ -166,7 +166,8 @@ def unshared(updates: list[Update], fit: int, moved: bool) -> tuple[int, int]:
         at = judged(update)
         image, context, row = _pairs(at[-2], update.row[at])
         trained += 3 * len(image)
-        once += len(_distinct_rows(torch.cat([image[:, None], update.contexts[context]], dim=1))[0])
+        contexts = update.contexts[context].numpy()
+        once += len({(i, tokens.tobytes()) for i, tokens in zip(image.tolist(), contexts, strict=True)})
         looks = needs_look(update.objective, update.power, unmoved=k == 0 and not moved)
         if update.unit is not None and looks and len(image) > max(1, fit):
             sizes = torch.bincount(components(row, update.unit[at], len(image)))
