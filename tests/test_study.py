@@ -14,7 +14,7 @@ from tests import drawing
 
 ROOT = Path(__file__).parents[1]
 STUDY = ROOT / "docs" / "study"
-FOLDERS = [STUDY / name for name in ("tiny", "large", "large_guided", "ablations", "all")]
+FOLDERS = [STUDY / name for name in ("tiny", "large", "large_guided", "ablations", "ablations_large", "all")]
 CELL = re.compile(r"[−+]?\d\.\d{3} \[[−+]?\d\.\d{3}, [−+]?\d\.\d{3}\]")
 
 
@@ -67,21 +67,47 @@ def test_a_page_says_what_the_table_says(page, heading, folder):
     assert 1 in columns and said == {key: cell for key, cell in measured(STUDY / folder).items() if key[1] in columns}
 
 
-def rows_of(folder: str, kind: str) -> list[dict[str, str]]:
-    with open(STUDY / folder / "table.csv", newline="", encoding="utf-8") as stream:
+def rows_of(folder: str, kind: str, table: str = "table.csv") -> list[dict[str, str]]:
+    with open(STUDY / folder / table, newline="", encoding="utf-8") as stream:
         return [row for row in csv.DictReader(stream) if row["kind"] == kind]
 
 
-def test_every_difference_of_the_page_is_in_the_table():
-    """In either direction."""
-    known = set()
-    differences = [row for folder in ("tiny", "large", "large_guided") for row in rows_of(folder, "difference")]
-    for row in (row for row in differences if row["column"] == "headline"):
-        value, low, high = (float(row[key]) for key in ("estimate", "low", "high"))
+def signed(rows: list[dict[str, str]]) -> set[str]:
+    """Differences of a table, in either direction."""
+    found = set()
+    for value, low, high in (
+        [float(row[key]) for key in ("estimate", "low", "high")] for row in rows if row["estimate"]
+    ):
         for numbers in ((value, low, high), (-value, -high, -low)):
-            known.add("{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers).replace("-", "−"))
+            found.add("{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers).replace("-", "−"))
+    return found
+
+
+def test_every_difference_of_the_page_is_in_the_table():
+    differences = [row for folder in ("tiny", "large", "large_guided") for row in rows_of(folder, "difference")]
+    known = signed([row for row in differences if row["column"] == "headline"])
     said = [cell for cell in CELL.findall((ROOT / "docs/study.md").read_text("utf-8")) if cell[0] in "+−"]
     assert len(said) > 20 and not set(said) - known
+
+
+@pytest.mark.parametrize("folder", ["ablations", "ablations_large"])
+def test_every_number_of_the_page_of_ablations_is_in_its_table(folder):
+    tiny, large = (ROOT / "docs/ablations.md").read_text("utf-8").split("\n## The large world\n")
+    page, column, benchmark = (
+        (tiny, 1, "embedded_geneval") if folder == "ablations" else (large, 2, "embedded_large_geneval")
+    )
+    scores, differences, findings = (
+        [row for row in rows_of(folder, kind, "ablations.csv") if row["benchmark"] == benchmark and row["estimate"]]
+        for kind in ("score", "difference", "finding's difference")
+    )
+    known = {row["label"]: f"{float(row['estimate']):.3f}" for row in scores}
+    known |= {"starting policy": known.pop(""), "default": known["full method"]}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    shown = {row[0].removesuffix(" (default)"): row[column] for row in rows if len(row) > column}
+    assert len(known.keys() & shown.keys()) >= 7
+    assert all(known[name] == shown[name] for name in known.keys() & shown.keys())
+    said = [cell for cell in CELL.findall(page) if cell[0] in "+−"]
+    assert len(said) >= 5 and not set(said) - signed(differences + findings)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +131,7 @@ def by_prompt(folder: Path, milestone: str) -> dict[str, dict[str, float]]:
     return {m.name: dict(zip(block.prompts, m.scores[0].tolist(), strict=True)) for m in block.methods}
 
 
+@pytest.mark.long
 def test_a_row_of_the_study_is_made_again(tmp_path, monkeypatch):
     """HT-GRPO's first training at the main view, on 24 prompts: to the bit on such a machine as the study's with its torch. One
     that rounds otherwise may sample other pictures on the way; there the untrained policy's score is what can be held."""
