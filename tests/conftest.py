@@ -1,9 +1,10 @@
 """Every test runs offline, on one thread and deterministically; tests that need real weights ask for `assets`."""
 
+import gc
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,20 @@ LONG = ("ranks", "bench", "reports")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the files of LONG first."""
     items.sort(key=lambda item: [*LONG, item.path.parent.name].index(item.path.parent.name))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: collecting garbage need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_wait_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlive the machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

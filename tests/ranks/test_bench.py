@@ -12,6 +12,7 @@ from htgrpo.base.records import BASE
 from tests.ranks import commands
 from tests.ranks.launching import launch
 
+pytestmark = pytest.mark.long
 SMALL = [
     "--budget", "iterations:2", "--benchmarks", "embedded_geneval,text", "--limit", "14", "--set",
     "text.gen_length=8",

@@ -13,6 +13,7 @@ from htgrpo.training.checkpoints import saved
 from tests.ranks import scenarios
 from tests.ranks.launching import launch, launch_nodes
 
+pytestmark = pytest.mark.long
 WELL = (
     "plain", "plain+resumed", "dropped_group", "one_prompt", "no_group_on_one_rank", "no_group_at_all", "normalised",
     "exact_kl", "units", "two_passes", "interleaved", "adapters+resumed", "pretrain", "pretrain_of_one",
