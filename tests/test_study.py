@@ -72,42 +72,58 @@ def rows_of(folder: str, kind: str, table: str = "table.csv") -> list[dict[str, 
         return [row for row in csv.DictReader(stream) if row["kind"] == kind]
 
 
-def signed(rows: list[dict[str, str]]) -> set[str]:
-    """Differences of a table, in either direction."""
-    found = set()
-    for value, low, high in (
-        [float(row[key]) for key in ("estimate", "low", "high")] for row in rows if row["estimate"]
-    ):
-        for numbers in ((value, low, high), (-value, -high, -low)):
-            found.add("{:+.3f} [{:+.3f}, {:+.3f}]".format(*numbers).replace("-", "−"))
-    return found
+def signed(row: dict[str, str], sign: int = 1) -> str:
+    """A difference of a table as pages write it; sign -1: the other way round."""
+    value, *ends = (sign * float(row[key]) for key in ("estimate", "low", "high"))
+    return "{:+.3f} [{:+.3f}, {:+.3f}]".format(value, *sorted(ends)).replace("-", "−")
 
 
 def test_every_difference_of_the_page_is_in_the_table():
-    differences = [row for folder in ("tiny", "large", "large_guided") for row in rows_of(folder, "difference")]
-    known = signed([row for row in differences if row["column"] == "headline"])
+    rows = [row for folder in ("tiny", "large", "large_guided") for row in rows_of(folder, "difference")]
+    known = {signed(row, sign) for row in rows if row["column"] == "headline" for sign in (1, -1)}
     said = [cell for cell in CELL.findall((ROOT / "docs/study.md").read_text("utf-8")) if cell[0] in "+−"]
     assert len(said) > 20 and not set(said) - known
 
 
-@pytest.mark.parametrize("folder", ["ablations", "ablations_large"])
-def test_every_number_of_the_page_of_ablations_is_in_its_table(folder):
-    tiny, large = (ROOT / "docs/ablations.md").read_text("utf-8").split("\n## The large world\n")
-    page, column, benchmark = (
-        (tiny, 1, "embedded_geneval") if folder == "ablations" else (large, 2, "embedded_large_geneval")
-    )
-    scores, differences, findings = (
-        [row for row in rows_of(folder, kind, "ablations.csv") if row["benchmark"] == benchmark and row["estimate"]]
-        for kind in ("score", "difference", "finding's difference")
-    )
-    known = {row["label"]: f"{float(row['estimate']):.3f}" for row in scores}
-    known |= {"starting policy": known.pop(""), "default": known["full method"]}
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
-    shown = {row[0].removesuffix(" (default)"): row[column] for row in rows if len(row) > column}
-    assert len(known.keys() & shown.keys()) >= 7
-    assert all(known[name] == shown[name] for name in known.keys() & shown.keys())
-    said = [cell for cell in CELL.findall(page) if cell[0] in "+−"]
-    assert len(said) >= 5 and not set(said) - signed(differences + findings)
+MARKS = {"": "", "unresolved": "≈", "equal": "="}
+STUDIED = re.compile(r"(.+) \((A\d)\)")
+"""A variant with its study, in a table of several studies."""
+
+
+def variants(folder: str, benchmark: str) -> dict[tuple[str, str], list[str]]:
+    """(study, label) -> what a page says of a variant: score, difference from the default, mark, "could see", the paper's."""
+    differences = {(row["study"], row["variant"]): row for row in rows_of(folder, "difference", "ablations.csv")
+                   if row["benchmark"] == benchmark}  # fmt: skip
+    found = {}
+    for row in rows_of(folder, "score", "ablations.csv"):
+        if row["benchmark"] == benchmark and row["estimate"]:
+            told = [f"{float(row['estimate']):.3f}", "–", "", "–", row["paper"] or "–"]
+            if other := differences.get((row["study"], row["variant"])):
+                told[1:4] = signed(other), MARKS[other["verdict"]], f"{float(other['detectable']):.3f}"
+            found[row["study"], row["label"] or "starting policy"] = told
+    return found
+
+
+@pytest.mark.parametrize(
+    ("part", "folder", "benchmark", "count"),
+    [(0, "ablations", "embedded_geneval", 27), (1, "ablations_large", "embedded_large_geneval", 7)],
+)
+def test_the_page_of_ablations_says_what_its_table_says(part, folder, benchmark, count):
+    page = (ROOT / "docs/ablations.md").read_text("utf-8").split("\n## The large world\n")[part]
+    known, study, said = variants(folder, benchmark), "A1", []
+    for line in page.splitlines():
+        study = line[3:5] if line.startswith("## A") else study
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and cells[0] != "variant":
+            of = STUDIED.fullmatch(cells[0])
+            name, place = of.groups() if of else (cells[0].removesuffix(" (default)"), study)
+            said.append((cells[1:], known[place, name]))
+    assert len(said) == count and [there for there, _ in said] == [here for _, here in said]
+    text = " ".join(" ".join(line for line in page.splitlines() if line[:1] != "|").split())
+    findings = [
+        row for row in rows_of(folder, "finding's difference", "ablations.csv") if row["benchmark"] == benchmark
+    ]
+    assert {cell for cell in CELL.findall(text) if cell[0] in "+−"} <= {signed(row) for row in findings}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +147,6 @@ def by_prompt(folder: Path, milestone: str) -> dict[str, dict[str, float]]:
     return {m.name: dict(zip(block.prompts, m.scores[0].tolist(), strict=True)) for m in block.methods}
 
 
-@pytest.mark.long
 def test_a_row_of_the_study_is_made_again(tmp_path, monkeypatch):
     """HT-GRPO's first training at the main view, on 24 prompts: to the bit on such a machine as the study's with its torch. One
     that rounds otherwise may sample other pictures on the way; there the untrained policy's score is what can be held."""

@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 VARIANCE = "variance"
 EXAMPLE = {"prompts": (216, 1000), "seeds": (4, 8), "pictures": (2, 4)}
 """What the table of bench.power plans for, one comparison each."""
+SAMPLING = ("sampler", "steps", "guidance")
+"""Of a setting, what pictures, and so variances, change with."""
 
 
 def record(run: "Run", found: dict[str, Components]) -> dict[str, Any]:
     """What was measured, with what it was measured on."""
     config = run.config
     told = {key: config.get(key) for key in ("policy_sha256", "methods", "seeds", "budget", "git_commit")}
+    setting = next(iter(config["settings"].values()))
+    told["sampling"] = {key: setting[key] for key in SAMPLING if key in setting}
     return {
         "about": "Written by python -m bench.power RUN --write: variances of paired differences, in shares of the scale, by "
         "benchmark, and the run in which each was measured.",
@@ -86,7 +90,8 @@ def sentences(
     """A sentence for each benchmark of the plan whose variances are known: the smallest difference between two methods
     that it sees, the smallest margin within which it can call two equal, four times in five, over all pairs; and how
     many seeds would be needed for the margin. margin: share of the scale."""
-    known, lines = read(VARIANCE)["benchmarks"], []
+    stored, lines = read(VARIANCE), []
+    known = stored["benchmarks"]
     count = len(request.methods) + len(request.checkpoints) + 1
     pairs = count * (count - 1) // 2
     for name, chosen in selections.items():
@@ -95,7 +100,8 @@ def sentences(
         benchmark, measured = benchmarks[name], Components(**known[name])
         names = [prompt.category for prompt in chosen.prompts]
         weights = headline_weights(np.unique(names, return_inverse=True)[1], benchmark.aggregate)
-        samples = next(iter(benchmark.settings(request).values()))["samples"]
+        setting = next(iter(benchmark.settings(request).values()))
+        samples = setting["samples"]
         now = measured.planned(weights, len(request.seeds), samples)
         least, equal = sees(now, pairs), establishes(now, pairs)
         what = f"{len(weights)} prompts x {samples} pictures x {len(request.seeds)} seeds, {pairs} comparisons"
@@ -105,8 +111,19 @@ def sentences(
         more = _more(measured, weights, samples, pairs, margin, scale) if calls and (equal > margin or about) else ""
         lines.append(
             f"{name}: {what}: sees differences{about} from {least * scale:.3g} on{calls}, four times in five{more}"
+            f"{_elsewhere(stored['runs'][name]['sampling'], setting)}"
         )
     return lines
+
+
+def _elsewhere(measured: dict[str, Any], planned: dict[str, Any]) -> str:
+    """What the variances were measured under, where pictures of the plan are sampled otherwise."""
+    other = [
+        f"{key} {value}, not {planned[key]}" for key, value in measured.items() if planned.get(key, value) != value
+    ]
+    if not other:
+        return ""
+    return f"; its variances were measured with {' and '.join(other)}, so that it may see less"
 
 
 def _more(measured: Components, weights: np.ndarray, samples: int, pairs: int, margin: float, scale: float) -> str:

@@ -164,8 +164,8 @@ def varlen(device: str) -> Callable | None:
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
-    """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; computed in fp32, returned in x's
-    dtype."""
+    """Rotary embedding in the half-split convention. x: [T, heads, head_dim]; rope: the two tables of `LLaDA.rope`, the
+    sign in the sine's; computed in fp32, returned in x's dtype."""
     cos, sin = rope
     wide = x.to(cos.dtype)
     return torch.addcmul(wide * cos, wide.roll(wide.shape[-1] // 2, -1), sin).to(x.dtype)

@@ -98,7 +98,6 @@ def trained(folder, *more):
     return overall(moves.verdicts, HELD), verdict.seen.gain, moves.warnings, onsets(loaded, held_out(loaded))
 
 
-@pytest.mark.long
 def test_a_real_training_on_empty_pictures_is_red_and_one_on_what_was_asked_is_not(tmp_path, no_report):
     colour, gain, warnings, found = trained(tmp_path / "hack", "--reward", "jpeg=1")
     assert colour == RED and gain.high < 0
